@@ -1,0 +1,1 @@
+"""The batch jobs, one module or package each; they meet only in the lake."""

@@ -1,0 +1,1 @@
+"""What jobs share. Nothing here imports a job."""
