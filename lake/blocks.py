@@ -1,0 +1,102 @@
+"""Blocks of an array as the bytes of one Zarr v3 file, and back; metadata documents of a store."""
+
+import json
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import zarr
+import zarr.storage
+from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
+from zarr.core.buffer import Buffer, default_buffer_prototype
+
+from lake.schema import ArraySpec, StoreSpec
+
+CHUNK_KEYS = {"name": "default", "separator": "."}
+ZSTD_LEVEL = 3
+
+
+def block_key(spec: ArraySpec, position: tuple[int, ...]) -> str:
+    """Return the key, below the store, of the file that holds a block."""
+    return ".".join([f"{spec.name}/c", *map(str, position)])
+
+
+def encode_block(spec: ArraySpec, block: NDArray[Any]) -> bytes | None:
+    """Return the bytes of the file that holds a block, or ``None`` if all of it is the fill value.
+
+    Parameters
+    ----------
+    spec
+        The array's schema.
+    block
+        One whole shard (or chunk, where there are no shards), shape ``spec.block``.
+
+    Raises
+    ------
+    ValueError
+        If the shape or type is another: anything smaller than a shard would corrupt it.
+    """
+    if block.shape != spec.block:
+        raise ValueError(f"{spec.name}: a block has the shape {spec.block}, found {block.shape}")
+    memory: dict[str, Buffer] = {}
+    _create(spec, spec.block, zarr.storage.MemoryStore(memory), path="")[...] = block
+    key = ".".join(["c", *("0" for _ in spec.block)])
+    return memory[key].to_bytes() if key in memory else None
+
+
+def decode_block(spec: ArraySpec, data: bytes) -> NDArray[Any]:
+    """Return the block, shape ``spec.block``, that a file's bytes hold."""
+    memory: dict[str, Buffer] = {}
+    array = _create(spec, spec.block, zarr.storage.MemoryStore(memory), path="")
+    memory[".".join(["c", *("0" for _ in spec.block)])] = default_buffer_prototype().buffer.from_bytes(data)
+    return np.asarray(array[...])
+
+
+def metadata_documents(spec: StoreSpec, sizes: Mapping[str, int]) -> dict[str, bytes]:
+    """Return the ``zarr.json`` of a store's group and arrays by key; the group's consolidates all.
+
+    Parameters
+    ----------
+    spec
+        The store's schema.
+    sizes
+        The size of every dimension.
+    """
+    memory: dict[str, Buffer] = {}
+    store = zarr.storage.MemoryStore(memory)
+    zarr.create_group(store, zarr_format=3, attributes=dict(spec.attrs))
+    for array in spec.arrays:
+        _create(array, tuple(sizes[dim] for dim in array.dims), store, path=array.name)
+    with warnings.catch_warnings():
+        # Consolidated metadata of v3 is not yet in the specification; zarr-python and xarray read it.
+        warnings.filterwarnings("ignore", "Consolidated metadata is currently not part", UserWarning)
+        zarr.consolidate_metadata(store, zarr_format=3)
+    documents = {
+        key: json.loads(value.to_bytes()) for key, value in memory.items() if key.endswith("zarr.json")
+    }
+    return {key: json.dumps(document, sort_keys=True).encode() for key, document in sorted(documents.items())}
+
+
+def _create(
+    spec: ArraySpec, shape: tuple[int, ...], store: zarr.storage.MemoryStore, path: str
+) -> zarr.Array[Any]:
+    with warnings.catch_warnings():
+        # Variable-length text is not yet in the v3 specification; zarr-python and xarray read it.
+        warnings.filterwarnings("ignore", ".*does not have a Zarr V3 specification.*")
+        warnings.filterwarnings("ignore", ".*is currently not part in the Zarr format 3 specification.*")
+        return zarr.create_array(
+            store,
+            name=path or None,
+            shape=shape,
+            dtype=str if spec.dtype == "str" else spec.dtype,
+            chunks=spec.chunks,
+            shards=spec.shards,
+            fill_value=spec.fill,
+            compressors=[ZstdCodec(level=ZSTD_LEVEL)],
+            dimension_names=spec.dims,
+            chunk_key_encoding=CHUNK_KEYS,  # type: ignore[arg-type] # zarr takes the JSON form too
+            attributes=dict(spec.attrs),
+            config={"write_empty_chunks": False},
+        )

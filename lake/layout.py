@@ -1,0 +1,44 @@
+"""Where things stand in a lake."""
+
+from typing import Any
+from urllib.parse import quote
+
+from lake.errors import InputError
+from lake.names import KINDS
+from lake.storage import Storage
+
+
+class Lake:
+    """The folders of a lake, below one local path or fsspec URL.
+
+    Parameters
+    ----------
+    url
+        The lake's root.
+    options
+        Passed to fsspec.
+    """
+
+    def __init__(self, url: str, **options: Any) -> None:  # noqa: ANN401 (fsspec's own options)
+        self.storage = Storage(url, **options)
+
+    def output(self, kind: str, run: str) -> Storage:
+        """Return the storage of a run's output: a Zarr store, or a folder."""
+        if kind not in KINDS:
+            raise InputError(f"{kind!r} is no kind of output; there are {', '.join(KINDS)}.")
+        is_store = kind in {"spectrograms", "embeddings", "clusters"}
+        return self.storage.below(f"{kind}/{safe_name(run)}{'.zarr' if is_store else ''}")
+
+    def ledger(self, run: str) -> Storage:
+        """Return the storage of a run's ledger."""
+        return self.storage.below(f"ledgers/{safe_name(run)}")
+
+    def receipts(self, run: str) -> Storage:
+        """Return the storage of a run's receipts."""
+        return self.storage.below(f"receipts/{safe_name(run)}")
+
+
+def safe_name(name: str) -> str:
+    """Return a name as one path component: what is not a letter, digit or one of ``-_.~`` as ``%XX``."""
+    quoted = quote(name, safe="")
+    return quoted.replace(".", "%2E") if set(name) <= {"."} else quoted

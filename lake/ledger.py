@@ -1,0 +1,177 @@
+"""The ledger: one durable line for every block that a run has written, and the run's own record."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from lake.errors import StoreError
+from lake.grid import Grid
+from lake.identity import canonical, content_id, require_same
+from lake.layout import safe_name
+from lake.storage import Storage
+
+RUN_RECORD = "run.json"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What was written for one block: the shards of one recorder at one place in time.
+
+    Attributes
+    ----------
+    recorder, block
+        Recorder name and shard number along time.
+    inputs
+        Digest of what went into the block; another one means that the block has to be written again.
+    files
+        SHA-256 of each file by its key below the store.
+    cells
+        Cells that are not missing.
+    digests
+        Digest of each cell's decoded values, in the order of ``cells``.
+    index
+        Value of each index variable for each of ``cells``; ``recording`` and ``deployment`` number the
+        rows of ``recordings`` and ``deployments`` of this entry.
+    recordings, deployments
+        Table rows that this entry refers to.
+    counts
+        What was counted on the way, such as levels that had to be clamped.
+    backend
+        What computed the numbers, such as ``cpu-AVX2``.
+    """
+
+    recorder: str
+    block: int
+    inputs: str
+    files: Mapping[str, str]
+    cells: list[int]
+    digests: list[str]
+    index: Mapping[str, list[Any]]
+    recordings: list[dict[str, Any]] = field(default_factory=list)
+    deployments: list[dict[str, Any]] = field(default_factory=list)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    backend: str = ""
+
+
+class Ledger:
+    """The ledger of one run.
+
+    Parameters
+    ----------
+    storage
+        The folder ``ledgers/<run>``.
+
+    Notes
+    -----
+    On a local disk a day of a recorder is one file of lines; a line cut short by a crash is not an
+    entry, and is cut off before the next one is appended. On an object store, which cannot append, an
+    entry is an object until :meth:`compact` joins a day's objects.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+
+    def record(self) -> dict[str, Any] | None:
+        """Return the run's record, or ``None`` before its first start."""
+        data = self.storage.read_or_none(RUN_RECORD)
+        return None if data is None else dict(json.loads(data))
+
+    def open_run(self, run: str, wanted: Mapping[str, Any]) -> None:
+        """Store a run's record, after checking that the name is not taken by another configuration.
+
+        Parameters
+        ----------
+        run
+            The run's name, for the message.
+        wanted
+            The record, with ``job``, ``algorithm``, ``config``, ``inputs`` and ``config_id``, and
+            whatever the job keeps beside them.
+
+        Raises
+        ------
+        IdentityError
+            If a record with another ``config_id`` is there.
+        """
+        stored = self.record()
+        if stored is not None:
+            require_same(run, stored, wanted)
+            # The resolved configuration stays as it was first stored: same identity, same bytes.
+            wanted = {**wanted, "config": stored["config"], "algorithm": stored["algorithm"]}
+        self.storage.write_if_changed(
+            RUN_RECORD, json.dumps(wanted, indent=2, sort_keys=True).encode() + b"\n"
+        )
+
+    def add(self, day: str, entry: Entry) -> None:
+        """Append an entry, durably. The files it names must stand already."""
+        line = canonical(asdict(entry)) + b"\n"
+        folder = safe_name(entry.recorder)
+        if self.storage.is_local:
+            key = f"{folder}/{day}.jsonl"
+            self._mend(key)
+            self.storage.append(key, line)
+        else:
+            self.storage.write(f"{folder}/{day}/{entry.block}.json", line)
+
+    def entries(self) -> Iterator[tuple[str, str, dict[int, Entry]]]:
+        """Yield recorder, day and the day's latest entries by block, sorted by recorder and day."""
+        days: dict[tuple[str, str], list[str]] = {}
+        for key in self.storage.keys():
+            if key.endswith(".jsonl") and key.count("/") == 1:
+                folder, name = key.split("/")
+                days.setdefault((folder, name.removesuffix(".jsonl")), []).insert(0, key)
+            elif key.endswith(".json") and key.count("/") == 2:
+                folder, day, _ = key.split("/")
+                days.setdefault((folder, day), []).append(key)
+        for (_, day), keys in sorted(days.items()):
+            latest: dict[int, Entry] = {}
+            for key in keys:
+                latest.update({entry.block: entry for entry in self._read(key)})
+            if latest:
+                yield next(iter(latest.values())).recorder, day, dict(sorted(latest.items()))
+
+    def blocks(self) -> dict[tuple[str, int], Entry]:
+        """Return the latest entry of every block by recorder and block number."""
+        return {
+            (recorder, block): entry for recorder, _, day in self.entries() for block, entry in day.items()
+        }
+
+    def content_id(self) -> str:
+        """Return the identity of what the run has written."""
+        return content_id(
+            item for _, _, day in self.entries() for entry in day.values() for item in entry.files.items()
+        )
+
+    def compact(self) -> None:
+        """Join the objects of each day into one file; nothing to do on a local disk."""
+        if self.storage.is_local:
+            return
+        for recorder, day, latest in list(self.entries()):
+            folder = safe_name(recorder)
+            objects = [key for key in self.storage.keys(f"{folder}/{day}") if key.endswith(".json")]
+            if objects:
+                lines = b"".join(canonical(asdict(entry)) + b"\n" for entry in latest.values())
+                self.storage.write(f"{folder}/{day}.jsonl", lines)
+                for key in objects:
+                    self.storage.remove(key)
+
+    def _read(self, key: str) -> Iterator[Entry]:
+        lines = self.storage.read(key).split(b"\n")
+        for line in lines[:-1]:  # what follows the last newline is empty, or was cut short
+            try:
+                yield Entry(**json.loads(line))
+            except (ValueError, TypeError) as error:
+                raise StoreError(
+                    f"{self.storage.path(key)}: a line is damaged ({error}). Expected one JSON entry a line. "
+                    "Remove the line: its block is then written again."
+                ) from error
+
+    def _mend(self, key: str) -> None:
+        data = self.storage.read_or_none(key)
+        if data and not data.endswith(b"\n"):
+            self.storage.write(key, data[: data.rfind(b"\n") + 1])
+
+
+def day_of_block(grid: Grid, cells_per_block: int, block: int) -> str:
+    """Return the UTC date that a block belongs to."""
+    return grid.day_of(block * cells_per_block)

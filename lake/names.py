@@ -1,0 +1,30 @@
+"""Words and numbers of the store format; ``docs/store-format.md`` is the normative text."""
+
+from typing import Final
+
+FORMAT_VERSION: Final = 1
+"""Version of the store format this release writes; it reads this one and older ones."""
+
+KINDS: Final = ("spectrograms", "models", "embeddings", "clusters", "scores", "atlas")
+"""Folders of a lake that hold the outputs of runs."""
+
+MS_PER_DAY: Final = 86_400_000
+
+# Levels: code 0 is missing, codes 1 to 255 are -124 to +3 dBFS.
+CODE_STEP_DB: Final = 0.5
+CODE_OFFSET_DB: Final = -124.5
+LEVEL_MIN_DB: Final = CODE_OFFSET_DB + CODE_STEP_DB
+LEVEL_MAX_DB: Final = CODE_OFFSET_DB + 255 * CODE_STEP_DB
+
+STATUS: Final = {"missing": 0, "ok": 1, "partial": 2, "unreadable": 3}
+"""Values of the ``status`` of a cell."""
+
+QUALITY: Final = {
+    "silent": 1,  # every sample of every covered run is zero
+    "constant": 2,  # every sample has the same value, other than zero
+    "clipped": 4,  # samples at full scale, several in a row
+    "channels_differ": 8,  # one channel is much quieter than another
+    "overlap": 16,  # two recordings claimed the same seconds; the one that started first was taken
+    "not_a_number": 32,  # samples that are no numbers were read as zero
+}
+"""Bits of the ``quality`` of a cell; such windows are still data."""

@@ -1,0 +1,185 @@
+"""Reading a store: what plain xarray opens, checked, and the fast way to many windows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+
+from lake.errors import InputError, StoreError, StoreFormatError
+from lake.grid import Grid
+from lake.names import FORMAT_VERSION, MS_PER_DAY, STATUS
+from lake.storage import Storage
+
+
+def open_store(url: str, kind: str, *, mask_and_scale: bool = True, **options: Any) -> xr.Dataset:  # noqa: ANN401 (fsspec's own options)
+    """Open a store of the lake as xarray does by itself, and check what it is.
+
+    Parameters
+    ----------
+    url
+        The store: a local path or an fsspec URL.
+    kind
+        ``spectrograms``, ``embeddings`` or ``clusters``.
+    mask_and_scale
+        Decode codes to levels and missing cells to NaN.
+    options
+        Passed to fsspec.
+
+    Returns
+    -------
+    xr.Dataset
+        Lazy, without a Dask graph.
+
+    Raises
+    ------
+    StoreError
+        If there is no finished store.
+    StoreFormatError
+        If it is of another kind, or of a newer format than this release reads.
+    """
+    storage = Storage(url, **options)
+    if not storage.exists("zarr.json"):
+        state = "a run has begun but not been finalised" if storage.exists("") else "nothing is there"
+        raise StoreError(
+            f"{url}: expected a finished store, found none ({state}). Type `dawnchorus status MANIFEST`."
+        )
+    dataset = xr.open_dataset(
+        storage.url,
+        engine="zarr",
+        consolidated=True,
+        mask_and_scale=mask_and_scale,
+        storage_options=options or None,
+    )
+    found = dataset.attrs.get("dawnchorus_kind", "no dawnchorus store")
+    version = int(dataset.attrs.get("dawnchorus_format", 0))
+    if version > FORMAT_VERSION:
+        raise StoreFormatError(
+            f"{url}: its format is version {version}, this release reads up to {FORMAT_VERSION}. Install a newer dawnchorus."
+        )
+    if found != kind:
+        raise StoreFormatError(f"{url}: expected a store of {kind}, found {found}.")
+    return dataset
+
+
+def open_cube(url: str, **options: Any) -> xr.Dataset:  # noqa: ANN401 (fsspec's own options)
+    """Open a spectrogram cube as codes: uint8, 0 is missing, code c is ``c * 0.5 - 124.5`` dBFS."""
+    return open_store(url, "spectrograms", mask_and_scale=False, **options)
+
+
+def open_embeddings(url: str, **options: Any) -> xr.Dataset:  # noqa: ANN401 (fsspec's own options)
+    """Open an embedding store; a missing window's embedding is NaN."""
+    return open_store(url, "embeddings", **options)
+
+
+def open_clusters(url: str, **options: Any) -> xr.Dataset:  # noqa: ANN401 (fsspec's own options)
+    """Open a cluster store as integers; the cluster of a missing window is -1."""
+    return open_store(url, "clusters", mask_and_scale=False, **options)
+
+
+def grid_of(dataset: xr.Dataset) -> Grid:
+    """Return the time grid of a store."""
+    config = dataset.attrs["grid"]
+    days = dataset.sizes["time"] * config["hop_ms"] // MS_PER_DAY
+    return Grid(
+        config["origin_ms"], config["origin_ms"] + days * MS_PER_DAY, config["window_ms"], config["hop_ms"]
+    )
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Positions of windows in a store, sorted by recorder and time.
+
+    Attributes
+    ----------
+    recorder
+        Recorder number, int32, shape (n_windows,).
+    cell
+        Time index, int64, shape (n_windows,).
+    """
+
+    recorder: NDArray[np.int32]
+    cell: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.cell)
+
+    def take(self, rows: NDArray[np.integer[Any]] | slice) -> "Windows":
+        """Return some of the windows."""
+        return Windows(self.recorder[rows], self.cell[rows])
+
+
+def usable_windows(dataset: xr.Dataset, *, partial: bool = True, status: str = "status") -> Windows:
+    """Return the windows whose status is ok, or partial if those count as well.
+
+    Parameters
+    ----------
+    dataset
+        An open store.
+    partial
+        Whether partial windows are taken.
+    status
+        The status variable's name: ``status``, ``embedding_status`` or ``cluster_status``.
+    """
+    wanted = [STATUS["ok"], STATUS["partial"]] if partial else [STATUS["ok"]]
+    numbers, cells = [], []
+    for i in range(dataset.sizes["recorder"]):
+        found = np.flatnonzero(np.isin(dataset[status][i].to_numpy(), wanted))
+        numbers.append(np.full(len(found), i, dtype=np.int32))
+        cells.append(found.astype(np.int64))
+    empty: list[NDArray[Any]] = [np.empty(0, dtype=np.int64)]
+    return Windows(np.concatenate(numbers or empty).astype(np.int32), np.concatenate(cells or empty))
+
+
+def read_rows(
+    array: zarr.Array[Any], recorder: Sequence[int] | NDArray[Any], cell: Sequence[int] | NDArray[Any]
+) -> NDArray[Any]:
+    """Return the values of single cells of an array on (recorder, time, ...), in the order asked for.
+
+    Parameters
+    ----------
+    array
+        The Zarr array, from :func:`open_array`.
+    recorder, cell
+        Positions, shape (n,).
+
+    Returns
+    -------
+    NDArray
+        Shape (n, ...). Runs of neighbouring cells are read at once; nothing else is read.
+    """
+    recorder, cell = np.asarray(recorder, dtype=np.int64), np.asarray(cell, dtype=np.int64)
+    out = np.empty((len(cell), *array.shape[2:]), dtype=array.dtype)
+    order = np.lexsort((cell, recorder))
+    breaks = np.flatnonzero((np.diff(cell[order]) != 1) | (np.diff(recorder[order]) != 0)) + 1
+    for rows in np.split(order, breaks):
+        if len(rows):
+            first = int(cell[rows[0]])
+            out[rows] = array[int(recorder[rows[0]]), first : first + len(rows)]
+    return out
+
+
+def open_array(url: str, name: str, **options: Any) -> zarr.Array[Any]:  # noqa: ANN401 (fsspec's own options)
+    """Open one array of a finished store with zarr itself, for reading in a hot path."""
+    storage = Storage(url, **options)
+    store = (
+        storage.url
+        if storage.is_local
+        else zarr.storage.FsspecStore.from_url(storage.url, storage_options=options)
+    )
+    group = zarr.open_group(store, mode="r", use_consolidated=True)
+    found = group.get(name)
+    if not isinstance(found, zarr.Array):
+        raise InputError(f"{url}: expected an array {name!r}, found {', '.join(sorted(group.array_keys()))}.")
+    return found
+
+
+def read_codes(
+    dataset: xr.Dataset, recorder: Sequence[int] | NDArray[Any], cell: Sequence[int] | NDArray[Any]
+) -> NDArray[np.uint8]:
+    """Return the codes of single windows of a cube, uint8, shape (n_windows, n_mels, n_frames)."""
+    array = open_array(dataset.encoding["source"], "spectrogram")
+    return np.asarray(read_rows(array, recorder, cell), dtype=np.uint8)

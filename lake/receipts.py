@@ -1,0 +1,80 @@
+"""Receipts: the append-only records that executions of a run leave."""
+
+import json
+import platform
+import socket
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from lake.layout import Lake
+
+PACKAGES = (
+    "dawnchorus", "dask", "numpy", "pandas", "scikit-learn", "soundfile", "timm", "torch", "torchaudio", "xarray", "zarr",
+)  # fmt: skip
+
+
+def write_receipt(lake: Lake, run: str, part: tuple[int, int], facts: Mapping[str, Any]) -> str:
+    """Store a receipt of part i of n of a run and return its key.
+
+    Parameters
+    ----------
+    lake, run, part
+        Whose receipt it is.
+    facts
+        JSON values: config, ids, digests, counts, timings. Host, versions and time are added.
+    """
+    now = datetime.now(UTC)
+    receipt = {
+        "run": run,
+        "part": list(part),
+        "written": now.isoformat(timespec="milliseconds"),
+        **facts,
+        **environment(),
+    }
+    key = f"{now.strftime('%Y%m%dT%H%M%S%fZ')}-{part[0]}of{part[1]}.json"
+    lake.receipts(run).write(key, json.dumps(receipt, indent=2, sort_keys=True).encode() + b"\n")
+    return key
+
+
+def read_receipts(lake: Lake, run: str) -> list[dict[str, Any]]:
+    """Return a run's receipts, oldest first."""
+    storage = lake.receipts(run)
+    return [dict(json.loads(storage.read(key))) for key in storage.keys() if key.endswith(".json")]
+
+
+def latest_receipt(lake: Lake, run: str) -> dict[str, Any] | None:
+    """Return the last receipt of a run that was finished, or ``None``."""
+    done = [receipt for receipt in read_receipts(lake, run) if receipt.get("state") == "done"]
+    return done[-1] if done else None
+
+
+def environment() -> dict[str, Any]:
+    """Return what made the bytes: host, versions, commit and image."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "host": {"name": socket.gethostname(), "machine": platform.machine(), "system": platform.platform()},
+        "python": platform.python_version(),
+        "versions": versions,
+        "git_commit": _git_commit(),
+    }
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the tree this code runs from, or ``None`` when it is installed."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    done = subprocess.run(  # noqa: S603 (fixed arguments)
+        ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"],  # noqa: S607 (the user's git)
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.stdout.strip() or None

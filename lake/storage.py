@@ -1,0 +1,184 @@
+"""A folder on a local disk or an object store, with the few operations whose atomicity the lake relies on."""
+
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from lake.errors import TryAgainError
+
+
+class Storage:
+    """Bytes under keys below one fsspec URL.
+
+    Parameters
+    ----------
+    url
+        A local path, or any URL that fsspec knows.
+    options
+        Passed to fsspec (credentials, endpoints).
+
+    Notes
+    -----
+    On a local disk a write goes to a file beside its target, is flushed to the disk and renamed, so a
+    reader sees the old bytes or the new ones, also after a power cut. An object store's PUT has that
+    property by itself.
+    """
+
+    def __init__(self, url: str | Path, **options: Any) -> None:  # noqa: ANN401 (fsspec's own options)
+        fs, path = fsspec.core.url_to_fs(str(url), **options)
+        self.fs: fsspec.AbstractFileSystem = fs
+        self.root: str = path.rstrip("/")
+        self.is_local = isinstance(fs, LocalFileSystem)
+
+    @property
+    def url(self) -> str:
+        """The URL that xarray and zarr open."""
+        return self.root if self.is_local else str(self.fs.unstrip_protocol(self.root))
+
+    def below(self, key: str) -> "Storage":
+        """Return the storage of a folder below this one."""
+        other = object.__new__(Storage)
+        other.fs, other.root, other.is_local = self.fs, f"{self.root}/{key}", self.is_local
+        return other
+
+    def path(self, key: str) -> str:
+        """Return the full path of a key in its file system."""
+        return f"{self.root}/{key}" if key else self.root
+
+    def exists(self, key: str) -> bool:
+        """Tell whether something is stored under the key."""
+        return bool(self.fs.exists(self.path(key)))
+
+    def read(self, key: str) -> bytes:
+        """Return the bytes under a key; ``FileNotFoundError`` if there are none."""
+        if self.is_local:
+            return Path(self.path(key)).read_bytes()
+        return bytes(self.fs.cat_file(self.path(key)))
+
+    def read_or_none(self, key: str) -> bytes | None:
+        """Return the bytes under a key, or ``None``."""
+        try:
+            return self.read(key)
+        except FileNotFoundError:
+            return None
+
+    def write(self, key: str, data: bytes) -> None:
+        """Put bytes under a key, atomically and durably.
+
+        Raises
+        ------
+        TryAgainError
+            If the disk is full; what stood under the key before still stands.
+        """
+        if self.is_local:
+            target = Path(self.path(key))
+            aside = self._write_aside(target, data)
+            aside.replace(target)
+            _sync_folder(target.parent)
+        else:
+            self.fs.pipe_file(self.path(key), data)
+
+    def write_if_changed(self, key: str, data: bytes) -> bool:
+        """Put bytes under a key unless they are there already; tell whether it wrote."""
+        if self.read_or_none(key) == data:
+            return False
+        self.write(key, data)
+        return True
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Put bytes under a key only if nothing is there; tell whether this call did it."""
+        if not self.is_local:
+            try:
+                self.fs.pipe_file(self.path(key), data, mode="create")
+            except FileExistsError:
+                return False
+            return True
+        target = Path(self.path(key))
+        aside = self._write_aside(target, data)
+        try:
+            os.link(aside, target)
+        except FileExistsError:
+            return False
+        finally:
+            aside.unlink()
+        _sync_folder(target.parent)
+        return True
+
+    def append(self, key: str, data: bytes) -> None:
+        """Append bytes to a local file, durably."""
+        target = Path(self.path(key))
+        is_new = not target.exists()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with target.open("ab") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise _told(error, target) from error
+        if is_new:
+            _sync_folder(target.parent)
+
+    def remove(self, key: str) -> None:
+        """Remove a key; nothing happens if it is not there."""
+        if self.exists(key):
+            self.fs.rm_file(self.path(key))
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """Return the keys of all files below a folder, sorted, relative to this storage's root."""
+        found = self.fs.find(self.path(prefix)) if self.exists(prefix) else []
+        return sorted(str(path)[len(self.root) + 1 :] for path in found if not _is_aside(str(path)))
+
+    def free_bytes(self) -> int | None:
+        """Return the free space for this user in bytes; ``None`` on an object store."""
+        if not self.is_local:
+            return None
+        folder = Path(self.root)
+        while not folder.exists():
+            folder = folder.parent
+        usage = os.statvfs(folder)
+        return usage.f_bavail * usage.f_frsize
+
+    def _write_aside(self, target: Path, data: bytes) -> Path:
+        aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.aside")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with aside.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            aside.unlink(missing_ok=True)
+            raise _told(error, target) from error
+        return aside
+
+
+def _is_aside(path: str) -> bool:
+    return path.endswith(".aside")
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _told(error: OSError, target: Path) -> Exception:
+    """Return the error that says what to do about a failed write."""
+    if error.errno in {28, 122}:  # ENOSPC, EDQUOT
+        return TryAgainError(
+            f"{target}: the disk (or your quota) is full ({error.strerror}). What was written before is whole. "
+            "Free some space and type the same command again: it continues where it stopped."
+        )
+    if error.errno in {13, 30}:  # EACCES, EROFS
+        return TryAgainError(
+            f"{target}: cannot be written ({error.strerror}). What was written before is whole. "
+            "Make the folder writable and type the same command again."
+        )
+    return error

@@ -1,0 +1,176 @@
+"""Writing a store: blocks with their ledger entries, then index, coordinates and the one commit point."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lake.blocks import block_key, decode_block, encode_block, metadata_documents
+from lake.errors import StoreError
+from lake.grid import Grid
+from lake.ledger import Entry, Ledger, day_of_block
+from lake.schema import ArraySpec, StoreSpec
+from lake.storage import Storage
+
+
+def write_block(
+    store: Storage,
+    ledger: Ledger,
+    spec: StoreSpec,
+    blocks: Mapping[str, NDArray[Any]],
+    entry: Entry,
+    *,
+    i_recorder: int,
+) -> Entry:
+    """Write the shards of one block, then their ledger entry; return the entry as written.
+
+    Parameters
+    ----------
+    store, ledger
+        Where the store and its ledger stand.
+    spec
+        The store's schema.
+    blocks
+        For each data array one whole shard, shape ``spec.block``.
+    entry
+        The entry without ``files`` and ``digests``, which are filled in here.
+    i_recorder
+        Position of the recorder in the store.
+
+    Notes
+    -----
+    Each file is written aside and renamed; the entry follows when all files stand. A block without an
+    entry does not count and is written again.
+    """
+    files: dict[str, str] = {}
+    for array in spec.data:
+        key = block_key(array, (i_recorder, entry.block, *(0 for _ in array.dims[2:])))
+        data = encode_block(array, blocks[array.name])
+        if data is None:
+            store.remove(key)
+            continue
+        store.write_if_changed(key, data)
+        files[key] = hashlib.sha256(data).hexdigest()
+    first = entry.block * spec.cells_per_block
+    digests = [
+        cell_digest([blocks[array.name][0, cell - first] for array in spec.data]) for cell in entry.cells
+    ]
+    written = replace(entry, files=files, digests=digests)
+    ledger.add(day_of_block(spec.grid, spec.cells_per_block, entry.block), written)
+    return written
+
+
+def cell_digest(values: Sequence[NDArray[Any]]) -> str:
+    """Return the digest of the decoded values of one cell: 16 hexadecimal digits of BLAKE2b."""
+    digest = hashlib.blake2b(digest_size=8)
+    for value in values:
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
+
+
+def read_block(store: Storage, array: ArraySpec, i_recorder: int, block: int) -> NDArray[Any]:
+    """Return one whole shard as it is stored, shape ``array.block``.
+
+    Raises
+    ------
+    StoreError
+        If there is no such shard.
+    """
+    key = block_key(array, (i_recorder, block, *(0 for _ in array.dims[2:])))
+    data = store.read_or_none(key)
+    if data is None:
+        raise StoreError(
+            f"{store.path(key)}: expected a shard that the ledger lists, found none. Restore it from a copy."
+        )
+    return decode_block(array, data)
+
+
+def commit(
+    store: Storage,
+    ledger: Ledger,
+    spec: StoreSpec,
+    recorders: Sequence[str],
+    tables: Mapping[str, NDArray[Any]],
+    *,
+    row_maps: Mapping[str, Mapping[str, int]] | None = None,
+) -> None:
+    """Write index variables, coordinates and tables, then the root metadata: the one commit point.
+
+    Idempotent: what stands already is not written again, so unchanged files keep their time.
+
+    Parameters
+    ----------
+    store, ledger, spec
+        The store, its ledger and its schema.
+    recorders
+        Recorder names in the order of the store.
+    tables
+        Values of every coordinate and table but ``recorder`` and ``time``.
+    row_maps
+        For ``recording`` and ``deployment``: the row of the store's table by the key that
+        :func:`row_key` makes of an entry's row.
+    """
+    for recorder, day, latest in ledger.entries():
+        i_day = _day_number(spec.grid, day)
+        _write_index_day(store, spec, recorders.index(recorder), i_day, list(latest.values()), row_maps or {})
+    values = {"recorder": np.asarray(recorders, dtype=object), "time": spec.grid.starts(), **tables}
+    sizes = {"recorder": len(recorders), "time": spec.grid.n_cells, **spec.sizes}
+    for array in spec.tables:
+        sizes.update(dict(zip(array.dims, values[array.name].shape, strict=True)))
+        _write_table(store, array, values[array.name])
+    documents = metadata_documents(spec, sizes)
+    for key, data in documents.items():
+        if key != "zarr.json":
+            store.write_if_changed(key, data)
+    store.write_if_changed("zarr.json", documents["zarr.json"])
+    ledger.compact()
+
+
+def row_key(row: Mapping[str, Any]) -> str:
+    """Return what tells one row of an entry's table from another: its digest, or its name."""
+    return str(row.get("sha256") or row["deployment"])
+
+
+def _write_index_day(
+    store: Storage,
+    spec: StoreSpec,
+    i_recorder: int,
+    i_day: int,
+    entries: Sequence[Entry],
+    row_maps: Mapping[str, Mapping[str, int]],
+) -> None:
+    first = i_day * spec.grid.cells_per_day
+    for array in spec.index:
+        day = np.full(array.block, array.fill, dtype=array.dtype)
+        for entry in entries:
+            values = entry.index[array.name]
+            if array.name in row_maps:
+                rows = {"recording": entry.recordings, "deployment": entry.deployments}[array.name]
+                numbers = [row_maps[array.name][row_key(row)] for row in rows]
+                values = [numbers[value] if value >= 0 else array.fill for value in values]
+            day[0, np.asarray(entry.cells, dtype=np.int64) - first] = [
+                array.fill if v is None else v for v in values
+            ]
+        data = encode_block(array, day)
+        if data is not None:
+            store.write_if_changed(block_key(array, (i_recorder, i_day)), data)
+
+
+def _write_table(store: Storage, array: ArraySpec, values: NDArray[Any]) -> None:
+    """Write a coordinate or table chunk by chunk along its first dimension."""
+    rows = array.chunks[0]
+    for i in range(-(-values.shape[0] // rows)):
+        part = values[i * rows : (i + 1) * rows]
+        dtype = object if array.dtype == "str" else array.dtype
+        block = np.full((rows, *part.shape[1:]), array.fill, dtype=dtype)
+        block[: len(part)] = part
+        data = encode_block(array, block)
+        if data is not None:
+            store.write_if_changed(block_key(array, (i, *(0 for _ in array.dims[1:]))), data)
+
+
+def _day_number(grid: Grid, day: str) -> int:
+    return int((np.datetime64(day, "ms").astype(np.int64) - grid.origin_ms) // 86_400_000)
