@@ -1,7 +1,7 @@
 """The ledger: one durable line for every block that a run has written, and the run's own record."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,6 +12,8 @@ from lake.layout import safe_name
 from lake.storage import Storage
 
 RUN_RECORD = "run.json"
+GRID_RECORD = "grid.json"
+FILES_RECORD = "files.json"
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,7 @@ class Ledger:
         run
             The run's name, for the message.
         wanted
-            The record, with ``job``, ``algorithm``, ``config``, ``inputs`` and ``config_id``, and
-            whatever the job keeps beside them.
+            The record, with ``job``, ``algorithm``, ``config``, ``inputs`` and ``config_id``.
 
         Raises
         ------
@@ -101,6 +102,30 @@ class Ledger:
         self.storage.write_if_changed(
             RUN_RECORD, json.dumps(wanted, indent=2, sort_keys=True).encode() + b"\n"
         )
+
+    def grid(self) -> tuple[Grid, list[str]] | None:
+        """Return the grid and the order of recorders that the run has settled on, or ``None``."""
+        data = self.storage.read_or_none(GRID_RECORD)
+        if data is None:
+            return None
+        record = json.loads(data)
+        return Grid(**record["grid"]), list(record["recorders"])
+
+    def settle_grid(self, grid: Grid, recorders: Sequence[str]) -> None:
+        """Store the grid and the order of recorders, which every later start of the run keeps."""
+        record = {"grid": asdict(grid), "recorders": list(recorders)}
+        self.storage.write_if_changed(
+            GRID_RECORD, json.dumps(record, indent=2, sort_keys=True).encode() + b"\n"
+        )
+
+    def files(self) -> dict[str, str] | None:
+        """Return SHA-256 by key of the files of a run whose output is a folder, or ``None``."""
+        data = self.storage.read_or_none(FILES_RECORD)
+        return None if data is None else dict(json.loads(data))
+
+    def settle_files(self, files: Mapping[str, str]) -> None:
+        """Store the files of a run whose output is a folder; they must stand already."""
+        self.storage.write(FILES_RECORD, json.dumps(dict(files), indent=2, sort_keys=True).encode() + b"\n")
 
     def add(self, day: str, entry: Entry) -> None:
         """Append an entry, durably. The files it names must stand already."""

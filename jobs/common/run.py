@@ -1,0 +1,141 @@
+"""What a job is given and what it gives back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jobs.common.config import JobConfig
+from lake.layout import Lake
+from lake.ledger import Ledger
+from lake.storage import Storage
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """Where a manifest's recordings are.
+
+    Attributes
+    ----------
+    table
+        ``recordings.csv``.
+    root
+        Folder that its paths are relative to.
+    deployments
+        ``deployments.csv``, if there is one.
+    span_ms
+        First and last instant of the study, milliseconds since 1970, where the manifest names them.
+    """
+
+    table: Path
+    root: Path
+    deployments: Path | None = None
+    span_ms: tuple[int | None, int | None] = (None, None)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a manifest, resolved: its configuration, its identity and the runs it reads.
+
+    Attributes
+    ----------
+    name, job, kind
+        The run's name, its job, and the folder of the lake that its output stands in.
+    config, algorithm, config_id
+        What decides its numbers, and its identity.
+    inputs
+        The run in each input role.
+    recordings, labels
+        The manifest's recordings, and its table of labels.
+    resources, image
+        What the manifest says of where it runs; never part of the identity.
+    """
+
+    lake: Lake
+    name: str
+    job: str
+    kind: str
+    config: JobConfig
+    algorithm: int
+    config_id: str
+    inputs: Mapping[str, "Run"]
+    recordings: Recordings | None = None
+    labels: Path | None = None
+    max_quarantined: float = 0.05
+    resources: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def output(self) -> Storage:
+        """The storage of the run's output."""
+        return self.lake.output(self.kind, self.name)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The run's ledger."""
+        return Ledger(self.lake.ledger(self.name))
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The run's record, as the ledger keeps it."""
+        return {
+            "job": self.job,
+            "algorithm": self.algorithm,
+            "config": self.config.model_dump(mode="json"),
+            "inputs": {role: run.config_id for role, run in self.inputs.items()},
+            "config_id": self.config_id,
+        }
+
+    @property
+    def store_attrs(self) -> dict[str, Any]:
+        """What a store of this run says of itself."""
+        return {"config": self.record["config"], "config_id": self.config_id}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run is executed; nothing here changes a number.
+
+    Attributes
+    ----------
+    workers
+        Processes that work side by side.
+    part
+        ``(i, n)``: only the i-th of n shares of the partitions, and no finalising.
+    refresh
+        Run a pinned job again although it is done.
+    mix
+        Go on with a run that another backend began.
+    device
+        ``cpu`` or ``cuda``; chosen by what is there if ``None``.
+    """
+
+    workers: int = 1
+    part: tuple[int, int] | None = None
+    refresh: bool = False
+    mix: bool = False
+    device: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an execution did.
+
+    Attributes
+    ----------
+    did
+        Whether anything was computed; without, no receipt is left.
+    counts
+        Windows, recordings and so on by what became of them.
+    quarantined
+        Reason by path of recordings that were set aside.
+    n_recordings
+        Recordings in all, which the share of those set aside refers to.
+    backend
+        What computed the numbers.
+    """
+
+    did: bool
+    counts: Mapping[str, Any]
+    quarantined: Mapping[str, str] = field(default_factory=dict)
+    n_recordings: int = 0
+    backend: str = ""

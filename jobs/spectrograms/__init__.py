@@ -1,0 +1,1 @@
+"""Recordings to a cube of log-mel spectrograms with absolute levels."""
