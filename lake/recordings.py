@@ -1,0 +1,240 @@
+"""The tables of recordings and deployments: their columns, what they mean, and how one is read and written."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from zoneinfo import available_timezones
+
+import numpy as np
+import pandas as pd
+
+from lake.tables import (
+    Column,
+    count,
+    instant,
+    matching,
+    name,
+    number,
+    read_table,
+    refuse,
+    repeated,
+    text,
+    write_table,
+    wrong_columns,
+)
+
+PROBLEMS: Mapping[str, str] = {
+    "duplicate": "the same bytes as a recording before it: not used",
+    "empty": "a file of 0 bytes: not used",
+    "header_size": "the header's size is missing or wrong; what decodes is used",
+    "local_time_repeated": "the local time happens twice when clocks go back; the first is taken",
+    "local_time_skipped": "clocks jump over this local time; the recorder's clock is taken as not switched",
+    "name_not_utf8": "the name is no text: not used; rename the file",
+    "no_samples": "a header, and no sample that decodes: not used",
+    "no_time": "no time in the name",
+    "not_a_file": "a folder, pipe or device: not used",
+    "timeout": "took too long to examine: not used",
+    "truncated": "fewer samples than the header promises; what decodes is used",
+    "unreadable": "no decoder reads it, or no permission: not used",
+    "zone_unknown": "a local time, and no zone to place it",
+}
+"""What each code in the column ``problems`` means."""
+
+
+def _relative_path(cell: str) -> str:
+    if not cell or cell.startswith("/") or ".." in cell.split("/"):
+        raise ValueError("a path below the recordings' root, with forward slashes")
+    return cell
+
+
+def _zone(cell: str) -> str:
+    if cell and cell not in available_timezones():
+        raise ValueError("an IANA zone such as America/Chicago")
+    return cell
+
+
+_DATE = r"\d{4}-\d\d-\d\d"
+_CLOCK = r"\d\d:\d\d:\d\d(\.\d{1,3})?"
+_OFFSET = r"[+-]\d\d:\d\d"
+_EDGE = rf"{_DATE}([T ]\d\d:\d\d(:\d\d(\.\d{{1,3}})?)?(Z|{_OFFSET})?)?"
+_EDGE_HINT = "a time such as 2021-06-01T05:00:00-05:00 (UTC when it has no offset)"
+
+_RECORDINGS: Mapping[str, Column] = {
+    "path": Column(_relative_path),
+    "recorder": Column(name),
+    "deployment": Column(text),
+    "start_utc": Column(
+        instant(rf"{_DATE}T{_CLOCK}(Z|{_OFFSET})", "a time such as 2021-06-22T05:00:00Z"), "datetime64[ms]"
+    ),
+    "start_local": Column(instant(rf"{_DATE}T{_CLOCK}", "a time such as 2021-06-22T00:00:00"), "datetime64[ms]"),
+    "utc_offset": Column(matching(r"[+-](0\d|1[0-4]):[0-5]\d", "an offset such as -05:00")),
+    "time_source": Column(text),
+    "time_conflict": Column(text),
+    "duration_s": Column(number(0), "float64"),
+    "sample_rate_hz": Column(count(1), "Int64"),
+    "n_channels": Column(count(1), "Int64"),
+    "n_samples": Column(count(0), "Int64"),
+    "format": Column(text),
+    "sha256": Column(matching("[0-9a-f]{64}", "64 hexadecimal digits")),
+    "reading": Column(matching("libsndfile|pyav", "libsndfile, pyav or nothing")),
+    "problems": Column(matching("[a-z0-9_]+(;[a-z0-9_]+)*", "codes joined by ;")),
+    "gain_db": Column(number(), "float64"),
+    "latitude": Column(number(-90, 90), "float64"),
+    "longitude": Column(number(-180, 180), "float64"),
+}
+_DEPLOYMENTS: Mapping[str, Column] = {
+    "deployment": Column(name),
+    "recorder": Column(name),
+    "site": Column(text, is_optional=True),
+    "latitude": Column(number(-90, 90), "float64", is_optional=True),
+    "longitude": Column(number(-180, 180), "float64", is_optional=True),
+    "start": Column(instant(_EDGE, _EDGE_HINT, is_required=True), "datetime64[ms]"),
+    "end": Column(instant(_EDGE, _EDGE_HINT), "datetime64[ms]", is_optional=True),
+    "gain_db": Column(number(), "float64", is_optional=True),
+    "habitat": Column(text, is_optional=True),
+    "zone": Column(_zone, is_optional=True),
+}
+
+COLUMNS = tuple(_RECORDINGS)
+"""Columns of a table of recordings, in order."""
+
+
+def read_recordings(source: str | Path) -> pd.DataFrame:
+    """Read a table of recordings and check every cell.
+
+    Parameters
+    ----------
+    source
+        Path or fsspec URL of a CSV file with exactly the columns :data:`COLUMNS`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a recording, in the file's order. ``start_utc`` is datetime64[ms] in UTC and ``start_local``
+        datetime64[ms] as the recorder's clock read, NaT while unknown; counts are ``Int64`` with NA, other
+        numbers float64 with NaN; text is empty where unknown.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or no such table; the message lists all problems with their rows (the
+        header is row 1).
+    """
+    table, problems = read_table(
+        source, _RECORDINGS, what="recordings", remedy="`dawnchorus catalog AUDIO --out recordings.csv` makes one"
+    )
+    problems += repeated(table, "path") + _contradictions(table)
+    refuse(source, "recordings", problems)
+    return table.reset_index(drop=True)
+
+
+def write_recordings(table: pd.DataFrame, target: str | Path) -> None:
+    """Write a table of recordings, sorted by path: the old file or the new one stands, never a part.
+
+    Parameters
+    ----------
+    table
+        As :func:`read_recordings` returns it, in any order of rows and columns.
+    target
+        Path or fsspec URL.
+
+    Raises
+    ------
+    InputError
+        If the columns are not :data:`COLUMNS`, or a path is there twice.
+    TryAgainError
+        If the disk is full.
+    """
+    refuse(target, "recordings", wrong_columns(table.columns, _RECORDINGS))
+    ordered = table.sort_values("path", kind="stable", ignore_index=True)
+    refuse(target, "recordings", repeated(ordered.set_axis(ordered.index + 2), "path"))
+    write_table(ordered, COLUMNS, target)
+
+
+def is_usable(table: pd.DataFrame) -> "pd.Series[bool]":
+    """Tell which recordings have samples to use: read by a decoder, not empty, and no duplicates.
+
+    A time is not asked for; recordings without one may still be laid in sequence.
+    """
+    has_samples = (table["reading"] != "") & (table["n_samples"].fillna(0) > 0)
+    return (has_samples & ~has_problem(table, "duplicate")).astype(bool)
+
+
+def has_problem(table: pd.DataFrame, code: str) -> "pd.Series[bool]":
+    """Tell which rows have a code of :data:`PROBLEMS` among theirs."""
+    return (";" + table["problems"] + ";").str.contains(f";{code};", regex=False).astype(bool)
+
+
+def read_deployments(source: str | Path) -> pd.DataFrame:
+    """Read a table of deployments: which recorder stood where, when and with which gain.
+
+    Parameters
+    ----------
+    source
+        Path or fsspec URL of a CSV file. ``deployment``, ``recorder`` and ``start`` are obligatory; ``site,
+        latitude, longitude, end, gain_db, habitat, zone`` are optional. Times without an offset are UTC; an
+        empty ``end`` is open.
+
+    Returns
+    -------
+    pandas.DataFrame
+        All ten columns, empty where the file lacks one; ``start`` and ``end`` datetime64[ms] in UTC.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or no such table, a deployment is there twice, does not end after it starts,
+        or overlaps another of its recorder; the message lists all problems with their rows.
+    """
+    table, problems = read_table(source, _DEPLOYMENTS, what="deployments", remedy="name another, or leave it out")
+    problems += repeated(table, "deployment")
+    problems += [f"row {row}: end is not after start" for row in table.index[table["end"] <= table["start"]]]
+    for recorder, own in table.sort_values("start", kind="stable").groupby("recorder"):
+        ends = own["end"].fillna(np.datetime64("9999-12-31", "ms"))
+        is_over = (ends.shift(1) > own["start"]).to_numpy()
+        problems += [
+            f"row {row}: overlaps the deployment of recorder {recorder} in row {before}"
+            for before, row in zip(own.index[:-1][is_over[1:]], own.index[is_over], strict=True)
+        ]
+    refuse(source, "deployments", problems)
+    return table.reset_index(drop=True)
+
+
+def assign_deployments(recordings: pd.DataFrame, deployments: pd.DataFrame) -> pd.DataFrame:
+    """Fill in the deployment of each recording and, where they are empty, its gain and position.
+
+    Parameters
+    ----------
+    recordings, deployments
+        As :func:`read_recordings` and :func:`read_deployments` return them. A recording belongs to the
+        deployment of its recorder with start ≤ ``start_utc`` < end, unless its row names one already.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A copy with ``deployment``, ``gain_db``, ``latitude`` and ``longitude`` filled; what was there stays.
+    """
+    table = recordings.copy()
+    start = table["start_utc"]
+    for row in deployments.to_dict("records"):
+        is_during = (start >= row["start"]) & ~(start >= row["end"])
+        is_own = (table["recorder"] == row["recorder"]) & is_during & (table["deployment"] == "")
+        table.loc[is_own, "deployment"] = row["deployment"]
+        is_here = table["deployment"] == row["deployment"]
+        for key in ("gain_db", "latitude", "longitude"):
+            table.loc[is_here & table[key].isna(), key] = row[key]
+    return table
+
+
+def _contradictions(table: pd.DataFrame) -> list[str]:
+    """Return which cells of a row cannot both be right."""
+    problems = []
+    is_read = table["reading"] != ""
+    for key in ("sha256", "duration_s", "sample_rate_hz", "n_channels", "n_samples"):
+        is_gone = table[key] == "" if key == "sha256" else table[key].isna()
+        problems += [f"row {row}: {key} is empty, though reading is not" for row in table.index[is_read & is_gone]]
+    offset = pd.to_timedelta(table["utc_offset"].where(table["utc_offset"] != "") + ":00")
+    shift = table["start_local"] - table["start_utc"]
+    is_wrong = shift.notna() & offset.notna() & (shift != offset)
+    return problems + [
+        f"row {row}: start_utc, start_local and utc_offset do not agree" for row in table.index[is_wrong]
+    ]

@@ -1,0 +1,241 @@
+"""Plain CSV tables with typed columns: every wrong cell is named when one is read, and bytes are alike when written.
+
+Rows are numbered as a spreadsheet shows them: the header is row 1.
+"""
+
+import csv
+import io
+import math
+import posixpath
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lake.errors import InputError
+from lake.storage import Storage
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column's cells are.
+
+    Attributes
+    ----------
+    parse
+        Turns a cell's text into its value; its ``ValueError`` says what was expected.
+    dtype
+        Of the column in the table: ``str``, ``float64``, ``Int64`` or ``datetime64[ms]``.
+    is_optional
+        Whether a table may lack the column; its cells are empty then.
+    """
+
+    parse: Callable[[str], object]
+    dtype: str = "str"
+    is_optional: bool = False
+
+    @property
+    def missing(self) -> object:
+        """The value of an empty cell."""
+        return {"str": "", "float64": math.nan}.get(self.dtype)
+
+
+def text(cell: str) -> str:
+    """Take any text."""
+    return cell
+
+
+def name(cell: str) -> str:
+    """Take a text that is not empty."""
+    if not cell.strip():
+        raise ValueError("a name")
+    return cell
+
+
+def matching(pattern: str, expected: str) -> Callable[[str], str]:
+    """Return a parser of texts that match a pattern, or are empty."""
+    compiled = re.compile(pattern)
+
+    def parse(cell: str) -> str:
+        if cell and not compiled.fullmatch(cell):
+            raise ValueError(expected)
+        return cell
+
+    return parse
+
+
+def number(low: float = -math.inf, high: float = math.inf) -> Callable[[str], float]:
+    """Return a parser of finite numbers within bounds; an empty cell is NaN."""
+    bounds = "" if math.isinf(low) else f" of at least {low:g}" if math.isinf(high) else f" from {low:g} to {high:g}"
+
+    def parse(cell: str) -> float:
+        try:
+            value = float(cell or "nan")
+        except ValueError:
+            value = math.inf
+        if math.isinf(value) or value < low or value > high or (cell and math.isnan(value)):
+            raise ValueError(f"a number{bounds}")
+        return value
+
+    return parse
+
+
+def count(low: int) -> Callable[[str], int | None]:
+    """Return a parser of whole numbers of at least ``low``; an empty cell is missing."""
+
+    def parse(cell: str) -> int | None:
+        if cell and (not re.fullmatch(r"[0-9]{1,18}", cell) or int(cell) < low):
+            raise ValueError(f"a whole number of at least {low}")
+        return int(cell) if cell else None
+
+    return parse
+
+
+def instant(pattern: str, expected: str, *, is_required: bool = False) -> Callable[[str], datetime | None]:
+    """Return a parser of ISO 8601 times of one form; an offset is applied, and the value is naive."""
+    compiled = re.compile(pattern)
+
+    def parse(cell: str) -> datetime | None:
+        if not cell and not is_required:
+            return None
+        try:
+            value = datetime.fromisoformat(cell) if compiled.fullmatch(cell) else None
+        except ValueError:
+            value = None
+        if value is None:
+            raise ValueError(expected)
+        return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
+
+    return parse
+
+
+def read_table(
+    source: str | Path, columns: Mapping[str, Column], *, what: str, remedy: str
+) -> tuple[pd.DataFrame, list[str]]:
+    """Read a table.
+
+    Parameters
+    ----------
+    source
+        Path or fsspec URL of a CSV file in UTF-8 with a header.
+    columns
+        The table's columns.
+    what, remedy
+        For messages: what the table holds, and what to do when it is not there.
+
+    Returns
+    -------
+    tuple
+        The table, with the wrong cells empty, and the problem of each wrong cell.
+
+    Raises
+    ------
+    InputError
+        If there is no file, or columns or cells are missing or too many: then no cell can be judged.
+    """
+    folder, key = _split(source)
+    try:
+        content = folder.read(key).decode("utf-8-sig")
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise InputError(f"{source}: expected a table of {what}, found no file; {remedy}.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{source}: expected CSV in UTF-8, found other bytes; save the table as UTF-8.") from error
+    header, *rows = list(csv.reader(io.StringIO(content, newline=""))) or [[]]
+    problems = wrong_columns(header, columns)
+    numbered = [(i, row) for i, row in enumerate(rows, 2) if row]
+    problems += [
+        f"row {i}: expected {len(header)} cells, found {len(row)}" for i, row in numbered if len(row) != len(header)
+    ]
+    refuse(source, what, problems)
+    values = {}
+    for key, column in columns.items():
+        at = header.index(key) if key in header else None
+        cells = [(i, row[at] if at is not None else "") for i, row in numbered]
+        values[key] = _parse_cells(key, column, cells, problems)
+    return pd.DataFrame(values, index=pd.Index([i for i, _ in numbered], dtype=np.int64)), problems
+
+
+def write_table(table: pd.DataFrame, columns: Sequence[str], target: str | Path) -> None:
+    """Write columns of a table as CSV, in place of what stood there, whole or not at all.
+
+    Times are written in ISO 8601 with milliseconds only where they are not zero, numbers in the shortest
+    form that reads back as the same number, and what is missing as an empty cell.
+
+    Raises
+    ------
+    TryAgainError
+        If the disk is full; what stood there before still stands.
+    """
+    texts = [map(_quoted, _cells(table[key], suffix="Z" if key.endswith("_utc") else "")) for key in columns]
+    lines = [",".join(columns), *map(",".join, zip(*texts, strict=True))]
+    folder, key = _split(target)
+    folder.write(key, ("\n".join(lines) + "\n").encode())
+
+
+def wrong_columns(found: Iterable[str], columns: Mapping[str, Column]) -> list[str]:
+    """Return what is wrong with a table's header."""
+    header = list(found)
+    problems = [
+        f"column {key} is missing" for key, column in columns.items() if key not in header and not column.is_optional
+    ]
+    problems += [f"column {key!r} is unknown" for key in header if key not in columns]
+    return problems + [f"column {key} is there {header.count(key)} times" for key in columns if header.count(key) > 1]
+
+
+def repeated(table: pd.DataFrame, key: str) -> list[str]:
+    """Return which rows repeat a value of a column that tells rows apart."""
+    first: dict[str, object] = {}
+    problems = []
+    for row, value in table[key].items():
+        if value != "" and first.setdefault(value, row) != row:
+            problems.append(f"row {row}: {key} {value} is in row {first[value]} already")
+    return problems
+
+
+def refuse(source: str | Path, what: str, problems: Sequence[str]) -> None:
+    """Raise ``InputError`` with all problems, if there are any."""
+    if problems:
+        listed = "\n".join(f"  {problem}" for problem in problems)
+        raise InputError(f"{source} is not a table of {what}; mend these and try again:\n{listed}")
+
+
+def _parse_cells(key: str, column: Column, cells: Iterable[tuple[int, str]], problems: list[str]) -> "pd.Series[Any]":
+    values = []
+    rows = []
+    for row, cell in cells:
+        try:
+            value = column.parse(cell)
+        except ValueError as error:
+            problems.append(f"row {row}: {key} should be {error}, found {cell!r}")
+            value = column.missing
+        values.append(value)
+        rows.append(row)
+    if column.dtype == "datetime64[ms]":
+        return pd.Series(np.array(values, dtype="datetime64[ms]"), index=rows)
+    return pd.Series(values, index=rows, dtype=column.dtype)
+
+
+def _cells(values: "pd.Series[Any]", *, suffix: str) -> list[str]:
+    """Return the texts of a column's values."""
+    if values.dtype.kind == "M":
+        texts = np.datetime_as_string(values.to_numpy().astype("datetime64[ms]"), unit="ms").tolist()
+        return ["" if text == "NaT" else text.removesuffix(".000") + suffix for text in texts]
+    is_missing = values.isna().tolist()
+    if values.dtype.kind == "f":
+        return ["" if gone else repr(float(value)) for value, gone in zip(values, is_missing, strict=True)]
+    return ["" if gone else str(value) for value, gone in zip(values, is_missing, strict=True)]
+
+
+def _quoted(cell: str) -> str:
+    return '"' + cell.replace('"', '""') + '"' if any(mark in cell for mark in ',"\r\n') else cell
+
+
+def _split(location: str | Path) -> tuple[Storage, str]:
+    """Return the folder of a path or URL, and the key below it."""
+    folder, key = posixpath.split(str(location))
+    return Storage(folder or "."), key
