@@ -1,0 +1,1 @@
+"""The ``embed`` job: one vector for every usable window of a cube."""

@@ -1,0 +1,42 @@
+"""What decides the numbers in an embedding store."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from jobs.common.config import JobConfig
+
+ALGORITHM = 1
+
+
+class Config(JobConfig):
+    """Settings of the ``embed`` job.
+
+    ``weights`` and ``readout`` say how the network is used; with ``features = "logmel"`` there is none, and
+    they stay at their defaults.
+    """
+
+    features: Literal["network", "logmel"] = Field(
+        "network",
+        description="'network': a trained backbone; 'logmel': mean, deviation and maximum of each mel band",
+    )
+    weights: Literal["teacher", "initial"] = Field(
+        "teacher", description="'teacher': as trained; 'initial': as it was before, a yardstick"
+    )
+    readout: Literal["class", "patch_mean", "patch_mean_std"] = Field(
+        "patch_mean_std",
+        description="the class token, the mean of the patch tokens, or their mean and deviation",
+    )
+    dtype: Literal["float32", "float16"] = Field("float32", description="type of the stored vectors")
+    batch_size: int = Field(
+        32, ge=1, description="windows in a batch; the last of a day is padded, so that all are full"
+    )
+    partial: bool = Field(True, description="whether windows with gaps are embedded as well")
+
+    @model_validator(mode="after")
+    def _check(self) -> "Config":
+        fields = type(self).model_fields
+        idle = [name for name in ("weights", "readout") if getattr(self, name) != fields[name].default]
+        if self.features == "logmel" and idle:
+            raise ValueError(f"features = 'logmel' uses no network; leave out {' and '.join(idle)}")
+        return self

@@ -1,0 +1,1 @@
+"""The ``evaluate`` job: how well clusterings agree with a table of labels."""
