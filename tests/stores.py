@@ -23,7 +23,7 @@ from lake.identity import config_id, short_hash
 from lake.layout import Lake
 from lake.ledger import Entry
 from lake.names import MS_PER_DAY, STATUS
-from lake.read import grid_of, open_cube, open_store
+from lake.read import grid_of, open_cube, open_embeddings
 from lake.schema import StoreSpec, cluster_spec, cube_spec, embedding_spec
 from lake.write import commit, write_block
 
@@ -229,7 +229,7 @@ def make_clusters(
     distances
         Distance of each window to its centroid, same shape; the cell's number by default.
     embeddings
-        The run it was made from; its grid and recorders are taken over.
+        The run it was made from; its grid, recorders and number of features are taken over.
     """
     labels = labels.astype(np.int16)
     k = int(labels.max()) + 1 if n_clusters is None else n_clusters
@@ -239,8 +239,9 @@ def make_clusters(
     )  # fmt: skip
     grid = make_grid(labels.shape[1], window_s, hop_s)
     if embeddings is not None:
-        dataset = open_store(embeddings.output.url, "embeddings")
+        dataset = open_embeddings(embeddings.output.url)
         grid, recorders = grid_of(dataset), dataset["recorder"].to_numpy().tolist()
+        n_features = dataset.sizes["feature"]
     spec = cluster_spec(
         grid, n_clusters=k, n_features=n_features, n_exemplars=n_exemplars,
         attrs={**run.store_attrs, "grid": grid_attr(grid)},

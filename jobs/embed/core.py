@@ -1,0 +1,66 @@
+"""Vectors from level codes without a network, and what every vector has to be."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lake.names import CODE_OFFSET_DB, CODE_STEP_DB
+
+N_STATISTICS = 3
+
+Encode = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""From codes, shape (n_windows, n_mels, n_frames), to vectors, shape (n_windows, n_features)."""
+
+
+def logmel(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return mean, deviation and maximum over the frames of each mel band's level.
+
+    Parameters
+    ----------
+    codes
+        Shape (n_windows, n_mels, n_frames); 0 is missing.
+
+    Returns
+    -------
+    NDArray
+        float32, shape (n_windows, 3 * n_mels): all means (dBFS), all deviations (dB), all maxima (dBFS). Frames
+        that were not recorded are left out. A band that the recording does not have takes the values of
+        the nearest lower band that it has, so that vectors of recordings with different sample rates
+        differ by what is known of the sound and not by a gap.
+
+    Raises
+    ------
+    ValueError
+        If a window has no code at all.
+
+    Notes
+    -----
+    The sums are of integers, so neither batch, thread count nor processor changes a bit of the result.
+    """
+    n_known = np.count_nonzero(codes, axis=2)
+    if not n_known.any(axis=1).all():
+        raise ValueError("a window without a single level has no vector")
+    total = codes.sum(axis=2, dtype=np.int64)
+    squares = np.square(codes, dtype=np.uint16).sum(axis=2, dtype=np.int64)
+    band = _stand_in(n_known > 0)
+    n_known, total, squares, highest = (
+        np.take_along_axis(values, band, axis=1) for values in (n_known, total, squares, codes.max(axis=2))
+    )
+    mean = total / n_known * CODE_STEP_DB + CODE_OFFSET_DB
+    deviation = np.sqrt(n_known * squares - total**2) / n_known * CODE_STEP_DB
+    maximum = highest * CODE_STEP_DB + CODE_OFFSET_DB
+    return np.concatenate([mean, deviation, maximum], axis=1, dtype=np.float32)
+
+
+def faulty(vectors: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    """Tell which vectors are all zero or hold a value that is not finite, shape (n_windows,)."""
+    return np.asarray(~np.isfinite(vectors).all(axis=1) | ~vectors.any(axis=1), dtype=np.bool_)
+
+
+def _stand_in(known: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return for each band itself where it is known, else the nearest lower known one, else the lowest known."""
+    own = np.where(known, np.arange(known.shape[1]), -1)
+    below = np.maximum.accumulate(own, axis=1)
+    return np.where(below >= 0, below, known.argmax(axis=1, keepdims=True))

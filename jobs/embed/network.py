@@ -1,0 +1,95 @@
+"""The network path of the ``embed`` job; the one module of it that loads torch."""
+
+from contextlib import nullcontext
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from timm.models import VisionTransformer
+
+from jobs.common.backbone import ModelCard, Readout, Weights, check_scale, features, load_backbone, load_card, prepare
+from jobs.embed.core import Encode
+from lake.errors import InputError
+
+
+def choose_device(wanted: str | None) -> str:
+    """Return the device asked for, or CUDA where there is one, else the CPU.
+
+    Raises
+    ------
+    InputError
+        If CUDA is asked for and not there.
+    """
+    there = torch.cuda.is_available()
+    if wanted is not None and wanted.startswith("cuda") and not there:
+        raise InputError(f"device {wanted!r}: torch finds no CUDA device here. Leave it out, or say cpu.")
+    return wanted or ("cuda" if there else "cpu")
+
+
+def backend_of(device: str) -> str:
+    """Return what computes the numbers, such as ``cpu-AVX512`` or ``cuda-sm90``."""
+    if device.startswith("cuda"):
+        major, minor = torch.cuda.get_device_capability(device)
+        return f"cuda-sm{major}{minor}"
+    return f"cpu-{torch.backends.cpu.get_cpu_capability()}"
+
+
+def require_fit(folder: str, *, window_s: float, mel_hz: NDArray[np.floating]) -> None:
+    """Refuse windows that the model in a folder was not made for.
+
+    Parameters
+    ----------
+    folder
+        The model's folder.
+    window_s
+        Duration of a window, s.
+    mel_hz
+        Band centres of the cube, Hz, shape (n_mels,).
+
+    Raises
+    ------
+    InputError
+        If mel bands or time scale differ.
+    """
+    check_scale(load_card(folder), window_s=window_s, mel_hz=mel_hz)
+
+
+def encoder(folder: str, weights: Weights, readout: Readout, *, digest: str, device: str, batch_size: int) -> Encode:
+    """Return the function that turns codes into vectors, batch by full batch.
+
+    Parameters
+    ----------
+    folder, weights, readout
+        The model, which of its weights, and what is read off its tokens.
+    digest
+        Digest of the model's files, under which it is kept in memory.
+    device
+        ``cpu`` or ``cuda``.
+    batch_size
+        Windows in every batch that the network sees.
+
+    Returns
+    -------
+    Encode
+        From uint8 codes, shape (n_windows, n_mels, n_frames) with at most ``batch_size`` windows, to
+        float32, shape (n_windows, n_features). Fewer windows are filled up with copies of the last, for
+        the numbers of a row may depend on how many rows there are.
+    """
+    torch.set_num_threads(1)  # one a worker: numbers must not depend on the machine's size
+    model, card = _loaded(folder, weights, digest, device)
+
+    def encode(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+        full = np.concatenate([codes, np.repeat(codes[-1:], batch_size - len(codes), axis=0)])
+        exact = torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False)
+        with torch.inference_mode(), exact if device.startswith("cuda") else nullcontext():
+            vectors = features(model, prepare(torch.from_numpy(full).to(device), card), readout)
+        return np.asarray(vectors[: len(codes)].float().cpu().numpy(), dtype=np.float32)
+
+    return encode
+
+
+@lru_cache(maxsize=1)
+def _loaded(folder: str, weights: Weights, _digest: str, device: str) -> tuple[VisionTransformer, ModelCard]:
+    model, card = load_backbone(folder, weights)
+    return model.to(device), card

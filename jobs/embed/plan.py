@@ -1,0 +1,158 @@
+"""Which days of which recorder have to be embedded, and what they are made from; no torch, no pixels."""
+
+import json
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.common.run import Run
+from jobs.embed.config import Config
+from jobs.embed.core import N_STATISTICS
+from lake.errors import InputError, StoreError
+from lake.grid import Grid
+from lake.identity import short_hash
+from lake.ledger import Ledger
+from lake.names import STATUS
+from lake.read import grid_of, open_cube
+
+CARD_FILE = "config.json"
+WEIGHT_FILES = {"teacher": "backbone.safetensors", "initial": "initial.safetensors"}
+
+
+@dataclass(frozen=True)
+class Day:
+    """The usable windows of one UTC day of one recorder: one block of the embedding store.
+
+    Attributes
+    ----------
+    recorder, i_recorder, number
+        The recorder, its place in the stores, and the day's number on the grid.
+    cells, status
+        Time index (int64) and status (int8) of each window, shape (n_windows,).
+    inputs
+        Digest of the windows' codes and of the model.
+    """
+
+    recorder: str
+    i_recorder: int
+    number: int
+    cells: NDArray[np.int64]
+    status: NDArray[np.int8]
+    inputs: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an embedding store holds: the cube's grid and recorders, and all days with usable windows."""
+
+    grid: Grid
+    recorders: tuple[str, ...]
+    days: tuple[Day, ...]
+    n_features: int
+
+    @property
+    def digest(self) -> str:
+        """Digest of all that is to be written."""
+        return short_hash([[day.recorder, day.number, day.inputs] for day in self.days])
+
+    @property
+    def n_windows(self) -> int:
+        """Number of windows."""
+        return sum(len(day.cells) for day in self.days)
+
+
+def make_plan(run: Run) -> Plan:
+    """Lay out the store of a run as its cube stands now.
+
+    Raises
+    ------
+    InputError
+        If the model is missing or superfluous, or the cube has no usable window.
+    StoreError
+        If the cube or the model is not finished.
+    """
+    config, cube = cast("Config", run.config), run.inputs["spectrograms"]
+    model = model_digest(run)
+    with open_cube(cube.output.url) as dataset:
+        grid, recorders = grid_of(dataset), tuple(dataset["recorder"].to_numpy().tolist())
+        n_mels = dataset.sizes["mel"]
+    days = read_days(cube.ledger, grid, recorders, partial=config.partial, salt=model)
+    if not days:
+        kind = "ok or partial" if config.partial else "ok (run with partial = true to take partial ones)"
+        raise InputError(f"run {run.name!r}: the cube {cube.name!r} has no window that is {kind}; nothing to embed.")
+    n_features = N_STATISTICS * n_mels if config.features == "logmel" else _network_features(run, config)
+    return Plan(grid, recorders, days, n_features)
+
+
+def read_days(ledger: Ledger, grid: Grid, recorders: tuple[str, ...], *, partial: bool, salt: str) -> tuple[Day, ...]:
+    """Return the days that have usable windows, sorted by the store's recorders and time.
+
+    Parameters
+    ----------
+    ledger
+        The cube's ledger; what it lists beyond the finalised cube is left for the next run.
+    grid, recorders
+        The cube's, as finalised.
+    partial
+        Whether partial windows are taken.
+    salt
+        What else a vector depends on.
+    """
+    wanted = [STATUS["ok"], STATUS["partial"]] if partial else [STATUS["ok"]]
+    numbers = {recorder: i for i, recorder in enumerate(recorders)}
+    days = []
+    for recorder, _, entries in ledger.entries():
+        if recorder not in numbers:
+            continue
+        cells = np.array([cell for entry in entries.values() for cell in entry.cells], dtype=np.int64)
+        status = np.array([s for entry in entries.values() for s in entry.index["status"]], dtype=np.int8)
+        digests = np.array([digest for entry in entries.values() for digest in entry.digests], dtype=object)
+        keep = np.isin(status, wanted) & (cells < grid.n_cells)
+        if keep.any():
+            rows = np.flatnonzero(keep)[np.argsort(cells[keep], kind="stable")]
+            made_of = [salt, cells[rows].tolist(), status[rows].tolist(), digests[rows].tolist()]
+            number = int(cells[rows[0]]) // grid.cells_per_day
+            days.append(Day(recorder, numbers[recorder], number, cells[rows], status[rows], short_hash(made_of)))
+    return tuple(sorted(days, key=lambda day: (day.i_recorder, day.number)))
+
+
+def model_digest(run: Run) -> str:
+    """Return the digest of the model's card and weights; empty where none is used.
+
+    Raises
+    ------
+    InputError
+        If there is a model and none is used, or the other way round.
+    StoreError
+        If the model is not finished.
+    """
+    config = cast("Config", run.config)
+    model = run.inputs.get("model")
+    if config.features == "logmel":
+        if model is not None:
+            raise InputError(
+                f"run {run.name!r}: features = 'logmel' uses no network, but inputs name the model {model.name!r}. "
+                "Leave out `model`, or set features = 'network'."
+            )
+        return ""
+    if model is None:
+        raise InputError(
+            f"run {run.name!r}: features = 'network' needs a `model` among its inputs, found none. "
+            "Name a dino run there, or set features = 'logmel'."
+        )
+    files = model.ledger.files()
+    wanted = (CARD_FILE, WEIGHT_FILES[config.weights])
+    if files is None or any(key not in files for key in wanted):
+        raise StoreError(
+            f"run {run.name!r}: its model {model.name!r} is not finished ({', '.join(wanted)} expected). "
+            f"Type `dawnchorus run MANIFEST {model.name}`."
+        )
+    return short_hash([files[key] for key in wanted])
+
+
+def _network_features(run: Run, config: Config) -> int:
+    """Return the number of features from the model's card, which plain JSON tells."""
+    card = json.loads(run.inputs["model"].output.read(CARD_FILE))
+    return int(card["num_features"]) * (2 if config.readout == "patch_mean_std" else 1)
