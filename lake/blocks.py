@@ -73,15 +73,11 @@ def metadata_documents(spec: StoreSpec, sizes: Mapping[str, int]) -> dict[str, b
         # Consolidated metadata of v3 is not yet in the specification; zarr-python and xarray read it.
         warnings.filterwarnings("ignore", "Consolidated metadata is currently not part", UserWarning)
         zarr.consolidate_metadata(store, zarr_format=3)
-    documents = {
-        key: json.loads(value.to_bytes()) for key, value in memory.items() if key.endswith("zarr.json")
-    }
+    documents = {key: json.loads(value.to_bytes()) for key, value in memory.items() if key.endswith("zarr.json")}
     return {key: json.dumps(document, sort_keys=True).encode() for key, document in sorted(documents.items())}
 
 
-def _create(
-    spec: ArraySpec, shape: tuple[int, ...], store: zarr.storage.MemoryStore, path: str
-) -> zarr.Array[Any]:
+def _create(spec: ArraySpec, shape: tuple[int, ...], store: zarr.storage.MemoryStore, path: str) -> zarr.Array[Any]:
     with warnings.catch_warnings():
         # Variable-length text is not yet in the v3 specification; zarr-python and xarray read it.
         warnings.filterwarnings("ignore", ".*does not have a Zarr V3 specification.*")

@@ -64,7 +64,7 @@ def claim(storage: Storage, run: str, part: tuple[int, int], plan: str) -> Itera
 def live_claims(storage: Storage) -> list[dict[str, Any]]:
     """Return the claims of live processes, each with its ``part``."""
     found = []
-    for key in storage.keys("claims"):
+    for key in storage.list_keys("claims"):
         if not key.endswith(".json"):
             continue
         text = storage.read_or_none(key)
@@ -77,19 +77,16 @@ def live_claims(storage: Storage) -> list[dict[str, Any]]:
     return found
 
 
-def _refuse_owned(
-    storage: Storage, run: str, part: tuple[int, int], mine: dict[str, Any] | None = None
-) -> None:
+def _refuse_owned(storage: Storage, run: str, part: tuple[int, int], mine: dict[str, Any] | None = None) -> None:
     for owner in live_claims(storage):
-        is_mine = mine is not None and all(
-            owner.get(name) == mine[name] for name in ("host", "pids", "pid", "started")
-        )
+        is_mine = mine is not None and all(owner.get(name) == mine[name] for name in ("host", "pids", "pid", "started"))
         beside = owner["part"][1] == part[1] and owner["part"][0] != part[0]
         if not is_mine and not beside:
             i, n = owner["part"]
             raise TryAgainError(
                 f"run {run!r}: part {i} of {n} is being worked on by process {owner.get('pid', '?')} on "
-                f"{owner.get('host', '?')} (last sign of life {owner.get('beat', '?')}). Wait for it, or stop it, and try again."
+                f"{owner.get('host', '?')} (last sign of life {owner.get('beat', '?')}). Wait for it, or stop it, "
+                "and try again."
             )
 
 
@@ -114,9 +111,8 @@ def _beat(storage: Storage, key: str, mine: dict[str, Any], stop: threading.Even
 
 def _beaten(mine: dict[str, Any]) -> bytes:
     now = time.time()
-    return json.dumps(
-        {**mine, "beat": datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"), "beat_s": now}
-    ).encode()
+    text = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
+    return json.dumps({**mine, "beat": text, "beat_s": now}).encode()
 
 
 def _parsed(text: bytes) -> dict[str, Any]:

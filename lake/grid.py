@@ -34,9 +34,8 @@ class Grid:
                 f"hop_s = {self.hop_ms / 1000:g} does not divide a day of 86400 s; try {_near(self.hop_ms)}."
             )
         if self.origin_ms % MS_PER_DAY or self.end_ms % MS_PER_DAY or self.end_ms <= self.origin_ms:
-            raise InputError(
-                f"a grid runs from one UTC midnight to a later one, not from {iso(self.origin_ms)} to {iso(self.end_ms)}."
-            )
+            span = f"{iso(self.origin_ms)} to {iso(self.end_ms)}"
+            raise InputError(f"a grid runs from one UTC midnight to a later one, not from {span}.")
 
     @property
     def cells_per_day(self) -> int:
@@ -52,6 +51,11 @@ class Grid:
     def n_cells(self) -> int:
         """Number of cells."""
         return self.n_days * self.cells_per_day
+
+    @property
+    def attrs(self) -> dict[str, int]:
+        """What a store's attributes say of its grid; the end is the size of its time."""
+        return {"origin_ms": self.origin_ms, "window_ms": self.window_ms, "hop_ms": self.hop_ms}
 
     def start_ms(self, cell: int) -> int:
         """Return the start of a cell, milliseconds since 1970."""

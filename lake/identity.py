@@ -12,9 +12,7 @@ Json = Mapping[str, Any]
 
 def canonical(value: object) -> bytes:
     """Return the one JSON text of a value: sorted keys, no spaces, UTF-8."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode()
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def short_hash(value: object) -> str:
@@ -62,7 +60,7 @@ def require_same(run: str, stored: Json, wanted: Json) -> None:
         return
     lines = [f"  {line}" for line in differences(stored, wanted)]
     raise IdentityError(
-        f"run {run!r} exists with another configuration ({stored['config_id']}, the manifest says {wanted['config_id']}):\n"
+        f"run {run!r} exists with another configuration (stored {stored['config_id']}, wanted {wanted['config_id']}):\n"
         + "\n".join(lines)
         + "\nGive the run a new name in the manifest, or restore these values."
     )
@@ -70,10 +68,11 @@ def require_same(run: str, stored: Json, wanted: Json) -> None:
 
 def differences(stored: Json, wanted: Json) -> list[str]:
     """Return one line for each field of two run records that differs."""
-    lines = []
-    for part in ("job", "algorithm"):
-        if stored[part] != wanted[part]:
-            lines.append(f"{part}: stored {stored[part]!r}, wanted {wanted[part]!r}")
+    lines = [
+        f"{part}: stored {stored[part]!r}, wanted {wanted[part]!r}"
+        for part in ("job", "algorithm")
+        if stored[part] != wanted[part]
+    ]
     for part in ("config", "inputs"):
         for key in sorted({*stored[part], *wanted[part]}):
             old, new = stored[part].get(key, "(absent)"), wanted[part].get(key, "(absent)")

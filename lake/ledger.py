@@ -2,18 +2,20 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from lake.errors import StoreError
 from lake.grid import Grid
 from lake.identity import canonical, content_id, require_same
 from lake.layout import safe_name
+from lake.names import STATUS
 from lake.storage import Storage
 
 RUN_RECORD = "run.json"
 GRID_RECORD = "grid.json"
 FILES_RECORD = "files.json"
+USABLE = (STATUS["ok"], STATUS["partial"])
 
 
 @dataclass(frozen=True)
@@ -99,9 +101,7 @@ class Ledger:
             require_same(run, stored, wanted)
             # The resolved configuration stays as it was first stored: same identity, same bytes.
             wanted = {**wanted, "config": stored["config"], "algorithm": stored["algorithm"]}
-        self.storage.write_if_changed(
-            RUN_RECORD, json.dumps(wanted, indent=2, sort_keys=True).encode() + b"\n"
-        )
+        self.storage.write_if_changed(RUN_RECORD, json.dumps(wanted, indent=2, sort_keys=True).encode() + b"\n")
 
     def grid(self) -> tuple[Grid, list[str]] | None:
         """Return the grid and the order of recorders that the run has settled on, or ``None``."""
@@ -114,9 +114,7 @@ class Ledger:
     def settle_grid(self, grid: Grid, recorders: Sequence[str]) -> None:
         """Store the grid and the order of recorders, which every later start of the run keeps."""
         record = {"grid": asdict(grid), "recorders": list(recorders)}
-        self.storage.write_if_changed(
-            GRID_RECORD, json.dumps(record, indent=2, sort_keys=True).encode() + b"\n"
-        )
+        self.storage.write_if_changed(GRID_RECORD, json.dumps(record, indent=2, sort_keys=True).encode() + b"\n")
 
     def files(self) -> dict[str, str] | None:
         """Return SHA-256 by key of the files of a run whose output is a folder, or ``None``."""
@@ -141,7 +139,7 @@ class Ledger:
     def entries(self) -> Iterator[tuple[str, str, dict[int, Entry]]]:
         """Yield recorder, day and the day's latest entries by block, sorted by recorder and day."""
         days: dict[tuple[str, str], list[str]] = {}
-        for key in self.storage.keys():
+        for key in self.storage.list_keys():
             if key.endswith(".jsonl") and key.count("/") == 1:
                 folder, name = key.split("/")
                 days.setdefault((folder, name.removesuffix(".jsonl")), []).insert(0, key)
@@ -155,17 +153,39 @@ class Ledger:
             if latest:
                 yield next(iter(latest.values())).recorder, day, dict(sorted(latest.items()))
 
-    def blocks(self) -> dict[tuple[str, int], Entry]:
-        """Return the latest entry of every block by recorder and block number."""
+    def day(self, recorder: str, day: str) -> dict[int, Entry]:
+        """Return the latest entries of one day of a recorder by block."""
+        folder = safe_name(recorder)
+        latest: dict[int, Entry] = {}
+        joined = f"{folder}/{day}.jsonl"
+        keys = [joined] if self.storage.exists(joined) else []
+        for key in [*keys, *(key for key in self.storage.list_keys(f"{folder}/{day}") if key.endswith(".json"))]:
+            latest.update({entry.block: entry for entry in self._read(key)})
+        return dict(sorted(latest.items()))
+
+    def written(self) -> dict[tuple[str, int], Entry]:
+        """Return the latest entry of every block by recorder and number, without its cells."""
+        light: dict[str, Any] = {"cells": [], "digests": [], "index": {}, "recordings": [], "deployments": []}
         return {
-            (recorder, block): entry for recorder, _, day in self.entries() for block, entry in day.items()
+            (recorder, block): replace(entry, **light)
+            for recorder, _, day in self.entries()
+            for block, entry in day.items()
         }
 
-    def content_id(self) -> str:
-        """Return the identity of what the run has written."""
-        return content_id(
-            item for _, _, day in self.entries() for entry in day.values() for item in entry.files.items()
-        )
+    def summary(self) -> dict[str, Any]:
+        """Return ``content_id``, the identity of what was written, and ``n_windows``, those that can be used."""
+        digests = list((self.files() or {}).items())
+        n_windows = 0
+        for _, _, day in self.entries():
+            for entry in day.values():
+                digests += entry.files.items()
+                n_windows += sum(
+                    value in USABLE
+                    for name, column in entry.index.items()
+                    if name.endswith("status")
+                    for value in column
+                )
+        return {"content_id": content_id(digests), "n_windows": n_windows}
 
     def compact(self) -> None:
         """Join the objects of each day into one file; nothing to do on a local disk."""
@@ -173,7 +193,7 @@ class Ledger:
             return
         for recorder, day, latest in list(self.entries()):
             folder = safe_name(recorder)
-            objects = [key for key in self.storage.keys(f"{folder}/{day}") if key.endswith(".json")]
+            objects = [key for key in self.storage.list_keys(f"{folder}/{day}") if key.endswith(".json")]
             if objects:
                 lines = b"".join(canonical(asdict(entry)) + b"\n" for entry in latest.values())
                 self.storage.write(f"{folder}/{day}.jsonl", lines)

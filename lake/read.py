@@ -44,9 +44,7 @@ def open_store(url: str, kind: str, *, mask_and_scale: bool = True, **options: A
     storage = Storage(url, **options)
     if not storage.exists("zarr.json"):
         state = "a run has begun but not been finalised" if storage.exists("") else "nothing is there"
-        raise StoreError(
-            f"{url}: expected a finished store, found none ({state}). Type `dawnchorus status MANIFEST`."
-        )
+        raise StoreError(f"{url}: expected a finished store, found none ({state}); see `dawnchorus status MANIFEST`.")
     dataset = xr.open_dataset(
         storage.url,
         engine="zarr",
@@ -58,7 +56,8 @@ def open_store(url: str, kind: str, *, mask_and_scale: bool = True, **options: A
     version = int(dataset.attrs.get("dawnchorus_format", 0))
     if version > FORMAT_VERSION:
         raise StoreFormatError(
-            f"{url}: its format is version {version}, this release reads up to {FORMAT_VERSION}. Install a newer dawnchorus."
+            f"{url}: its format is version {version}, this release reads up to {FORMAT_VERSION}. "
+            "Install a newer dawnchorus."
         )
     if found != kind:
         raise StoreFormatError(f"{url}: expected a store of {kind}, found {found}.")
@@ -84,9 +83,7 @@ def grid_of(dataset: xr.Dataset) -> Grid:
     """Return the time grid of a store."""
     config = dataset.attrs["grid"]
     days = dataset.sizes["time"] * config["hop_ms"] // MS_PER_DAY
-    return Grid(
-        config["origin_ms"], config["origin_ms"] + days * MS_PER_DAY, config["window_ms"], config["hop_ms"]
-    )
+    return Grid(config["origin_ms"], config["origin_ms"] + days * MS_PER_DAY, config["window_ms"], config["hop_ms"])
 
 
 @dataclass(frozen=True)
@@ -165,11 +162,7 @@ def read_rows(
 def open_array(url: str, name: str, **options: Any) -> zarr.Array[Any]:  # noqa: ANN401 (fsspec's own options)
     """Open one array of a finished store with zarr itself, for reading in a hot path."""
     storage = Storage(url, **options)
-    store = (
-        storage.url
-        if storage.is_local
-        else zarr.storage.FsspecStore.from_url(storage.url, storage_options=options)
-    )
+    store = storage.url if storage.is_local else zarr.storage.FsspecStore.from_url(storage.url, storage_options=options)
     group = zarr.open_group(store, mode="r", use_consolidated=True)
     found = group.get(name)
     if not isinstance(found, zarr.Array):

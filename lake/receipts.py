@@ -13,7 +13,8 @@ from typing import Any
 from lake.layout import Lake
 
 PACKAGES = (
-    "dawnchorus", "dask", "numpy", "pandas", "scikit-learn", "soundfile", "timm", "torch", "torchaudio", "xarray", "zarr",
+    "dawnchorus", "dask", "numpy", "pandas", "scikit-learn", "soundfile", "timm", "torch", "torchaudio", "xarray",
+    "zarr",
 )  # fmt: skip
 
 
@@ -43,7 +44,7 @@ def write_receipt(lake: Lake, run: str, part: tuple[int, int], facts: Mapping[st
 def read_receipts(lake: Lake, run: str) -> list[dict[str, Any]]:
     """Return a run's receipts, oldest first."""
     storage = lake.receipts(run)
-    return [dict(json.loads(storage.read(key))) for key in storage.keys() if key.endswith(".json")]
+    return [dict(json.loads(storage.read(key))) for key in storage.list_keys() if key.endswith(".json")]
 
 
 def latest_receipt(lake: Lake, run: str) -> dict[str, Any] | None:

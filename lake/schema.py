@@ -1,7 +1,8 @@
 """What the stores hold: each array's dimensions, type, chunks and attributes, in one place."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import nan
 from typing import Any
 
 from lake.grid import Grid, iso
@@ -83,9 +84,7 @@ class StoreSpec:
         return (*self.data, *self.index, *self.tables)
 
 
-def cube_spec(
-    grid: Grid, *, n_mels: int, n_frames: int, cells_per_shard: int, attrs: Mapping[str, Any]
-) -> StoreSpec:
+def cube_spec(grid: Grid, *, n_mels: int, n_frames: int, cells_per_shard: int, attrs: Mapping[str, Any]) -> StoreSpec:
     """Return the schema of a spectrogram cube."""
     levels = ArraySpec(
         "spectrogram", ("recorder", "time", "mel", "frame"), "uint8", 0,
@@ -96,47 +95,39 @@ def cube_spec(
             "scale_factor": CODE_STEP_DB, "add_offset": CODE_OFFSET_DB, "_FillValue": 0,
         },
     )  # fmt: skip
-    index = _IndexMaker(grid)
-    names = "recording_path recording_sha256 recording_recorder recording_start_ms recording_n_samples"
-    names += " recording_sample_rate_hz deployment_name deployment_recorder site latitude longitude gain_db habitat zone"
+    flags = {"flag_masks": list(QUALITY.values()), "flag_meanings": " ".join(QUALITY)}
+    no_offset = -(2**31)
+    db, seconds = {"units": "dB"}, {"units": "s"}
+    tables = _recording_tables() + _deployment_tables()
     return StoreSpec(
         kind="spectrograms",
         grid=grid,
         sizes={"mel": n_mels, "frame": n_frames},
         data=(levels,),
         index=(
-            index("quality", "int16", 0, "what is unusual about the audio", flag_masks=list(QUALITY.values()), flag_meanings=" ".join(QUALITY)),
-            index("recording", "int32", -1, "row of the recordings table; at a join, the first", _FillValue=-1),
-            index("offset_s", "float64", float("nan"), "start of the window in its recording", units="s"),
-            index("coverage", "float32", float("nan"), "share of the window that was recorded", units="1"),
-            index("level_db", "float32", float("nan"), "mean level relative to a full-scale sine", units="dB"),
-            index("peak_db", "float32", float("nan"), "level of the largest sample relative to full scale", units="dB"),
-            index("deployment", "int32", -1, "row of the deployments table", _FillValue=-1),
-            index("utc_offset_s", "int32", -(2**31), "local time minus UTC at the recorder", units="s", _FillValue=-(2**31)),
-            index.status("status", "whether the window is there"),  # last: a reader sees it when all else stands
+            _index(grid, "quality", "int16", 0, "what is unusual about the audio", flags),
+            _index(
+                grid, "recording", "int32", -1, "row of the recordings table; at a join, the first", {"_FillValue": -1}
+            ),
+            _index(grid, "offset_s", "float64", nan, "start of the window in its recording", seconds),
+            _index(grid, "coverage", "float32", nan, "share of the window that was recorded", {"units": "1"}),
+            _index(grid, "level_db", "float32", nan, "mean level relative to a full-scale sine", db),
+            _index(grid, "peak_db", "float32", nan, "level of the largest sample relative to full scale", db),
+            _index(grid, "deployment", "int32", -1, "row of the deployments table", {"_FillValue": -1}),
+            _index(
+                grid, "utc_offset_s", "int32", no_offset, "local time minus UTC", {**seconds, "_FillValue": no_offset}
+            ),
+            _status(grid, "status", "whether the window is there"),  # last: when a reader sees it, all else stands
         ),
         tables=(
             *_grid_tables(grid),
-            _table("mel", ("mel",), "float64", 0.0, n_mels, "centre frequency of the band", units="Hz", standard_name="sound_frequency"),
-            _table("frame", ("frame",), "float64", 0.0, n_frames, "centre of the frame after the start of the window", units="s"),
-            _table("time_is_real", ("recorder",), "bool", False, TABLE_CHUNK_ROWS, "whether the recorder's times are clock times"),
-            _table("recording_path", ("recordings",), "str", "", TABLE_CHUNK_ROWS, "path below the recordings' root"),
-            _table("recording_sha256", ("recordings",), "str", "", TABLE_CHUNK_ROWS, "SHA-256 of the file"),
-            _table("recording_recorder", ("recordings",), "str", "", TABLE_CHUNK_ROWS, "recorder that made the recording"),
-            _table("recording_start_ms", ("recordings",), "int64", 0, TABLE_CHUNK_ROWS, "start, milliseconds since 1970-01-01 UTC"),
-            _table("recording_n_samples", ("recordings",), "int64", 0, TABLE_CHUNK_ROWS, "usable samples of each channel"),
-            _table("recording_sample_rate_hz", ("recordings",), "int32", 0, TABLE_CHUNK_ROWS, "sample rate", units="Hz"),
-            _table("deployment_name", ("deployments",), "str", "", TABLE_CHUNK_ROWS, "deployment"),
-            _table("deployment_recorder", ("deployments",), "str", "", TABLE_CHUNK_ROWS, "recorder of the deployment"),
-            _table("site", ("deployments",), "str", "", TABLE_CHUNK_ROWS, "site"),
-            _table("latitude", ("deployments",), "float64", float("nan"), TABLE_CHUNK_ROWS, "latitude", units="degrees_north", standard_name="latitude"),
-            _table("longitude", ("deployments",), "float64", float("nan"), TABLE_CHUNK_ROWS, "longitude", units="degrees_east", standard_name="longitude"),
-            _table("gain_db", ("deployments",), "float64", float("nan"), TABLE_CHUNK_ROWS, "gain set at the recorder", units="dB"),
-            _table("habitat", ("deployments",), "str", "", TABLE_CHUNK_ROWS, "habitat"),
-            _table("zone", ("deployments",), "str", "", TABLE_CHUNK_ROWS, "IANA time zone of the site"),
+            _table("mel", "mel", "float64", "centre frequency of the band", {"units": "Hz"}, rows=n_mels),
+            _table("frame", "frame", "float64", "centre of the frame after the window's start", seconds, rows=n_frames),
+            _table("time_is_real", "recorder", "bool", "whether the recorder's times are clock times"),
+            *tables,
         ),
-        attrs=_store_attrs("spectrograms", attrs, coordinates=f"time_is_real {names}"),
-    )  # fmt: skip
+        attrs=_attrs("spectrograms", attrs, coordinates=" ".join(["time_is_real", *(table.name for table in tables)])),
+    )
 
 
 def embedding_spec(grid: Grid, *, n_features: int, dtype: str, attrs: Mapping[str, Any]) -> StoreSpec:
@@ -144,7 +135,7 @@ def embedding_spec(grid: Grid, *, n_features: int, dtype: str, attrs: Mapping[st
     day = grid.cells_per_day
     chunk = day // 24 if day % 24 == 0 else day
     vectors = ArraySpec(
-        "embedding", ("recorder", "time", "feature"), dtype, float("nan"),
+        "embedding", ("recorder", "time", "feature"), dtype, nan,
         chunks=(1, chunk, n_features), shards=(1, day, n_features), attrs={"long_name": "embedding of the window"},
     )  # fmt: skip
     return StoreSpec(
@@ -152,12 +143,9 @@ def embedding_spec(grid: Grid, *, n_features: int, dtype: str, attrs: Mapping[st
         grid=grid,
         sizes={"feature": n_features},
         data=(vectors,),
-        index=(_IndexMaker(grid).status("embedding_status", "status of the window that was embedded"),),
-        tables=(
-            *_grid_tables(grid),
-            _table("feature", ("feature",), "int32", 0, n_features, "feature number"),
-        ),
-        attrs=_store_attrs("embeddings", attrs),
+        index=(_status(grid, "embedding_status", "status of the window that was embedded"),),
+        tables=(*_grid_tables(grid), _table("feature", "feature", "int32", "feature number", rows=n_features)),
+        attrs=_attrs("embeddings", attrs),
     )
 
 
@@ -165,79 +153,99 @@ def cluster_spec(
     grid: Grid, *, n_clusters: int, n_features: int, n_exemplars: int, attrs: Mapping[str, Any]
 ) -> StoreSpec:
     """Return the schema of a cluster store; a shard is one UTC day."""
-    day = grid.cells_per_day
+    day = (1, grid.cells_per_day)
+    on_grid, none = ("recorder", "time"), {"_FillValue": -1}
 
-    def on_day(name: str, dtype: str, fill: float, long_name: str, **more: object) -> ArraySpec:
-        return ArraySpec(
-            name, ("recorder", "time"), dtype, fill, (1, day), (1, day), {"long_name": long_name, **more}
-        )
-
-    def of_cluster(
-        name: str, dtype: str, fill: float, long_name: str, n: int, dim: str, **more: object
-    ) -> ArraySpec:
-        return ArraySpec(
-            name, ("cluster_id", dim), dtype, fill, (n_clusters, n), None, {"long_name": long_name, **more}
-        )
+    def of_cluster(name: str, dtype: str, fill: float, n: int, dim: str, **attrs: object) -> ArraySpec:
+        return ArraySpec(name, ("cluster_id", dim), dtype, fill, (n_clusters, n), None, attrs)
 
     return StoreSpec(
         kind="clusters",
         grid=grid,
         sizes={"cluster_id": n_clusters, "feature": n_features, "exemplar": n_exemplars},
         data=(
-            on_day("cluster", "int16", -1, "cluster of the window", _FillValue=-1),
-            on_day("distance", "float32", float("nan"), "Euclidean distance to the cluster's centroid"),
+            ArraySpec("cluster", on_grid, "int16", -1, day, None, {"long_name": "cluster of the window", **none}),
+            ArraySpec(
+                "distance", on_grid, "float32", nan, day, None, {"long_name": "distance to the cluster's centroid"}
+            ),
         ),
-        index=(_IndexMaker(grid).status("cluster_status", "status of the window that was clustered"),),
+        index=(_status(grid, "cluster_status", "status of the window that was clustered"),),
         tables=(
             *_grid_tables(grid),
-            _table("feature", ("feature",), "int32", 0, n_features, "feature number"),
-            _table("cluster_id", ("cluster_id",), "int16", 0, n_clusters, "cluster number"),
-            _table("n_windows", ("cluster_id",), "int64", 0, n_clusters, "windows in the cluster"),
-            of_cluster("centroid", "float32", float("nan"), "centroid of the cluster", n_features, "feature"),
-            of_cluster("exemplar_recorder", "int32", -1, "recorder number of a window near the centroid", n_exemplars, "exemplar", _FillValue=-1),
-            of_cluster("exemplar_cell", "int64", -1, "time index of a window near the centroid, nearest first", n_exemplars, "exemplar", _FillValue=-1),
+            _table("feature", "feature", "int32", "feature number", rows=n_features),
+            _table("cluster_id", "cluster_id", "int16", "cluster number", rows=n_clusters),
+            _table("n_windows", "cluster_id", "int64", "windows in the cluster", rows=n_clusters),
+            of_cluster("centroid", "float32", nan, n_features, "feature", long_name="centroid of the cluster"),
+            of_cluster("exemplar_recorder", "int32", -1, n_exemplars, "exemplar", long_name="recorder number", **none),
+            of_cluster(
+                "exemplar_cell", "int64", -1, n_exemplars, "exemplar", long_name="time index, nearest first", **none
+            ),
         ),
-        attrs=_store_attrs("clusters", attrs),
-    )  # fmt: skip
+        attrs=_attrs("clusters", attrs),
+    )
 
 
-class _IndexMaker:
-    """Makes index variables: one chunk is one UTC day of one recorder."""
-
-    def __init__(self, grid: Grid) -> None:
-        self.chunks = (1, grid.cells_per_day)
-
-    def __call__(self, name: str, dtype: str, fill: float, long_name: str, **more: object) -> ArraySpec:
-        return ArraySpec(
-            name, ("recorder", "time"), dtype, fill, self.chunks, None, {"long_name": long_name, **more}
-        )
-
-    def status(self, name: str, long_name: str) -> ArraySpec:
-        return self(
-            name, "int8", 0, long_name, flag_values=list(STATUS.values()), flag_meanings=" ".join(STATUS)
-        )
-
-
-def _table(
-    name: str, dims: Sequence[str], dtype: str, fill: float | str, rows: int, long_name: str, **more: object
+def _index(  # noqa: PLR0917 (read as a table, one line a variable)
+    grid: Grid, name: str, dtype: str, fill: float, long_name: str, attrs: Mapping[str, Any] | None = None
 ) -> ArraySpec:
-    return ArraySpec(name, tuple(dims), dtype, fill, (rows,), None, {"long_name": long_name, **more})
+    """Return an index variable: one chunk is one UTC day of one recorder."""
+    chunks = (1, grid.cells_per_day)
+    return ArraySpec(name, ("recorder", "time"), dtype, fill, chunks, None, {"long_name": long_name, **(attrs or {})})
+
+
+def _status(grid: Grid, name: str, long_name: str) -> ArraySpec:
+    flags = {"flag_values": list(STATUS.values()), "flag_meanings": " ".join(STATUS)}
+    return _index(grid, name, "int8", 0, long_name, flags)
+
+
+def _table(  # noqa: PLR0917 (read as a table, one line a variable)
+    name: str,
+    dim: str,
+    dtype: str,
+    long_name: str,
+    attrs: Mapping[str, Any] | None = None,
+    rows: int = TABLE_CHUNK_ROWS,
+) -> ArraySpec:
+    fills: dict[str, float | str] = {"str": "", "float64": nan}
+    fill = fills.get(dtype, 0)
+    return ArraySpec(name, (dim,), dtype, fill, (rows,), None, {"long_name": long_name, **(attrs or {})})
 
 
 def _grid_tables(grid: Grid) -> tuple[ArraySpec, ...]:
     units = f"milliseconds since {iso(grid.origin_ms)[:-1]}"
+    cf = {"standard_name": "time", "units": units, "calendar": "proleptic_gregorian"}
     rows = TIME_CHUNK_DAYS * grid.cells_per_day
     return (
-        _table("recorder", ("recorder",), "str", "", TABLE_CHUNK_ROWS, "recorder (autonomous recording unit)"),
-        _table("time", ("time",), "int64", 0, rows, "start of the window, UTC", standard_name="time", units=units, calendar="proleptic_gregorian"),
-    )  # fmt: skip
+        _table("recorder", "recorder", "str", "recorder (autonomous recording unit)"),
+        _table("time", "time", "int64", "start of the window, UTC", cf, rows=rows),
+    )
 
 
-def _store_attrs(kind: str, attrs: Mapping[str, Any], **more: str) -> dict[str, Any]:
-    return {
-        "Conventions": "CF-1.11",
-        "dawnchorus_format": FORMAT_VERSION,
-        "dawnchorus_kind": kind,
-        **attrs,
-        **more,
-    }
+def _recording_tables() -> tuple[ArraySpec, ...]:
+    dim = "recordings"
+    return (
+        _table("recording_path", dim, "str", "path below the recordings' root"),
+        _table("recording_sha256", dim, "str", "SHA-256 of the file"),
+        _table("recording_recorder", dim, "str", "recorder that made the recording"),
+        _table("recording_start_ms", dim, "int64", "start, milliseconds since 1970-01-01 UTC"),
+        _table("recording_n_samples", dim, "int64", "usable samples of each channel"),
+        _table("recording_sample_rate_hz", dim, "int32", "sample rate", {"units": "Hz"}),
+    )
+
+
+def _deployment_tables() -> tuple[ArraySpec, ...]:
+    dim = "deployments"
+    return (
+        _table("deployment_name", dim, "str", "deployment"),
+        _table("deployment_recorder", dim, "str", "recorder of the deployment"),
+        _table("site", dim, "str", "site"),
+        _table("latitude", dim, "float64", "latitude", {"units": "degrees_north", "standard_name": "latitude"}),
+        _table("longitude", dim, "float64", "longitude", {"units": "degrees_east", "standard_name": "longitude"}),
+        _table("gain_db", dim, "float64", "gain set at the recorder", {"units": "dB"}),
+        _table("habitat", dim, "str", "habitat"),
+        _table("zone", dim, "str", "IANA time zone of the site"),
+    )
+
+
+def _attrs(kind: str, attrs: Mapping[str, Any], **more: str) -> dict[str, Any]:
+    return {"Conventions": "CF-1.11", "dawnchorus_format": FORMAT_VERSION, "dawnchorus_kind": kind, **attrs, **more}

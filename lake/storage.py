@@ -128,7 +128,7 @@ class Storage:
         if self.exists(key):
             self.fs.rm_file(self.path(key))
 
-    def keys(self, prefix: str = "") -> list[str]:
+    def list_keys(self, prefix: str = "") -> list[str]:
         """Return the keys of all files below a folder, sorted, relative to this storage's root."""
         found = self.fs.find(self.path(prefix)) if self.exists(prefix) else []
         return sorted(str(path)[len(self.root) + 1 :] for path in found if not _is_aside(str(path)))

@@ -55,9 +55,7 @@ def write_block(
         store.write_if_changed(key, data)
         files[key] = hashlib.sha256(data).hexdigest()
     first = entry.block * spec.cells_per_block
-    digests = [
-        cell_digest([blocks[array.name][0, cell - first] for array in spec.data]) for cell in entry.cells
-    ]
+    digests = [cell_digest([blocks[array.name][0, cell - first] for array in spec.data]) for cell in entry.cells]
     written = replace(entry, files=files, digests=digests)
     ledger.add(day_of_block(spec.grid, spec.cells_per_block, entry.block), written)
     return written
@@ -115,7 +113,7 @@ def commit(
     """
     for recorder, day, latest in ledger.entries():
         i_day = _day_number(spec.grid, day)
-        _write_index_day(store, spec, recorders.index(recorder), i_day, list(latest.values()), row_maps or {})
+        _write_index_day(store, spec, (recorders.index(recorder), i_day), list(latest.values()), row_maps or {})
     values = {"recorder": np.asarray(recorders, dtype=object), "time": spec.grid.starts(), **tables}
     sizes = {"recorder": len(recorders), "time": spec.grid.n_cells, **spec.sizes}
     for array in spec.tables:
@@ -137,12 +135,11 @@ def row_key(row: Mapping[str, Any]) -> str:
 def _write_index_day(
     store: Storage,
     spec: StoreSpec,
-    i_recorder: int,
-    i_day: int,
+    position: tuple[int, int],
     entries: Sequence[Entry],
     row_maps: Mapping[str, Mapping[str, int]],
 ) -> None:
-    first = i_day * spec.grid.cells_per_day
+    first = position[1] * spec.grid.cells_per_day
     for array in spec.index:
         day = np.full(array.block, array.fill, dtype=array.dtype)
         for entry in entries:
@@ -151,12 +148,10 @@ def _write_index_day(
                 rows = {"recording": entry.recordings, "deployment": entry.deployments}[array.name]
                 numbers = [row_maps[array.name][row_key(row)] for row in rows]
                 values = [numbers[value] if value >= 0 else array.fill for value in values]
-            day[0, np.asarray(entry.cells, dtype=np.int64) - first] = [
-                array.fill if v is None else v for v in values
-            ]
+            day[0, np.asarray(entry.cells, dtype=np.int64) - first] = [array.fill if v is None else v for v in values]
         data = encode_block(array, day)
         if data is not None:
-            store.write_if_changed(block_key(array, (i_recorder, i_day)), data)
+            store.write_if_changed(block_key(array, position), data)
 
 
 def _write_table(store: Storage, array: ArraySpec, values: NDArray[Any]) -> None:

@@ -1,5 +1,7 @@
 """The base of every job's configuration."""
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -13,3 +15,17 @@ class JobConfig(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def identity_config(config: JobConfig) -> dict[str, Any]:
+    """Return the part of a configuration that its identity is made of.
+
+    A field that stands at the value it was introduced with is left out, so a run that was stored
+    before the field existed keeps its identity.
+    """
+    values = config.model_dump(mode="json")
+    for name, field in type(config).model_fields.items():
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and "introduced_as" in extra and values[name] == extra["introduced_as"]:
+            del values[name]
+    return values

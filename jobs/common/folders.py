@@ -29,7 +29,7 @@ def publish(run: Run, folder: Path) -> dict[str, str]:
             run.output.write_if_changed(key, data)
             files[key] = hashlib.sha256(data).hexdigest()
     run.ledger.settle_files(files)
-    for key in run.output.keys():
+    for key in run.output.list_keys():
         if key not in files:
             run.output.remove(key)
     return files

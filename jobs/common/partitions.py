@@ -71,11 +71,7 @@ def map_partitions(
 def local_client(workers: int) -> Iterator[Client]:
     """Start a Dask cluster on this machine; its traffic is TLS with a key of its own, its dashboard off."""
     security = Security.temporary()
-    # One thread a process and no nanny environment surprises: the numbers do not depend on either.
-    threads = {
-        name: "1"
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-    }
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
     before = {name: os.environ.get(name) for name in threads}
     os.environ.update(threads)
     try:
@@ -114,7 +110,7 @@ def _on_cluster(
             futures.append(future)
         return futures
 
-    numbers: dict[str, int] = {}
+    numbers: dict[Any, int] = {}
     running = as_completed(submit(IN_FLIGHT_PER_WORKER * n_workers))
     for future in running:
         i = numbers.pop(future.key)

@@ -49,9 +49,7 @@ def progress(label: str, total: int, unit: str) -> Iterator[Advance]:
         if now - said >= LINE_EVERY_S:
             said = now
             left_s = (now - began) / max(done, 1) * (total - done)
-            sys.stderr.write(
-                f"{label}: {done} of {total} {unit}, {now - began:.0f} s, about {left_s:.0f} s left\n"
-            )
+            sys.stderr.write(f"{label}: {done} of {total} {unit}, {now - began:.0f} s, about {left_s:.0f} s left\n")
             sys.stderr.flush()
 
     yield advance

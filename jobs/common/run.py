@@ -1,6 +1,6 @@
 """What a job is given and what it gives back."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from jobs.common.config import JobConfig
 from lake.layout import Lake
 from lake.ledger import Ledger
+from lake.receipts import latest_receipt
 from lake.storage import Storage
 
 
@@ -139,3 +140,17 @@ class Outcome:
     quarantined: Mapping[str, str] = field(default_factory=dict)
     n_recordings: int = 0
     backend: str = ""
+
+
+def is_committed(run: Run) -> bool:
+    """Tell whether a store has been finalised with all that its ledger lists, and a receipt says so."""
+    receipt = latest_receipt(run.lake, run.name)
+    if receipt is None or not run.output.exists("zarr.json"):
+        return False
+    return bool(receipt["content_id"] == run.ledger.summary()["content_id"])
+
+
+def listed(lines: Sequence[str], most: int = 20) -> str:
+    """Return lines as text, the many after the first few as a count."""
+    more = [f"  … and {len(lines) - most} more"] if len(lines) > most else []
+    return "\n".join([*lines[:most], *more])

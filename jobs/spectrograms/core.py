@@ -100,9 +100,7 @@ def _band_power(
     return np.asarray(mel_bank(config, rate) @ np.ascontiguousarray(power.numpy().T), dtype=np.float32)
 
 
-def _resampled(
-    part: NDArray[np.float32], first: int, rate: int, new_rate: int
-) -> tuple[NDArray[np.float32], int]:
+def _resampled(part: NDArray[np.float32], first: int, rate: int, new_rate: int) -> tuple[NDArray[np.float32], int]:
     """Resample a run from its own samples alone, its edges reflected; return it and its new position."""
     pad = min(len(part) - 1, rate // 100)
     pad -= pad % (rate // np.gcd(rate, new_rate)) if pad > rate // np.gcd(rate, new_rate) else pad

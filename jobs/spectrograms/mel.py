@@ -63,7 +63,7 @@ def mel_bank(config: Config, sample_rate_hz: int) -> scipy.sparse.csr_matrix:
         first = max(int(np.floor(low / bin_hz)), 0)
         last = min(int(np.ceil(high / bin_hz)), n_fft // 2)
         bins = np.arange(first, last + 1)
-        weight = _triangle_times_hat(bins * bin_hz, bin_hz, low, centre, high)
+        weight = _triangle_times_hat(bins.astype(np.float64) * bin_hz, bin_hz, low, centre, high)
         gain = float(weight @ _sine_power(centre / bin_hz, bins, n_window, n_fft))
         keep = weight > 0
         rows.append(np.full(keep.sum(), band))
@@ -102,9 +102,7 @@ def level_codes(power: Float32Array) -> tuple[NDArray[np.uint8], int, int]:
     return np.clip(steps, 1, 255).astype(np.uint8), n_low, n_high
 
 
-def _triangle_times_hat(
-    centres: Float64Array, width: float, low: float, mid: float, high: float
-) -> Float64Array:
+def _triangle_times_hat(centres: Float64Array, width: float, low: float, mid: float, high: float) -> Float64Array:
     """Integrate a triangle times hat functions of a given half-width, by centre; unit: Hz."""
 
     def antiderivative(x: Float64Array) -> Float64Array:
@@ -119,9 +117,7 @@ def _triangle_times_hat(
             + ramp(x - high) / (high - mid)
         )
 
-    difference = (
-        antiderivative(centres - width) - 2 * antiderivative(centres) + antiderivative(centres + width)
-    )
+    difference = antiderivative(centres - width) - 2 * antiderivative(centres) + antiderivative(centres + width)
     scale = (high - low) ** 2
     return np.where(difference > 1e-9 * scale, difference, 0.0) / width
 
@@ -142,7 +138,8 @@ def _sine_power(at: float, bins: NDArray[np.int64], n_window: int, n_fft: int) -
             safe = np.where(small, 1.0, n_window * np.sin(angle / n_window))
             return np.where(small, 1.0, np.sin(angle) / safe)
 
-        return dirichlet(offset) + 0.5 * (dirichlet(offset - 1) + dirichlet(offset + 1))
+        return np.asarray(dirichlet(offset) + 0.5 * (dirichlet(offset - 1) + dirichlet(offset + 1)))
 
     scale = n_window / n_fft
-    return hann((bins - at) * scale) ** 2 + hann((bins + at) * scale) ** 2
+    offsets = bins.astype(np.float64)
+    return np.asarray(hann((offsets - at) * scale) ** 2 + hann((offsets + at) * scale) ** 2)

@@ -1,12 +1,15 @@
 """Which recording fills which cell of the grid, and which blocks have to be written."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from jobs.common.audio import Reading
 from jobs.spectrograms.config import Config
 from lake.errors import InputError
 from lake.grid import Grid, iso, month_span
@@ -16,7 +19,38 @@ JOIN_MS = 1.0
 """Recordings whose ends are nearer than this follow each other; it is the resolution of the grid."""
 EARLIEST_MS = int(np.datetime64("2001-01-01", "ms").astype(np.int64))
 """No recorder is older; a clock that was never set reads 1970, 1980 or 2000."""
+UNTIMED = "untimed:"
+"""Prefix of the recorder that recordings without a time are laid on."""
 UNTIMED_ORIGIN_MS = int(np.datetime64("2001-01-01", "ms").astype(np.int64))
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A recording that has a place on the grid.
+
+    Attributes
+    ----------
+    path, sha256, recorder, deployment, reading
+        As in the table of recordings; ``recorder`` is ``untimed:…`` for one laid in sequence.
+    start_ms, end_ms
+        Its span, milliseconds since 1970.
+    n_samples, sample_rate_hz, n_channels
+        What can be decoded.
+    utc_offset_s
+        Local time minus UTC, if known.
+    """
+
+    path: str
+    sha256: str
+    recorder: str
+    deployment: str
+    reading: Reading
+    start_ms: int
+    end_ms: float
+    n_samples: int
+    sample_rate_hz: int
+    n_channels: int
+    utc_offset_s: int | None
 
 
 @dataclass(frozen=True)
@@ -25,16 +59,13 @@ class Segment:
 
     Attributes
     ----------
-    row
-        Row of the recordings table.
-    start_ms
-        Start of the recording, milliseconds since 1970.
+    recording
+        The recording.
     from_ms, to_ms
         The span this segment owns.
     """
 
-    row: int
-    start_ms: int
+    recording: Placed
     from_ms: float
     to_ms: float
 
@@ -65,7 +96,7 @@ class Plan:
     blocks
         All blocks, sorted by recorder (in the store's order) and number.
     recordings
-        The table of placed recordings, in the order in which their rows enter the store.
+        The recordings that have a place.
     quarantined
         Reason by path of each recording that is set aside.
     """
@@ -74,7 +105,7 @@ class Plan:
     recorders: tuple[str, ...]
     real_time: tuple[bool, ...]
     blocks: tuple[Block, ...]
-    recordings: pd.DataFrame
+    recordings: tuple[Placed, ...]
     quarantined: Mapping[str, str]
 
     @property
@@ -116,80 +147,61 @@ def make_plan(
     Where recordings of one recorder overlap, the one that started first owns the shared seconds.
     """
     placed, quarantined = accept(recordings, config, span_ms)
-    if placed.empty:
-        reasons = ", ".join(
-            f"{count} {reason}" for reason, count in pd.Series(quarantined).value_counts().items()
-        )
+    if not placed:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(quarantined.values()).most_common())
         raise InputError(
-            f"none of {len(recordings)} recordings can be placed on the time grid ({reasons or 'the table is empty'})."
+            f"none of {len(recordings)} recordings has a place on the time grid ({reasons or 'the table is empty'}). "
+            'Name the zone of local times (`dawnchorus catalog … --zone FOLDER=IANA`), or set `untimed = "sequence"`.'
         )
     grid = _grid(placed, config, stored_grid)
-    names = list(dict.fromkeys([*stored_recorders, *placed["recorder"]]))
-    blocks: list[Block] = []
-    facts = (
-        placed[["sha256", "n_samples", "sample_rate_hz", "deployment", "gain_db"]]
-        .astype(str)
-        .to_numpy()
-        .tolist()
-    )
-    for name in names:
-        segments, overlaps = own_segments(placed[placed["recorder"] == name])
-        blocks += _blocks(name, segments, overlaps, grid, config, facts)
-    real = tuple(not name.startswith("untimed:") for name in names)
-    return Plan(grid, tuple(names), real, tuple(blocks), placed, quarantined)
+    by_recorder: dict[str, list[Placed]] = {name: [] for name in stored_recorders}
+    for recording in placed:
+        by_recorder.setdefault(recording.recorder, []).append(recording)
+    blocks = [block for name, mine in by_recorder.items() for block in _blocks(name, mine, grid, config)]
+    real = tuple(not name.startswith(UNTIMED) for name in by_recorder)
+    return Plan(grid, tuple(by_recorder), real, tuple(blocks), tuple(placed), quarantined)
 
 
 def accept(
     recordings: pd.DataFrame, config: Config, span_ms: tuple[int | None, int | None] = (None, None)
-) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Return the recordings that have a place, with ``start_ms`` and ``end_ms``, and why the others have none.
+) -> tuple[list[Placed], dict[str, str]]:
+    """Return the recordings that have a place, in the table's order, and by path why the others have none.
 
     ``outside_study`` is a start before 2001 (a clock that was not set), or outside the named span.
     """
-    table = recordings.reset_index(drop=True)
-    problems = table["problems"].fillna("").str.split(";")
-    start = table["start_utc"].to_numpy().astype("datetime64[ms]")
-    start_ms = start.astype(np.int64)
-    untimed = np.isnat(start)
-    low, high = span_ms[0] if span_ms[0] is not None else EARLIEST_MS, span_ms[1]
-    reasons = pd.Series("", index=table.index)
-    outside = ~untimed & ((start_ms < low) | ((start_ms >= high) if high is not None else False))
-    reasons[outside] = "outside_study"
-    if config.untimed == "skip":
-        reasons[untimed] = [
-            next((p for p in row if p in {"no_time", "zone_unknown"}), "no_time") for row in problems[untimed]
-        ]
-    reasons[table["n_samples"].fillna(0).to_numpy() <= 0] = "empty"
-    reasons[table["reading"].fillna("").to_numpy() == ""] = [
-        next((p for p in row if p), "unreadable")
-        for row in problems[table["reading"].fillna("").to_numpy() == ""]
-    ]
-    reasons[problems.map(lambda row: "duplicate" in row).to_numpy(dtype=bool)] = "duplicate"
-    keep = (reasons == "").to_numpy()
-    placed = table[keep].assign(start_ms=start_ms[keep])
-    if config.untimed == "sequence":
-        placed = _in_sequence(placed, untimed[keep], config)
-    placed = placed.reset_index(drop=True)
-    length_ms = (
-        placed["n_samples"].to_numpy(np.float64) / placed["sample_rate_hz"].to_numpy(np.float64) * 1000
-    )
-    placed["end_ms"] = placed["start_ms"].to_numpy(np.float64) + length_ms
-    return placed, dict(zip(table["path"][~keep], reasons[~keep], strict=True))
+    low = span_ms[0] if span_ms[0] is not None else EARLIEST_MS
+    high = span_ms[1] if span_ms[1] is not None else np.inf
+    placed: list[Placed] = []
+    untimed: list[Placed] = []
+    quarantined: dict[str, str] = {}
+    starts = recordings["start_utc"].to_numpy().astype("datetime64[ms]")
+    for row, start in zip(recordings.itertuples(index=False), starts, strict=True):
+        problems = [problem for problem in str(row.problems).split(";") if problem]
+        start_ms = None if np.isnat(start) else int(start.astype(np.int64))
+        reason = _reason(row, problems, start_ms, config)
+        if not reason and start_ms is not None and not low <= start_ms < high:
+            reason = "outside_study"
+        if reason:
+            quarantined[str(row.path)] = reason
+        elif start_ms is None:
+            untimed.append(_placed(row, f"{UNTIMED}{row.recorder}", 0))
+        else:
+            placed.append(_placed(row, str(row.recorder), start_ms))
+    return placed + _in_sequence(untimed, placed, config), quarantined
 
 
-def own_segments(table: pd.DataFrame) -> tuple[list[Segment], list[tuple[float, float]]]:
+def own_segments(recordings: Sequence[Placed]) -> tuple[list[Segment], list[tuple[float, float]]]:
     """Return the disjoint segments of one recorder in order of time, and the spans where recordings overlapped."""
-    ordered = table.sort_values(["start_ms", "sha256"], kind="stable")
     segments: list[Segment] = []
     overlaps: list[tuple[float, float]] = []
     owned_to = -np.inf
-    for row, start_ms, end_ms in zip(ordered.index, ordered["start_ms"], ordered["end_ms"], strict=True):
-        if start_ms < owned_to - JOIN_MS:
-            overlaps.append((start_ms, min(owned_to, end_ms)))
-        from_ms = max(float(start_ms), owned_to)
-        if end_ms > from_ms:
-            segments.append(Segment(int(row), int(start_ms), from_ms, float(end_ms)))
-            owned_to = float(end_ms)
+    for recording in sorted(recordings, key=lambda r: (r.start_ms, r.sha256)):
+        if recording.start_ms < owned_to - JOIN_MS:
+            overlaps.append((recording.start_ms, min(owned_to, recording.end_ms)))
+        from_ms = max(float(recording.start_ms), owned_to)
+        if recording.end_ms > from_ms:
+            segments.append(Segment(recording, from_ms, recording.end_ms))
+            owned_to = recording.end_ms
     return segments, overlaps
 
 
@@ -202,65 +214,95 @@ def coverage(grid: Grid, cells: NDArray[np.int64], segments: list[Segment]) -> N
     return np.asarray(span / grid.window_ms)
 
 
-def _in_sequence(placed: pd.DataFrame, untimed: NDArray[np.bool_], config: Config) -> pd.DataFrame:
-    """Give recordings without a time one after the other, so far apart that no window touches two."""
-    placed = placed.copy()
-    timed = placed["start_ms"].to_numpy()[~untimed]
-    origin_ms = month_span(int(timed.min()), int(timed.max()))[0] if len(timed) else UNTIMED_ORIGIN_MS
+def _reason(row: Any, problems: Sequence[str], start_ms: int | None, config: Config) -> str:  # noqa: ANN401 (a named tuple)
+    """Return why a recording is set aside, or nothing."""
+    if "duplicate" in problems:
+        return "duplicate"
+    if not row.reading:
+        return problems[0] if problems else "unreadable"
+    if pd.isna(row.n_samples) or row.n_samples <= 0:
+        return "empty"
+    if start_ms is None and config.untimed == "skip":
+        return next((problem for problem in problems if problem in {"no_time", "zone_unknown"}), "no_time")
+    return ""
+
+
+def _placed(row: Any, recorder: str, start_ms: int) -> Placed:  # noqa: ANN401 (a named tuple)
+    return Placed(
+        path=str(row.path), sha256=str(row.sha256), recorder=recorder, deployment=str(row.deployment or ""),
+        reading=row.reading, start_ms=start_ms, end_ms=start_ms + row.n_samples / row.sample_rate_hz * 1000,
+        n_samples=int(row.n_samples), sample_rate_hz=int(row.sample_rate_hz), n_channels=int(row.n_channels),
+        utc_offset_s=_offset_s(str(row.utc_offset or "")),
+    )  # fmt: skip
+
+
+def _offset_s(text: str) -> int | None:
+    """Return ``+HH:MM`` in seconds, or ``None`` for an unknown offset."""
+    if not text:
+        return None
+    hours, minutes = text[1:].split(":")
+    return (-1 if text[0] == "-" else 1) * (int(hours) * 3600 + int(minutes) * 60)
+
+
+def _in_sequence(untimed: Sequence[Placed], timed: Sequence[Placed], config: Config) -> list[Placed]:
+    """Lay recordings without a time one after the other, on cells of their own: no window touches two."""
+    starts = [recording.start_ms for recording in timed]
+    origin_ms = month_span(min(starts), max(starts))[0] if starts else UNTIMED_ORIGIN_MS
     next_ms: dict[str, int] = {}
-    for row in placed.index[untimed]:
-        name = f"untimed:{placed.loc[row, 'recorder']}"
-        start_ms = next_ms.get(name, origin_ms)
-        length_ms = placed.loc[row, "n_samples"] / placed.loc[row, "sample_rate_hz"] * 1000
-        clear_ms = start_ms + length_ms + config.window_ms - config.hop_ms
-        next_ms[name] = origin_ms + -int(-(clear_ms - origin_ms) // config.hop_ms) * config.hop_ms
-        placed.loc[row, "recorder"] = name
-        placed.loc[row, "start_ms"] = start_ms
-    return placed
+    laid = []
+    for recording in untimed:
+        start_ms = next_ms.get(recording.recorder, origin_ms)
+        end_ms = start_ms + recording.end_ms
+        clear_ms = end_ms + config.window_ms - config.hop_ms - origin_ms
+        next_ms[recording.recorder] = origin_ms + -int(-clear_ms // config.hop_ms) * config.hop_ms
+        laid.append(replace(recording, start_ms=start_ms, end_ms=end_ms))
+    return laid
 
 
-def _grid(placed: pd.DataFrame, config: Config, stored: tuple[int, int] | None) -> Grid:
-    first_ms, last_ms = int(placed["start_ms"].min()), int(np.ceil(placed["end_ms"].max())) - 1
-    origin_ms, end_ms = month_span(first_ms, last_ms)
+def _grid(placed: Sequence[Placed], config: Config, stored: tuple[int, int] | None) -> Grid:
+    first = min(placed, key=lambda recording: recording.start_ms)
+    last_ms = int(np.ceil(max(recording.end_ms for recording in placed))) - 1
+    origin_ms, end_ms = month_span(first.start_ms, last_ms)
     if stored is not None:
-        if first_ms < stored[0]:
-            early = placed.loc[placed["start_ms"] < stored[0], "path"].tolist()
+        if first.start_ms < stored[0]:
+            n_early = sum(recording.start_ms < stored[0] for recording in placed)
             raise InputError(
-                f"{len(early)} recordings start before the origin of the store, {iso(stored[0])} (first {iso(first_ms)}: {early[0]}). "
-                f"An origin cannot be moved: give the run a new name; its origin will be {iso(origin_ms)}."
+                f"{n_early} recordings start before the origin of the store, {iso(stored[0])}; the first is "
+                f"{first.path}, {iso(first.start_ms)}. An origin cannot be moved: give the run a new name; its origin "
+                f"will be {iso(origin_ms)}."
             )
         origin_ms, end_ms = stored[0], max(stored[1], end_ms)
     return Grid(origin_ms, end_ms, config.window_ms, config.hop_ms)
 
 
-def _blocks(
-    name: str,
-    segments: list[Segment],
-    overlaps: list[tuple[float, float]],
-    grid: Grid,
-    config: Config,
-    facts: list[list[str]],
-) -> list[Block]:
+def _blocks(name: str, recordings: Sequence[Placed], grid: Grid, config: Config) -> list[Block]:
+    segments, overlaps = own_segments(recordings)
     cells = _unique_cells(grid, [(s.from_ms, s.to_ms) for s in segments])
-    share = coverage(grid, cells, segments)
-    wanted = share >= config.min_coverage - JOIN_MS / config.window_ms
+    if len(cells) == 0:
+        return []
+    wanted = coverage(grid, cells, segments) >= config.min_coverage - JOIN_MS / config.window_ms
     overlapped = set(_unique_cells(grid, overlaps).tolist())
     starts, ends = np.array([s.from_ms for s in segments]), np.array([s.to_ms for s in segments])
     numbers, firsts = np.unique(cells // config.cells_per_shard, return_index=True)
     blocks = []
     for number, first, last in zip(numbers, firsts, [*firsts[1:], len(cells)], strict=True):
-        chosen = cells[first:last][wanted[first:last]].tolist()
-        if not chosen:
+        mine = cells[first:last][wanted[first:last]].tolist()
+        if not mine:
             continue
-        lower, upper = grid.start_ms(chosen[0]), grid.start_ms(chosen[-1]) + grid.window_ms
-        near = segments[
-            int(np.searchsorted(ends, lower, "right")) : int(np.searchsorted(starts, upper, "left"))
-        ]
-        inputs = short_hash([[s.start_ms, s.from_ms, s.to_ms, *facts[s.row]] for s in near])
-        n_below = int(last - first) - len(chosen)
-        shared = frozenset(overlapped.intersection(chosen))
-        blocks.append(Block(name, int(number), tuple(chosen), shared, tuple(near), n_below, inputs))
+        lower, upper = grid.start_ms(mine[0]), grid.start_ms(mine[-1]) + grid.window_ms
+        near = segments[int(np.searchsorted(ends, lower, "right")) : int(np.searchsorted(starts, upper, "left"))]
+        inputs = short_hash([_input(segment) for segment in near])
+        shared = frozenset(overlapped.intersection(mine))
+        n_below = int(last - first) - len(mine)
+        blocks.append(Block(name, int(number), tuple(mine), shared, tuple(near), n_below, inputs))
     return blocks
+
+
+def _input(segment: Segment) -> list[Any]:
+    """Return what of a segment decides the bytes of a block."""
+    recording = segment.recording
+    facts = [recording.sha256, recording.start_ms, recording.n_samples, recording.deployment, recording.utc_offset_s]
+    return [*facts, segment.from_ms, segment.to_ms]
 
 
 def _unique_cells(grid: Grid, spans: list[tuple[float, float]]) -> NDArray[np.int64]:

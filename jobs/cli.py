@@ -1,0 +1,175 @@
+"""The command line. Each command imports what it needs, so an image without torch starts as well."""
+
+import json
+import re
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.common.run import Options
+from lake.errors import DawnchorusError, InputError
+
+app = typer.Typer(
+    name="dawnchorus", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help="Months of passive sound recordings in; sound clusters to look at and query out.",
+)  # fmt: skip
+
+ManifestArg = Annotated[Path, typer.Argument(help="the manifest, a TOML file")]
+RunsArg = Annotated[list[str] | None, typer.Argument(help="runs; all of them if none is named")]
+WorkersOpt = Annotated[int, typer.Option(min=1, help="processes that work side by side on this machine")]
+PartitionOpt = Annotated[str | None, typer.Option(help="i/n: only this share of the partitions, without finalising")]
+JsonOpt = Annotated[bool, typer.Option("--json", help="print facts as JSON")]
+ZoneOpt = Annotated[
+    list[str] | None, typer.Option(help="FOLDER=IANA or IANA: the zone of local times, e.g. America/Chicago")
+]
+
+
+def main() -> None:
+    """Run the command line; every error that a user can meet becomes a message and an exit code."""
+    try:
+        app()
+    except DawnchorusError as error:
+        sys.stderr.write(f"dawnchorus: {error}\n")
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
+        sys.stderr.close()
+
+
+@app.callback(invoke_without_command=True)
+def _top(version: Annotated[bool, typer.Option("--version", help="print the version")] = False) -> None:
+    if version:
+        typer.echo(metadata.version("dawnchorus"))
+        raise typer.Exit
+
+
+@app.command()
+def catalog(
+    audio: Annotated[list[Path], typer.Argument(help="folders of recordings")],
+    out: Annotated[Path, typer.Option(help="the table to write")] = Path("recordings.csv"),
+    zone: ZoneOpt = None,
+    deployments: Annotated[Path | None, typer.Option(help="deployments.csv")] = None,
+    workers: WorkersOpt = 2,
+    as_json: JsonOpt = False,
+) -> None:
+    """List what is there, when it was recorded, and what is wrong with it."""
+    from jobs.catalog.command import run_catalog
+
+    facts = run_catalog(audio, out, zones=parse_zones(zone), deployments=deployments, workers=workers)
+    typer.echo(
+        json.dumps(facts, indent=2) if as_json else f"{out}: {facts['n_files']} files, {facts['hours']:.2f} hours"
+    )
+
+
+@app.command()
+def run(
+    manifest: ManifestArg,
+    runs: RunsArg = None,
+    workers: WorkersOpt = 2,
+    partition: PartitionOpt = None,
+    refresh: Annotated[bool, typer.Option("--refresh", help="do a finished run again")] = False,
+    mix: Annotated[bool, typer.Option("--mix", help="go on with what another kind of processor began")] = False,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda")] = None,
+) -> None:
+    """Execute all runs of a manifest in order, or those named; what is done is skipped."""
+    from jobs.manifest import read_manifest
+    from jobs.runner import execute_runs
+
+    options = Options(workers=workers, part=parse_partition(partition), refresh=refresh, mix=mix, device=device)
+    execute_runs(read_manifest(manifest), runs or [], options, typer.echo)
+
+
+@app.command()
+def finalise(manifest: ManifestArg, run_name: Annotated[str, typer.Argument(metavar="RUN", help="the run")]) -> None:
+    """Make a run readable after all its --partition shares are done."""
+    from jobs.manifest import read_manifest
+    from jobs.runner import finalise_run
+
+    finalise_run(read_manifest(manifest), run_name, typer.echo)
+
+
+@app.command()
+def status(manifest: ManifestArg, as_json: JsonOpt = False) -> None:
+    """Say of every run whether it is done, partial, stale and why, or missing."""
+    from jobs.manifest import read_manifest
+    from jobs.runner import states
+
+    found = list(states(read_manifest(manifest)))
+    if as_json:
+        typer.echo(json.dumps([vars(state) for state in found], indent=2))
+        return
+    width = max((len(state.name) for state in found), default=0)
+    for state in found:
+        typer.echo(
+            f"{state.name:<{width}}  {state.job:<12}  {state.state}{': ' + state.detail if state.detail else ''}"
+        )
+
+
+@app.command()
+def query(
+    store: Annotated[
+        str, typer.Argument(help="a store: …/embeddings/RUN.zarr, …/clusters/RUN.zarr, …/spectrograms/RUN.zarr")
+    ],
+    recorder: Annotated[list[str] | None, typer.Option(help="only this recorder; can be given again")] = None,
+    date: Annotated[str | None, typer.Option(help="2021-07-14, 2021-07, or two joined by a slash; UTC")] = None,
+    features: Annotated[bool, typer.Option("--features", help="the embedding's features as columns")] = False,
+    out: Annotated[Path | None, typer.Option(help="write to .csv or .parquet instead of printing CSV")] = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """Print a table of windows by recorder and date."""
+    import xarray as xr
+
+    from lake.query import parse_dates, select, to_table
+    from lake.read import open_store
+
+    kinds = {"spectrograms", "embeddings", "clusters"}
+    kind = next((part for part in reversed(store.rstrip("/").split("/")[:-1]) if part in kinds), "embeddings")
+    dataset: xr.Dataset = open_store(store, kind)
+    table = to_table(select(dataset, recorder or [], parse_dates(date) if date else None), features=features)
+    if out is None:
+        text = (
+            table.to_json(orient="records", date_format="iso", date_unit="ms") if as_json else table.to_csv(index=False)
+        )
+        typer.echo(text.rstrip("\n"))
+    elif out.suffix == ".parquet":
+        table.to_parquet(out, index=False)
+    elif out.suffix == ".csv":
+        table.to_csv(out, index=False)
+    else:
+        raise InputError(f"--out {out}: expected a name that ends in .csv or .parquet.")
+    if out is not None:
+        typer.echo(f"{out}: {len(table)} windows")
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="where the study and its lake go")] = Path("data/demo"),
+    audio: Annotated[Path | None, typer.Option(help="your own recordings instead of the synthetic study")] = None,
+    zone: ZoneOpt = None,
+    workers: WorkersOpt = 2,
+) -> None:
+    """Make the demo study (or take your recordings) and run the whole chain, to a page to look at."""
+    from jobs.quickstart import quickstart
+
+    quickstart(folder, audio=audio, zones=parse_zones(zone), workers=workers, say=typer.echo)
+
+
+def parse_partition(text: str | None) -> tuple[int, int] | None:
+    """Return i and n of ``i/n``."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not found or not int(found[1]) < int(found[2]):
+        raise InputError(f"--partition {text!r}: expected i/n with 0 <= i < n, for example 0/4 to 3/4.")
+    return int(found[1]), int(found[2])
+
+
+def parse_zones(texts: list[str] | None) -> dict[str, str]:
+    """Return the zone by folder; the empty name stands for all folders."""
+    zones = {}
+    for text in texts or []:
+        folder, _, zone = text.rpartition("=")
+        zones[folder] = zone
+    return zones

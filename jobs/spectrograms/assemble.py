@@ -1,0 +1,150 @@
+"""A window's samples from the recordings that hold them."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.common.audio import AudioError, AudioReader, open_audio
+from jobs.spectrograms.plan import JOIN_MS, Placed, Segment
+
+Float32Array = NDArray[np.float32]
+OPEN_RECORDINGS = 3
+
+
+@dataclass
+class _Open:
+    audio: AudioReader
+    first: int = 0
+    samples: Float32Array = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
+
+
+class Reader:
+    """Reads spans of recordings, going forward without seeking or decoding anything twice.
+
+    Parameters
+    ----------
+    root
+        Folder that the recordings' paths are relative to.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._open: OrderedDict[str, _Open] = OrderedDict()
+
+    def read(self, recording: Placed, start: int, count: int) -> Float32Array:
+        """Return a span of a recording, shape (n_channels, n); n is smaller at the recording's end.
+
+        Raises
+        ------
+        AudioError
+            If the recording cannot be decoded there, or is gone.
+        """
+        held = self._held(recording)
+        count = min(count, recording.n_samples - start)
+        have = held.first + held.samples.shape[1]
+        if held.samples.size and held.first <= start <= have:
+            kept = held.samples[:, start - held.first :]
+            if start + count > have:
+                kept = np.concatenate([kept, held.audio.read(have, start + count - have)], axis=1)
+        else:
+            kept = held.audio.read(start, count)
+        held.first, held.samples = start, kept
+        return kept[:, :count]
+
+    def close(self) -> None:
+        """Close all recordings."""
+        for held in self._open.values():
+            held.audio.close()
+        self._open.clear()
+
+    def _held(self, recording: Placed) -> _Open:
+        if recording.path in self._open:
+            self._open.move_to_end(recording.path)
+            return self._open[recording.path]
+        path = self.root / recording.path
+        try:
+            audio = open_audio(path, recording.reading)
+        except OSError as error:
+            raise AudioError(f"{path}: expected a recording, found none ({error.strerror}).") from error
+        self._open[recording.path] = _Open(audio)
+        while len(self._open) > OPEN_RECORDINGS:
+            self._open.popitem(last=False)[1].audio.close()
+        return self._open[recording.path]
+
+
+@dataclass(frozen=True)
+class Window:
+    """One window's samples.
+
+    Attributes
+    ----------
+    samples
+        Shape (n_channels, n_samples), zero where nothing was recorded.
+    runs
+        Recorded spans of samples.
+    recording
+        The first recording in the window; its rate is the window's.
+    offset_s
+        Where in that recording the window starts, in seconds; negative if the recording begins later.
+    coverage
+        Recorded share of the window.
+    """
+
+    samples: Float32Array
+    runs: list[tuple[int, int]]
+    recording: Placed
+    offset_s: float
+    coverage: float
+
+
+def read_window(start_ms: int, window_ms: int, segments: Sequence[Segment], reader: Reader) -> Window | None:
+    """Put one window together; ``None`` if nothing of it was recorded.
+
+    Parameters
+    ----------
+    start_ms, window_ms
+        The window's span.
+    segments
+        Disjoint segments of the recorder, in order of time.
+    reader
+        Reads the recordings.
+
+    Notes
+    -----
+    A sample's place is its recording's start plus its number over the rate, rounded to a sample of the
+    window. Segments whose ends are within a millisecond follow each other without a gap. A recording
+    of another rate or number of channels than the window's first is not mixed in: its part counts as
+    not recorded.
+    """
+    inside = [s for s in segments if s.to_ms > start_ms and s.from_ms < start_ms + window_ms]
+    if not inside:
+        return None
+    lead = inside[0].recording
+    rate = lead.sample_rate_hz
+    n_samples = round(window_ms * rate / 1000)
+    tolerance = int(np.ceil(JOIN_MS * rate / 1000))
+    samples = np.zeros((lead.n_channels, n_samples), dtype=np.float32)
+    runs: list[tuple[int, int]] = []
+    for segment in inside:
+        recording = segment.recording
+        if (recording.sample_rate_hz, recording.n_channels) != (rate, lead.n_channels):
+            continue
+        first = max(round((segment.from_ms - start_ms) * rate / 1000), 0)
+        last = min(round((segment.to_ms - start_ms) * rate / 1000), n_samples)
+        source = round((max(segment.from_ms, start_ms) - recording.start_ms) * rate / 1000)
+        joins = bool(runs) and first - runs[-1][1] <= tolerance
+        first = runs[-1][1] if joins else first
+        part = reader.read(recording, source, last - first) if last > first else samples[:, :0]
+        if part.shape[1] == 0:
+            continue
+        samples[:, first : first + part.shape[1]] = part
+        runs = [*runs[:-1], (runs[-1][0], first + part.shape[1])] if joins else [*runs, (first, first + part.shape[1])]
+    if not runs:
+        return None
+    covered = sum(last - first for first, last in runs)
+    share = 1.0 if covered >= n_samples - tolerance else covered / n_samples
+    return Window(samples, runs, lead, round((start_ms - lead.start_ms) / 1000, 6), share)

@@ -1,0 +1,190 @@
+"""One partition: the shards of one recorder's day, from recordings to ledger entries."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.common.audio import AudioError
+from jobs.spectrograms.assemble import Reader, Window, read_window
+from jobs.spectrograms.config import Config
+from jobs.spectrograms.core import Facts, window_codes
+from jobs.spectrograms.plan import Block, Placed
+from lake.ledger import Entry, Ledger
+from lake.names import QUALITY, STATUS
+from lake.schema import StoreSpec
+from lake.storage import Storage
+from lake.write import read_block, row_key, write_block
+
+Row = dict[str, Any]
+FROM_AUDIO = ("status", "quality", "offset_s", "coverage", "level_db", "peak_db")
+"""Index variables that come from the samples; the others come from the tables."""
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One UTC day of one recorder, as a worker gets it.
+
+    Attributes
+    ----------
+    store, ledger, spec, config
+        What is written, and how.
+    root
+        Folder that the recordings' paths are relative to.
+    recordings
+        The recorder's recordings that touch the day, by SHA-256.
+    deployments
+        Rows of the deployments table by name.
+    i_recorder
+        Position of the recorder in the store.
+    blocks
+        Shards to be written.
+    backend
+        What computes the numbers.
+    """
+
+    store: Storage
+    ledger: Ledger
+    spec: StoreSpec
+    config: Config
+    root: Path
+    recordings: Mapping[str, Placed]
+    deployments: Mapping[str, Row]
+    i_recorder: int
+    blocks: tuple[Block, ...]
+    backend: str
+
+    @property
+    def n_windows(self) -> int:
+        """Windows to be written."""
+        return sum(len(block.cells) for block in self.blocks)
+
+
+def write_partition(partition: Partition) -> Counter[str]:
+    """Write the blocks of a partition and return what was counted."""
+    reader = Reader(partition.root)
+    counts: Counter[str] = Counter()
+    first = partition.blocks[0]
+    before = partition.ledger.day(first.recorder, partition.spec.grid.day_of(first.cells[0]))
+    try:
+        for block in partition.blocks:
+            codes, entry = _compute(partition, block, reader, before.get(block.number))
+            blocks = {"spectrogram": codes}
+            write_block(
+                partition.store, partition.ledger, partition.spec, blocks, entry, i_recorder=partition.i_recorder
+            )
+            counts.update(entry.counts)
+    finally:
+        reader.close()
+    return counts
+
+
+def _compute(
+    partition: Partition, block: Block, reader: Reader, before: Entry | None
+) -> tuple[NDArray[np.uint8], Entry]:
+    """Compute one shard of codes, shape (1, cells_per_shard, n_mels, n_frames), and its entry."""
+    config, spec = partition.config, partition.spec
+    first = block.number * config.cells_per_shard
+    codes = np.zeros(spec.data[0].block, dtype=np.uint8)
+    kept = _keep_ok(partition, before, codes) if before else {}
+    rows = _Rows(partition, block)
+    for cell in block.cells:
+        if cell in kept:
+            rows.keep(cell, kept[cell])
+            continue
+        try:
+            window = read_window(spec.grid.start_ms(cell), config.window_ms, block.segments, reader)
+        except AudioError:
+            rows.unreadable(cell)
+            continue
+        if window is None or window.coverage < config.min_coverage:
+            rows.counts["below_coverage"] += 1
+            continue
+        rate = window.recording.sample_rate_hz
+        codes[0, cell - first], facts = window_codes(window.samples, window.runs, rate, config)
+        rows.add(cell, window, facts)
+    return codes, rows.entry()
+
+
+def _keep_ok(partition: Partition, before: Entry, codes: NDArray[np.uint8]) -> dict[int, Row]:
+    """Copy the ok windows of a shard that is written again, none of which may change; return their index values."""
+    first = before.block * partition.config.cells_per_shard
+    ok = [i for i, status in enumerate(before.index["status"]) if status == STATUS["ok"]]
+    if not ok:
+        return {}
+    old = read_block(partition.store, partition.spec.data[0], partition.i_recorder, before.block)
+    kept: dict[int, Row] = {}
+    for i in ok:
+        cell = before.cells[i]
+        codes[0, cell - first] = old[0, cell - first]
+        kept[cell] = {name: column[i] for name, column in before.index.items()}
+        kept[cell]["recording"] = before.recordings[kept[cell]["recording"]]
+    return kept
+
+
+class _Rows:
+    """Gathers the index values of one block."""
+
+    def __init__(self, partition: Partition, block: Block) -> None:
+        self.partition, self.block = partition, block
+        self.counts: Counter[str] = Counter(below_coverage=block.n_below_coverage)
+        self.cells: list[int] = []
+        self.columns: dict[str, list[Any]] = {array.name: [] for array in partition.spec.index}
+        self.recordings: dict[str, Row] = {}
+        self.deployments: dict[str, Row] = {}
+
+    def add(self, cell: int, window: Window, facts: Facts) -> None:
+        """Add a window that was computed."""
+        status = "ok" if window.coverage == 1 else "partial"
+        quality = facts.quality | (QUALITY["overlap"] if cell in self.block.overlapped else 0)
+        self.counts.update({status: 1, "levels_below_range": facts.n_low, "levels_above_range": facts.n_high})
+        self.counts.update({name: 1 for name, bit in QUALITY.items() if quality & bit})
+        values = (STATUS[status], quality, window.offset_s, round(window.coverage, 6), facts.level_db, facts.peak_db)
+        self._append(cell, _table_row(window.recording), window.recording, values)
+
+    def unreadable(self, cell: int) -> None:
+        """Add a window whose recording could not be decoded."""
+        start_ms = self.partition.spec.grid.start_ms(cell)
+        recording = next(s.recording for s in self.block.segments if s.to_ms > start_ms)
+        self.counts["unreadable"] += 1
+        values = (STATUS["unreadable"], 0, round((start_ms - recording.start_ms) / 1000, 6), None, None, None)
+        self._append(cell, _table_row(recording), recording, values)
+
+    def keep(self, cell: int, values: Row) -> None:
+        """Add a window that stands already; only what the tables say of it may be new."""
+        self.counts["kept"] += 1
+        row = values["recording"]
+        self._append(cell, row, self.partition.recordings[row["sha256"]], tuple(values[name] for name in FROM_AUDIO))
+
+    def _append(self, cell: int, row: Row, recording: Placed, from_audio: tuple[Any, ...]) -> None:
+        deployment = self.partition.deployments.get(recording.deployment)
+        values = dict(zip(FROM_AUDIO, from_audio, strict=True))
+        values["recording"] = _position(self.recordings, row)
+        values["deployment"] = -1 if deployment is None else _position(self.deployments, deployment)
+        values["utc_offset_s"] = recording.utc_offset_s
+        self.cells.append(cell)
+        for name, column in self.columns.items():
+            column.append(values[name])
+
+    def entry(self) -> Entry:
+        """Return the block's entry, without the digests of what is written."""
+        return Entry(
+            recorder=self.block.recorder, block=self.block.number, inputs=self.block.inputs, files={}, digests=[],
+            cells=self.cells, index=self.columns, recordings=list(self.recordings.values()),
+            deployments=list(self.deployments.values()), counts=dict(self.counts), backend=self.partition.backend,
+        )  # fmt: skip
+
+
+def _position(rows: dict[str, Row], row: Row) -> int:
+    """Return the number of a row among those of an entry, after adding it if it is new."""
+    rows.setdefault(row_key(row), row)
+    return list(rows).index(row_key(row))
+
+
+def _table_row(recording: Placed) -> Row:
+    names = ("sha256", "path", "recorder", "start_ms", "n_samples", "sample_rate_hz")
+    return {name: getattr(recording, name) for name in names}
