@@ -112,6 +112,8 @@ def divisor_near(number: int, wanted: int) -> int:
 
 
 def _near(hop_ms: int) -> str:
-    below = next(h for h in range(hop_ms, 0, -1) if MS_PER_DAY % h == 0)
-    above = next(h for h in range(hop_ms, MS_PER_DAY + 1) if MS_PER_DAY % h == 0)
-    return f"{below / 1000:g} or {above / 1000:g}"
+    """Return the divisors of a day on both sides of a hop, in seconds."""
+    within = min(hop_ms, MS_PER_DAY)
+    below = next(h for h in range(within, 0, -1) if MS_PER_DAY % h == 0)
+    above = next(h for h in range(within, MS_PER_DAY + 1) if MS_PER_DAY % h == 0)
+    return " or ".join(f"{h / 1000:g}" for h in dict.fromkeys((below, above)))

@@ -114,7 +114,7 @@ def commit(
     for recorder, day, latest in ledger.entries():
         i_day = _day_number(spec.grid, day)
         _write_index_day(store, spec, (recorders.index(recorder), i_day), list(latest.values()), row_maps or {})
-    values = {"recorder": np.asarray(recorders, dtype=object), "time": spec.grid.starts(), **tables}
+    values = {**tables, "recorder": np.asarray(recorders, dtype=object), "time": spec.grid.starts()}
     sizes = {"recorder": len(recorders), "time": spec.grid.n_cells, **spec.sizes}
     for array in spec.tables:
         sizes.update(dict(zip(array.dims, values[array.name].shape, strict=True)))

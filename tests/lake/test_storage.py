@@ -1,0 +1,60 @@
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from lake.errors import TryAgainError
+from lake.layout import Lake, safe_name
+from lake.storage import Storage
+
+
+@pytest.fixture(params=["local", "memory"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    url = str(tmp_path / "lake") if request.param == "local" else f"memory://{tmp_path.name}"
+    return Storage(url)
+
+
+def test_what_was_written_is_read_and_listed(storage: Storage) -> None:
+    storage.write("a/b", b"1")
+    storage.write("a/b", b"2")
+    storage.write("c", b"3")
+    assert storage.read("a/b") == b"2"
+    assert storage.list_keys() == ["a/b", "c"]
+    assert storage.below("a").list_keys() == ["b"]
+    assert storage.read_or_none("nothing") is None
+    assert not storage.write_if_changed("c", b"3")
+    storage.remove("c")
+    storage.remove("c")
+    assert not storage.exists("c")
+
+
+def test_only_the_first_creates(storage: Storage) -> None:
+    assert storage.create("claim", b"first")
+    assert not storage.create("claim", b"second")
+    assert storage.read("claim") == b"first"
+
+
+def test_a_failed_write_leaves_what_stood_and_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = Storage(tmp_path)
+    storage.write("key", b"old")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(TryAgainError, match=r"key: the disk \(or your quota\) is full .* type the same command again"):
+        storage.write("key", b"new")
+    with pytest.raises(TryAgainError, match="is full"):
+        storage.append("log", b"line\n")
+    monkeypatch.undo()
+    assert storage.read("key") == b"old"
+    assert [path.name for path in tmp_path.iterdir() if path.name != "log"] == ["key"], "no remains beside it"
+
+
+def test_a_name_is_one_path_component(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    assert safe_name("../x y") == "..%2Fx%20y"
+    assert safe_name("..") == "%2E%2E"
+    assert lake.output("spectrograms", "a/b").root == f"{tmp_path}/spectrograms/a%2Fb.zarr"
+    assert lake.output("models", "m").root == f"{tmp_path}/models/m"
