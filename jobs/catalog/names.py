@@ -1,0 +1,170 @@
+"""What the name of a recording says: when it started, where, and on which recorder.
+
+The patterns are tried in order and the first that gives a real date and time wins. They cover Frontier Labs
+(BAR, BAR-LT; with and without zone, serial, site, position; localisation names; the firmware that writes a
+space for a zero), AudioMoth (hexadecimal seconds, dates, device prefix, ``T`` for triggered), Wildlife
+Acoustics (SM2, SM3, SM4, Mini; channels, milliseconds, ``$`` for GPS-synchronised), SwiftOne, OwlSense,
+Chorus, and published excerpts of the Acoustic Observatory. Two-digit years and day-first dates are never
+guessed.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import PurePath
+
+
+@dataclass(frozen=True)
+class NameFacts:
+    """What a name says; ``None`` or empty for what it does not say.
+
+    Attributes
+    ----------
+    start
+        Start of the recording as the recorder's clock read, without a zone.
+    offset
+        That clock's offset from UTC.
+    recorder
+        A prefix that may identify the recorder: a serial, a device id, or a word that its user set.
+    latitude, longitude
+        Position in degrees.
+    pattern
+        Key in :data:`PATTERNS` of the pattern that gave the start.
+    """
+
+    start: datetime | None = None
+    offset: timedelta | None = None
+    recorder: str = ""
+    latitude: float | None = None
+    longitude: float | None = None
+    pattern: str = ""
+
+
+_DAY = r"(?P<Y>(?:19|20)\d\d)(?P<M>\d\d)(?P<D>\d\d)"
+_CLOCK = r"(?P<h>\d\d)(?P<m>\d\d)(?P<s>\d\d)"
+_FRACTION = r"(?:\.(?P<f>\d{1,6})(?![0-9A-Za-z]))?"
+_OFFSET = r"(?P<off>Z|[-+]\d{2}:?(?:\d{2})?)"
+
+PATTERNS: Mapping[str, re.Pattern[str]] = {
+    key: re.compile(pattern)
+    for key, pattern in {
+        "localisation": rf"^S{_DAY}T{_CLOCK}{_FRACTION}{_OFFSET}_E\d{{8}}T\d{{6}}",
+        "space_for_zero": rf"(?<!\d)(?P<Y>(?:19|20)\d\d)(?P<M>\d\d) (?P<D>\d)T{_CLOCK}{_OFFSET}(?!\d)",
+        "offset": rf"(?<!\d){_DAY}[T_\-$]{_CLOCK}{_FRACTION}(?:_(?=[-+]\d{{4}}(?!\d)))?{_OFFSET}(?![\d:])",
+        "hexadecimal": r"^(?P<hex>[0-9A-F]{8})\.(?:WAV|wav)$",
+        "milliseconds": rf"(?<!\d){_DAY}[_$]{_CLOCK}_(?P<f>\d{{3}})(?=\.)",
+        "excerpt": rf"(?P<number>_\d+)_\d+_{_DAY}_{_CLOCK}_\d+_\d+(?=\.)",
+        "local": rf"(?<!\d){_DAY}[T_\-$]{_CLOCK}{_FRACTION}T?(?![\d+\-:])",
+        "solid": rf"(?<!\d){_DAY}{_CLOCK}(?!\d)",
+        "dashes": (
+            r"(?<!\d)(?P<Y>(?:19|20)\d\d)-(?P<M>\d\d)-(?P<D>\d\d)[_T ]+T?(?P<h>\d\d)[-:](?P<m>\d\d)[-:](?P<s>\d\d)"
+            rf"{_FRACTION}(?P<off>Z|[-+]\d\d:?\d\d(?!\d))?(?!\d)"
+        ),
+    }.items()
+}
+"""Patterns by name, in the order in which they are tried."""
+
+_POSITION = re.compile(
+    r"(?<![\d.])(?P<lat>[-+]?\d{1,2}\.\d{2,})(?: (?P<lon>[-+]?\d{1,3}\.\d{2,})|(?P<lon_signed>[-+]\d{1,3}\.\d{2,}))"
+    r"|(?P<lat_whole>[-+]\d\d)(?P<lon_whole>[-+]\d{3})(?!\d)"
+)
+_CHANNELS = re.compile(r"_(?:0|1|0\+1)$")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_SERIAL_AND_SITE = re.compile(r"(?P<serial>\d{4,8})_[A-Za-z]")
+_LONGEST_OFFSET = timedelta(hours=14)
+
+
+def parse_name(path: str | PurePath) -> NameFacts:
+    """Read what the last part of a path says about a recording.
+
+    Parameters
+    ----------
+    path
+        Path of a recording; only its name is looked at, not the file.
+
+    Returns
+    -------
+    NameFacts
+        A time of ``240000`` is midnight of the next day. An offset is reported only where the name has one;
+        AudioMoth's hexadecimal names are seconds since 1970 in UTC.
+    """
+    name = PurePath(path).name
+    for key, pattern in PATTERNS.items():
+        for match in pattern.finditer(name):
+            start, offset = _instant(match)
+            if start is not None:
+                latitude, longitude = _position(name[match.end() :])
+                return NameFacts(start, offset, _recorder(key, name, match), latitude, longitude, key)
+    latitude, longitude = _position(name)
+    return NameFacts(latitude=latitude, longitude=longitude)
+
+
+def _instant(match: re.Match[str]) -> tuple[datetime | None, timedelta | None]:
+    """Return the clock time and offset of a match; no time if it is none of the calendar."""
+    found = match.groupdict()
+    if found.get("hex"):
+        return _from_seconds(found["hex"])
+    offset = _offset(found.get("off"))
+    if found.get("off") and offset is None:
+        return None, None
+    hour = int(found["h"])
+    is_midnight_after = (hour, found["m"], found["s"]) == (24, "00", "00")
+    try:
+        start = datetime(
+            int(found["Y"]), int(found["M"]), int(found["D"]), 0 if is_midnight_after else hour, int(found["m"]),
+            int(found["s"]), int((found.get("f") or "").ljust(6, "0")),
+        )  # fmt: skip
+    except ValueError:
+        return None, None
+    return start + timedelta(days=is_midnight_after), offset
+
+
+def _from_seconds(digits: str) -> tuple[datetime | None, timedelta | None]:
+    """Return the time that hexadecimal seconds since 1970 mean, unless the digits are a date."""
+    if re.fullmatch(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])", digits):
+        return None, None
+    return datetime.fromtimestamp(int(digits, 16), UTC).replace(tzinfo=None), timedelta(0)
+
+
+def _offset(text: str | None) -> timedelta | None:
+    """Return an offset such as ``Z``, ``-05``, ``+0930`` or ``+09:30``; ``None`` if no clock is set so."""
+    if not text:
+        return None
+    if text == "Z":
+        return timedelta(0)
+    hours, minutes = int(text[1:3]), int(text[3:].lstrip(":") or 0)
+    size = timedelta(hours=hours, minutes=minutes)
+    if minutes >= 60 or size > _LONGEST_OFFSET:
+        return None
+    return -size if text[0] == "-" else size
+
+
+def _position(text: str) -> tuple[float | None, float | None]:
+    for match in _POSITION.finditer(text):
+        latitude = float(match["lat"] or match["lat_whole"])
+        longitude = float(match["lon"] or match["lon_signed"] or match["lon_whole"])
+        if abs(latitude) <= 90 and abs(longitude) <= 180:
+            return latitude, longitude
+    return None, None
+
+
+def _recorder(key: str, name: str, match: re.Match[str]) -> str:
+    """Return the prefix before the time, without channels and recording numbers; empty if it names no recorder.
+
+    A prefix ends in a separator; one or two digits, zeros after a dash (a card whose id could not be
+    read) and UUIDs name no recorder. Of ``serial_site`` the serial is the recorder, of an excerpt's
+    ``site_number_recording`` the site and its number.
+    """
+    if key == "excerpt":
+        return name[: match.start()] + match["number"]
+    before = name[: match.start()]
+    prefix = before.rstrip("_- .")
+    if prefix == before:
+        return ""
+    prefix = _CHANNELS.sub("", prefix)
+    serial = _SERIAL_AND_SITE.match(prefix)
+    if serial:
+        return serial["serial"]
+    is_none = re.fullmatch(r"\d{1,2}|-0+\d*", prefix) or _UUID.fullmatch(prefix)
+    return "" if is_none else prefix

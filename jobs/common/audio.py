@@ -1,0 +1,155 @@
+"""Sound files: what can be decoded of one, and its samples.
+
+libsndfile reads first; what it refuses, FFmpeg may still read (there are genuine Frontier Labs FLAC files with
+a wrong comment block). Neither is believed about the length: it is measured.
+"""
+
+import stat
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from jobs.common.audio_headers import header_problem
+from jobs.common.audio_readers import AudioError, AudioReader, PyavReader, Samples, SndfileReader, reason_of
+
+__all__ = ["AudioError", "AudioInfo", "AudioReader", "Reading", "Samples", "open_audio", "probe", "read_samples"]
+
+Reading = Literal["libsndfile", "pyav"]
+"""The decoder that reads a file."""
+
+_READERS: dict[str, type[SndfileReader | PyavReader]] = {"libsndfile": SndfileReader, "pyav": PyavReader}
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What can be decoded of a sound file.
+
+    Attributes
+    ----------
+    sample_rate_hz, n_channels
+        As the decoder says.
+    n_samples
+        Samples of each channel that decode, counted from the start.
+    format
+        Container and coding, such as ``WAV/PCM_16``.
+    reading
+        The decoder to use.
+    problems
+        ``truncated``: there are fewer samples than the header promises. ``header_size``: the header's
+        length is missing or wrong. What decodes is good in either case.
+    """
+
+    sample_rate_hz: int
+    n_channels: int
+    n_samples: int
+    format: str
+    reading: Reading
+    problems: tuple[str, ...] = ()
+
+    @property
+    def duration_s(self) -> float:
+        """Length of what can be decoded, in seconds."""
+        return self.n_samples / self.sample_rate_hz
+
+
+def probe(path: str | Path, *, deadline_s: float = 300.0) -> AudioInfo:
+    """Find out what can be decoded of a sound file.
+
+    Parameters
+    ----------
+    path
+        A file of any format that libsndfile or FFmpeg reads.
+    deadline_s
+        Seconds after which to give up. It is looked at between steps of decoding: it ends no single call
+        into a decoder.
+
+    Raises
+    ------
+    AudioError
+        If nothing can be decoded. Its ``problem`` is ``empty`` (0 bytes), ``no_samples`` (a header alone),
+        ``not_a_file``, ``timeout`` or ``unreadable``.
+
+    Notes
+    -----
+    The last promised sample is decoded first. Only if that fails is the last one that does decode looked
+    for, by decoding all of it; MP3, Ogg and what FFmpeg reads are decoded from start to end always.
+    """
+    path = Path(path)
+    _check_file(path)
+    stop_s = time.monotonic() + deadline_s
+    refusals: list[AudioError] = []
+    readings: tuple[Reading, ...] = ("libsndfile", "pyav")
+    for reading in readings:
+        try:
+            return _measure(path, reading, stop_s)
+        except AudioError as refusal:
+            if refusal.problem == "timeout":
+                raise
+            refusals.append(refusal)
+    if refusals[0].problem == "no_samples":
+        raise refusals[0]
+    reasons = " and ".join(refusal.reason for refusal in refusals)
+    raise AudioError(path, f"{reasons}; it is damaged, no sound file, or must be converted to FLAC or WAV first")
+
+
+def open_audio(path: str | Path, reading: Reading) -> AudioReader:
+    """Open a sound file for reading samples in any order.
+
+    Parameters
+    ----------
+    path
+        The file.
+    reading
+        The decoder, as :func:`probe` found it.
+
+    Returns
+    -------
+    AudioReader
+        A context manager; ``read(start, count)`` gives float32 of shape (n_channels, count).
+
+    Raises
+    ------
+    AudioError
+        If the decoder refuses the file.
+    """
+    _check_file(Path(path))
+    return _READERS[reading](Path(path))
+
+
+def read_samples(path: str | Path, start: int, count: int, *, reading: Reading) -> Samples:
+    """Read samples of one file once; see :meth:`AudioReader.read`."""
+    with open_audio(path, reading) as audio:
+        return audio.read(start, count)
+
+
+def _measure(path: Path, reading: Reading, stop_s: float) -> AudioInfo:
+    with open_audio(path, reading) as audio:
+        n_samples = audio.count(stop_s)
+        if n_samples == 0:
+            raise AudioError(path, "holds a header, and no sample that decodes", problem="no_samples")
+        promised = audio.n_promised
+        problem = header_problem(path)
+        if not problem and promised is None and audio.format.startswith("FLAC"):
+            problem = "header_size"
+        if not problem and promised is not None and n_samples < promised:
+            # Frontier Labs firmware 3.17 to 3.30 writes twice the true length.
+            problem = "header_size" if 2 * n_samples == promised else "truncated"
+        return AudioInfo(
+            audio.sample_rate_hz, audio.n_channels, n_samples, audio.format, reading, (problem,) if problem else ()
+        )
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what opening or reading would hang on, and what needs no decoder to be judged."""
+    try:
+        found = path.stat()
+        is_file = stat.S_ISREG(found.st_mode)
+        if is_file:
+            path.open("rb").close()
+    except OSError as error:
+        raise AudioError(path, f"cannot be opened ({reason_of(error)})") from error
+    if not is_file:
+        raise AudioError(path, "is no regular file, but a folder, pipe or device", problem="not_a_file")
+    if found.st_size == 0:
+        raise AudioError(path, "is empty (0 bytes)", problem="empty")
