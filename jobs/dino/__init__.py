@@ -1,0 +1,1 @@
+"""Self-supervised training of the backbone (DINO) on windows of a cube."""

@@ -1,0 +1,202 @@
+"""The training as a job: from a cube to a model's folder."""
+
+import hashlib
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import FrameType
+from typing import Any, Final, Literal
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+
+from jobs.common.backbone import ModelCard
+from jobs.dino.config import Config
+from jobs.dino.data import Source, held, level_counts, level_statistics
+from jobs.dino.loop import Surroundings, fit
+from lake.errors import IdentityError, InputError
+from lake.read import grid_of, open_array, open_cube, read_rows, usable_windows
+from lake.storage import Storage
+
+SUMMARY_FILE: Final = "summary.json"
+MEMORY_BYTES: Final = 2 * 2**30
+
+
+def train(
+    cube_path: str,
+    out_folder: str,
+    config: Config,
+    *,
+    config_id: str,
+    run: str,
+    device: str | None = None,
+    refresh: bool = False,
+    deadline_s: float | None = None,
+    memory_bytes: int = MEMORY_BYTES,
+    log_every: int = 10,
+    checkpoint_every_s: float = 300.0,
+    on_progress: Callable[[int, int], None] | None = None,
+    on_collapse: Literal["stop", "go on"] = "stop",
+) -> dict[str, Any]:
+    """Train a backbone on the usable windows of a cube; go on where an earlier call was stopped.
+
+    Parameters
+    ----------
+    cube_path
+        A finished cube.
+    out_folder
+        The model's folder, on a local disk: gets ``backbone.safetensors``, ``initial.safetensors``,
+        ``config.json``, ``metrics.jsonl``, ``checkpoints/`` and, last, ``summary.json``.
+    config
+        What decides the numbers.
+    config_id, run
+        Identity of the configuration with its inputs, and the run's name.
+    device
+        ``cpu``, ``cuda`` or ``cuda:1``; CUDA if it is there when ``None``.
+    refresh
+        Delete what an earlier training left, and begin again.
+    deadline_s
+        Instant of ``time.monotonic`` after which it stops and can go on later.
+    memory_bytes
+        If all codes fit into so much memory they are read once and held.
+    log_every, checkpoint_every_s
+        Steps between lines of metrics, seconds between checkpoints.
+    on_progress
+        Called after every step with the steps done and their number in all.
+    on_collapse
+        Whether a training that has collapsed ends with an error or goes on.
+
+    Returns
+    -------
+    dict
+        The summary: windows, steps, seconds, last metrics.
+
+    Raises
+    ------
+    TryAgainError
+        If it was stopped by SIGTERM or the deadline, or the disk is full; call again.
+    IdentityError
+        If the folder holds a training with another configuration.
+    InputError
+        If the cube has too few windows, CUDA is asked for and not there, or the training diverged or
+        collapsed.
+    StoreError, StoreFormatError
+        If the cube or a checkpoint cannot be read.
+    """
+    storage = Storage(out_folder)
+    if not storage.is_local:
+        raise InputError(f"{out_folder}: expected a folder on a local disk; train there and copy the model.")
+    if refresh:
+        for key in storage.list_keys(""):
+            storage.remove(key)
+    done = _summary(storage, run, config_id)
+    if done is not None:
+        return done
+    chosen = _device(device)
+    cube = open_cube(cube_path)
+    source = cube_source(cube_path, cube, partial_too=config.partial)
+    if source.n_bytes <= memory_bytes:
+        source = held(source)
+    with _sigterm() as was_told:
+        around = Surroundings(
+            run=run,
+            config_id=config_id,
+            device=chosen,
+            log_every=log_every,
+            checkpoint_every_s=checkpoint_every_s,
+            on_progress=on_progress or (lambda _done, _total: None),
+            why_stop=partial(_why_stop, was_told, deadline_s),
+            on_collapse=on_collapse,
+        )
+        make_card = partial(_card, cube, source, config, run=run, config_id=config_id)
+        summary = fit(storage, source, config, make_card=make_card, around=around)[1]
+    storage.write(SUMMARY_FILE, (json.dumps(summary, indent=2) + "\n").encode())
+    return summary
+
+
+def cube_source(cube_path: str, cube: xr.Dataset, *, partial_too: bool) -> Source:
+    """Return the usable windows of a cube; one that is missing or unreadable is never among them."""
+    windows = usable_windows(cube, partial=partial_too)
+    array = open_array(cube_path, "spectrogram")
+
+    def read(numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return np.asarray(read_rows(array, windows.recorder[numbers], windows.cell[numbers]))
+
+    digest = hashlib.sha256(windows.recorder.tobytes() + windows.cell.tobytes()).hexdigest()
+    return Source(len(windows), cube.sizes["mel"], cube.sizes["frame"], read, digest)
+
+
+def _card(cube: xr.Dataset, source: Source, config: Config, *, run: str, config_id: str) -> ModelCard:
+    mean_db, deviation_db = level_statistics(level_counts(source, config))
+    mel_hz = cube["mel"].to_numpy()
+    return ModelCard(
+        arch=config.arch,
+        embed_dim=config.embed_dim,
+        depth=config.depth,
+        num_heads=config.num_heads,
+        patch_size=config.patch_size,
+        input_size=config.global_size,
+        mean_db=tuple(mean_db.tolist()),
+        deviation_db=deviation_db,
+        seconds_per_frame=grid_of(cube).window_ms / 1000 / config.global_size[1],
+        mel_first_hz=float(mel_hz[0]),
+        mel_last_hz=float(mel_hz[-1]),
+        run=run,
+        config_id=config_id,
+    )
+
+
+def _summary(storage: Storage, run: str, config_id: str) -> dict[str, Any] | None:
+    """Return a finished training's summary, or ``None`` while there is none."""
+    text = storage.read_or_none(SUMMARY_FILE)
+    if text is None:
+        return None
+    summary: dict[str, Any] = json.loads(text)
+    if summary["config_id"] != config_id:
+        raise IdentityError(
+            f"{storage.path(SUMMARY_FILE)}: run {run!r} was trained with configuration {summary['config_id']},"
+            f" the manifest says {config_id}. Give the run a new name in the manifest."
+        )
+    return summary
+
+
+def _device(name: str | None) -> torch.device:
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(
+            f"device: {name} was asked for, but torch sees no CUDA device. Use cpu, or an image with CUDA."
+        )
+    return torch.device(name)
+
+
+def _why_stop(was_told: threading.Event, deadline_s: float | None) -> str | None:
+    if was_told.is_set():
+        return "SIGTERM"
+    if deadline_s is not None and time.monotonic() >= deadline_s:
+        return "its time is up"
+    return None
+
+
+@contextmanager
+def _sigterm() -> Iterator[threading.Event]:
+    """Turn SIGTERM into an event while training in the main thread; elsewhere nothing can be caught."""
+    told = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield told
+        return
+
+    def tell(_number: int, _frame: FrameType | None) -> None:
+        told.set()
+
+    before = signal.signal(signal.SIGTERM, tell)
+    try:
+        yield told
+    finally:
+        signal.signal(signal.SIGTERM, before)
