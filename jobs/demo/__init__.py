@@ -1,0 +1,1 @@
+"""The demo study: a synthetic dawn chorus with known truth, made here and always the same."""
