@@ -1,6 +1,6 @@
 """The tables of recordings and deployments: their columns, what they mean, and how one is read and written."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from zoneinfo import available_timezones
 
@@ -11,6 +11,7 @@ from lake.tables import (
     Column,
     count,
     instant,
+    make_table,
     matching,
     name,
     number,
@@ -125,6 +126,17 @@ def read_recordings(source: str | Path) -> pd.DataFrame:
     problems += repeated(table, "path") + _contradictions(table)
     refuse(source, "recordings", problems)
     return table.reset_index(drop=True)
+
+
+def make_recordings(rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
+    """Return a table of recordings from values by column, sorted by path; what a row lacks is missing.
+
+    Times are naive ``datetime``, in UTC or as the recorder's clock read.
+    """
+    unknown = [key for row in rows for key in row if key not in _RECORDINGS]
+    if unknown:
+        raise ValueError(f"no columns of a table of recordings: {unknown}")
+    return make_table(rows, _RECORDINGS).sort_values("path", kind="stable", ignore_index=True)
 
 
 def write_recordings(table: pd.DataFrame, target: str | Path) -> None:

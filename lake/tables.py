@@ -157,7 +157,16 @@ def read_table(
         at = header.index(key) if key in header else None
         cells = [(i, row[at] if at is not None else "") for i, row in numbered]
         values[key] = _parse_cells(key, column, cells, problems)
-    return pd.DataFrame(values, index=pd.Index([i for i, _ in numbered], dtype=np.int64)), problems
+    return pd.DataFrame(values).set_axis(pd.Index([i for i, _ in numbered], dtype=np.int64)), problems
+
+
+def make_table(rows: Sequence[Mapping[str, object]], columns: Mapping[str, Column]) -> pd.DataFrame:
+    """Return a table with the columns' types from rows of values; what a row lacks, or is ``None``, is missing."""
+    values = {}
+    for key, column in columns.items():
+        cells = [row.get(key) for row in rows]
+        values[key] = _series([column.missing if cell is None else cell for cell in cells], column)
+    return pd.DataFrame(values)
 
 
 def write_table(table: pd.DataFrame, columns: Sequence[str], target: str | Path) -> None:
@@ -206,7 +215,6 @@ def refuse(source: str | Path, what: str, problems: Sequence[str]) -> None:
 
 def _parse_cells(key: str, column: Column, cells: Iterable[tuple[int, str]], problems: list[str]) -> "pd.Series[Any]":
     values = []
-    rows = []
     for row, cell in cells:
         try:
             value = column.parse(cell)
@@ -214,10 +222,12 @@ def _parse_cells(key: str, column: Column, cells: Iterable[tuple[int, str]], pro
             problems.append(f"row {row}: {key} should be {error}, found {cell!r}")
             value = column.missing
         values.append(value)
-        rows.append(row)
-    if column.dtype == "datetime64[ms]":
-        return pd.Series(np.array(values, dtype="datetime64[ms]"), index=rows)
-    return pd.Series(values, index=rows, dtype=column.dtype)
+    return _series(values, column)
+
+
+def _series(values: list[Any], column: Column) -> "pd.Series[Any]":
+    """Return values as a column; numpy first, because pandas would guess another unit of time."""
+    return pd.Series(np.array(values, dtype=column.dtype) if column.dtype[0] == "d" else values, dtype=column.dtype)
 
 
 def _cells(values: "pd.Series[Any]", *, suffix: str) -> list[str]:

@@ -10,10 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import av
+import soundfile
+
 from jobs.common.audio_headers import header_problem
 from jobs.common.audio_readers import AudioError, AudioReader, PyavReader, Samples, SndfileReader, reason_of
 
-__all__ = ["AudioError", "AudioInfo", "AudioReader", "Reading", "Samples", "open_audio", "probe", "read_samples"]
+__all__ = [
+    "AudioError",
+    "AudioInfo",
+    "AudioReader",
+    "Reading",
+    "Samples",
+    "decoder_versions",
+    "open_audio",
+    "probe",
+    "read_samples",
+]
 
 Reading = Literal["libsndfile", "pyav"]
 """The decoder that reads a file."""
@@ -89,8 +102,8 @@ def probe(path: str | Path, *, deadline_s: float = 300.0) -> AudioInfo:
             refusals.append(refusal)
     if refusals[0].problem == "no_samples":
         raise refusals[0]
-    reasons = " and ".join(refusal.reason for refusal in refusals)
-    raise AudioError(path, f"{reasons}; it is damaged, no sound file, or must be converted to FLAC or WAV first")
+    reasons = " and ".join(str(refusal).removeprefix(f"{path}: ").removesuffix(".") for refusal in refusals)
+    raise AudioError(f"{path}: {reasons}; it is damaged, no sound file, or must be converted to FLAC or WAV first.")
 
 
 def open_audio(path: str | Path, reading: Reading) -> AudioReader:
@@ -123,11 +136,17 @@ def read_samples(path: str | Path, start: int, count: int, *, reading: Reading) 
         return audio.read(start, count)
 
 
+def decoder_versions() -> dict[str, str]:
+    """Return the versions of what decodes, for receipts."""
+    ffmpeg = {f"ffmpeg/{name}": ".".join(map(str, version)) for name, version in av.library_versions.items()}
+    return {"libsndfile": soundfile.__libsndfile_version__, "pyav": av.__version__, **ffmpeg}
+
+
 def _measure(path: Path, reading: Reading, stop_s: float) -> AudioInfo:
     with open_audio(path, reading) as audio:
         n_samples = audio.count(stop_s)
         if n_samples == 0:
-            raise AudioError(path, "holds a header, and no sample that decodes", problem="no_samples")
+            raise AudioError(f"{path}: holds a header, and no sample that decodes.", problem="no_samples")
         promised = audio.n_promised
         problem = header_problem(path)
         if not problem and promised is None and audio.format.startswith("FLAC"):
@@ -148,8 +167,8 @@ def _check_file(path: Path) -> None:
         if is_file:
             path.open("rb").close()
     except OSError as error:
-        raise AudioError(path, f"cannot be opened ({reason_of(error)})") from error
+        raise AudioError(f"{path}: cannot be opened ({reason_of(error)}).") from error
     if not is_file:
-        raise AudioError(path, "is no regular file, but a folder, pipe or device", problem="not_a_file")
+        raise AudioError(f"{path}: is no regular file, but a folder, pipe or device.", problem="not_a_file")
     if found.st_size == 0:
-        raise AudioError(path, "is empty (0 bytes)", problem="empty")
+        raise AudioError(f"{path}: is empty (0 bytes).", problem="empty")

@@ -32,9 +32,8 @@ _FULL_SCALE = {"s16": 2.0**15, "s32": 2.0**31, "flt": 1.0, "dbl": 1.0}
 class AudioError(InputError):
     """A sound file cannot be read, and why; ``problem`` is its code in a table of recordings."""
 
-    def __init__(self, path: Path, reason: str, *, problem: str = "unreadable") -> None:
-        super().__init__(f"{path}: {reason}.")
-        self.reason = reason
+    def __init__(self, message: str, *, problem: str = "unreadable") -> None:
+        super().__init__(message)
         self.problem = problem
 
 
@@ -101,16 +100,16 @@ class AudioReader(ABC):
             samples = self._read(start, count)
         except (soundfile.LibsndfileError, av.FFmpegError, OSError) as error:
             self.close()
-            raise AudioError(self.path, f"{asked} do not decode ({reason_of(error)})") from error
+            raise AudioError(f"{self.path}: {asked} do not decode ({reason_of(error)}).") from error
         if samples.shape[1] < count:
             self.close()
             remedy = "if the file has changed since it was catalogued, catalogue it again"
-            raise AudioError(self.path, f"{asked} were asked for, {samples.shape[1]} of them decode; {remedy}")
+            raise AudioError(f"{self.path}: {asked} were asked for, {samples.shape[1]} of them decode; {remedy}.")
         return samples
 
     def _check_time(self, stop_s: float) -> None:
         if time.monotonic() > stop_s:
-            raise AudioError(self.path, "took too long to examine; it may be damaged", problem="timeout")
+            raise AudioError(f"{self.path}: took too long to examine; it may be damaged.", problem="timeout")
 
     def __enter__(self) -> Self:
         return self
@@ -154,7 +153,7 @@ class SndfileReader(AudioReader):
             if n_samples == 0 or self._decodes(n_samples - 1):
                 return n_samples
             if self._file.format == "FLAC" and self._decodes(0):
-                raise AudioError(self.path, "libsndfile does not find the last sample that the header promises")
+                raise AudioError(f"{self.path}: libsndfile does not find the last sample that the header promises.")
         return self._count_on_the_way(stop_s)
 
     def _decodes(self, position: int) -> bool:
@@ -177,7 +176,7 @@ class SndfileReader(AudioReader):
         try:
             self._file = soundfile.SoundFile(os.fsencode(self.path))
         except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: headerless formats, by their suffix
-            raise AudioError(self.path, f"libsndfile refuses it ({reason_of(error)})") from error
+            raise AudioError(f"{self.path}: libsndfile refuses it ({reason_of(error)}).") from error
         self._position = 0
         # soundfile seeks after each read of a seekable file: for nothing, and at the last sample that decodes
         # of a truncated FLAC file that fails, although the samples are there.
@@ -218,7 +217,7 @@ class PyavReader(AudioReader):
         self.n_channels = int(self._stream.channels)
         if self.sample_rate_hz <= 0 or self.n_channels <= 0:
             self.close()
-            raise AudioError(path, "FFmpeg finds no sound in it")
+            raise AudioError(f"{path}: FFmpeg finds no sound in it.")
         self.format = f"{container}/{self._stream.codec_context.name}".upper()
         # FLAC frames carry their position in samples; times elsewhere are rounded, or start before 0.
         self._has_positions = container == "flac" and self._stream.time_base == Fraction(1, self.sample_rate_hz)
@@ -249,10 +248,10 @@ class PyavReader(AudioReader):
                 str(self.path), options={"format_whitelist": formats, "protocol_whitelist": "file"}
             )
         except av.FFmpegError as error:
-            raise AudioError(self.path, f"FFmpeg refuses it ({reason_of(error)})") from error
+            raise AudioError(f"{self.path}: FFmpeg refuses it ({reason_of(error)}).") from error
         if not self._container.streams.audio:
             self._container.close()
-            raise AudioError(self.path, "FFmpeg finds no sound in it")
+            raise AudioError(f"{self.path}: FFmpeg finds no sound in it.")
         self._is_closed = False
         self._stream = self._container.streams.audio[0]
         if self._stream.codec_context.name == "flac":
@@ -295,7 +294,7 @@ class PyavReader(AudioReader):
             return None
         samples = _scaled(frame, self.path)
         if frame.sample_rate != self.sample_rate_hz or len(samples) != self.n_channels:
-            raise AudioError(self.path, f"the sample rate or the channels change at sample {self._position}")
+            raise AudioError(f"{self.path}: the sample rate or the channels change at sample {self._position}.")
         return samples
 
     def _seek(self, start: int) -> None:
@@ -327,5 +326,5 @@ def _scaled(frame: av.AudioFrame, path: Path) -> Samples:
     if name == "u8":
         return (samples.astype(np.float32) - np.float32(128)) / np.float32(128)
     if name not in _FULL_SCALE:
-        raise AudioError(path, f"samples of format {name} are not known here; convert the file to FLAC")
+        raise AudioError(f"{path}: samples of format {name} are not known here; convert the file to FLAC.")
     return samples.astype(np.float32) / np.float32(_FULL_SCALE[name])
