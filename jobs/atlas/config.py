@@ -1,0 +1,47 @@
+"""What decides the bytes of an atlas."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from jobs.common.config import JobConfig
+from lake.names import LEVEL_MAX_DB, LEVEL_MIN_DB
+
+ALGORITHM = 1
+
+Pair = Annotated[tuple[float, float], Field(strict=False)]
+
+
+class Config(JobConfig):
+    """Settings of the ``atlas`` job.
+
+    All pictures of an atlas share one range of levels, so that their colours can be compared.
+    """
+
+    title: str = Field("Sound clusters", min_length=1, description="heading of the overview")
+    n_exemplars: int = Field(
+        6, ge=1, le=100, description="pictures of a cluster at most; no more than the clustering kept"
+    )
+    level_range_db: Literal["auto"] | Pair = Field(
+        "auto", description="levels of the darkest and the brightest colour in dBFS; 'auto': by percentiles"
+    )
+    level_percentiles: Pair = Field(
+        (10.0, 99.8),
+        description="'auto': percentiles of the exemplars' recorded levels, then out to multiples of 5 dB",
+    )
+    image_width_px: int = Field(480, ge=16, le=4096, description="width of a picture in pixels at most")
+    image_height_px: int = Field(320, ge=16, le=4096, description="height of a picture in pixels at most")
+
+    @model_validator(mode="after")
+    def _check(self) -> "Config":
+        low, high = self.level_percentiles
+        if not 0 <= low < high <= 100:
+            raise ValueError(f"level_percentiles = [{low:g}, {high:g}] do not rise within 0 to 100")
+        if self.level_range_db != "auto":
+            low, high = self.level_range_db
+            if not LEVEL_MIN_DB <= low < high <= LEVEL_MAX_DB:
+                raise ValueError(
+                    f"level_range_db = [{low:g}, {high:g}] does not rise within "
+                    f"{LEVEL_MIN_DB:g} to {LEVEL_MAX_DB:g} dBFS, what a cube can hold"
+                )
+        return self

@@ -1,0 +1,92 @@
+"""Local time of windows, and how many windows of each cluster fall into each hour of the day."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from zoneinfo import available_timezones
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+HOURS_PER_DAY = 24
+MS_PER_HOUR = 3_600_000
+UNKNOWN_OFFSET_S = -(2**31)
+"""What the cube's ``utc_offset_s`` holds where local time is unknown."""
+
+
+@dataclass(frozen=True)
+class LocalTime:
+    """Local time of windows.
+
+    Attributes
+    ----------
+    offset_s
+        Local time minus UTC in seconds, int64, shape (n_windows,); 0 where unknown.
+    known
+        Whether the offset is known, bool, shape (n_windows,).
+    """
+
+    offset_s: NDArray[np.int64]
+    known: NDArray[np.bool_]
+
+    def hours(self, start_ms: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the hour of day, 0 to 23, of instants in UTC, shape (n_windows,); local where known."""
+        return (start_ms + self.offset_s * 1000) // MS_PER_HOUR % HOURS_PER_DAY
+
+
+def local_time(
+    start_ms: NDArray[np.int64],
+    utc_offset_s: NDArray[np.int32],
+    deployment: NDArray[np.int32],
+    zones: Sequence[str],
+) -> LocalTime:
+    """Return the local time of windows: what the cube says, else what the deployment's zone says.
+
+    Parameters
+    ----------
+    start_ms
+        Starts of the windows, milliseconds since 1970 UTC, shape (n_windows,).
+    utc_offset_s
+        Local time minus UTC in seconds, :data:`UNKNOWN_OFFSET_S` where unknown, shape (n_windows,).
+    deployment
+        Row of each window in ``zones``, -1 where there is none, shape (n_windows,).
+    zones
+        IANA zone of each deployment; empty, or no such zone, where unknown.
+    """
+    known = utc_offset_s != UNKNOWN_OFFSET_S
+    offset_s = np.where(known, utc_offset_s, 0).astype(np.int64)
+    for i in np.unique(deployment[~known & (deployment >= 0)]):
+        if zones[i] in _zone_names():
+            here = ~known & (deployment == i)
+            offset_s[here] = _zone_offset_s(start_ms[here], zones[i])
+            known = known | here
+    return LocalTime(offset_s, known)
+
+
+def count_hours(cluster: NDArray[np.int16], hour: NDArray[np.int64], n_clusters: int) -> NDArray[np.int64]:
+    """Return the number of windows by cluster and hour of day, shape (n_clusters, 24).
+
+    Parameters
+    ----------
+    cluster
+        Cluster of each window, 0 to n_clusters - 1, shape (n_windows,).
+    hour
+        Hour of day of each window, 0 to 23, shape (n_windows,).
+    n_clusters
+        Number of clusters.
+    """
+    pairs = cluster.astype(np.int64) * HOURS_PER_DAY + hour
+    return np.bincount(pairs, minlength=n_clusters * HOURS_PER_DAY).reshape(n_clusters, HOURS_PER_DAY)
+
+
+@cache
+def _zone_names() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def _zone_offset_s(start_ms: NDArray[np.int64], zone: str) -> NDArray[np.int64]:
+    """Return local time minus UTC in seconds at instants in a zone, daylight saving included."""
+    utc = pd.DatetimeIndex(start_ms.astype("datetime64[ms]"))
+    local = utc.tz_localize("UTC").tz_convert(zone).tz_localize(None)
+    return ((local - utc) // pd.Timedelta(seconds=1)).to_numpy(dtype=np.int64)

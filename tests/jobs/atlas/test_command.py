@@ -1,0 +1,308 @@
+"""The atlas of a small study, from its stores to its pages."""
+
+import io
+import re
+from contextlib import redirect_stdout
+from datetime import timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+import pytest
+import stores
+import xarray as xr
+from atlases import N_CLUSTERS, ODD, RECORDERS, Study, build_study, overwrite, read_page
+from PIL import Image
+
+from jobs.atlas.command import execute
+from jobs.atlas.config import Config
+from jobs.common.run import Options
+from lake.errors import StoreError
+
+
+def windows_table(study: Study) -> pd.DataFrame:
+    """Return one row for every clustered window: a slow twin of what the atlas counts."""
+    cube = xr.open_dataset(study.cube.output.url, engine="zarr").drop_vars("spectrogram").load()
+    clusters = xr.open_dataset(study.clusters.output.url, engine="zarr")["cluster"].load()
+    rows = []
+    for recorder in clusters["recorder"].to_numpy():
+        for time in clusters["time"].to_numpy():
+            here = {"recorder": recorder, "time": time}
+            cluster = float(clusters.sel(here))
+            if np.isnan(cluster):
+                continue
+            offset_s, start = float(cube["utc_offset_s"].sel(here)), pd.Timestamp(time)
+            zone = str(cube["zone"][int(cube["deployment"].sel(here))].to_numpy())
+            if not np.isnan(offset_s):
+                local = start + timedelta(seconds=offset_s)
+            else:
+                local = start.tz_localize("UTC").astimezone(ZoneInfo(zone or "UTC"))
+            is_real = bool(cube["time_is_real"].sel(recorder=recorder))
+            unknown = np.isnan(offset_s) and not zone and is_real
+            rows.append((recorder, int(cluster), local.hour, is_real, unknown, int(cube["status"].sel(here))))
+    return pd.DataFrame(rows, columns=["recorder", "cluster", "hour", "is_real", "unknown", "status"])
+
+
+@pytest.fixture(scope="session")
+def table(study: Study) -> pd.DataFrame:
+    return windows_table(study)
+
+
+def number(text: str) -> int:
+    return int(text.replace("\u202f", ""))
+
+
+def test_every_link_and_picture_is_there_and_nothing_comes_from_elsewhere(atlas: Path) -> None:
+    pages = sorted(atlas.rglob("*.html"))
+    assert len(pages) == 1 + N_CLUSTERS
+    used = set()
+    for path in pages:
+        page = read_page(path)
+        for tag, attributes in page.elements:
+            assert tag not in {"script", "iframe", "object", "embed"}
+            assert not [name for name in attributes if name.startswith("on")]
+            for name in {"href", "src"} & set(attributes):
+                target, _, fragment = attributes[name].partition("#")
+                assert not re.match(r"[a-z]+:|//|/", target), attributes[name]
+                file = (path.parent / target).resolve() if target else path
+                assert file.is_file(), (path, attributes[name])
+                used.add(file)
+                if fragment:
+                    assert fragment in [found.get("id") for _, found in read_page(file).elements]
+    assert used >= {path.resolve() for path in atlas.rglob("*") if path.is_file()}
+    for path in atlas.rglob("*.*"):
+        if path.suffix in {".html", ".css"}:
+            assert not re.search(r"url\(|@import|https?:|fetch", path.read_text())
+
+
+def test_every_picture_has_words_and_a_size_and_waits_until_it_is_seen(atlas: Path) -> None:
+    for path in atlas.rglob("*.html"):
+        page = read_page(path)
+        images = [found for tag, found in page.elements if tag == "img"]
+        assert all(found["alt"] and found["width"] == "24" and found["height"] == "16" for found in images)
+        assert all("loading" in found for found in images[3:])
+        drawings = [found for tag, found in page.elements if tag == "svg"]
+        assert all(found["role"] == "img" and found["aria-label"] for found in drawings)
+
+
+def test_names_are_text_and_never_markup(atlas: Path) -> None:
+    for path in atlas.rglob("*.html"):
+        raw = path.read_text()
+        assert "<script" not in raw
+        assert not re.search(r"""=\s*(['"])[^'"<>]*<""", raw)
+    page = read_page(atlas / "index.html")
+    rows = {row[0]: row for row in page.tables[0]}
+    assert rows[ODD][1] == f"site of {ODD}"
+    shown = [read_page(path) for path in sorted((atlas / "clusters").glob("*.html"))]
+    assert any(ODD in alt for page in shown for alt in page.attributes("img", "alt"))
+    assert any(f"{ODD}/all.wav, at" in page.text for page in shown)
+    names = {path.relative_to(atlas).as_posix() for path in atlas.rglob("*") if path.is_file()}
+    assert all(re.fullmatch(r"[a-z0-9/.-]+", name) for name in names)
+
+
+def test_the_title_and_settings_are_text_as_well(study: Study) -> None:
+    folder = study.atlas(Config(title="</title><b>bold", image_width_px=16, image_height_px=16), name="odd title")
+    page = read_page(folder / "index.html")
+    assert "b" not in [tag for tag, _ in page.elements]
+    assert page.text.count("</title><b>bold") == 3  # title, heading, settings
+
+
+def test_hours_agree_with_a_slow_count(atlas: Path, table: pd.DataFrame) -> None:
+    timed = table[table["is_real"]]
+    for cluster in range(N_CLUSTERS - 1):
+        page = read_page(atlas / f"clusters/{cluster}.html")
+        rows = page.tables[0][1:]
+        mine = timed[timed["cluster"] == cluster]["hour"].value_counts().reindex(range(24), fill_value=0)
+        assert [number(row[1]) for row in rows] == mine.tolist()
+        everyone = timed["hour"].value_counts().reindex(range(24), fill_value=0)
+        assert [number(row[2]) for row in rows] == everyone.tolist()
+        assert [row[3] == "–" for row in rows] == (everyone == 0).tolist()
+
+
+def test_recorders_agree_with_a_slow_count(atlas: Path, table: pd.DataFrame) -> None:
+    for cluster in range(N_CLUSTERS - 1):
+        page = read_page(atlas / f"clusters/{cluster}.html")
+        found = {row[0]: number(row[2]) for row in page.tables[1][1:]}
+        mine = table[table["cluster"] == cluster]["recorder"].value_counts()
+        assert found == {name: int(mine.get(name, 0)) for name in RECORDERS}
+
+
+def test_the_overview_counts_windows_by_status(atlas: Path, table: pd.DataFrame) -> None:
+    page = read_page(atlas / "index.html")
+    for row in page.tables[0][1:-1]:
+        mine = table[table["recorder"] == row[0]]["status"]
+        assert [number(cell) for cell in row[2:4]] == [(mine == 1).sum(), (mine == 2).sum()]
+    assert number(page.tables[0][-1][3]) == (table["status"] == 2).sum() > 0
+    assert [row[4] for row in page.tables[0][1:-1]][2:] == ["no clock times: placed in sequence", "–"]
+
+
+def test_clusters_stand_in_order_of_size_with_their_shares(atlas: Path, table: pd.DataFrame) -> None:
+    page = read_page(atlas / "index.html")
+    cards = [name.removeprefix("cluster-") for name in page.attributes("li", "id")]
+    sizes = table["cluster"].value_counts().reindex(range(N_CLUSTERS), fill_value=0)
+    assert [int(card) for card in cards] == sorted(range(N_CLUSTERS), key=lambda c: (-sizes[c], c))
+    last = read_page(atlas / f"clusters/{cards[-1]}.html")
+    assert (cards[-1], last.attributes("img", "src")) == ("5", [])
+    assert "No window is nearest to this centroid." in last.text
+
+
+def test_previous_and_next_lead_through_all_clusters(atlas: Path) -> None:
+    cards = [name.removeprefix("cluster-") for name in read_page(atlas / "index.html").attributes("li", "id")]
+    walk = [cards[0]]
+    while True:
+        links = [found for tag, found in read_page(atlas / f"clusters/{walk[-1]}.html").elements if tag == "a"]
+        after = {found["href"] for found in links if found.get("rel") == "next"}
+        before = {found["href"] for found in links if found.get("rel") == "prev"}
+        assert before == ({f"../clusters/{walk[-2]}.html"} if len(walk) > 1 else set())
+        if not after:
+            break
+        walk.append(Path(after.pop()).stem)
+    assert walk == cards
+
+
+def test_the_page_says_which_hours_are_not_local(atlas: Path, table: pd.DataFrame) -> None:
+    n_unknown, n_timed = int(table["unknown"].sum()), int(table["is_real"].sum())
+    assert n_unknown > 0
+    for name in ("index.html", "clusters/0.html"):
+        text = read_page(atlas / name).text
+        assert "Left out of the hours, since their times are not clock times: untimed:box." in text
+        assert f"Local time is unknown for {n_unknown} of {n_timed} windows: their hours are UTC." in text
+
+
+def test_exemplars_are_the_nearest_windows_with_when_and_where(study: Study, atlas: Path) -> None:
+    clusters = xr.open_dataset(study.clusters.output.url, engine="zarr", mask_and_scale=False)
+    texts = read_page(atlas / "clusters/2.html").text
+    nearest = np.argwhere(clusters["cluster"].to_numpy() == 2)
+    nearest = nearest[np.argsort(clusters["distance"].to_numpy()[tuple(nearest.T)], kind="stable")][:4]
+    for recorder, cell in nearest:
+        start = pd.Timestamp(clusters["time"].to_numpy()[cell])
+        assert f"Distance to the centroid {float(cell):.3g}" in texts
+        if recorder != 2:
+            assert f"{start:%Y-%m-%d %H:%M:%S} UTC" in texts
+        if recorder == 1:  # the zone, or the offset, is Chicago's in summer
+            assert f"{start - timedelta(hours=5):%Y-%m-%d %H:%M:%S} (UTC−05:00)" in texts
+
+
+def test_untimed_exemplars_show_no_time(tmp_path: Path) -> None:
+    codes = stores.random_codes(n_recorders=1, n_per_day=4, n_days=1)
+    cube = stores.make_cube(tmp_path, codes, recorders=["untimed:box"])
+    labels = np.where(codes.any(axis=(2, 3)), 0, -1)
+    clusters = stores.make_clusters(tmp_path, labels, recorders=["untimed:box"])
+    folder = Study(tmp_path, cube, clusters).atlas()
+    text = read_page(folder / "clusters/0.html").text
+    assert "No clock time: placed in sequence" in text
+    assert "None of these windows has a clock time." in text
+    assert "UTC" not in text
+    assert "2021" not in read_page(folder / "index.html").text.split("Ask the data")[0]
+
+
+def test_pictures_show_the_exemplars_with_low_bands_at_the_bottom(tmp_path: Path) -> None:
+    codes = np.zeros((1, 144, 32, 32), dtype=np.uint8)
+    codes[0, 10:14] = 60
+    codes[0, 10:14, 2:6] = 230
+    codes[0, 10:14, 28:] = 0
+    cube = stores.make_cube(tmp_path, codes, recorders=["one"])
+    labels = np.where(codes.any(axis=(2, 3)), 0, -1)
+    clusters = stores.make_clusters(tmp_path, labels, recorders=["one"], n_exemplars=2)
+    study = Study(tmp_path, cube, clusters)
+    folder = study.atlas(Config(level_range_db=(-100.0, -20.0), image_width_px=32, image_height_px=32))
+    for i in (1, 2):
+        with Image.open(folder / f"images/0-{i}.webp") as image:
+            pixels = np.asarray(image.convert("RGB")).astype(int)
+        assert pixels[27:29].mean() > 180
+        assert pixels[8:22].mean() < 40
+        assert np.ptp(pixels[:3], axis=2).max() < 25
+        assert 110 < pixels[:3].mean() < 160
+    assert not (folder / "images/0-3.webp").exists()
+    assert "−100 to −20 dBFS" in read_page(folder / "index.html").text
+
+
+def test_the_lines_to_type_work_where_the_page_says(
+    study: Study, atlas: Path, table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (atlas / "../..").resolve() == study.lake.resolve()
+    monkeypatch.chdir(study.lake)
+    text = read_page(atlas / "index.html").text
+    lines = text[text.index("import xarray") :].split("\n")[:3]
+    said: dict[str, object] = {}
+    with redirect_stdout(io.StringIO()):
+        exec("\n".join([*lines[:2], f"found = {lines[2]}"]), said)  # noqa: S102 (the page's own lines)
+    found = said["found"]
+    assert isinstance(found, pd.Series)
+    assert 0 < found.sum() == 30
+    assert (table["recorder"] == "north").sum() == 60
+
+
+def test_the_runs_that_led_here_are_listed_with_their_identities(study: Study, atlas: Path) -> None:
+    rows = read_page(atlas / "index.html").tables[1][1:]
+    assert [row[:2] for row in rows] == [
+        ["atlas", "atlas"], ["clusters", "cluster"], ["vectors", "embed"], ["mels", "spectrograms"],
+    ]  # fmt: skip
+    assert rows[1][2] == study.clusters.config_id
+    assert "hop_s = 600.0" in rows[3][3]
+
+
+def test_the_same_study_gives_the_same_bytes(study: Study, atlas: Path, tmp_path: Path) -> None:
+    again = build_study(tmp_path).atlas()
+    first = {path.relative_to(atlas): path.read_bytes() for path in atlas.rglob("*") if path.is_file()}
+    second = {path.relative_to(again): path.read_bytes() for path in again.rglob("*") if path.is_file()}
+    assert first == second
+
+
+def test_making_it_again_with_fewer_pictures_removes_the_others(study: Study) -> None:
+    inputs = {"clusters": study.clusters, "spectrograms": study.cube}
+    run = stores.make_run(study.lake, "again", "atlas", Config(n_exemplars=3), inputs=inputs)
+    (Path(run.output.url) / "images").mkdir(parents=True)
+    stale = Path(run.output.url) / "images/9-1.webp"
+    stale.write_bytes(b"old")
+    outcome = execute(run, Options())
+    assert not stale.exists()
+    files = run.ledger.files()
+    assert files is not None
+    assert outcome.counts["pictures"] == len([key for key in files if key.startswith("images/")]) == 15
+    assert outcome.counts["clusters"] == N_CLUSTERS
+
+
+def test_a_cube_that_grew_since_is_fine(tmp_path: Path) -> None:
+    codes = stores.random_codes(n_recorders=2, n_days=2)
+    labels = np.where(codes[:1, :144].any(axis=(2, 3)), 0, -1)
+    clusters = stores.make_clusters(tmp_path, labels, recorders=["south"])
+    cube = stores.make_cube(tmp_path, codes[[1, 0]], recorders=["north", "south"])
+    folder = Study(tmp_path, cube, clusters).atlas()
+    assert [row[0] for row in read_page(folder / "index.html").tables[0][1:-1]] == ["south"]
+
+
+def refused(study: Study, name: str = "atlas") -> str:
+    with pytest.raises(StoreError) as caught:
+        study.atlas(name=name)
+    assert "Name in the manifest, as `spectrograms`, the run that these clusters were made from." in str(caught.value)
+    return str(caught.value)
+
+
+def test_another_cube_is_refused_with_what_differs(tmp_path: Path) -> None:
+    codes = stores.random_codes(n_recorders=2, n_days=1)
+    labels = np.where(codes.any(axis=(2, 3)), 0, -1)
+    clusters = stores.make_clusters(tmp_path, labels)
+    other_hop = stores.make_cube(tmp_path, codes[:, :72], name="slow", hop_s=1200.0)
+    said = refused(Study(tmp_path, other_hop, clusters))
+    assert "expected the same grid, found 6 s every 600 s from 2021-06-01 and 6 s every 1200 s from 2021-06-01" in said
+    other_names = stores.make_cube(tmp_path, codes, name="elsewhere", recorders=["north", "east"])
+    said = refused(Study(tmp_path, other_names, clusters), "second")
+    assert "expected the recorders south, which" in said
+    two_days = stores.make_clusters(tmp_path, np.tile(labels, 2), name="longer")
+    short = stores.make_cube(tmp_path, codes, name="short")
+    assert "expected days up to 2021-06-03, which" in refused(Study(tmp_path, short, two_days), "third")
+
+
+def test_an_exemplar_that_the_cube_lacks_is_named(tmp_path: Path) -> None:
+    codes = stores.random_codes(n_recorders=1, n_days=1)
+    labels = np.where(codes.any(axis=(2, 3)), 0, -1)
+    cube = stores.make_cube(tmp_path, codes, recorders=["one"])
+    clusters = stores.make_clusters(tmp_path, labels, recorders=["one"], n_exemplars=2)
+    cells = np.flatnonzero(labels[0] < 0)[:2]
+    overwrite(clusters, {"exemplar_cell": cells[None]})
+    start = pd.Timestamp("2021-06-01") + timedelta(seconds=600.0 * int(cells[0]))
+    said = refused(Study(tmp_path, cube, clusters))
+    assert f"expected the window of one at {start:%Y-%m-%dT%H:%M:%SZ}, an exemplar in" in said
+    assert "found it missing (and 1 more)" in said
