@@ -5,6 +5,7 @@ returns the `Run` that a runner would pass on as an input. Calling a builder aga
 other values grows the store: blocks that are the same are not written again.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from lake.layout import Lake
 from lake.ledger import Entry
 from lake.names import MS_PER_DAY, STATUS
 from lake.read import grid_of, open_cube, open_embeddings
+from lake.receipts import write_receipt
 from lake.schema import StoreSpec, cluster_spec, cube_spec, embedding_spec
 from lake.write import commit, write_block
 
@@ -94,7 +96,7 @@ def make_cube(
     recorders: Sequence[str] = RECORDERS,
     window_s: float = 6.0,
     hop_s: float = 600.0,
-    shard_windows: int = 24,
+    shard_windows: int = 72,
     mel_hz: NDArray[np.float64] | None = None,
     utc_offset_s: int = -18_000,
 ) -> Run:
@@ -166,6 +168,46 @@ def make_cube(
     }
     commit(run.output, run.ledger, spec, list(recorders), tables, row_maps=row_maps)
     return run
+
+
+def make_model(lake_url: str | Path, cube: Run, *, name: str = "dino", seed: int = 0, **card: Any) -> Run:
+    """Write a tiny untrained backbone that takes a cube's windows; the only builder that loads torch.
+
+    Parameters
+    ----------
+    seed
+        Of the weights; those of ``initial`` have the next seed.
+    card
+        Replaces fields of the `ModelCard`.
+    """
+    import torch
+
+    from jobs.common.backbone import ModelCard, Weights, build_backbone, save_backbone
+    from jobs.dino.config import Config as DinoConfig
+
+    run = make_run(lake_url, name, "dino", DinoConfig(), inputs={"spectrograms": cube})
+    with open_cube(cube.output.url) as dataset:
+        n_mels, n_frames = dataset.sizes["mel"], dataset.sizes["frame"]
+        mel_hz, window_s = dataset["mel"].to_numpy(), grid_of(dataset).window_ms / 1000
+    values: dict[str, Any] = {
+        "arch": "vit_tiny_patch16_224", "embed_dim": 16, "depth": 1, "num_heads": 2, "patch_size": (n_mels, 4),
+        "input_size": (n_mels, n_frames), "mean_db": (-70.0,) * n_mels, "deviation_db": 10.0,
+        "seconds_per_frame": window_s / n_frames, "mel_first_hz": float(mel_hz[0]), "mel_last_hz": float(mel_hz[-1]),
+        "run": name, "config_id": run.config_id,
+    }  # fmt: skip
+    described = ModelCard(**{**values, **card})
+    kinds: tuple[Weights, ...] = ("teacher", "initial")
+    for i, weights in enumerate(kinds):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed + i)
+            save_backbone(run.output.url, build_backbone(described), described, weights)
+    run.ledger.settle_files({key: hashlib.sha256(run.output.read(key)).hexdigest() for key in run.output.list_keys()})
+    return run
+
+
+def finish(run: Run) -> None:
+    """Leave the receipt that the runner leaves after a run was executed."""
+    write_receipt(run.lake, run.name, (0, 1), {"state": "done", "inputs": {}, **run.ledger.summary()})
 
 
 def make_embeddings(
