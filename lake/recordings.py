@@ -9,7 +9,9 @@ import pandas as pd
 
 from lake.tables import (
     Column,
+    RowProblem,
     count,
+    in_order,
     instant,
     make_table,
     matching,
@@ -123,8 +125,11 @@ def read_recordings(source: str | Path) -> pd.DataFrame:
     table, problems = read_table(
         source, _RECORDINGS, what="recordings", remedy="`dawnchorus catalog AUDIO --out recordings.csv` makes one"
     )
-    problems += repeated(table, "path") + _contradictions(table)
-    refuse(source, "recordings", problems)
+    wrong_rows = {row for row, _ in problems}
+    problems += repeated(table, "path") + [
+        (row, problem) for row, problem in _contradictions(table) if row not in wrong_rows
+    ]
+    refuse(source, "recordings", in_order(problems))
     return table.reset_index(drop=True)
 
 
@@ -158,7 +163,7 @@ def write_recordings(table: pd.DataFrame, target: str | Path) -> None:
     """
     refuse(target, "recordings", wrong_columns(table.columns, _RECORDINGS))
     ordered = table.sort_values("path", kind="stable", ignore_index=True)
-    refuse(target, "recordings", repeated(ordered.set_axis(ordered.index + 2), "path"))
+    refuse(target, "recordings", in_order(repeated(ordered.set_axis(ordered.index + 2), "path")))
     write_table(ordered, COLUMNS, target)
 
 
@@ -199,15 +204,15 @@ def read_deployments(source: str | Path) -> pd.DataFrame:
     """
     table, problems = read_table(source, _DEPLOYMENTS, what="deployments", remedy="name another, or leave it out")
     problems += repeated(table, "deployment")
-    problems += [f"row {row}: end is not after start" for row in table.index[table["end"] <= table["start"]]]
+    problems += [(row, "end is not after start") for row in table.index[table["end"] <= table["start"]]]
     for recorder, own in table.sort_values("start", kind="stable").groupby("recorder"):
         ends = own["end"].fillna(np.datetime64("9999-12-31", "ms"))
         is_over = (ends.shift(1) > own["start"]).to_numpy()
         problems += [
-            f"row {row}: overlaps the deployment of recorder {recorder} in row {before}"
+            (row, f"overlaps the deployment of recorder {recorder} in row {before}")
             for before, row in zip(own.index[:-1][is_over[1:]], own.index[is_over], strict=True)
         ]
-    refuse(source, "deployments", problems)
+    refuse(source, "deployments", in_order(problems))
     return table.reset_index(drop=True)
 
 
@@ -237,16 +242,14 @@ def assign_deployments(recordings: pd.DataFrame, deployments: pd.DataFrame) -> p
     return table
 
 
-def _contradictions(table: pd.DataFrame) -> list[str]:
+def _contradictions(table: pd.DataFrame) -> list[RowProblem]:
     """Return which cells of a row cannot both be right."""
-    problems = []
+    problems: list[RowProblem] = []
     is_read = table["reading"] != ""
     for key in ("sha256", "duration_s", "sample_rate_hz", "n_channels", "n_samples"):
         is_gone = table[key] == "" if key == "sha256" else table[key].isna()
-        problems += [f"row {row}: {key} is empty, though reading is not" for row in table.index[is_read & is_gone]]
+        problems += [(row, f"{key} is empty, though reading is not") for row in table.index[is_read & is_gone]]
     offset = pd.to_timedelta(table["utc_offset"].where(table["utc_offset"] != "") + ":00")
     shift = table["start_local"] - table["start_utc"]
     is_wrong = shift.notna() & offset.notna() & (shift != offset)
-    return problems + [
-        f"row {row}: start_utc, start_local and utc_offset do not agree" for row in table.index[is_wrong]
-    ]
+    return problems + [(row, "start_utc, start_local and utc_offset do not agree") for row in table.index[is_wrong]]

@@ -20,6 +20,9 @@ import pandas as pd
 from lake.errors import InputError
 from lake.storage import Storage
 
+RowProblem = tuple[int, str]
+"""A row, and what is wrong in it."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -116,7 +119,7 @@ def instant(pattern: str, expected: str, *, is_required: bool = False) -> Callab
 
 def read_table(
     source: str | Path, columns: Mapping[str, Column], *, what: str, remedy: str
-) -> tuple[pd.DataFrame, list[str]]:
+) -> tuple[pd.DataFrame, list[RowProblem]]:
     """Read a table.
 
     Parameters
@@ -146,12 +149,12 @@ def read_table(
     except UnicodeDecodeError as error:
         raise InputError(f"{source}: expected CSV in UTF-8, found other bytes; save the table as UTF-8.") from error
     header, *rows = list(csv.reader(io.StringIO(content, newline=""))) or [[]]
-    problems = wrong_columns(header, columns)
+    refuse(source, what, wrong_columns(header, columns))
     numbered = [(i, row) for i, row in enumerate(rows, 2) if row]
-    problems += [
-        f"row {i}: expected {len(header)} cells, found {len(row)}" for i, row in numbered if len(row) != len(header)
+    problems = [
+        (i, f"expected {len(header)} cells, found {len(row)}") for i, row in numbered if len(row) != len(header)
     ]
-    refuse(source, what, problems)
+    refuse(source, what, in_order(problems))
     values = {}
     for key, column in columns.items():
         at = header.index(key) if key in header else None
@@ -196,14 +199,19 @@ def wrong_columns(found: Iterable[str], columns: Mapping[str, Column]) -> list[s
     return problems + [f"column {key} is there {header.count(key)} times" for key in columns if header.count(key) > 1]
 
 
-def repeated(table: pd.DataFrame, key: str) -> list[str]:
+def repeated(table: pd.DataFrame, key: str) -> list[RowProblem]:
     """Return which rows repeat a value of a column that tells rows apart."""
     first: dict[str, object] = {}
-    problems = []
+    problems: list[RowProblem] = []
     for row, value in table[key].items():
         if value != "" and first.setdefault(value, row) != row:
-            problems.append(f"row {row}: {key} {value} is in row {first[value]} already")
+            problems.append((int(str(row)), f"{key} {value} is in row {first[value]} already"))
     return problems
+
+
+def in_order(problems: Iterable[RowProblem]) -> list[str]:
+    """Return problems as text, by row."""
+    return [f"row {row}: {problem}" for row, problem in sorted(problems, key=lambda problem: problem[0])]
 
 
 def refuse(source: str | Path, what: str, problems: Sequence[str]) -> None:
@@ -213,13 +221,15 @@ def refuse(source: str | Path, what: str, problems: Sequence[str]) -> None:
         raise InputError(f"{source} is not a table of {what}; mend these and try again:\n{listed}")
 
 
-def _parse_cells(key: str, column: Column, cells: Iterable[tuple[int, str]], problems: list[str]) -> "pd.Series[Any]":
+def _parse_cells(
+    key: str, column: Column, cells: Iterable[tuple[int, str]], problems: list[RowProblem]
+) -> "pd.Series[Any]":
     values = []
     for row, cell in cells:
         try:
             value = column.parse(cell)
         except ValueError as error:
-            problems.append(f"row {row}: {key} should be {error}, found {cell!r}")
+            problems.append((row, f"{key} should be {error}, found {cell!r}"))
             value = column.missing
         values.append(value)
     return _series(values, column)

@@ -1,0 +1,413 @@
+import errno
+import os
+import tempfile
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pandas.testing import assert_frame_equal
+
+from lake.errors import InputError, TryAgainError
+from lake.recordings import (
+    COLUMNS,
+    PROBLEMS,
+    assign_deployments,
+    has_problem,
+    is_usable,
+    make_recordings,
+    read_deployments,
+    read_recordings,
+    write_recordings,
+)
+
+SHA = "0123456789abcdef" * 4
+ROW: dict[str, object] = {
+    "path": "set1/00023764/20210622_STUDY/20210622T000000-0500_REC.wav",
+    "recorder": "00023764",
+    "start_utc": datetime(2021, 6, 22, 5),
+    "start_local": datetime(2021, 6, 22),
+    "utc_offset": "-05:00",
+    "time_source": "name",
+    "duration_s": 1 / 3,
+    "sample_rate_hz": 48_000,
+    "n_channels": 1,
+    "n_samples": 16_000,
+    "format": "WAV/PCM_16",
+    "sha256": SHA,
+    "reading": "libsndfile",
+    "latitude": 41.81,
+}
+HEADER = (
+    "path,recorder,deployment,start_utc,start_local,utc_offset,time_source,time_conflict,duration_s,sample_rate_hz,"
+    "n_channels,n_samples,format,sha256,reading,problems,gain_db,latitude,longitude"
+)
+GOOD = (
+    f"a.wav,r,,2021-06-22T05:00:00Z,2021-06-22T00:00:00,-05:00,name,,1.5,8000,1,12000,WAV/PCM_16,{SHA},libsndfile,,,,"
+)
+
+
+def changed(**cells: str) -> str:
+    """Return the good line with other cells."""
+    return ",".join((dict(zip(COLUMNS, GOOD.split(","), strict=True)) | cells).values())
+
+
+def table_file(folder: Path, *lines: str) -> Path:
+    path = folder / "recordings.csv"
+    path.write_text("\n".join([HEADER, *lines]) + "\n")
+    return path
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        read_recordings(path)
+    return str(caught.value)
+
+
+def test_a_row_is_written_as_the_format_says(tmp_path: Path) -> None:
+    write_recordings(make_recordings([ROW]), tmp_path / "recordings.csv")
+    assert (tmp_path / "recordings.csv").read_bytes().decode() == (
+        f"{HEADER}\n"
+        "set1/00023764/20210622_STUDY/20210622T000000-0500_REC.wav,00023764,,2021-06-22T05:00:00Z,2021-06-22T00:00:00,"
+        f"-05:00,name,,0.3333333333333333,48000,1,16000,WAV/PCM_16,{SHA},libsndfile,,,41.81,\n"
+    )
+
+
+def test_milliseconds_are_written_only_where_there_are_some(tmp_path: Path) -> None:
+    shifted = ROW | {"start_utc": datetime(2021, 6, 22, 5, 0, 0, 250_000), "start_local": None, "path": "b.wav"}
+    write_recordings(make_recordings([ROW | {"path": "a.wav"}, shifted]), tmp_path / "t.csv")
+    starts = [line.split(",")[3] for line in (tmp_path / "t.csv").read_text().splitlines()[1:]]
+    assert starts == ["2021-06-22T05:00:00Z", "2021-06-22T05:00:00.250Z"]
+
+
+def test_types_of_the_columns(tmp_path: Path) -> None:
+    write_recordings(make_recordings([ROW]), tmp_path / "t.csv")
+    table = read_recordings(tmp_path / "t.csv")
+    assert tuple(table.columns) == COLUMNS
+    assert table["start_utc"].dtype == np.dtype("datetime64[ms]")
+    assert table["start_utc"].tolist() == [pd.Timestamp("2021-06-22T05:00:00")]
+    assert table["n_samples"].dtype == pd.Int64Dtype()
+    assert table["gain_db"].dtype == np.float64
+    assert table.loc[0, "deployment"] == ""
+
+
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
+times = st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1)).map(
+    lambda t: t.replace(microsecond=t.microsecond // 1000 * 1000)
+)
+numbers = st.none() | st.floats(allow_nan=False, allow_infinity=False)
+offsets = st.integers(-14 * 60, 14 * 60)
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> dict[str, object]:
+    utc, minutes = draw(st.none() | times), draw(offsets)
+    sign = "-" if minutes < 0 else "+"
+    has_local = utc is not None and draw(st.booleans())
+    row: dict[str, object] = {
+        "path": draw(texts.map(lambda t: "x" + t).filter(lambda t: ".." not in t.split("/"))),
+        "recorder": draw(texts.map(lambda t: "r" + t)),
+        "deployment": draw(texts),
+        "time_conflict": draw(texts),
+        "start_utc": utc,
+        "start_local": utc + timedelta(minutes=minutes) if utc and has_local else None,
+        "utc_offset": f"{sign}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}" if has_local else "",
+        "duration_s": draw(st.floats(0, 1e9)),
+        "sha256": SHA,
+        "reading": draw(st.sampled_from(["libsndfile", "pyav"])),
+        "problems": ";".join(draw(st.lists(st.sampled_from(sorted(PROBLEMS)), max_size=3))),
+        "gain_db": draw(numbers),
+        "latitude": draw(st.none() | st.floats(-90, 90)),
+        "longitude": draw(st.none() | st.floats(-180, 180)),
+        "n_samples": draw(st.integers(0, 10**12)),
+    }
+    return row | {key: draw(st.integers(1, 10**6)) for key in ("sample_rate_hz", "n_channels")}
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(rows(), max_size=5, unique_by=lambda row: row["path"]), st.randoms())
+def test_what_is_written_is_read_and_the_order_does_not_matter(made: list[dict[str, object]], random: object) -> None:
+    table = make_recordings(made)
+    with tempfile.TemporaryDirectory() as folder:
+        first, second = Path(folder, "a.csv"), Path(folder, "b.csv")
+        write_recordings(table, first)
+        write_recordings(table.sample(frac=1, random_state=len(made))[list(reversed(COLUMNS))], second)
+        assert first.read_bytes() == second.read_bytes()
+        assert_frame_equal(read_recordings(first), table, check_exact=True)
+
+
+def test_an_empty_table_keeps_its_types(tmp_path: Path) -> None:
+    write_recordings(make_recordings([]), tmp_path / "t.csv")
+    assert (tmp_path / "t.csv").read_text() == HEADER + "\n"
+    assert_frame_equal(read_recordings(tmp_path / "t.csv"), make_recordings([]))
+
+
+def test_an_object_store_serves_as_well() -> None:
+    write_recordings(make_recordings([ROW]), "memory://study/recordings.csv")
+    assert_frame_equal(read_recordings("memory://study/recordings.csv"), make_recordings([ROW]))
+
+
+def test_spreadsheets_may_add_a_mark_and_an_offset_is_applied(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    line = changed(start_utc="2021-06-21T22:00:00-07:00")
+    path.write_bytes(b"\xef\xbb\xbf" + f"{HEADER}\r\n{line}\r\n".encode())
+    assert read_recordings(path)["start_utc"].tolist() == [pd.Timestamp("2021-06-22T05:00:00")]
+
+
+def test_a_full_disk_leaves_the_old_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "t.csv"
+    write_recordings(make_recordings([ROW]), path)
+    before = path.read_bytes()
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(TryAgainError, match="disk"):
+        write_recordings(make_recordings([]), path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["t.csv"]
+
+
+def test_writing_refuses_other_columns_and_repeated_paths(tmp_path: Path) -> None:
+    table = make_recordings([ROW])
+    with pytest.raises(InputError, match="column gain_db is missing\n  column 'gain' is unknown"):
+        write_recordings(table.rename(columns={"gain_db": "gain"}), tmp_path / "t.csv")
+    with pytest.raises(InputError, match=r"row 3: path set1/.* is in row 2 already"):
+        write_recordings(pd.concat([table, table]), tmp_path / "t.csv")
+    with pytest.raises(ValueError, match="altitude"):
+        make_recordings([{"altitude": 3.0}])
+    assert not (tmp_path / "t.csv").exists()
+
+
+def test_no_file(tmp_path: Path) -> None:
+    message = refusal(tmp_path / "none.csv")
+    assert "none.csv: expected a table of recordings, found no file; `dawnchorus catalog AUDIO" in message
+    assert "found no file" in refusal(tmp_path)
+
+
+def test_not_utf8(tmp_path: Path) -> None:
+    path = table_file(tmp_path, GOOD)
+    path.write_bytes(path.read_bytes().replace(b"a.wav", b"\xe4.wav"))
+    assert "expected CSV in UTF-8, found other bytes; save the table as UTF-8." in refusal(path)
+
+
+def test_missing_unknown_and_doubled_columns_are_all_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(HEADER.replace("gain_db", "gain").replace("longitude", "latitude") + "\n")
+    message = refusal(path)
+    for problem in ("gain_db is missing", "longitude is missing", "'gain' is unknown", "latitude is there 2 times"):
+        assert f"  column {problem}" in message
+    path.write_text("")
+    assert refusal(path).count("is missing") == len(COLUMNS)
+
+
+def test_rows_of_another_length(tmp_path: Path) -> None:
+    message = refusal(table_file(tmp_path, GOOD, "", GOOD + ",1", "x"))
+    assert "row 4: expected 19 cells, found 20" in message
+    assert "row 5: expected 19 cells, found 1" in message
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "expected"),
+    [
+        ("path", "", "a path below the recordings' root, with forward slashes"),
+        ("path", "/abs/a.wav", "a path below"),
+        ("path", "a/../b.wav", "a path below"),
+        ("recorder", " ", "a name"),
+        ("start_utc", "2021-06-22T05:00:00", "a time such as 2021-06-22T05:00:00Z"),
+        ("start_utc", "2021-06-31T05:00:00Z", "a time such as"),
+        ("start_utc", "22.6.2021", "a time such as"),
+        ("start_local", "2021-06-22T00:00:00Z", "a time such as 2021-06-22T00:00:00"),
+        ("utc_offset", "-5", "an offset such as -05:00"),
+        ("utc_offset", "+15:00", "an offset such as -05:00"),
+        ("duration_s", "-1", "a number of at least 0"),
+        ("duration_s", "nan", "a number of at least 0"),
+        ("gain_db", "inf", "a number"),
+        ("gain_db", "high", "a number"),
+        ("sample_rate_hz", "0", "a whole number of at least 1"),
+        ("n_channels", "1.0", "a whole number of at least 1"),
+        ("n_samples", "-4", "a whole number of at least 0"),
+        ("sha256", "ABC", "64 hexadecimal digits"),
+        ("reading", "ffmpeg", "libsndfile, pyav or nothing"),
+        ("problems", "a;;b", "codes joined by ;"),
+        ("latitude", "90.1", "a number from -90 to 90"),
+        ("longitude", "-181", "a number from -180 to 180"),
+    ],
+)
+def test_a_wrong_cell_is_named(tmp_path: Path, column: str, cell: str, expected: str) -> None:
+    message = refusal(table_file(tmp_path, GOOD, changed(**{"path": "b.wav", column: cell})))
+    assert f"row 3: {column} should be {expected}" in message
+    assert message.rstrip().endswith(f"found {cell!r}")
+    assert "row 2" not in message
+
+
+def test_all_problems_come_at_once(tmp_path: Path) -> None:
+    message = refusal(table_file(tmp_path, changed(duration_s="x", reading="y"), GOOD, changed(latitude="z")))
+    assert message.startswith(f"{tmp_path / 'recordings.csv'} is not a table of recordings; mend these and try again:")
+    for problem in ("row 2: duration_s", "row 2: reading", "row 4: latitude", "row 4: path a.wav is in row 2 already"):
+        assert problem in message
+
+
+def test_cells_that_contradict_each_other(tmp_path: Path) -> None:
+    lines = [
+        changed(path="b.wav", utc_offset="+05:00"),
+        changed(path="c.wav", n_samples="", sha256=""),
+        changed(path="d.wav", reading="", sample_rate_hz="", n_channels="", n_samples="", duration_s=""),
+    ]
+    message = refusal(table_file(tmp_path, GOOD, *lines))
+    assert "row 3: start_utc, start_local and utc_offset do not agree" in message
+    assert "row 4: sha256 is empty, though reading is not" in message
+    assert "row 4: n_samples is empty, though reading is not" in message
+    assert "row 2" not in message
+    assert "row 5" not in message
+
+
+def test_usable_is_readable_not_empty_and_no_duplicate() -> None:
+    kinds: list[dict[str, object]] = [
+        {"path": "a"},
+        {"path": "b", "reading": "", "n_samples": None, "problems": "unreadable"},
+        {"path": "c", "problems": "truncated;duplicate"},
+        {"path": "d", "n_samples": 0},
+        {"path": "e", "problems": "truncated;no_time", "start_utc": None},
+    ]
+    table = make_recordings([ROW | kind for kind in kinds])
+    assert is_usable(table).tolist() == [True, False, False, False, True]
+    assert has_problem(table, "truncated").tolist() == [False, False, True, False, True]
+    assert not has_problem(table, "time").any()
+    assert is_usable(make_recordings([])).tolist() == []
+
+
+# Deployments
+
+
+def deployments_file(folder: Path, text: str) -> Path:
+    path = folder / "deployments.csv"
+    path.write_text(text)
+    return path
+
+
+DEPLOYMENTS = """deployment,recorder,site,latitude,longitude,start,end,gain_db,habitat,zone
+d1,R,pond,41.5,-88,2021-06-01T00:00:00-05:00,2021-07-14T12:00Z,20,wet,America/Chicago
+d2,R,wood,41.6,-88.1,2021-07-14 12:00:00,,25,,
+d3,S,,,,2021-06-01,2021-06-02,,,
+"""
+
+
+def test_deployments_are_read_in_utc(tmp_path: Path) -> None:
+    table = read_deployments(deployments_file(tmp_path, DEPLOYMENTS))
+    assert table["start"].tolist() == [
+        pd.Timestamp("2021-06-01T05:00"), pd.Timestamp("2021-07-14T12:00"), pd.Timestamp("2021-06-01"),
+    ]  # fmt: skip
+    assert table["end"].isna().tolist() == [False, True, False]
+    assert table["start"].dtype == table["end"].dtype == np.dtype("datetime64[ms]")
+    assert table["zone"].tolist() == ["America/Chicago", "", ""]
+
+
+def test_deployments_may_lack_what_is_optional(tmp_path: Path) -> None:
+    table = read_deployments(deployments_file(tmp_path, "start,recorder,deployment\n2021-06-01,R,d1\n"))
+    assert table["gain_db"].isna().tolist() == [True]
+    assert table["site"].tolist() == [""]
+    assert table["end"].isna().tolist() == [True]
+
+
+def test_a_recording_belongs_from_start_to_just_before_end(tmp_path: Path) -> None:
+    deployments = read_deployments(deployments_file(tmp_path, DEPLOYMENTS))
+    starts = {
+        "a": ("R", datetime(2021, 6, 1, 4, 59, 59, 999_000)),
+        "b": ("R", datetime(2021, 6, 1, 5)),
+        "c": ("R", datetime(2021, 7, 14, 11, 59, 59, 999_000)),
+        "d": ("R", datetime(2021, 7, 14, 12)),
+        "e": ("R", datetime(2030, 1, 1)),
+        "f": ("S", datetime(2021, 6, 2)),
+        "g": ("T", datetime(2021, 6, 1, 12)),
+        "h": ("R", None),
+    }
+    rows = [{"path": path, "recorder": recorder, "start_utc": start} for path, (recorder, start) in starts.items()]
+    table = assign_deployments(make_recordings(rows), deployments)
+    assert table["deployment"].tolist() == ["", "d1", "d1", "d2", "d2", "", "", ""]
+    assert table["gain_db"].fillna(-1).tolist() == [-1, 20, 20, 25, 25, -1, -1, -1]
+    assert table["latitude"].fillna(0).tolist() == [0, 41.5, 41.5, 41.6, 41.6, 0, 0, 0]
+
+
+def test_what_a_row_says_already_stays(tmp_path: Path) -> None:
+    deployments = read_deployments(deployments_file(tmp_path, DEPLOYMENTS))
+    during: dict[str, object] = {"recorder": "R", "start_utc": datetime(2021, 6, 10)}
+    rows: list[dict[str, object]] = [
+        {"path": "a", "gain_db": 3.0, "latitude": 1.0, "longitude": 2.0},
+        {"path": "b", "deployment": "d2"},
+        {"path": "c", "deployment": "elsewhere"},
+    ]
+    before = make_recordings([during | row for row in rows])
+    kept = before.copy()
+    table = assign_deployments(before, deployments)
+    assert table["deployment"].tolist() == ["d1", "d2", "elsewhere"]
+    assert table["gain_db"].fillna(-1).tolist() == [3, 25, -1]
+    assert table["longitude"].fillna(0).tolist() == [2, -88.1, 0]
+    assert_frame_equal(before, kept)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.tuples(st.sampled_from("RS"), st.integers(0, 9), st.integers(1, 4)), max_size=4),
+    st.lists(st.tuples(st.sampled_from("RST"), st.integers(0, 12)), max_size=6),
+)
+def test_assigning_agrees_with_a_plain_loop(spans: list[tuple[str, int, int]], starts: list[tuple[str, int]]) -> None:
+    day = datetime(2021, 1, 1)
+    free: list[tuple[str, int, int]] = []
+    for recorder, start, length in spans:
+        if all(r != recorder or start >= e or start + length <= s for r, s, e in free):
+            free.append((recorder, start, start + length))
+    deployments = pd.DataFrame(
+        {
+            "deployment": [f"d{i}" for i in range(len(free))],
+            "recorder": [recorder for recorder, _, _ in free],
+            "start": [day + timedelta(start) for _, start, _ in free],
+            "end": [day + timedelta(end) for _, _, end in free],
+        }
+    ).assign(gain_db=1.0, latitude=np.nan, longitude=np.nan)
+    table = make_recordings(
+        [{"path": str(i), "recorder": r, "start_utc": day + timedelta(t)} for i, (r, t) in enumerate(starts)]
+    )
+    expected = [
+        next((f"d{i}" for i, (r, s, e) in enumerate(free) if r == recorder and s <= t < e), "")
+        for recorder, t in starts
+    ]
+    assert assign_deployments(table, deployments)["deployment"].tolist() == expected
+
+
+def test_wrong_deployments_are_all_named(tmp_path: Path) -> None:
+    text = (
+        "deployment,recorder,start,end,zone,latitude\n"
+        "d1,R,2021-06-01,2021-07-01,America/Chicgo,41\n"
+        "d1,R,2021-06-15,,,95\n"
+        "d3,S,2021-06-15,2021-06-15,,\n"
+        "d4,S,,tomorrow,,\n"
+        "d5,T,2021-06-01,2021-06-02,,\n"
+        "d6,T,2021-06-02,2021-06-03,,\n"
+    )
+    with pytest.raises(InputError) as caught:
+        read_deployments(deployments_file(tmp_path, text))
+    message = str(caught.value)
+    for problem in (
+        "row 2: zone should be an IANA zone such as America/Chicago, found 'America/Chicgo'",
+        "row 3: latitude should be a number from -90 to 90, found '95'",
+        "row 3: deployment d1 is in row 2 already",
+        "row 3: overlaps the deployment of recorder R in row 2",
+        "row 4: end is not after start",
+        "row 5: start should be a time such as 2021-06-01T05:00:00-05:00 (UTC when it has no offset), found ''",
+        "row 5: end should be a time such as",
+    ):
+        assert f"  {problem}" in message
+    assert "row 6" not in message
+    assert "row 7" not in message
+
+
+def test_deployments_without_what_they_need(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"column start is missing\n  column 'altitude' is unknown"):
+        read_deployments(deployments_file(tmp_path, "deployment,recorder,altitude\n"))
+    with pytest.raises(InputError, match=r"expected a table of deployments, found no file; name another"):
+        read_deployments(tmp_path / "none.csv")
