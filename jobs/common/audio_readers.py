@@ -290,7 +290,10 @@ class PyavReader(AudioReader):
     def _next_frame(self) -> Samples | None:
         """Return the samples of the next frame; ``None`` at the end, or where the next ones are lost."""
         frame = next(self._frames, None)
-        if frame is None or frame.samples == 0 or (self._has_positions and frame.pts != self._position):
+        if frame is None or frame.samples == 0:
+            return None
+        # Whole frames before a damaged one come without a position, those after it with theirs.
+        if self._has_positions and frame.pts not in {None, self._position}:
             return None
         samples = _scaled(frame, self.path)
         if frame.sample_rate != self.sample_rate_hz or len(samples) != self.n_channels:

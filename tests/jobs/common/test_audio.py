@@ -1,0 +1,462 @@
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from jobs.common.audio import AudioError, AudioInfo, decoder_versions, open_audio, probe, read_samples
+from jobs.common.audio_headers import header_problem
+
+RATE = 16_000
+N = 20_000
+BLOCK = 4096
+"""Samples in a FLAC frame, as libsndfile writes it."""
+HEADER_BYTES = 44
+
+
+def noise(n_samples: int = N, n_channels: int = 1) -> NDArray[np.float32]:
+    """Noise on the grid of 16 bits, shape (n_samples, n_channels)."""
+    values = np.random.default_rng(n_samples).integers(-9000, 9000, (n_samples, n_channels))
+    return (values / 32768).astype(np.float32)
+
+
+def write(path: Path, samples: NDArray[Any], **options: Any) -> bytes:
+    soundfile.write(path, samples, RATE, **options)
+    return path.read_bytes()
+
+
+def promised_flac(path: Path, samples: NDArray[Any], n_promised: int) -> bytes:
+    """Write a FLAC file whose header promises a number of samples; 0 means that it does not say."""
+    content = bytearray(write(path, samples))
+    fields = int.from_bytes(content[18:26], "big")
+    content[18:26] = (fields >> 36 << 36 | n_promised).to_bytes(8, "big")
+    path.write_bytes(content)
+    return bytes(content)
+
+
+def misdeclared_flac(path: Path, samples: NDArray[Any], subtype: str = "PCM_16") -> None:
+    """Write a FLAC file whose last comment is declared one byte longer than its block, as some recorders do."""
+    content = write(path, samples, format="FLAC", subtype=subtype)
+    at, frames = 4, 0
+    while not frames:
+        is_last, size = content[at] & 0x80, int.from_bytes(content[at + 1 : at + 4], "big")
+        at += 4 + size
+        frames = at if is_last else 0
+    vendor, comment = b"ARU", b"Gain=40"
+    block = struct.pack("<I", 3) + vendor + struct.pack("<II", 1, len(comment) + 1) + comment
+    path.write_bytes(content[:42] + bytes([0x84]) + len(block).to_bytes(3, "big") + block + content[frames:])
+
+
+def write_aac(path: Path) -> None:
+    samples = (0.5 * np.sin(np.arange(3 * RATE) * 0.05)).astype(np.float32)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=RATE, layout="mono")
+        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = RATE, 0
+        for packet in [*stream.encode(frame), *stream.encode(None)]:
+            container.mux(packet)
+
+
+def refusal(path: Path, **options: Any) -> AudioError:
+    with pytest.raises(AudioError) as caught:
+        probe(path, **options)
+    return caught.value
+
+
+# Scale and shape
+
+
+@pytest.mark.parametrize(
+    ("subtype", "file_format", "step"),
+    [
+        ("PCM_U8", "WAV", 2.0**-7), ("PCM_16", "WAV", 2.0**-15), ("PCM_24", "WAV", 2.0**-23),
+        ("PCM_32", "WAV", 2.0**-31),
+        ("PCM_S8", "FLAC", 2.0**-7), ("PCM_16", "FLAC", 2.0**-15), ("PCM_24", "FLAC", 2.0**-23),
+        ("PCM_16", "AIFF", 2.0**-15), ("PCM_24", "CAF", 2.0**-23),
+    ],
+)  # fmt: skip
+def test_full_scale_of_integers_is_one(tmp_path: Path, subtype: str, file_format: str, step: float) -> None:
+    path = tmp_path / "a.bin"
+    write(path, np.array([-1.0, 0.0, 0.5, 1.0 - step]), format=file_format, subtype=subtype)
+    info = probe(path)
+    assert (info.n_samples, info.n_channels, info.sample_rate_hz) == (4, 1, RATE)
+    samples = read_samples(path, 0, 4, reading=info.reading)
+    assert samples.dtype == np.float32
+    assert samples.tolist() == [[-1.0, 0.0, 0.5, np.float32(1.0 - step)]]
+
+
+@pytest.mark.parametrize(("subtype", "step"), [("PCM_16", 2.0**-15), ("PCM_24", 2.0**-23)])
+def test_full_scale_is_one_for_the_other_decoder_too(tmp_path: Path, subtype: str, step: float) -> None:
+    path = tmp_path / "a.flac"
+    misdeclared_flac(path, np.array([-1.0, 0.0, 0.5, 1.0 - step] * 20), subtype)
+    assert probe(path).reading == "pyav"
+    assert read_samples(path, 0, 4, reading="pyav").tolist() == [[-1.0, 0.0, 0.5, np.float32(1.0 - step)]]
+
+
+def test_floating_point_stays_as_it_is(tmp_path: Path) -> None:
+    values = np.array([-2.5, 0.0, 1e-9, 3.0], dtype=np.float32)
+    write(tmp_path / "a.wav", values, subtype="FLOAT")
+    assert read_samples(tmp_path / "a.wav", 0, 4, reading="libsndfile").tolist() == [values.tolist()]
+    assert read_samples(tmp_path / "a.wav", 0, 4, reading="pyav").tolist() == [values.tolist()]
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_channels_come_first(tmp_path: Path, suffix: str) -> None:
+    both = noise(3000, 2)
+    path = tmp_path / f"a.{suffix}"
+    write(path, both)
+    info = probe(path)
+    assert info == AudioInfo(RATE, 2, 3000, f"{suffix.upper()}/PCM_16", "libsndfile")
+    assert info.duration_s == 3000 / RATE
+    for reading in ("libsndfile", "pyav"):
+        samples = read_samples(path, 100, 50, reading=reading)
+        assert samples.shape == (2, 50)
+        assert samples.flags.c_contiguous
+        assert np.array_equal(samples, both[100:150].T)
+
+
+def test_eight_bits_and_planes_of_the_other_decoder(tmp_path: Path) -> None:
+    write(tmp_path / "a.wav", np.array([[-1.0, 0.5], [0.0, 127 / 128]]), subtype="PCM_U8")
+    assert read_samples(tmp_path / "a.wav", 0, 2, reading="pyav").tolist() == [[-1.0, 0.0], [0.5, 127 / 128]]
+
+
+# Reading in any order
+
+
+def any_kind(folder: Path, kind: str) -> Path:
+    path = folder / f"a.{kind.rpartition('_')[2]}"
+    samples = noise(N, 2)
+    if kind == "misdeclared_flac":
+        misdeclared_flac(path, samples)
+    elif kind == "doubled_flac":
+        promised_flac(path, samples, 2 * N)
+    elif kind == "m4a":
+        write_aac(path)
+    else:
+        write(path, samples)
+    return path
+
+
+KINDS = ("wav", "flac", "aiff", "mp3", "ogg", "misdeclared_flac", "doubled_flac", "m4a")
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def readable(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, AudioInfo, Any]:
+    path = any_kind(tmp_path_factory.mktemp("kinds"), request.param)
+    info = probe(path)
+    return path, info, read_samples(path, 0, info.n_samples, reading=info.reading)
+
+
+@settings(max_examples=15)
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=8))
+def test_samples_do_not_depend_on_what_was_read_before(readable: Any, asked: list[tuple[float, float]]) -> None:
+    path, info, whole = readable
+    with open_audio(path, info.reading) as audio:
+        for from_share, length_share in asked:
+            start = int(from_share * info.n_samples)
+            count = int(length_share * (info.n_samples - start))
+            assert np.array_equal(audio.read(start, count), whole[:, start : start + count])
+
+
+def test_going_forward_in_pieces_is_reading_at_once(readable: Any) -> None:
+    path, info, whole = readable
+    with open_audio(path, info.reading) as audio:
+        pieces = [audio.read(i, min(777, info.n_samples - i)) for i in range(0, info.n_samples, 777)]
+    assert np.array_equal(np.concatenate(pieces, axis=1), whole)
+    assert whole.shape == (info.n_channels, info.n_samples)
+
+
+def test_far_jumps_in_a_long_file(tmp_path: Path) -> None:
+    samples = np.arange(400_000) % 30_011 / 32768
+    path = tmp_path / "a.flac"
+    misdeclared_flac(path, samples)
+    with open_audio(path, "pyav") as audio:
+        for start in (390_000, 5, 250_000, 120_000, 399_900):
+            assert np.array_equal(audio.read(start, 100)[0], samples[start : start + 100].astype(np.float32))
+
+
+def test_asking_for_too_much(readable: Any) -> None:
+    path, info, whole = readable
+    with open_audio(path, info.reading) as audio:
+        n = info.n_samples
+        with pytest.raises(
+            AudioError, match=rf"samples {n - 10} to {n + 10} (were asked for, 10 of them|do not) decode"
+        ):
+            audio.read(n - 10, 20)
+        assert np.array_equal(audio.read(n - 10, 10), whole[:, -10:])
+        with pytest.raises(ValueError, match="before the start"):
+            audio.read(-1, 5)
+        with pytest.raises(ValueError, match="before the start"):
+            audio.read(5, -1)
+
+
+# Files that lie
+
+
+def test_a_wav_cut_anywhere_holds_what_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    samples = noise(100, 2)
+    content = write(path, samples)
+    assert len(content) == HEADER_BYTES + 400
+    for there in (1, 3, 4, 5, 200, 399):
+        path.write_bytes(content[: HEADER_BYTES + there])
+        if there < 4:
+            assert refusal(path).problem == "no_samples"
+            continue
+        info = probe(path)
+        assert (info.n_samples, info.problems) == (there // 4, ("truncated",))
+        assert np.array_equal(read_samples(path, 0, there // 4, reading=info.reading), samples[: there // 4].T)
+    path.write_bytes(content[:HEADER_BYTES])
+    error = refusal(path)
+    assert error.problem == "no_samples"
+    assert str(error) == f"{path}: holds a header, and no sample that decodes."
+
+
+@pytest.mark.parametrize(
+    ("file_format", "endian"), [("RF64", "FILE"), ("AIFF", "FILE"), ("WAV", "BIG"), ("WAVEX", "FILE")]
+)
+def test_other_headers_are_compared_with_the_file(tmp_path: Path, file_format: str, endian: str) -> None:
+    path = tmp_path / "a.wav"
+    content = write(path, noise(1000), format=file_format, endian=endian)
+    assert probe(path).problems == ()
+    path.write_bytes(content[:-600])
+    info = probe(path)
+    assert (info.n_samples, info.problems) == (700, ("truncated",))
+
+
+@pytest.mark.parametrize(
+    ("promised", "expected"),
+    [
+        (2000, ""),
+        (0, "header_size"),
+        (0xFFFFFFFF, "header_size"),
+        (2044, "header_size"),
+        (44, "header_size"),
+        (2100, "truncated"),
+    ],
+)
+def test_the_size_in_a_wav_header(tmp_path: Path, promised: int, expected: str) -> None:
+    path = tmp_path / "a.wav"
+    content = bytearray(write(path, noise(1000)))
+    content[40:44] = promised.to_bytes(4, "little")
+    path.write_bytes(content)
+    assert header_problem(path) == expected
+    assert probe(path).problems == ((expected,) if expected else ())
+
+
+def test_chunks_after_the_samples_are_no_problem(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    content = write(path, np.zeros(1001), subtype="PCM_U8")
+    more = b"LIST" + struct.pack("<I", 4) + b"INFO"
+    for padding in (b"", b"\0"):
+        path.write_bytes(content[: HEADER_BYTES + 1001] + padding + more)
+        assert header_problem(path) == ""
+
+
+def test_headers_that_lead_nowhere_are_left_to_the_decoders(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    for content in (
+        b"",
+        b"RIFF",
+        b"RIFF\0\0\0\0WAVE" + bytes(10_000),
+        b"RIFF\0\0\0\0WAVE" + b"a   \0\0\0\0" * 2000,
+        b"text",
+    ):
+        path.write_bytes(content)
+        assert header_problem(path) == ""
+
+
+@pytest.mark.parametrize("n_channels", [1, 2])
+def test_a_flac_cut_anywhere_holds_its_whole_frames(tmp_path: Path, n_channels: int) -> None:
+    path = tmp_path / "a.flac"
+    samples = noise(6 * BLOCK + 100, n_channels)
+    content = write(path, samples)
+    for share in (0.1, 0.4, 0.77, 0.999):
+        path.write_bytes(content[: int(share * len(content))])
+        n_whole = int((share * len(content) - 90) / (len(content) - 90) * len(samples)) // BLOCK * BLOCK
+        if n_whole == 0:
+            assert refusal(path).problem == "no_samples"
+            continue
+        info = probe(path)
+        assert info.problems == ("truncated",)
+        assert info.n_samples == n_whole
+        assert np.array_equal(read_samples(path, 0, n_whole, reading=info.reading), samples[:n_whole].T)
+
+
+def test_a_flac_of_a_header_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    path.write_bytes(write(path, noise())[:86])
+    assert refusal(path).problem == "no_samples"
+
+
+@pytest.mark.parametrize("tail", [b"\0" * 20_000, np.random.default_rng(1).bytes(20_000)], ids=["zeros", "noise"])
+def test_a_flac_whose_tail_was_never_written(tmp_path: Path, tail: bytes) -> None:
+    path = tmp_path / "a.flac"
+    samples = noise(12 * BLOCK)
+    content = write(path, samples)
+    path.write_bytes(content[: -len(tail)] + tail)
+    info = probe(path)
+    assert info.problems == ("truncated",)
+    assert 0 < info.n_samples < len(samples)
+    assert info.n_samples % BLOCK == 0
+    assert np.array_equal(read_samples(path, 0, info.n_samples, reading=info.reading)[0], samples[: info.n_samples, 0])
+
+
+@pytest.mark.parametrize("promised", [0, 2 * N])
+def test_a_flac_that_promises_twice_its_length_or_nothing(tmp_path: Path, promised: int) -> None:
+    path = tmp_path / "a.flac"
+    promised_flac(path, noise(), promised)
+    info = probe(path)
+    assert (info.n_samples, info.problems) == (N, ("header_size",))
+    assert np.array_equal(read_samples(path, N - 500, 500, reading=info.reading)[0], noise()[-500:, 0])
+
+
+def test_a_hole_in_a_flac_loses_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    samples = noise(12 * BLOCK)
+    content = bytearray(write(path, samples))
+    middle = len(content) // 2
+    content[middle : middle + 3000] = bytes(3000)
+    path.write_bytes(content)
+    info = probe(path)
+    assert info.n_samples == len(samples)
+    with open_audio(path, info.reading) as audio:
+        with pytest.raises(AudioError, match=r"a\.flac: samples 20480 to 28672 do not decode \(.+\)\."):
+            audio.read(5 * BLOCK, 2 * BLOCK)
+        for start in (0, 10 * BLOCK):
+            assert np.array_equal(audio.read(start, BLOCK)[0], samples[start : start + BLOCK, 0])
+
+
+def test_a_hole_ends_what_the_other_decoder_counts(tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    samples = noise(12 * BLOCK)
+    misdeclared_flac(path, samples)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 3000] = bytes(3000)
+    path.write_bytes(content)
+    info = probe(path)
+    assert (info.n_samples, info.reading, info.problems) == (5 * BLOCK, "pyav", ("truncated",))
+    assert np.array_equal(read_samples(path, 0, 5 * BLOCK, reading="pyav")[0], samples[: 5 * BLOCK, 0])
+
+
+def test_what_libsndfile_refuses_ffmpeg_reads_alike(tmp_path: Path) -> None:
+    good, odd = tmp_path / "good.flac", tmp_path / "odd.flac"
+    samples = noise(N, 2)
+    write(good, samples)
+    misdeclared_flac(odd, samples)
+    with pytest.raises(AudioError, match="libsndfile refuses it"):
+        open_audio(odd, "libsndfile")
+    assert probe(odd) == AudioInfo(RATE, 2, N, "FLAC/FLAC", "pyav")
+    expected = read_samples(good, 0, N, reading="libsndfile")
+    assert np.array_equal(read_samples(odd, 0, N, reading="pyav"), expected)
+
+
+def test_a_cut_ogg_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "a.ogg"
+    content = write(path, noise(5 * RATE))
+    assert probe(path).problems == ()
+    path.write_bytes(content[: len(content) // 2])
+    info = probe(path)
+    assert info.problems == ("truncated",)
+    assert 0 < info.n_samples < 5 * RATE
+
+
+# What is no sound file
+
+
+def test_an_empty_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    path.touch()
+    error = refusal(path)
+    assert (error.problem, str(error)) == ("empty", f"{path}: is empty (0 bytes).")
+    assert error.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"version https://git-lfs.github.com/spec/v1\nsize 5\n", bytes(131_072), b"RIFF", b"fLaC"],
+    ids=["pointer", "zeros", "riff", "flac"],
+)
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.raw", "a"])
+def test_other_bytes_are_refused_with_both_reasons(tmp_path: Path, content: bytes, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    error = refusal(path)
+    assert error.problem == "unreadable"
+    message = str(error)
+    assert message.startswith(f"{path}: libsndfile refuses it (")
+    assert " and FFmpeg " in message
+    assert message.endswith("; it is damaged, no sound file, or must be converted to FLAC or WAV first.")
+    assert message.count(str(path)) == 1
+
+
+def test_a_playlist_is_not_followed(tmp_path: Path) -> None:
+    write(tmp_path / "secret.mp3", noise())
+    path = tmp_path / "a.wav"
+    path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nsecret.mp3\n#EXT-X-ENDLIST\n")
+    assert refusal(path).problem == "unreadable"
+
+
+def test_pictures_have_no_sound(tmp_path: Path) -> None:
+    path = tmp_path / "a.mov"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width = stream.height = 32
+        stream.pix_fmt = "yuv420p"
+        frame = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), dtype=np.uint8), format="rgb24")
+        for packet in [*stream.encode(frame), *stream.encode(None)]:
+            container.mux(packet)
+    assert "FFmpeg finds no sound in it" in str(refusal(path))
+
+
+@pytest.mark.parametrize(
+    ("make", "problem", "message"),
+    [
+        (Path.mkdir, "not_a_file", "is no regular file, but a folder, pipe or device."),
+        (os.mkfifo, "not_a_file", "is no regular file, but a folder, pipe or device."),
+        (lambda _: None, "unreadable", "cannot be opened (No such file or directory)."),
+    ],
+)
+def test_what_opening_would_hang_on_is_not_opened(
+    tmp_path: Path, make: Callable[[Path], None], problem: str, message: str
+) -> None:
+    path = tmp_path / "a.wav"
+    make(path)
+    error = refusal(path)
+    assert (error.problem, str(error)) == (problem, f"{path}: {message}")
+    with pytest.raises(AudioError):
+        open_audio(path, "libsndfile")
+
+
+def test_a_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.wav"
+    write(path, noise(100))
+
+    def forbidden(self: Path, mode: str = "r") -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", forbidden)
+    error = refusal(path)
+    assert (error.problem, str(error)) == ("unreadable", f"{path}: cannot be opened (Permission denied).")
+
+
+@pytest.mark.parametrize("kind", ["mp3", "misdeclared_flac"])
+def test_the_deadline_ends_a_long_count(tmp_path: Path, kind: str) -> None:
+    error = refusal(any_kind(tmp_path, kind), deadline_s=-1.0)
+    assert error.problem == "timeout"
+    assert str(error).endswith("took too long to examine; it may be damaged.")
+
+
+def test_receipts_can_name_the_decoders() -> None:
+    versions = decoder_versions()
+    assert versions["libsndfile"] == soundfile.__libsndfile_version__
+    assert "ffmpeg/libavcodec" in versions
