@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from jobs.atlas.axes import frequency_ticks, linear_ticks
 from jobs.atlas.config import Config
 from jobs.atlas.pages import Cluster, RecorderFacts, Scale, Source, Study, image_key, render
-from jobs.atlas.pictures import level_histogram, level_range, picture
+from jobs.atlas.pictures import bands_that_count, level_histogram, level_range, picture
 from jobs.atlas.study import (
     Exemplar,
     Stores,
@@ -25,7 +25,7 @@ from jobs.atlas.study import (
     sites_of,
 )
 from jobs.common.folders import publish
-from jobs.common.progress import progress
+from jobs.common.progress import Advance, progress
 from jobs.common.run import Options, Outcome, Run
 from lake.read import open_array, read_rows
 
@@ -41,12 +41,8 @@ def execute(run: Run, options: Options) -> Outcome:  # noqa: ARG001 (the contrac
     codes = open_array(stores.cube_url, "spectrogram")
     level_range_db = config.level_range_db
     if level_range_db == "auto":
-        histogram = np.zeros(256, dtype=np.int64)
         with progress(f"{run.name}: levels", n_pictures, "windows") as advance:
-            for window in _windows(codes, exemplars):
-                histogram += level_histogram(window)
-                advance(1)
-        level_range_db = level_range(histogram, config.level_percentiles)
+            level_range_db = _level_range(stores, _windows(codes, exemplars), config, advance)
     study = _study(run, config, stores, tally, level_range_db)
     ids = cluster_ids(stores)
     clusters = [
@@ -69,6 +65,21 @@ def execute(run: Run, options: Options) -> Outcome:  # noqa: ARG001 (the contrac
     return Outcome(did=True, counts=counts)
 
 
+def _level_range(
+    stores: Stores, windows: Iterator[NDArray[np.uint8]], config: Config, advance: Advance
+) -> tuple[float, float]:
+    bands = bands_that_count(_mel_hz(stores))
+    histogram = np.zeros(256, dtype=np.int64)
+    for window in windows:
+        histogram += level_histogram(window[bands])
+        advance(1)
+    return level_range(histogram, config.level_percentiles)
+
+
+def _mel_hz(stores: Stores) -> NDArray[np.float64]:
+    return np.asarray(stores.cube["mel"].to_numpy(), dtype=np.float64)
+
+
 def _windows(codes: zarr.Array[Any], exemplars: Sequence[Sequence[Exemplar]]) -> Iterator[NDArray[np.uint8]]:
     """Yield the codes of all exemplars, those of one cluster read at a time."""
     for group in exemplars:
@@ -89,7 +100,7 @@ def _study(run: Run, config: Config, stores: Stores, tally: Tally, level_range_d
         )
         for i, name in enumerate(stores.recorders)
     ]
-    mel_hz = np.asarray(stores.cube["mel"].to_numpy(), dtype=np.float64)
+    mel_hz = _mel_hz(stores)
     window_s = stores.grid.window_ms / 1000
     scale = Scale(
         window_s=window_s,

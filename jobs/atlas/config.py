@@ -26,8 +26,8 @@ class Config(JobConfig):
         "auto", description="levels of the darkest and the brightest colour in dBFS; 'auto': by percentiles"
     )
     level_percentiles: Pair = Field(
-        (10.0, 99.8),
-        description="'auto': percentiles of the exemplars' recorded levels, then out to multiples of 5 dB",
+        (10.0, 99.9),
+        description="'auto': percentiles of the exemplars' levels from 100 Hz up, then out to multiples of 5 dB",
     )
     image_width_px: int = Field(480, ge=16, le=4096, description="width of a picture in pixels at most")
     image_height_px: int = Field(320, ge=16, le=4096, description="height of a picture in pixels at most")

@@ -18,8 +18,19 @@ STRIPE_GREYS = (128, 146)
 STRIPE_PX = 8
 RANGE_STEP_DB = 5.0
 RANGE_LEAST_DB = 20.0
-WEBP_QUALITY = 82
+RUMBLE_HZ = 100.0
+WEBP_QUALITY = 75
 WEBP_METHOD = 2  # a higher one takes longer and makes spectrograms no smaller
+
+
+def bands_that_count(mel_hz: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which bands the range of levels is taken from, bool, shape (n_mels,).
+
+    Those from 100 Hz up: below, wind, handling and the recorder's own offset are often far louder than
+    anything alive, and would leave the rest in the dark. All bands, if those are less than half.
+    """
+    above = mel_hz >= RUMBLE_HZ
+    return above if above.mean() >= 0.5 else np.ones(len(mel_hz), dtype=np.bool_)
 
 
 def level_histogram(codes: NDArray[np.uint8]) -> NDArray[np.int64]:

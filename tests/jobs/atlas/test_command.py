@@ -218,6 +218,16 @@ def test_pictures_show_the_exemplars_with_low_bands_at_the_bottom(tmp_path: Path
     assert "−100 to −20 dBFS" in read_page(folder / "index.html").text
 
 
+def test_loud_rumble_leaves_the_range_to_the_other_bands(tmp_path: Path) -> None:
+    codes = np.zeros((1, 144, 16, 16), dtype=np.uint8)
+    codes[0, 10:14] = np.random.default_rng(0).integers(60, 140, (4, 16, 16))
+    codes[0, 10:14, 0] = 250
+    cube = stores.make_cube(tmp_path, codes, recorders=["one"], mel_hz=np.linspace(50.0, 6050.0, 16))
+    clusters = stores.make_clusters(tmp_path, np.where(codes.any(axis=(2, 3)), 0, -1), recorders=["one"])
+    folder = Study(tmp_path, cube, clusters).atlas()
+    assert "−95 to −55 dBFS" in read_page(folder / "index.html").text
+
+
 def test_the_lines_to_type_work_where_the_page_says(
     study: Study, atlas: Path, table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:

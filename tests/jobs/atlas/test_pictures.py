@@ -10,6 +10,7 @@ from PIL import Image
 
 from jobs.atlas.pictures import (
     STRIPE_GREYS,
+    bands_that_count,
     colour_table,
     coloured,
     level_histogram,
@@ -126,3 +127,8 @@ def test_a_quiet_study_still_gets_twenty_decibels_and_an_empty_one_all() -> None
     same = level_histogram(np.full((4, 4), 101, dtype=np.uint8))
     assert level_range(same, (10.0, 99.0)) == (-75.0, -55.0)
     assert level_range(level_histogram(np.zeros((4, 4), dtype=np.uint8)), (10.0, 99.0)) == (-124.0, 3.0)
+
+
+def test_rumble_does_not_set_the_range_unless_it_is_what_was_studied() -> None:
+    assert bands_that_count(np.array([20.0, 99.0, 100.0, 5000.0])).tolist() == [False, False, True, True]
+    assert bands_that_count(np.array([10.0, 20.0, 40.0, 5000.0])).all()
