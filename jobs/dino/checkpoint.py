@@ -68,19 +68,7 @@ def latest(storage: Storage, *, config_id: str, digest: str, n_windows: int) -> 
     found = keys(storage)
     if not found:
         return None
-    name = storage.path(found[-1])
-    try:
-        content: dict[str, Any] = torch.load(io.BytesIO(storage.read(found[-1])), map_location="cpu", weights_only=True)
-        version = content["version"]
-    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise StoreError(
-            f"{name}: not a checkpoint, or a damaged one ({error}). Delete it: the training then goes on"
-            " from the one before it, or from the start."
-        ) from error
-    if version > VERSION:
-        raise StoreFormatError(
-            f"{name}: its format is version {version}, this release reads up to {VERSION}. Install a newer dawnchorus."
-        )
+    name, content = storage.path(found[-1]), _read(storage, found[-1])
     if content["config_id"] != config_id:
         raise IdentityError(
             f"{name}: expected a training with configuration {config_id}, found one with"
@@ -90,5 +78,29 @@ def latest(storage: Storage, *, config_id: str, digest: str, n_windows: int) -> 
         raise InputError(
             f"{name}: this training began on {content['n_windows']} windows, the cube now has {n_windows}"
             " others or more. Start it again with --refresh, or under a new name."
+        )
+    return content
+
+
+def is_of_other_windows(storage: Storage, digest: str) -> bool:
+    """Tell whether the newest checkpoint, if there is one, is of other windows."""
+    found = keys(storage)
+    return bool(found) and _read(storage, found[-1])["digest"] != digest
+
+
+def _read(storage: Storage, key: str) -> dict[str, Any]:
+    """Return a checkpoint's content after checking what it is."""
+    try:
+        content: dict[str, Any] = torch.load(io.BytesIO(storage.read(key)), map_location="cpu", weights_only=True)
+        version = content["version"]
+    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise StoreError(
+            f"{storage.path(key)}: not a checkpoint, or a damaged one. Delete it: the training then goes on from"
+            " the one before it, or from the start."
+        ) from error
+    if version > VERSION:
+        raise StoreFormatError(
+            f"{storage.path(key)}: its format is version {version}, this release reads up to {VERSION}."
+            " Install a newer dawnchorus."
         )
     return content

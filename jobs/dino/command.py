@@ -9,23 +9,64 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import FrameType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from jobs.common.backbone import ModelCard
+from jobs.common.backbone import CARD_FILE, WEIGHT_FILES, ModelCard
+from jobs.common.progress import progress
+from jobs.common.run import Options, Outcome, Run
+from jobs.dino import checkpoint
 from jobs.dino.config import Config
 from jobs.dino.data import Source, held, level_counts, level_statistics
 from jobs.dino.loop import Surroundings, fit
+from jobs.dino.schedule import n_steps
 from lake.errors import IdentityError, InputError
 from lake.read import grid_of, open_array, open_cube, read_rows, usable_windows
 from lake.storage import Storage
 
 SUMMARY_FILE: Final = "summary.json"
+PRODUCTS: Final = (CARD_FILE, *WEIGHT_FILES.values())
+"""What other jobs read; the rest of the folder is about the training."""
 MEMORY_BYTES: Final = 2 * 2**30
+
+
+def execute(run: Run, options: Options) -> Outcome:
+    """Train the run's backbone, from where an earlier execution was stopped, and list its files.
+
+    Raises
+    ------
+    As :func:`train`.
+    """
+    config = cast("Config", run.config)
+    cube_url = run.inputs["spectrograms"].output.url
+    with open_cube(cube_url) as cube:
+        total = n_steps(len(usable_windows(cube, partial=config.partial)), config)
+    with progress(f"{run.name}: training", total, "steps") as advance:
+        done = 0
+
+        def on_progress(step: int, _total: int) -> None:
+            nonlocal done
+            advance(step - done)
+            done = step
+
+        summary = train(
+            cube_url,
+            run.output.url,
+            config,
+            config_id=run.config_id,
+            run=run.name,
+            device=options.device,
+            refresh=options.refresh,
+            mix=options.mix,
+            on_progress=on_progress,
+        )
+    run.ledger.settle_files({key: hashlib.sha256(run.output.read(key)).hexdigest() for key in PRODUCTS})
+    counts = {"windows": summary["n_windows"], "steps": summary["n_steps"]}
+    return Outcome(did=True, counts=counts, backend=summary["backend"])
 
 
 def train(
@@ -37,6 +78,7 @@ def train(
     run: str,
     device: str | None = None,
     refresh: bool = False,
+    mix: bool = False,
     deadline_s: float | None = None,
     memory_bytes: int = MEMORY_BYTES,
     log_every: int = 10,
@@ -60,7 +102,10 @@ def train(
     device
         ``cpu``, ``cuda`` or ``cuda:1``; CUDA if it is there when ``None``.
     refresh
-        Delete what an earlier training left, and begin again.
+        Begin again if an earlier training is finished, or was on other windows; one that was stopped
+        goes on.
+    mix
+        Go on with a training that another backend began.
     deadline_s
         Instant of ``time.monotonic`` after which it stops and can go on later.
     memory_bytes
@@ -84,38 +129,40 @@ def train(
     IdentityError
         If the folder holds a training with another configuration.
     InputError
-        If the cube has too few windows, CUDA is asked for and not there, or the training diverged or
-        collapsed.
+        If the cube has too few windows or has changed, another backend began, CUDA is asked for and
+        not there, or the training diverged or collapsed.
     StoreError, StoreFormatError
         If the cube or a checkpoint cannot be read.
     """
     storage = Storage(out_folder)
     if not storage.is_local:
-        raise InputError(f"{out_folder}: expected a folder on a local disk; train there and copy the model.")
-    if refresh:
-        for key in storage.list_keys(""):
-            storage.remove(key)
-    done = _summary(storage, run, config_id)
-    if done is not None:
-        return done
+        raise InputError(f"{out_folder}: expected a folder on a local disk. Train there and copy the model.")
+    finished = _summary(storage, run, config_id)
+    if finished is not None and not refresh:
+        return finished
     chosen = _device(device)
-    cube = open_cube(cube_path)
-    source = cube_source(cube_path, cube, partial_too=config.partial)
-    if source.n_bytes <= memory_bytes:
-        source = held(source)
-    with _sigterm() as was_told:
-        around = Surroundings(
-            run=run,
-            config_id=config_id,
-            device=chosen,
-            log_every=log_every,
-            checkpoint_every_s=checkpoint_every_s,
-            on_progress=on_progress or (lambda _done, _total: None),
-            why_stop=partial(_why_stop, was_told, deadline_s),
-            on_collapse=on_collapse,
-        )
+    with open_cube(cube_path) as cube:
+        source = cube_source(cube_path, cube, partial_too=config.partial)
+        if refresh and (finished is not None or checkpoint.is_of_other_windows(storage, source.digest)):
+            for key in storage.list_keys():
+                storage.remove(key)
+        if source.n_bytes <= memory_bytes:
+            source = held(source)
         make_card = partial(_card, cube, source, config, run=run, config_id=config_id)
-        summary = fit(storage, source, config, make_card=make_card, around=around)[1]
+        with _sigterm() as was_told:
+            around = Surroundings(
+                run=run,
+                config_id=config_id,
+                device=chosen,
+                backend=_backend(chosen),
+                mix=mix,
+                log_every=log_every,
+                checkpoint_every_s=checkpoint_every_s,
+                on_progress=on_progress or (lambda _done, _total: None),
+                why_stop=partial(_why_stop, was_told, deadline_s),
+                on_collapse=on_collapse,
+            )
+            summary = fit(storage, source, config, make_card=make_card, around=around)
     storage.write(SUMMARY_FILE, (json.dumps(summary, indent=2) + "\n").encode())
     return summary
 
@@ -174,6 +221,14 @@ def _device(name: str | None) -> torch.device:
             f"device: {name} was asked for, but torch sees no CUDA device. Use cpu, or an image with CUDA."
         )
     return torch.device(name)
+
+
+def _backend(device: torch.device) -> str:
+    """Return what computes the numbers, such as ``cpu-AVX512`` or ``cuda-sm90``."""
+    if device.type == "cuda":
+        major, minor = torch.cuda.get_device_capability(device)
+        return f"cuda-sm{major}{minor}"
+    return f"cpu-{torch.backends.cpu.get_cpu_capability()}"
 
 
 def _why_stop(was_told: threading.Event, deadline_s: float | None) -> str | None:

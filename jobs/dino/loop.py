@@ -29,8 +29,10 @@ class Surroundings:
     ----------
     run, config_id
         The run's name and the identity of its configuration.
-    device
-        That trains.
+    device, backend
+        What trains, and what kind of numbers it computes.
+    mix
+        Whether a training that another backend began is continued.
     log_every
         Steps between two lines of metrics.
     checkpoint_every_s
@@ -46,6 +48,8 @@ class Surroundings:
     run: str
     config_id: str
     device: torch.device
+    backend: str
+    mix: bool = False
     log_every: int = 10
     checkpoint_every_s: float = 300.0
     on_progress: Callable[[int, int], None] = lambda _done, _total: None
@@ -91,7 +95,7 @@ def fit(
     *,
     make_card: Callable[[], ModelCard],
     around: Surroundings,
-) -> tuple[ModelCard, dict[str, Any]]:
+) -> dict[str, Any]:
     """Train to the end, from the newest checkpoint if there is one, and write the backbone.
 
     Parameters
@@ -108,15 +112,16 @@ def fit(
 
     Returns
     -------
-    card, summary
-        The card, and facts about the training.
+    dict
+        Facts about the training.
 
     Raises
     ------
     TryAgainError
         If it was told to stop, or the disk is full. It can go on.
     InputError
-        If it diverged or collapsed, if there are too few windows, or the windows changed.
+        If it diverged or collapsed, if there are too few windows, the windows changed, or another
+        backend began.
     IdentityError, StoreError, StoreFormatError
         If the newest checkpoint is another run's, or cannot be read.
     """
@@ -131,7 +136,7 @@ def fit(
     teacher = progress.state.pair.teacher
     save_backbone(storage.url, teacher.backbone, progress.card)
     last = journal.read(storage)[-1]
-    return progress.card, {
+    return {
         "run": around.run,
         "config_id": around.config_id,
         "n_windows": source.n_windows,
@@ -139,7 +144,7 @@ def fit(
         "n_samples": plan.n_steps * config.batch_size,
         "n_parameters": sum(value.numel() for value in teacher.backbone.parameters()),
         "elapsed_s": round(progress.elapsed_s, 1),
-        "device": around.device.type,
+        "backend": around.backend,
         "last": last,
     }
 
@@ -153,19 +158,37 @@ def _begun(plan: _Plan, make_card: Callable[[], ModelCard]) -> _Progress:
     if found is None:
         card = make_card()
         state = new_state(card, config, around.device)
+        _require_space(storage, state)
         save_backbone(storage.url, state.pair.student.backbone, card, "initial")
         return _Progress(state, card)
+    name = checkpoint.keys(storage)[-1]
+    if found["backend"] != around.backend and not around.mix:
+        raise InputError(
+            f"{storage.path(name)}: this training began on {found['backend']}, here is {around.backend}, whose"
+            " numbers differ a little. Go on there, or type the same command with --mix."
+        )
     card = ModelCard.model_validate_json(found["card"])
     state = new_state(card, config, around.device)
-    name = checkpoint.keys(storage)[-1]
     try:
         restore(state, found, around.device)
     except (RuntimeError, ValueError) as error:
         raise StoreError(
-            f"{storage.path(name)}: not a checkpoint of this network ({error}). Start the training again"
-            " with --refresh, or under a new name."
+            f"{storage.path(name)}: not a checkpoint of this network. Delete the folder's checkpoints to start"
+            " again, or give the run a new name."
         ) from error
     return _Progress(state, card, found["elapsed_s"], found["bad_since"], name)
+
+
+def _require_space(storage: Storage, state: State) -> None:
+    """Refuse to begin where not even the checkpoints fit."""
+    weights = sum(value.numel() * value.element_size() for value in state.pair.student.parameters())
+    needed = 4 * weights * (KEEP_CHECKPOINTS + 1)  # student, teacher and two moments; one more while it is written
+    free = storage.free_bytes()
+    if free is not None and free < needed:
+        raise TryAgainError(
+            f"{storage.url}: checkpoints need {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free. Free some space"
+            " and type the same command again."
+        )
 
 
 def _go(plan: _Plan, progress: _Progress, stream: Iterator[Batch]) -> None:
@@ -269,6 +292,7 @@ def _save(plan: _Plan, progress: _Progress) -> None:
         "config_id": plan.around.config_id,
         "digest": plan.source.digest,
         "n_windows": plan.source.n_windows,
+        "backend": plan.around.backend,
         "elapsed_s": progress.elapsed_s,
         "bad_since": progress.bad_since,
     }
