@@ -58,7 +58,7 @@ def resolve_start(facts: NameFacts, zone: ZoneInfo | None) -> Start:
     clock = _to_milliseconds(facts.start)
     if facts.offset is not None:
         utc = clock - facts.offset
-        zone_offset = utc.replace(tzinfo=UTC).astimezone(zone).utcoffset() if zone else None
+        zone_offset = _offset_at(utc.replace(tzinfo=UTC).astimezone(zone)) if zone else None
         if facts.pattern == "hexadecimal" and zone_offset is not None:
             return Start(utc, utc + zone_offset, zone_offset, "name+zone")
         is_conflict = zone_offset is not None and zone_offset != facts.offset
@@ -79,15 +79,18 @@ def format_offset(offset: timedelta | None) -> str:
 
 def _in_zone(clock: datetime, zone: ZoneInfo) -> Start:
     before = clock.replace(tzinfo=zone, fold=0)
-    offset, offset_after = before.utcoffset(), before.replace(fold=1).utcoffset()
-    if offset is None or offset_after is None:
-        raise AssertionError(f"{zone} has no offset at {clock}")
+    offset, offset_after = _offset_at(before), _offset_at(before.replace(fold=1))
     problems: tuple[str, ...] = ()
     if offset > offset_after:
         problems = ("local_time_repeated",)
     elif offset < offset_after:
         problems = ("local_time_skipped",)
     return Start(clock - offset, clock, offset, "name+zone", "", problems)
+
+
+def _offset_at(time: datetime) -> timedelta:
+    """Return the offset of a time with a zone, in whole minutes (a few zones once had seconds)."""
+    return timedelta(minutes=round((time.utcoffset() or timedelta()) / timedelta(minutes=1)))
 
 
 def _to_milliseconds(time: datetime) -> datetime:

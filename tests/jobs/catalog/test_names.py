@@ -1,0 +1,149 @@
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from jobs.catalog.names import PATTERNS, NameFacts, parse_name
+
+Position = tuple[float, float]
+
+
+def at(text: str, offset: str = "") -> tuple[datetime, timedelta | None]:
+    """Return a time and an offset such as -05:00."""
+    if not offset:
+        return datetime.fromisoformat(text), None
+    size = timedelta(hours=int(offset[1:3]), minutes=int(offset[4:]))
+    return datetime.fromisoformat(text), -size if offset[0] == "-" else size
+
+
+CASES: list[tuple[str, tuple[datetime, timedelta | None], str, Position | None, str]] = [
+    # The study this project began with: the recorder is the folder, two firmwares, two zones.
+    ("20210622T000000+0000_REC.wav", at("2021-06-22T00:00", "+00:00"), "offset", None, ""),
+    ("20210721T063137-0500_Rec.wav", at("2021-07-21T06:31:37", "-05:00"), "offset", None, ""),
+    # Frontier Labs
+    ("20160809_063108_Dawn _1.4647 116.9136_.wav", at("2016-08-09T06:31:08"), "local", (1.4647, 116.9136), ""),
+    ("20160823_063006_Dawn _-1.4763 178.8986_.wav", at("2016-08-23T06:30:06"), "local", (-1.4763, 178.8986), ""),
+    ("20221002_080000_Rec.wav", at("2022-10-02T08:00"), "local", None, ""),
+    ("20181101_050000_REC [-27.3866 152.8761].flac", at("2018-11-01T05:00"), "local", (-27.3866, 152.8761), ""),
+    ("20190422T200000+1000_REC [19.2144 152.8811].flac", at("2019-04-22T20:00", "+10:00"), "offset",
+     (19.2144, 152.8811), ""),
+    ("201906 7T095935+1000_REC [19.2144 152.8811].flac", at("2019-06-07T09:59:35", "+10:00"), "space_for_zero",
+     (19.2144, 152.8811), ""),
+    ("20191125T000000+1000_REC.flac", at("2019-11-25T00:00", "+10:00"), "offset", None, ""),
+    ("20210617T080000+0000_Rec2_-18.2656+144.5564.flac", at("2021-06-17T08:00", "+00:00"), "offset",
+     (-18.2656, 144.5564), ""),
+    ("8537_20210614T120000-0300_every1d6x4hrs [+44.72053-062.80072].wav", at("2021-06-14T12:00", "-03:00"), "offset",
+     (44.72053, -62.80072), "8537"),
+    ("00008570_Dartmouth_20220331T094900-0300_Rec.flac", at("2022-03-31T09:49", "-03:00"), "offset", None, "00008570"),
+    ("33901_BigHarbourIslandA1_20250710T130000-0300.wav", at("2025-07-10T13:00", "-03:00"), "offset", None, "33901"),
+    ("-0000001_20210614T120000-0300_Rec.wav", at("2021-06-14T12:00", "-03:00"), "offset", None, ""),
+    ("S20240815T091156.982648+1000_E20240815T091251.967555+1000_-12.34567+78.98102.wav",
+     at("2024-08-15T09:11:56.982648", "+10:00"), "localisation", (-12.34567, 78.98102), ""),
+    # AudioMoth
+    ("5B07C752.WAV", at("2018-05-25T08:20:34", "+00:00"), "hexadecimal", None, ""),
+    ("00000000.WAV", at("1970-01-01", "+00:00"), "hexadecimal", None, ""),
+    ("20190919_070035.WAV", at("2019-09-19T07:00:35"), "local", None, ""),
+    ("20190919_070035T.WAV", at("2019-09-19T07:00:35"), "local", None, ""),
+    ("24A04F085FDF2793_20231231_120000.WAV", at("2023-12-31T12:00"), "local", None, "24A04F085FDF2793"),
+    ("242A2604603691DD_20250503_031300T.WAV", at("2025-05-03T03:13"), "local", None, "242A2604603691DD"),
+    ("20180517_010348.5AFCD4F4.WAV", at("2018-05-17T01:03:48"), "local", None, ""),
+    # Wildlife Acoustics
+    ("SM304290_0+1_20211001_120004.wav", at("2021-10-01T12:00:04"), "local", None, "SM304290"),
+    ("SM304290_0_20211001_120004.wav", at("2021-10-01T12:00:04"), "local", None, "SM304290"),
+    ("OLONG-CH1_0+1_20171121$143444.wav", at("2017-11-21T14:34:44"), "local", None, "OLONG-CH1"),
+    ("OLONG-SOLAR_0+1_20180221T031609+1000.wav", at("2018-02-21T03:16:09", "+10:00"), "offset", None, "OLONG-SOLAR"),
+    ("S4U09523_20210621_205706.wav", at("2021-06-21T20:57:06"), "local", None, "S4U09523"),
+    ("S4A03895_20190522_050000.flac", at("2019-05-22T05:00"), "local", None, "S4A03895"),
+    ("WALDEN_20240601_140505.wav", at("2024-06-01T14:05:05"), "local", None, "WALDEN"),
+    ("FNQ-RBS_20190102_044802_010.wav", at("2019-01-02T04:48:02.010"), "milliseconds", None, "FNQ-RBS"),
+    ("SMU00123_20230405$060708_900.wav", at("2023-04-05T06:07:08.900"), "milliseconds", None, "SMU00123"),
+    ("NW3-010793_20140331_053200.wav", at("2014-03-31T05:32"), "local", None, "NW3-010793"),
+    # Others
+    ("SwiftOne_20220719_000000_-0400.wav", at("2022-07-19", "-04:00"), "offset", None, "SwiftOne"),
+    ("OWL_123456_2022-07-19_T00-00-00.WAV", at("2022-07-19"), "dashes", None, "OWL_123456"),
+    ("2022-08-30_12-08-00 (1).wav", at("2022-08-30T12:08"), "dashes", None, ""),
+    ("2021-06-22T00:00:00-05:00.wav", at("2021-06-22", "-05:00"), "dashes", None, ""),
+    ("dalby_cotton_01_2981_703091_20210209_180330_30_0.wav", at("2021-02-09T18:03:30"), "excerpt",
+     None, "dalby_cotton_01_2981"),
+    ("20070415051314.wav.trimmed.wav", at("2007-04-15T05:13:14"), "solid", None, ""),
+    ("0000514b-9329-404c-bdb3-a50827457b15_20100503-080000Z.mp3", at("2010-05-03T08:00", "+00:00"), "offset", None, ""),
+    ("20180226_040000Z_+40.1213-075.0015+2.79CRSWGS_84.flac", at("2018-02-26T04:00", "+00:00"), "offset",
+     (40.1213, -75.0015), ""),
+    ("PILLIGA_20121204_234600_+13-090.wav", at("2012-12-04T23:46"), "local", (13.0, -90.0), "PILLIGA"),
+    ("20091219T070006.789+1130_00600.wav", at("2009-12-19T07:00:06.789", "+11:30"), "offset", None, ""),
+    ("123_20131012_123456-09_456.wav", at("2013-10-12T12:34:56", "-09:00"), "offset", None, "123"),
+    # Midnight may be written as the end of the day before.
+    ("weird20180801_240000.aac", at("2018-08-02"), "local", None, ""),
+    ("weird20181231_240000-1030.aac", at("2019-01-01", "-10:30"), "offset", None, ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "when", "pattern", "position", "recorder"), CASES, ids=[case[0] for case in CASES])
+def test_names_of_real_recorders(
+    name: str, when: tuple[datetime, timedelta | None], pattern: str, position: Position | None, recorder: str
+) -> None:
+    latitude, longitude = position or (None, None)
+    assert parse_name(name) == NameFacts(when[0], when[1], recorder, latitude, longitude, pattern)
+
+
+def test_every_pattern_has_a_case() -> None:
+    assert {case[2] for case in CASES} == set(PATTERNS)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "data", "soundscape.flac", "1-172649-A.ogg", "acoustic_study_00m.mp3",
+        "86f5923d-ef1d-4159-b120-a8dec3f6334e.wav",
+        "5AFCD4F45AFCD4F4.WAV", "prefix5AFCD4F4prefix.WAV", "5b07c752.WAV",  # not eight capital digits
+        "20180525.WAV",  # a date, not seconds
+        "20211301_120000.wav", "20210230_120000.wav", "20210622_250000.wav", "20210622_126000.wav",
+        "20210630_235960.wav",
+        "20210622_240001.wav",  # no such day or time
+        "20210622T000000+0575_x.wav", "20210622T000000-1500.wav",  # no such offset
+        "123_20131012_123456-9_456.wav", "120210622_0000001.wav", "22210622_000000.wav",
+        "short_time_180801_1630_test.wav", "a_2359-01012015_blah.wav", "671629352.181204100002.wav",  # never guessed
+        "sel.14.ch01.221101.181934.74..wav",
+    ],
+)  # fmt: skip
+def test_names_without_a_time(name: str) -> None:
+    facts = parse_name(name)
+    assert (facts.start, facts.offset, facts.pattern) == (None, None, "")
+
+
+def test_the_folder_is_not_looked_at() -> None:
+    assert parse_name("20210622_000000/rec.wav") == NameFacts()
+    assert parse_name(Path("S4A03895/20210622_000000.wav")).recorder == ""
+
+
+def test_a_position_needs_no_time_and_must_be_on_earth() -> None:
+    assert parse_name("REC [-27.3866 152.8761].flac") == NameFacts(latitude=-27.3866, longitude=152.8761)
+    assert parse_name("REC [-97.3866 152.8761].flac") == NameFacts()
+    assert parse_name("REC [-27.3866 192.8761].flac") == NameFacts()
+
+
+@given(
+    st.datetimes(datetime(1990, 1, 1), datetime(2059, 1, 1)).map(lambda t: t.replace(microsecond=0)),
+    st.integers(-14 * 4, 14 * 4).map(lambda quarters: timedelta(minutes=15 * quarters)),
+    st.sampled_from(["", "A_", "SM304290_0+1_", "24A04F085FDF2793_"]),
+    st.sampled_from(["", "_Rec", " [-27.3866 152.8761]"]),
+)
+@example(datetime(2021, 6, 22), timedelta(0), "", "")
+def test_what_is_put_in_a_name_is_read_from_it(when: datetime, offset: timedelta, before: str, after: str) -> None:
+    minutes = int(offset.total_seconds() // 60)
+    text = f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}{abs(minutes) % 60:02d}"
+    for form in (f"{when:%Y%m%dT%H%M%S}{text}", f"{when:%Y%m%d_%H%M%S}_{text}", f"{when:%Y-%m-%d_%H-%M-%S}{text}"):
+        facts = parse_name(f"{before}{form}{after}.wav")
+        assert (facts.start, facts.offset) == (when, offset)
+    for form in (f"{when:%Y%m%d_%H%M%S}", f"{when:%Y%m%d$%H%M%S}", f"{when:%Y%m%d%H%M%S}", f"{when:%Y-%m-%d %H-%M-%S}"):
+        facts = parse_name(f"{before}{form}{after}.wav")
+        assert (facts.start, facts.offset) == (when, None)
+        assert (facts.latitude is None) == ("[" not in after)
+
+
+@given(st.text())
+def test_no_name_is_an_error(name: str) -> None:
+    facts = parse_name(name)
+    assert (facts.start is None) == (facts.pattern == "")
