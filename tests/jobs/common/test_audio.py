@@ -8,194 +8,19 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from numpy.typing import NDArray
+from audiofiles import BLOCK, RATE, N, any_kind, misdeclared_flac, noise, promised_flac, write
 
 from jobs.common.audio import AudioError, AudioInfo, decoder_versions, open_audio, probe, read_samples
 from jobs.common.audio_headers import header_problem
 
-RATE = 16_000
-N = 20_000
-BLOCK = 4096
-"""Samples in a FLAC frame, as libsndfile writes it."""
 HEADER_BYTES = 44
-
-
-def noise(n_samples: int = N, n_channels: int = 1) -> NDArray[np.float32]:
-    """Noise on the grid of 16 bits, shape (n_samples, n_channels)."""
-    values = np.random.default_rng(n_samples).integers(-9000, 9000, (n_samples, n_channels))
-    return (values / 32768).astype(np.float32)
-
-
-def write(path: Path, samples: NDArray[Any], **options: Any) -> bytes:
-    soundfile.write(path, samples, RATE, **options)
-    return path.read_bytes()
-
-
-def promised_flac(path: Path, samples: NDArray[Any], n_promised: int) -> bytes:
-    """Write a FLAC file whose header promises a number of samples; 0 means that it does not say."""
-    content = bytearray(write(path, samples))
-    fields = int.from_bytes(content[18:26], "big")
-    content[18:26] = (fields >> 36 << 36 | n_promised).to_bytes(8, "big")
-    path.write_bytes(content)
-    return bytes(content)
-
-
-def misdeclared_flac(path: Path, samples: NDArray[Any], subtype: str = "PCM_16") -> None:
-    """Write a FLAC file whose last comment is declared one byte longer than its block, as some recorders do."""
-    content = write(path, samples, format="FLAC", subtype=subtype)
-    at, frames = 4, 0
-    while not frames:
-        is_last, size = content[at] & 0x80, int.from_bytes(content[at + 1 : at + 4], "big")
-        at += 4 + size
-        frames = at if is_last else 0
-    vendor, comment = b"ARU", b"Gain=40"
-    block = struct.pack("<I", 3) + vendor + struct.pack("<II", 1, len(comment) + 1) + comment
-    path.write_bytes(content[:42] + bytes([0x84]) + len(block).to_bytes(3, "big") + block + content[frames:])
-
-
-def write_aac(path: Path) -> None:
-    samples = (0.5 * np.sin(np.arange(3 * RATE) * 0.05)).astype(np.float32)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("aac", rate=RATE, layout="mono")
-        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
-        frame.sample_rate, frame.pts = RATE, 0
-        for packet in [*stream.encode(frame), *stream.encode(None)]:
-            container.mux(packet)
+"""Of a plain WAV file."""
 
 
 def refusal(path: Path, **options: Any) -> AudioError:
     with pytest.raises(AudioError) as caught:
         probe(path, **options)
     return caught.value
-
-
-# Scale and shape
-
-
-@pytest.mark.parametrize(
-    ("subtype", "file_format", "step"),
-    [
-        ("PCM_U8", "WAV", 2.0**-7), ("PCM_16", "WAV", 2.0**-15), ("PCM_24", "WAV", 2.0**-23),
-        ("PCM_32", "WAV", 2.0**-31),
-        ("PCM_S8", "FLAC", 2.0**-7), ("PCM_16", "FLAC", 2.0**-15), ("PCM_24", "FLAC", 2.0**-23),
-        ("PCM_16", "AIFF", 2.0**-15), ("PCM_24", "CAF", 2.0**-23),
-    ],
-)  # fmt: skip
-def test_full_scale_of_integers_is_one(tmp_path: Path, subtype: str, file_format: str, step: float) -> None:
-    path = tmp_path / "a.bin"
-    write(path, np.array([-1.0, 0.0, 0.5, 1.0 - step]), format=file_format, subtype=subtype)
-    info = probe(path)
-    assert (info.n_samples, info.n_channels, info.sample_rate_hz) == (4, 1, RATE)
-    samples = read_samples(path, 0, 4, reading=info.reading)
-    assert samples.dtype == np.float32
-    assert samples.tolist() == [[-1.0, 0.0, 0.5, np.float32(1.0 - step)]]
-
-
-@pytest.mark.parametrize(("subtype", "step"), [("PCM_16", 2.0**-15), ("PCM_24", 2.0**-23)])
-def test_full_scale_is_one_for_the_other_decoder_too(tmp_path: Path, subtype: str, step: float) -> None:
-    path = tmp_path / "a.flac"
-    misdeclared_flac(path, np.array([-1.0, 0.0, 0.5, 1.0 - step] * 20), subtype)
-    assert probe(path).reading == "pyav"
-    assert read_samples(path, 0, 4, reading="pyav").tolist() == [[-1.0, 0.0, 0.5, np.float32(1.0 - step)]]
-
-
-def test_floating_point_stays_as_it_is(tmp_path: Path) -> None:
-    values = np.array([-2.5, 0.0, 1e-9, 3.0], dtype=np.float32)
-    write(tmp_path / "a.wav", values, subtype="FLOAT")
-    assert read_samples(tmp_path / "a.wav", 0, 4, reading="libsndfile").tolist() == [values.tolist()]
-    assert read_samples(tmp_path / "a.wav", 0, 4, reading="pyav").tolist() == [values.tolist()]
-
-
-@pytest.mark.parametrize("suffix", ["wav", "flac"])
-def test_channels_come_first(tmp_path: Path, suffix: str) -> None:
-    both = noise(3000, 2)
-    path = tmp_path / f"a.{suffix}"
-    write(path, both)
-    info = probe(path)
-    assert info == AudioInfo(RATE, 2, 3000, f"{suffix.upper()}/PCM_16", "libsndfile")
-    assert info.duration_s == 3000 / RATE
-    for reading in ("libsndfile", "pyav"):
-        samples = read_samples(path, 100, 50, reading=reading)
-        assert samples.shape == (2, 50)
-        assert samples.flags.c_contiguous
-        assert np.array_equal(samples, both[100:150].T)
-
-
-def test_eight_bits_and_planes_of_the_other_decoder(tmp_path: Path) -> None:
-    write(tmp_path / "a.wav", np.array([[-1.0, 0.5], [0.0, 127 / 128]]), subtype="PCM_U8")
-    assert read_samples(tmp_path / "a.wav", 0, 2, reading="pyav").tolist() == [[-1.0, 0.0], [0.5, 127 / 128]]
-
-
-# Reading in any order
-
-
-def any_kind(folder: Path, kind: str) -> Path:
-    path = folder / f"a.{kind.rpartition('_')[2]}"
-    samples = noise(N, 2)
-    if kind == "misdeclared_flac":
-        misdeclared_flac(path, samples)
-    elif kind == "doubled_flac":
-        promised_flac(path, samples, 2 * N)
-    elif kind == "m4a":
-        write_aac(path)
-    else:
-        write(path, samples)
-    return path
-
-
-KINDS = ("wav", "flac", "aiff", "mp3", "ogg", "misdeclared_flac", "doubled_flac", "m4a")
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def readable(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, AudioInfo, Any]:
-    path = any_kind(tmp_path_factory.mktemp("kinds"), request.param)
-    info = probe(path)
-    return path, info, read_samples(path, 0, info.n_samples, reading=info.reading)
-
-
-@settings(max_examples=15)
-@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=8))
-def test_samples_do_not_depend_on_what_was_read_before(readable: Any, asked: list[tuple[float, float]]) -> None:
-    path, info, whole = readable
-    with open_audio(path, info.reading) as audio:
-        for from_share, length_share in asked:
-            start = int(from_share * info.n_samples)
-            count = int(length_share * (info.n_samples - start))
-            assert np.array_equal(audio.read(start, count), whole[:, start : start + count])
-
-
-def test_going_forward_in_pieces_is_reading_at_once(readable: Any) -> None:
-    path, info, whole = readable
-    with open_audio(path, info.reading) as audio:
-        pieces = [audio.read(i, min(777, info.n_samples - i)) for i in range(0, info.n_samples, 777)]
-    assert np.array_equal(np.concatenate(pieces, axis=1), whole)
-    assert whole.shape == (info.n_channels, info.n_samples)
-
-
-def test_far_jumps_in_a_long_file(tmp_path: Path) -> None:
-    samples = np.arange(400_000) % 30_011 / 32768
-    path = tmp_path / "a.flac"
-    misdeclared_flac(path, samples)
-    with open_audio(path, "pyav") as audio:
-        for start in (390_000, 5, 250_000, 120_000, 399_900):
-            assert np.array_equal(audio.read(start, 100)[0], samples[start : start + 100].astype(np.float32))
-
-
-def test_asking_for_too_much(readable: Any) -> None:
-    path, info, whole = readable
-    with open_audio(path, info.reading) as audio:
-        n = info.n_samples
-        with pytest.raises(
-            AudioError, match=rf"samples {n - 10} to {n + 10} (were asked for, 10 of them|do not) decode"
-        ):
-            audio.read(n - 10, 20)
-        assert np.array_equal(audio.read(n - 10, 10), whole[:, -10:])
-        with pytest.raises(ValueError, match="before the start"):
-            audio.read(-1, 5)
-        with pytest.raises(ValueError, match="before the start"):
-            audio.read(5, -1)
 
 
 # Files that lie
