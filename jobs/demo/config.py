@@ -20,8 +20,8 @@ class StudyConfig(JobConfig):
     n_days
         Days of recording, from 2021-06-22 local time on. One recorder moves on day ``n_days // 2``.
     scale
-        Factor on the length of every take (1 is the demo's, about 50 minutes a day over all recorders).
-        Whatever the scale, a take lasts 20 s or more and every irregularity is there.
+        Factor on the length of every take (1 is the demo's, 53 minutes a day over all recorders).
+        Whatever the scale, a take lasts 15 s or more and every irregularity is there.
     """
 
     seed: Annotated[int, Field(ge=0, description="root of every random stream")] = 20210622
@@ -32,10 +32,10 @@ class StudyConfig(JobConfig):
 DEMO = StudyConfig()
 """The demo's study."""
 
-STUDY_SHA256 = "86a43beb1c7857999bfae677d241b92897f353371956868333baca309bd2956b"
+STUDY_SHA256 = "b1ff4571e0eb54c71d18411a772078c0e85b9e72a5754cba1254c7b933da9f05"
 """`jobs.demo.study.study_digest` of `DEMO`, fixed before any model was trained on it."""
 
 SMALL = StudyConfig(n_days=1, scale=0.05)
 """One day in takes of 15 s (6.5 minutes of sound): every irregularity, made in seconds."""
-SMALL_SHA256 = "15e9c17d0aa8149eeadeab645b2a82acbeff99bf8761d91578637e2be7c65441"
+SMALL_SHA256 = "044e4a30b5ebca1c0b56a2beeaa87cfdb852b331fb95e167ddda1904f992a684"
 """`jobs.demo.study.study_digest` of `SMALL`."""

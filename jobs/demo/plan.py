@@ -94,7 +94,7 @@ RECORDERS = (
         32_000,
         1,
         -104.0,
-        3,
+        4,
         (Deployment("00023764-1", "oak-ridge", 41.8141, -88.0712, 37.0, "oak wood", 0.3, 1.5, 0.55),),
     ),
     Recorder(
@@ -223,7 +223,7 @@ def _take(config: StudyConfig, i_recorder: int, day: int, i_session: int) -> Tak
 def plan_takes(config: StudyConfig) -> list[Take]:
     """Return every take of a study, by recorder, then time.
 
-    What is irregular: ``00023764`` names its files in UTC, all others in local time. It starts 3 s late and AM07
+    What is irregular: ``00023764`` names its files in UTC, all others in local time. It starts 4 s late and AM07
     2 s late, off a 5-s grid. The first dawn take of ``00023764`` is two files that join, the second of ``00004862``
     three. ``00004862`` moves. The clock that names the files of ``00023788`` (stereo) loses time, so in its dawn
     takes each file runs on into the next by more and more. AM07 sleeps 5 s between the files of a dawn; its

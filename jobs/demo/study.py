@@ -156,8 +156,15 @@ def _existing(folder: Path, config: StudyConfig) -> StudySummary | None:
             f"{folder}: expected nothing, an empty folder or a demo study, found something without a study.json. "
             "Name another folder."
         )
-    facts = json.loads(facts_path.read_bytes())
-    wanted, held = {"algorithm": ALGORITHM, **config.model_dump()}, facts["config"]
+    try:
+        facts = json.loads(facts_path.read_bytes())
+        held, summary = dict(facts["config"]), StudySummary(folder=folder, is_new=False, **facts["summary"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{facts_path}: expected the summary of a demo study, found something else ({error}). "
+            "Name another folder, or remove this one."
+        ) from error
+    wanted = {"algorithm": ALGORITHM, **config.model_dump()}
     others = [f"{key} is {held.get(key)}, not {wanted[key]}" for key in wanted if held.get(key) != wanted[key]]
     if others:
         raise IdentityError(
@@ -171,7 +178,7 @@ def _existing(folder: Path, config: StudyConfig) -> StudySummary | None:
             f"{folder}: {len(gone)} of {len(paths) + len(TABLES)} files of the demo study are gone, first {gone[0]}. "
             "Remove the folder; the same command then makes it anew."
         )
-    return StudySummary(folder=folder, is_new=False, **facts["summary"])
+    return summary
 
 
 @contextmanager
