@@ -14,7 +14,7 @@ Read = Callable[[int], Vectors]
 
 
 def batches(
-    read: Read, sizes: Sequence[int], plan: Schedule, *, buffer_windows: int, seed: int, workers: int = 1
+    read: Read, sizes: Sequence[int], plan: Schedule, *, buffer_windows: int, seed: int, threads: int = 1
 ) -> Iterator[Vectors]:
     """Yield the batches of a fit.
 
@@ -32,7 +32,7 @@ def batches(
         with what the last pool left over, and cut into batches.
     seed
         Of all orders.
-    workers
+    threads
         Dask threads that read the next pool while this one is used; 1 reads when needed. They change no batch.
 
     Yields
@@ -40,7 +40,7 @@ def batches(
     NDArray
         Shape (plan.batch_size, n_features).
     """
-    pooled = _read_ahead(read, pools(sizes, buffer_windows, seed), workers)
+    pooled = _read_ahead(read, pools(sizes, buffer_windows, seed), threads)
     return islice(_cut(pooled, plan.batch_size, seed), plan.n_batches)
 
 
@@ -67,20 +67,20 @@ def _cut(pooled: Iterator[list[Vectors]], batch_size: int, seed: int) -> Iterato
         left = [rows[order[n_full * batch_size :]]]
 
 
-def _read_ahead(read: Read, wanted: Iterator[list[int]], workers: int) -> Iterator[list[Vectors]]:
-    """Yield the stretches of each pool; with several workers the next pool is read meanwhile."""
-    if workers <= 1:
+def _read_ahead(read: Read, wanted: Iterator[list[int]], threads: int) -> Iterator[list[Vectors]]:
+    """Yield the stretches of each pool; with several threads the next pool is read meanwhile."""
+    if threads <= 1:
         yield from ([read(i) for i in pool] for pool in wanted)
         return
     with ThreadPoolExecutor(1) as ahead:
-        coming = ahead.submit(_read_pool, read, next(wanted), workers)
+        coming = ahead.submit(_read_pool, read, next(wanted), threads)
         while True:
             pool = coming.result()
-            coming = ahead.submit(_read_pool, read, next(wanted), workers)
+            coming = ahead.submit(_read_pool, read, next(wanted), threads)
             yield pool
 
 
-def _read_pool(read: Read, pool: list[int], workers: int) -> list[Vectors]:
+def _read_pool(read: Read, pool: list[int], threads: int) -> list[Vectors]:
     tasks = [delayed(read)(i) for i in pool]
     # Dask's own annotations stop short of this function.
-    return list(compute(*tasks, scheduler="threads", num_workers=workers))  # type: ignore[no-untyped-call]
+    return list(compute(*tasks, scheduler="threads", num_workers=threads))  # type: ignore[no-untyped-call]

@@ -41,7 +41,7 @@ from lake.schema import ArraySpec, StoreSpec, cluster_spec
 from lake.storage import Storage
 from lake.write import commit, write_block
 
-WINDOWS_PER_WORKER = 50_000
+WINDOWS_PER_PROCESS = 500_000
 """With fewer, a process takes longer to start than to read them."""
 
 
@@ -114,11 +114,11 @@ def execute(run: Run, options: Options) -> Outcome:
     config = cast("Config", run.config)
     source = _source(run, config)
     n_clusters = _n_clusters(run, config, source)
-    workers = min(options.workers, -(-source.n_windows // WINDOWS_PER_WORKER))
+    processes = min(options.workers, -(-source.n_windows // WINDOWS_PER_PROCESS))
     with threadpool_limits(1):
-        scale, sample = _survey(run, source, n_clusters, workers=workers)
+        scale, sample = _survey(run, source, n_clusters, workers=processes)
         start = Clustering(scale, first_centroids(sample, n_clusters, config.seed))
-        return _label(run, source, _fit(run, source, start, workers=workers), workers=workers)
+        return _label(run, source, _fit(run, source, start, threads=options.workers), workers=processes)
 
 
 def _source(run: Run, config: Config) -> Source:
@@ -174,13 +174,13 @@ def survey(task: Survey) -> tuple[Moments, Vectors]:
     return merged(parts), np.concatenate(samples)
 
 
-def _fit(run: Run, source: Source, start: Clustering, *, workers: int) -> Clustering:
+def _fit(run: Run, source: Source, start: Clustering, *, threads: int) -> Clustering:
     config = cast("Config", run.config)
     plan = schedule(source.n_windows, start.n_clusters, config.batch_size, config.n_epochs, config.max_batches)
     read = _reader(source, start.scale, keep=source.n_windows <= config.buffer_windows)
     stream = batches(
         read, [len(part.cells) for part in source.parts], plan,
-        buffer_windows=config.buffer_windows, seed=config.seed, workers=workers,
+        buffer_windows=config.buffer_windows, seed=config.seed, threads=threads,
     )  # fmt: skip
     with progress(f"{run.name}: fit", plan.n_batches * plan.batch_size, "windows") as advance:
 

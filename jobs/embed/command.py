@@ -25,7 +25,7 @@ from lake.write import commit, write_block
 
 NUMPY = "numpy"
 """Backend of what no processor changes."""
-WINDOWS_PER_WORKER = 2_000
+WINDOWS_PER_PROCESS = 5_000
 """With fewer, a process takes longer to start than to embed them."""
 
 
@@ -127,7 +127,7 @@ def _embed(
         for day in mine
     ]  # fmt: skip
     total = sum(task.n_windows for task in tasks)
-    workers = 1 if device.startswith("cuda") else min(options.workers, -(-total // WINDOWS_PER_WORKER))
+    workers = 1 if device.startswith("cuda") else min(options.workers, -(-total // WINDOWS_PER_PROCESS))
     with progress(f"{run.name}: vectors", total, "windows") as advance:
         written = map_partitions(
             write_partition, tasks, workers=workers, advance=advance, n_units=lambda task: task.n_windows

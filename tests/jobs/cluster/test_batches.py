@@ -46,13 +46,13 @@ def test_no_window_twice_before_all_were_seen(sizes: list[int], batch_size: int,
     assert (seen >= 2).sum() >= n_windows - batch_size
 
 
-@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("threads", [2, 3])
 @pytest.mark.parametrize("buffer", [1, 50, 10_000])
-def test_workers_change_no_batch(workers: int, buffer: int) -> None:
+def test_threads_change_no_batch(threads: int, buffer: int) -> None:
     sizes = [7, 1, 30, 12, 9, 25, 4]
     parts, plan = numbered(sizes), Schedule(16, 20, 1)
     alone, together = (
-        list(batches(parts.__getitem__, sizes, plan, buffer_windows=buffer, seed=4, workers=n)) for n in (1, workers)
+        list(batches(parts.__getitem__, sizes, plan, buffer_windows=buffer, seed=4, threads=n)) for n in (1, threads)
     )
     np.testing.assert_array_equal(np.array(alone), np.array(together))
 
@@ -72,8 +72,8 @@ def test_a_batch_mixes_windows_from_all_over() -> None:
     assert len(np.unique(batch // 50)) >= 8
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_reading_is_never_more_than_a_pool_ahead(workers: int) -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_reading_is_never_more_than_a_pool_ahead(threads: int) -> None:
     sizes, buffer = [10] * 60, 50
     parts, lock, n_read, n_used = numbered(sizes), Lock(), 0, 0
 
@@ -83,9 +83,9 @@ def test_reading_is_never_more_than_a_pool_ahead(workers: int) -> None:
             n_read += len(parts[i])
         return parts[i]
 
-    for batch in batches(read, sizes, Schedule(8, 60, 1), buffer_windows=buffer, seed=0, workers=workers):
+    for batch in batches(read, sizes, Schedule(8, 60, 1), buffer_windows=buffer, seed=0, threads=threads):
         n_used += len(batch)
-        assert n_read - n_used <= (2 if workers > 1 else 1) * buffer + 8
+        assert n_read - n_used <= (2 if threads > 1 else 1) * buffer + 8
 
 
 def test_an_error_while_reading_ahead_is_seen() -> None:
@@ -93,4 +93,4 @@ def test_an_error_while_reading_ahead_is_seen() -> None:
         raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="the disk is gone"):
-        next(batches(read, [5, 5], Schedule(2, 2, 1), buffer_windows=5, seed=0, workers=2))
+        next(batches(read, [5, 5], Schedule(2, 2, 1), buffer_windows=5, seed=0, threads=2))

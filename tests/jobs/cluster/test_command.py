@@ -10,7 +10,6 @@ from stores import make_embeddings, make_run
 
 from jobs.cluster import command
 from jobs.cluster.config import Config
-from jobs.common.partitions import map_partitions
 from jobs.common.run import Options, Run
 from lake.errors import InputError
 from lake.names import STATUS
@@ -96,12 +95,7 @@ def test_the_store_merges_with_its_embeddings(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [2, 3])
-def test_workers_change_no_byte(tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Threads read ahead; days are surveyed and labelled here, for processes take seconds to start."""
-    monkeypatch.setattr(command, "WINDOWS_PER_WORKER", 1)
-    monkeypatch.setattr(
-        command, "map_partitions", lambda *args, **more: map_partitions(*args, **{**more, "workers": 1})
-    )
+def test_threads_that_read_ahead_change_no_byte(tmp_path: Path, workers: int) -> None:
     vectors, _ = kinds_of_sound(n_days=3)
     runs = [cluster_run(tmp_path / str(n), make_embeddings(tmp_path / str(n), vectors)) for n in (1, workers)]
     for run, n in zip(runs, (1, workers), strict=True):
@@ -114,7 +108,7 @@ def test_processes_change_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     vectors, _ = kinds_of_sound()
     runs = [cluster_run(tmp_path / str(n), make_embeddings(tmp_path / str(n), vectors)) for n in (1, 2)]
     command.execute(runs[0], Options())
-    monkeypatch.setattr(command, "WINDOWS_PER_WORKER", 1)
+    monkeypatch.setattr(command, "WINDOWS_PER_PROCESS", 1)
     command.execute(runs[1], Options(workers=2))
     assert contents(runs[0]) == contents(runs[1])
     assert runs[0].ledger.summary() == runs[1].ledger.summary()

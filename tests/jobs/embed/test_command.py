@@ -197,7 +197,7 @@ def test_weights_and_types(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_same_bytes_from_two_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "WINDOWS_PER_WORKER", 1)
+    monkeypatch.setattr(command, "WINDOWS_PER_PROCESS", 1)
     runs = []
     for workers in (1, 2):
         lake = tmp_path / str(workers)
