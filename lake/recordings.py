@@ -164,7 +164,7 @@ def write_recordings(table: pd.DataFrame, target: str | Path) -> None:
     refuse(target, "recordings", wrong_columns(table.columns, _RECORDINGS))
     ordered = table.sort_values("path", kind="stable", ignore_index=True)
     refuse(target, "recordings", in_order(repeated(ordered.set_axis(ordered.index + 2), "path")))
-    write_table(ordered, COLUMNS, target)
+    write_table(ordered, _RECORDINGS, target)
 
 
 def is_usable(table: pd.DataFrame) -> "pd.Series[bool]":

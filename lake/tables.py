@@ -20,6 +20,8 @@ import pandas as pd
 from lake.errors import InputError
 from lake.storage import Storage
 
+_NEEDS_QUOTES = re.compile('[,"\r\n]')
+
 RowProblem = tuple[int, str]
 """A row, and what is wrong in it."""
 
@@ -167,13 +169,14 @@ def make_table(rows: Sequence[Mapping[str, object]], columns: Mapping[str, Colum
     """Return a table with the columns' types from rows of values; what a row lacks, or is ``None``, is missing."""
     values = {}
     for key, column in columns.items():
-        cells = [row.get(key) for row in rows]
-        values[key] = _series([column.missing if cell is None else cell for cell in cells], column)
+        missing = column.missing
+        cells = (row.get(key) for row in rows)
+        values[key] = _series([missing if cell is None else cell for cell in cells], column)
     return pd.DataFrame(values)
 
 
-def write_table(table: pd.DataFrame, columns: Sequence[str], target: str | Path) -> None:
-    """Write columns of a table as CSV, in place of what stood there, whole or not at all.
+def write_table(table: pd.DataFrame, columns: Mapping[str, Column], target: str | Path) -> None:
+    """Write columns of a table, with their types, as CSV, in place of what stood there, whole or not at all.
 
     Times are written in ISO 8601 with milliseconds only where they are not zero, numbers in the shortest
     form that reads back as the same number, and what is missing as an empty cell.
@@ -183,7 +186,8 @@ def write_table(table: pd.DataFrame, columns: Sequence[str], target: str | Path)
     TryAgainError
         If the disk is full; what stood there before still stands.
     """
-    texts = [map(_quoted, _cells(table[key], suffix="Z" if key.endswith("_utc") else "")) for key in columns]
+    typed = table.astype({key: column.dtype for key, column in columns.items()})
+    texts = [map(_quoted, _cells(typed[key], suffix="Z" if key.endswith("_utc") else "")) for key in columns]
     lines = [",".join(columns), *map(",".join, zip(*texts, strict=True))]
     folder, key = _split(target)
     folder.write(key, ("\n".join(lines) + "\n").encode())
@@ -222,17 +226,18 @@ def refuse(source: str | Path, what: str, problems: Sequence[str]) -> None:
 
 
 def _parse_cells(
-    key: str, column: Column, cells: Iterable[tuple[int, str]], problems: list[RowProblem]
+    key: str, column: Column, cells: Sequence[tuple[int, str]], problems: list[RowProblem]
 ) -> "pd.Series[Any]":
-    values = []
+    known: dict[str, object] = {}
     for row, cell in cells:
+        if cell in known:
+            continue
         try:
-            value = column.parse(cell)
+            known[cell] = column.parse(cell)
         except ValueError as error:
             problems.append((row, f"{key} should be {error}, found {cell!r}"))
-            value = column.missing
-        values.append(value)
-    return _series(values, column)
+    missing = column.missing
+    return _series([known.get(cell, missing) for _, cell in cells], column)
 
 
 def _series(values: list[Any], column: Column) -> "pd.Series[Any]":
@@ -245,14 +250,12 @@ def _cells(values: "pd.Series[Any]", *, suffix: str) -> list[str]:
     if values.dtype.kind == "M":
         texts = np.datetime_as_string(values.to_numpy().astype("datetime64[ms]"), unit="ms").tolist()
         return ["" if text == "NaT" else text.removesuffix(".000") + suffix for text in texts]
-    is_missing = values.isna().tolist()
-    if values.dtype.kind == "f":
-        return ["" if gone else repr(float(value)) for value, gone in zip(values, is_missing, strict=True)]
-    return ["" if gone else str(value) for value, gone in zip(values, is_missing, strict=True)]
+    as_text = repr if values.dtype.kind == "f" else str
+    return ["" if gone else as_text(value) for value, gone in zip(values.tolist(), values.isna().tolist(), strict=True)]
 
 
 def _quoted(cell: str) -> str:
-    return '"' + cell.replace('"', '""') + '"' if any(mark in cell for mark in ',"\r\n') else cell
+    return '"' + cell.replace('"', '""') + '"' if _NEEDS_QUOTES.search(cell) else cell
 
 
 def _split(location: str | Path) -> tuple[Storage, str]:

@@ -143,6 +143,16 @@ def test_an_empty_table_keeps_its_types(tmp_path: Path) -> None:
     assert_frame_equal(read_recordings(tmp_path / "t.csv"), make_recordings([]))
 
 
+def test_other_types_that_hold_the_same_are_written_alike(tmp_path: Path) -> None:
+    table = make_recordings([ROW, ROW | {"path": "a", "n_samples": None, "reading": ""}])
+    write_recordings(table, tmp_path / "a.csv")
+    loose = table.astype(
+        {"n_samples": "float64", "sample_rate_hz": "int32", "recorder": object, "start_utc": "datetime64[ns]"}
+    )
+    write_recordings(loose, tmp_path / "b.csv")
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
 def test_an_object_store_serves_as_well() -> None:
     write_recordings(make_recordings([ROW]), "memory://study/recordings.csv")
     assert_frame_equal(read_recordings("memory://study/recordings.csv"), make_recordings([ROW]))
