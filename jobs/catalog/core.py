@@ -126,7 +126,10 @@ def examine(file: Path) -> FileFacts:
         audio = probe(file)
     except AudioError as error:
         return FileFacts(_digest(file), None, (error.problem,), str(error))
-    return FileFacts(_digest(file), audio, audio.problems)
+    sha256 = _digest(file)
+    if not sha256:
+        return FileFacts(problems=("unreadable",), message=f"{file}: cannot be read to its end; check the disk.")
+    return FileFacts(sha256, audio, audio.problems)
 
 
 def _digest(file: Path) -> str:

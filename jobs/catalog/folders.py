@@ -94,7 +94,7 @@ def name_recorders(files: Sequence[Path], prefixes: Sequence[str], given: Sequen
     for home, prefix in zip(homes, prefixes, strict=True):
         seen[home].update({prefix} - {""})
     return [
-        prefix if prefix and len(seen[home]) > 1 else home.name or "root"
+        prefix if prefix and len(seen[home]) > 1 else home.name if home.name.strip() else "root"
         for home, prefix in zip(homes, prefixes, strict=True)
     ]
 

@@ -127,6 +127,19 @@ def test_the_second_of_two_same_files_is_not_used(tmp_path: Path) -> None:
     }
 
 
+def test_a_file_that_cannot_be_read_to_its_end_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound(tmp_path / "20210622T000000Z.wav")
+
+    def broken(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(hashlib, "file_digest", broken)
+    told: dict[str, str] = {}
+    table = table_of(tmp_path, on_unreadable=told.__setitem__)
+    assert table[["reading", "sha256", "problems"]].to_numpy().tolist() == [["", "", "unreadable"]]
+    assert told["20210622T000000Z.wav"].endswith("cannot be read to its end; check the disk.")
+
+
 def test_a_name_that_is_no_text_is_a_row_and_not_used(tmp_path: Path) -> None:
     content = sound(tmp_path / "20210622T000000Z.wav")
     (Path(os.fsdecode(os.fsencode(tmp_path) + b"/20210622T000100Z_h\xf6hle.wav"))).write_bytes(content)

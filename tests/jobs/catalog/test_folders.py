@@ -106,6 +106,7 @@ def test_folders_that_say_nothing_are_passed_over_below_the_given_one() -> None:
     assert recorders(["/R7/20210622_STUDY/20210622_000000.wav"], ["/R7/20210622_STUDY"]) == ["R7"]
     assert recorders(["/20210622/20210622_000000.wav"], ["/20210622"]) == ["20210622"]
     assert recorders(["/1.wav"], ["/"]) == ["root"]
+    assert recorders(["/audio/ /1.wav"]) == ["root"]
 
 
 def test_one_prefix_in_a_folder_does_not_change_the_recorder() -> None:
