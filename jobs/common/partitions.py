@@ -69,7 +69,7 @@ def map_partitions(
 
 @contextmanager
 def local_client(workers: int) -> Iterator[Client]:
-    """Start a Dask cluster on this machine; its traffic is TLS with a key of its own, its dashboard off."""
+    """Start a Dask cluster on this machine; its traffic is TLS with a key of its own, its dashboard on loopback."""
     security = Security.temporary()
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
     before = {name: os.environ.get(name) for name in threads}
@@ -78,7 +78,7 @@ def local_client(workers: int) -> Iterator[Client]:
         with (
             LocalCluster(
                 n_workers=workers, threads_per_worker=1, processes=True, security=security,
-                protocol="tls://", host="127.0.0.1", dashboard_address=None, silence_logs=40,
+                protocol="tls://", host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs=40,
             ) as cluster,
             Client(cluster, security=security) as client,
         ):  # fmt: skip

@@ -30,7 +30,7 @@ def execute(run: Run, options: Options) -> Outcome:
     _refuse_changed(run, plan)
     with claim(run.ledger.storage, run.name, options.part or (0, 1), plan.digest):
         run.ledger.settle_grid(plan.grid, plan.recorders)
-        mine = share(_partitions(run, plan, deployments), options.part)
+        mine = _partitions(run, plan, deployments, options.part)
         if not mine and (options.part is not None or is_committed(run)):
             return _outcome(plan, did=False, counts={})
         counts = _write(run, mine, options)
@@ -108,39 +108,37 @@ def _plan(run: Run) -> tuple[Plan, Deployments]:
     return plan, deployments
 
 
-def _missing(run: Run, plan: Plan) -> list[Block]:
+def _missing(run: Run, plan: Plan) -> set[Block]:
     """Return the blocks that are not written, or were written from other recordings."""
     written = {key: entry.inputs for key, entry in run.ledger.written().items()}
-    return [block for block in plan.blocks if written.get((block.recorder, block.number)) != block.inputs]
+    return {block for block in plan.blocks if written.get((block.recorder, block.number)) != block.inputs}
 
 
-def _partitions(run: Run, plan: Plan, deployments: Deployments) -> list[Partition]:
-    """Return the partitions with blocks to write, a recorder's UTC day each, in the store's order."""
-    spec = run_spec(run, plan.grid)
+def _partitions(run: Run, plan: Plan, deployments: Deployments, part: tuple[int, int] | None = None) -> list[Partition]:
+    """Return the partitions with blocks to write, a recorder's UTC day each, in the store's order.
+
+    A share is counted over all partitions of the plan, so it is the same whatever is written already.
+    """
+    spec, missing = run_spec(run, plan.grid), _missing(run, plan)
     by_recorder: dict[str, list[Placed]] = {}
     for recording in plan.recordings:
         by_recorder.setdefault(recording.recorder, []).append(recording)
+    days = groupby(plan.blocks, key=lambda block: (block.recorder, plan.grid.day_of(block.cells[0])))
     made = []
-    missing = groupby(_missing(run, plan), key=lambda block: (block.recorder, plan.grid.day_of(block.cells[0])))
-    for (recorder, _), group in missing:
-        blocks = tuple(group)
-        lower = plan.grid.start_ms(blocks[0].cells[0])
-        upper = plan.grid.start_ms(blocks[-1].cells[-1]) + plan.grid.window_ms
+    for blocks in share([tuple(day) for _, day in days], part):
+        todo = tuple(block for block in blocks if block in missing)
+        if not todo:
+            continue
+        recorder = todo[0].recorder
+        lower = plan.grid.start_ms(todo[0].cells[0])
+        upper = plan.grid.start_ms(todo[-1].cells[-1]) + plan.grid.window_ms
         near = {r.sha256: r for r in by_recorder[recorder] if r.start_ms < upper and r.end_ms > lower}
-        made.append(
-            Partition(
-                store=run.output,
-                ledger=run.ledger,
-                spec=spec,
-                config=cast("Config", run.config),
-                root=cast("Recordings", run.recordings).root,
-                recordings=near,
-                deployments=deployments,
-                i_recorder=plan.recorders.index(recorder),
-                blocks=blocks,
-                backend=_backend(),
-            )
+        partition = Partition(
+            store=run.output, ledger=run.ledger, spec=spec, config=cast("Config", run.config),
+            root=cast("Recordings", run.recordings).root, recordings=near, deployments=deployments,
+            i_recorder=plan.recorders.index(recorder), blocks=todo, backend=_backend(),
         )  # fmt: skip
+        made.append(partition)
     return made
 
 

@@ -56,10 +56,8 @@ def mel_bank(config: Config, sample_rate_hz: int) -> scipy.sparse.csr_matrix:
     edges = mel_edges_hz(config)
     bin_hz = sample_rate_hz / n_fft
     rows, columns, weights = [], [], []
-    for band in range(config.n_mels):
+    for band in range(n_bands_below_nyquist(config, sample_rate_hz)):
         low, centre, high = edges[band : band + 3]
-        if high > sample_rate_hz / 2:
-            break
         first = max(int(np.floor(low / bin_hz)), 0)
         last = min(int(np.ceil(high / bin_hz)), n_fft // 2)
         bins = np.arange(first, last + 1)
@@ -78,7 +76,8 @@ def mel_bank(config: Config, sample_rate_hz: int) -> scipy.sparse.csr_matrix:
 
 def n_bands_below_nyquist(config: Config, sample_rate_hz: int) -> int:
     """Return how many bands, from the lowest, end at or below the Nyquist frequency."""
-    return int(np.count_nonzero(mel_edges_hz(config)[2:] <= sample_rate_hz / 2))
+    rounding = 1 + 1e-9  # of an edge that was computed from a mel and back
+    return int(np.count_nonzero(mel_edges_hz(config)[2:] <= sample_rate_hz / 2 * rounding))
 
 
 def level_codes(power: Float32Array) -> tuple[NDArray[np.uint8], int, int]:

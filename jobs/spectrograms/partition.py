@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,7 +167,9 @@ class _Rows:
         values = dict(zip(FROM_AUDIO, from_audio, strict=True))
         values["recording"] = _position(self.recordings, row)
         values["deployment"] = -1 if deployment is None else _position(self.deployments, deployment)
-        values["utc_offset_s"] = recording.utc_offset_s
+        zone = deployment["zone"] if deployment is not None else None
+        start_ms = self.partition.spec.grid.start_ms(cell)
+        values["utc_offset_s"] = _zone_offset_s(zone, start_ms) if zone else recording.utc_offset_s
         self.cells.append(cell)
         for name, column in self.columns.items():
             column.append(values[name])
@@ -183,6 +187,12 @@ def _position(rows: dict[str, Row], row: Row) -> int:
     """Return the number of a row among those of an entry, after adding it if it is new."""
     rows.setdefault(row_key(row), row)
     return list(rows).index(row_key(row))
+
+
+def _zone_offset_s(zone: str, instant_ms: int) -> int:
+    """Return local time minus UTC at an instant: a site's zone is its local time, whatever its recorder's clock says."""
+    offset = datetime.fromtimestamp(instant_ms / 1000, ZoneInfo(zone)).utcoffset()
+    return 0 if offset is None else round(offset.total_seconds())
 
 
 def _table_row(recording: Placed) -> Row:

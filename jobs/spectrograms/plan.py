@@ -174,7 +174,7 @@ def accept(
     placed: list[Placed] = []
     untimed: list[Placed] = []
     quarantined: dict[str, str] = {}
-    starts = recordings["start_utc"].to_numpy().astype("datetime64[ms]")
+    starts = pd.to_datetime(recordings["start_utc"], utc=True).dt.tz_localize(None).to_numpy("datetime64[ms]")
     for row, start in zip(recordings.itertuples(index=False), starts, strict=True):
         problems = [problem for problem in str(row.problems).split(";") if problem]
         start_ms = None if np.isnat(start) else int(start.astype(np.int64))

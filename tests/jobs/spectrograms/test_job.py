@@ -1,0 +1,340 @@
+"""The job as a whole, on real files: invariance, kills, growth, refusals."""
+
+import hashlib
+import multiprocessing
+import os
+import random
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from soundfiles import CONFIG, RATE, START, Study, files, sound, usual_study
+
+from jobs.common.audio import open_audio
+from jobs.common.run import Options
+from jobs.manifest import read_manifest
+from jobs.runner import execute_runs, finalise_run, states
+from jobs.spectrograms.config import Config
+from jobs.spectrograms.core import window_codes
+from lake.errors import IdentityError, InputError, QuarantineError, StoreError, TryAgainError
+from lake.layout import Lake
+from lake.ledger import Ledger
+from lake.names import QUALITY, STATUS
+from lake.read import open_cube, read_codes, usable_windows
+from lake.storage import Storage
+
+
+def run(manifest: Path, **options: object) -> str:
+    said: list[str] = []
+    execute_runs(read_manifest(manifest), [], Options(**options), said.append)  # type: ignore[arg-type] # as typed there
+    return "\n".join(said)
+
+
+def cube(manifest: Path) -> xr.Dataset:
+    return open_cube(read_manifest(manifest).runs["mels"].output.url)
+
+
+def windows(store: xr.Dataset, *, partial: bool = True) -> dict[tuple[str, str], bytes]:
+    """Return the codes of all windows by recorder and time."""
+    found = usable_windows(store, partial=partial)
+    codes = read_codes(store, found.recorder, found.cell)
+    names, times = store["recorder"].to_numpy(), store["time"].to_numpy()
+    keys = [(str(names[i]), str(times[cell])) for i, cell in zip(found.recorder, found.cell, strict=True)]
+    return dict(zip(keys, [window.tobytes() for window in codes], strict=True))
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    return usual_study(tmp_path)
+
+
+def test_every_cell_is_what_a_slow_reader_computes(study: Study) -> None:
+    manifest = study.write()
+    assert "done" in run(manifest)
+    store = cube(manifest)
+    config = Config(window_s=4.0, hop_s=2.0, n_mels=12, n_frames=16, f_max_hz=3500.0, fft_s=0.032, shard_windows=8)
+    for i, recorder in enumerate(store["recorder"].to_numpy().tolist()):
+        # The recorder's whole track, the first recording owning what two have.
+        length = 130 * RATE
+        n_channels = 2 if recorder == "b" else 1
+        track, owner = np.zeros((n_channels, length), dtype=np.float32), np.full(length, -1)
+        mine = [row for row in study.rows if row["recorder"] == recorder]
+        for number, row in enumerate(mine):
+            with open_audio(study.folder / "audio" / row["path"], "libsndfile") as audio:
+                samples = audio.read(0, row["n_samples"])
+            at = round((row["start_utc"] - START).total_seconds() * RATE)
+            free = owner[at : at + samples.shape[1]] < 0
+            track[: len(samples), at : at + samples.shape[1]][:, free] = samples[:, free]
+            owner[at : at + samples.shape[1]][free] = number
+        zero = round((START - np.datetime64(store["time"].to_numpy()[0])).total_seconds() / 2)
+        seen = set()
+        for cell in range(zero - 3, zero + 60):
+            first = (cell - zero) * 2 * RATE
+            mine_here = np.full(4 * RATE, -1)
+            inside = slice(max(first, 0), max(first + 4 * RATE, 0))
+            mine_here[max(-first, 0) :] = owner[inside]
+            covered = mine_here >= 0
+            if recorder == "b" and covered.any():  # stereo and mono are not mixed in one window
+                lead = mine_here[covered][0]
+                covered &= (mine_here == 0) == (lead == 0)
+            expected = "missing" if covered.mean() < 0.8 else "ok" if covered.all() else "partial"
+            seen.add(expected)
+            assert store["status"][i, cell].item() == STATUS[expected], (recorder, cell)
+            if expected == "missing":
+                assert not store["spectrogram"][i, cell].any()
+                continue
+            edges = np.flatnonzero(np.diff(np.concatenate([[0], covered.astype(int), [0]])))
+            runs = list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+            window = np.zeros((n_channels, 4 * RATE), dtype=np.float32)
+            window[:, max(-first, 0) :] = track[:, inside]
+            if recorder == "b" and mine_here[covered][0] == 1:
+                window = window[:1]
+            codes, facts = window_codes(window, runs, RATE, config)
+            assert np.array_equal(store["spectrogram"][i, cell].to_numpy(), codes), (recorder, cell)
+            assert store["coverage"][i, cell].item() == pytest.approx(covered.mean(), abs=1e-6)
+            assert store["level_db"][i, cell].item() == pytest.approx(facts.level_db, abs=1e-3)
+        assert seen == {"missing", "ok", "partial"}
+
+
+def test_a_window_across_a_join_is_the_window_of_one_file(tmp_path: Path) -> None:
+    whole, apart = Study(tmp_path / "whole"), Study(tmp_path / "apart")
+    samples = sound(30, 9)
+    whole.add("a", 0.0, samples)
+    for first, last in [(0.0, 7.3), (7.3, 18.001), (18.001, 30.0)]:
+        apart.add("a", first, samples[round(first * RATE) : round(last * RATE)])
+    stores = []
+    for made in (whole, apart):
+        manifest = made.write()
+        run(manifest)
+        stores.append(cube(manifest))
+    assert windows(stores[0]) == windows(stores[1])
+    assert np.array_equal(stores[0]["status"].to_numpy(), stores[1]["status"].to_numpy())
+    joined = stores[1].isel(time=stores[1]["status"][0].to_numpy() > 0)
+    assert joined["recording"][0, 2].item() == 0, "the first of the two"
+    assert joined["recording"][0, 4].item() == 1
+
+
+def test_the_same_bytes_for_any_workers_shares_and_order(study: Study) -> None:
+    manifest = study.write()
+    run(manifest, workers=1)
+    expected = files(study.folder / "lake" / "spectrograms")
+    two = study.write(lake="two")
+    run(two, workers=2)
+    assert files(study.folder / "two" / "spectrograms") == expected
+    parts = study.write(lake="parts")
+    for i in (2, 0, 1):
+        run(parts, part=(i, 3))
+        assert not (study.folder / "parts/spectrograms/mels.zarr/zarr.json").exists()
+    finalise_run(read_manifest(parts), "mels", print)
+    assert files(study.folder / "parts" / "spectrograms") == expected
+
+
+def test_finalise_names_all_that_is_missing_and_is_idempotent(study: Study) -> None:
+    manifest = study.write()
+    run(manifest, part=(0, 4))
+    with pytest.raises(
+        StoreError, match=r"3 partitions are not written yet:\n.*a 2021-07-15.*\n.*b 2021-07-14"
+    ) as caught:
+        finalise_run(read_manifest(manifest), "mels", print)
+    assert caught.value.exit_code == 4
+    for i in range(1, 4):
+        run(manifest, part=(i, 4))
+    assert "share is done, nothing to do" in run(manifest, part=(1, 4))
+    said: list[str] = []
+    finalise_run(read_manifest(manifest), "mels", said.append)
+    finalise_run(read_manifest(manifest), "mels", said.append)
+    assert said == ["mels: finalised", "mels: finalised already, nothing to do"]
+    assert "nothing to do" in run(manifest)
+
+
+def test_run_again_does_nothing_and_says_so(study: Study) -> None:
+    manifest = study.write()
+    run(manifest)
+    before = {path: path.stat().st_mtime_ns for path in (study.folder / "lake").rglob("*") if path.is_file()}
+    assert run(manifest) == "mels: done, nothing to do"
+    assert {path: path.stat().st_mtime_ns for path in (study.folder / "lake").rglob("*") if path.is_file()} == before
+    assert [state.state for state in states(read_manifest(manifest))] == ["done"]
+
+
+# Kills -----------------------------------------------------------------------------------------------------
+
+
+def killed_at(manifest: str, moment: int, torn: bool) -> None:
+    """Run the manifest in this process and kill it at its n-th durable step."""
+    count = 0
+
+    def step() -> None:
+        nonlocal count
+        count += 1
+        if count == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    append, write = Storage.append, Storage.write
+
+    def tearing_append(self: Storage, key: str, data: bytes) -> None:
+        if torn and count + 1 == moment:
+            append(self, key, data[: len(data) // 2])
+        step()
+        append(self, key, data)
+        step()
+
+    def stepping_write(self: Storage, key: str, data: bytes) -> None:
+        if torn and count + 1 == moment:
+            aside = Path(self.path(key)).with_name(".cut.aside")
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            aside.write_bytes(data[: len(data) // 2])
+        step()
+        write(self, key, data)
+        step()
+
+    Storage.append, Storage.write = tearing_append, stepping_write  # type: ignore[method-assign] # the point of it
+    run(Path(manifest))
+    os._exit(count if moment == 0 else 0)
+
+
+def in_child(target: Callable[..., None], *args: object) -> int:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["jobs.runner", "jobs.spectrograms.command"])
+    child = context.Process(target=target, args=args)
+    child.start()
+    child.join(120)
+    assert child.exitcode is not None
+    return child.exitcode
+
+
+def kill_and_resume(study: Study, n_kills: int, seed: int) -> None:
+    undisturbed = study.write(lake="undisturbed")
+    n_steps = in_child(killed_at, str(undisturbed), 0, False)
+    assert n_steps > 40
+    expected = files(study.folder / "undisturbed" / "spectrograms")
+    choose = random.Random(seed)
+    manifest = study.write(lake="killed")
+    n_killed = 0
+    for _ in range(n_kills):
+        code = in_child(killed_at, str(manifest), choose.randint(1, 2 * n_steps // n_kills), choose.random() < 0.5)
+        n_killed += code == -signal.SIGKILL
+        assert code in {0, -signal.SIGKILL}
+        if (study.folder / "killed/spectrograms/mels.zarr/zarr.json").exists():
+            assert cube(manifest)["status"].to_numpy().any(), "what opens is whole"
+    assert n_killed >= min(n_kills, 5), f"seed {seed}: only {n_killed} kills hit"
+    run(manifest, workers=2)
+    found = files(study.folder / "killed" / "spectrograms")
+    assert {key: value for key, value in found.items() if not key.endswith(".aside")} == expected, f"seed {seed}"
+    assert (
+        Ledger(Lake(str(study.folder / "killed")).ledger("mels")).summary()["content_id"]
+        == (Ledger(Lake(str(study.folder / "undisturbed")).ledger("mels")).summary()["content_id"])
+    )
+
+
+def test_sigkill_anywhere_and_resume_gives_the_same_bytes(study: Study) -> None:
+    kill_and_resume(study, n_kills=8, seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10, 16))
+def test_sigkill_many_times_and_resume_gives_the_same_bytes(study: Study, seed: int) -> None:
+    kill_and_resume(study, n_kills=12, seed=seed)
+
+
+# Growth ----------------------------------------------------------------------------------------------------
+
+
+def test_growth_changes_no_ok_window_and_touches_no_other_file(study: Study) -> None:
+    manifest = study.write()
+    run(manifest)
+    before = cube(manifest).drop_vars("spectrogram").load()
+    were = windows(cube(manifest), partial=False)
+    shards = study.folder / "lake/spectrograms/mels.zarr/spectrogram"
+    stamps = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in shards.glob("c.*")}
+    study.add("c", 86_400 * 20, sound(20, 6))  # a new recorder, a new month
+    study.add("a", 41.0, sound(9, 7))  # an earlier time inside the span: the gap after the join
+    study.add("b", 25.5, sound(3, 8, n_channels=2), suffix="flac")  # completes a partial cell
+    said = run(study.write())
+    assert "kept" in said
+    after = cube(manifest).drop_vars("spectrogram").load()
+    assert after.sizes["time"] > before.sizes["time"]
+    are = windows(cube(manifest), partial=False)
+    assert len(are) > len(were)
+    assert {key: are[key] for key in were} == were
+    same = after.isel(recorder=slice(0, 2), time=slice(0, before.sizes["time"]))
+    ok = before["status"].to_numpy() == STATUS["ok"]
+    for name in ("status", "offset_s", "recording", "level_db"):
+        assert np.array_equal(same[name].to_numpy()[ok], before[name].to_numpy()[ok])
+    partial = before["status"].to_numpy() == STATUS["partial"]
+    assert (same["status"].to_numpy()[partial] == STATUS["ok"]).any(), "a partial cell became ok"
+    for name, (stamp, data) in stamps.items():
+        path = shards / name
+        assert path.read_bytes() == data or path.stat().st_mtime_ns != stamp
+    untouched = [name for name, (stamp, _) in stamps.items() if (shards / name).stat().st_mtime_ns == stamp]
+    assert len(untouched) >= len(stamps) - 4
+    assert after["recording_path"].to_numpy()[: before.sizes["recordings"]].tolist() == (
+        before["recording_path"].to_numpy().tolist()
+    ), "rows of the table stay where they are"
+
+
+def test_rows_that_changed_or_are_gone_are_refused_with_their_list(study: Study) -> None:
+    manifest = study.write()
+    run(manifest)
+    study.rows[2]["start_utc"] += np.timedelta64(1, "s")
+    gone = study.rows.pop(4)
+    study.write()
+    with pytest.raises(IdentityError) as caught:
+        run(manifest)
+    assert "2 recordings that its store holds are gone from the table, or changed" in str(caught.value)
+    assert f"{gone['path']}: gone from the table" in str(caught.value)
+    assert "start_ms 1626307195000 -> 1626307196000" in str(caught.value)
+
+
+def test_an_unreadable_stretch_costs_only_its_windows(study: Study) -> None:
+    path = study.add("c", 0.0, sound(30, 11), suffix="flac")
+    file = study.folder / "audio" / path
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2 :] = os.urandom(len(data) - len(data) // 2)
+    file.write_bytes(data)
+    study.rows[-1]["sha256"] = hashlib.sha256(data).hexdigest()
+    said = run(study.write())
+    assert "unreadable" in said
+    status = cube(study.folder / "study-lake.toml").sel(recorder="c")["status"].to_numpy()
+    assert (status == STATUS["unreadable"]).any()
+    assert (status == STATUS["ok"]).any()
+
+
+def test_too_many_set_aside_is_told_after_everything_is_done(study: Study) -> None:
+    study.rows[3]["problems"], study.rows[3]["reading"] = "unreadable", ""
+    manifest = study.write()
+    with pytest.raises(QuarantineError, match=r"1 of 6 recordings were set aside \(1 unreadable\)") as caught:
+        run(manifest)
+    assert caught.value.exit_code == 5
+    assert cube(manifest)["status"].to_numpy().any()
+
+
+def test_recordings_that_are_not_there_are_listed_before_work_begins(study: Study) -> None:
+    manifest = study.write()
+    (study.folder / "audio" / study.rows[1]["path"]).unlink()
+    with pytest.raises(InputError, match=rf"1 recordings of the table are not below .*\n  {study.rows[1]['path']}"):
+        run(manifest)
+
+
+def test_another_configuration_under_the_same_name_is_refused(study: Study) -> None:
+    run(study.write())
+    with pytest.raises(IdentityError, match=r"config.n_mels: stored 12, wanted 13"):
+        run(study.write(config=CONFIG.replace("n_mels = 12", "n_mels = 13")))
+
+
+def test_a_disk_too_small_is_refused_before_work_begins(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Storage, "free_bytes", lambda _: 1000)
+    with pytest.raises(TryAgainError, match=r"will be written, 0.0 GB are free") as caught:
+        run(study.write())
+    assert caught.value.exit_code == 75
+
+
+def test_what_is_unusual_is_told_cell_by_cell(study: Study) -> None:
+    run(study.write())
+    store = cube(study.folder / "study-lake.toml")
+    flagged = (store["quality"].sel(recorder="a").to_numpy() & QUALITY["overlap"]) > 0
+    begin = (store["time"].to_numpy()[flagged] - START.to_datetime64()) / np.timedelta64(1, "s")
+    assert begin.min() == 78
+    assert begin.max() == 84, "the windows that touch the seconds 80 to 85"
