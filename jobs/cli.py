@@ -145,7 +145,9 @@ def query(
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Option(help="where the study and its lake go")] = Path("data/demo"),
+    folder: Annotated[
+        Path | None, typer.Option(help="where the lake goes; data/demo, or data/NAME of the folder")
+    ] = None,
     audio: Annotated[Path | None, typer.Option(help="your own recordings instead of the synthetic study")] = None,
     zone: ZoneOpt = None,
     workers: WorkersOpt = 2,

@@ -173,6 +173,8 @@ def cluster_spec(
         tables=(
             *_grid_tables(grid),
             _table("feature", "feature", "int32", "feature number", rows=n_features),
+            _table("feature_mean", "feature", "float64", "what is taken off a feature first", rows=n_features),
+            _table("feature_deviation", "feature", "float64", "what a feature is divided by then", rows=n_features),
             _table("cluster_id", "cluster_id", "int16", "cluster number", rows=n_clusters),
             _table("n_windows", "cluster_id", "int64", "windows in the cluster", rows=n_clusters),
             of_cluster("centroid", "float32", nan, n_features, "feature", long_name="centroid of the cluster"),

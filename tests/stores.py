@@ -125,7 +125,7 @@ def make_cube(
     grid = make_grid(n_cells, window_s, hop_s)
     spec = cube_spec(
         grid, n_mels=n_mels, n_frames=n_frames, cells_per_shard=config.cells_per_shard,
-        attrs={**run.store_attrs, "grid": grid_attr(grid)},
+        attrs={**run.store_attrs, "grid": grid.attrs},
     )  # fmt: skip
     frames = np.asarray(codes.any(axis=2))
     status = np.where(frames.any(axis=2), STATUS["ok"], STATUS["missing"])
@@ -237,7 +237,7 @@ def make_embeddings(
         dataset = open_cube(cube.output.url)
         grid, recorders = grid_of(dataset), dataset["recorder"].to_numpy().tolist()
     spec = embedding_spec(
-        grid, n_features=n_features, dtype=config.dtype, attrs={**run.store_attrs, "grid": grid_attr(grid)}
+        grid, n_features=n_features, dtype=config.dtype, attrs={**run.store_attrs, "grid": grid.attrs}
     )
     status = np.where(np.isnan(vectors).any(axis=2), STATUS["missing"], STATUS["ok"])
     _write(run, spec, {"embedding": vectors}, "embedding_status", status, recorders)
@@ -286,7 +286,7 @@ def make_clusters(
         n_features = dataset.sizes["feature"]
     spec = cluster_spec(
         grid, n_clusters=k, n_features=n_features, n_exemplars=n_exemplars,
-        attrs={**run.store_attrs, "grid": grid_attr(grid)},
+        attrs={**run.store_attrs, "grid": grid.attrs},
     )  # fmt: skip
     if distances is None:
         distances = np.broadcast_to(np.arange(labels.shape[1], dtype=np.float32), labels.shape)
@@ -301,6 +301,8 @@ def make_clusters(
     centroids = np.random.default_rng(0).normal(size=(k, n_features)).astype(np.float32)
     tables = {
         "feature": np.arange(n_features, dtype=np.int32),
+        "feature_mean": np.zeros(n_features),
+        "feature_deviation": np.ones(n_features),
         "cluster_id": np.arange(k, dtype=np.int16),
         "n_windows": np.bincount(labels[labels >= 0], minlength=k),
         "centroid": centroids,
@@ -316,11 +318,6 @@ def make_grid(n_cells: int, window_s: float, hop_s: float) -> Grid:
     end_ms = ORIGIN_MS + n_cells * round(hop_s * 1000)
     assert (end_ms - ORIGIN_MS) % MS_PER_DAY == 0, "stores span whole days"
     return Grid(ORIGIN_MS, end_ms, round(window_s * 1000), round(hop_s * 1000))
-
-
-def grid_attr(grid: Grid) -> dict[str, int]:
-    """Return what a store says of its grid."""
-    return {"origin_ms": grid.origin_ms, "window_ms": grid.window_ms, "hop_ms": grid.hop_ms}
 
 
 def _write(

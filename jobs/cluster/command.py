@@ -1,9 +1,8 @@
 """The ``cluster`` job: embeddings and the cluster store around the pure core."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
-from math import nan
 from typing import cast
 
 import numpy as np
@@ -37,7 +36,7 @@ from lake.grid import Grid
 from lake.identity import short_hash
 from lake.ledger import Entry, Ledger
 from lake.read import grid_of, open_array, open_embeddings, usable_windows
-from lake.schema import ArraySpec, StoreSpec, cluster_spec
+from lake.schema import StoreSpec, cluster_spec
 from lake.storage import Storage
 from lake.write import commit, write_block
 
@@ -274,19 +273,8 @@ def label(task: Labelling) -> Labelled:
 
 def _spec(run: Run, source: Source, n_clusters: int) -> StoreSpec:
     config, grid, n_features = cast("Config", run.config), source.grid, source.n_features
-    attrs = {
-        **run.store_attrs,
-        "grid": {"origin_ms": grid.origin_ms, "window_ms": grid.window_ms, "hop_ms": grid.hop_ms},
-    }
-    spec = cluster_spec(grid, n_clusters=n_clusters, n_features=n_features, n_exemplars=config.n_exemplars, attrs=attrs)
-    scaling = tuple(
-        ArraySpec(name, ("feature",), "float64", nan, (n_features,), None, {"long_name": long_name})
-        for name, long_name in {
-            "feature_mean": "what is taken off a feature before vectors are compared",
-            "feature_deviation": "what a feature is divided by then",
-        }.items()
-    )
-    return replace(spec, tables=(*spec.tables, *scaling))
+    attrs = {**run.store_attrs, "grid": grid.attrs}
+    return cluster_spec(grid, n_clusters=n_clusters, n_features=n_features, n_exemplars=config.n_exemplars, attrs=attrs)
 
 
 def _backend() -> str:

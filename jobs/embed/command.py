@@ -199,7 +199,7 @@ def _spec(run: Run, plan: Plan) -> StoreSpec:
     config, grid = cast("Config", run.config), plan.grid
     attrs = {
         **run.store_attrs,
-        "grid": {"origin_ms": grid.origin_ms, "window_ms": grid.window_ms, "hop_ms": grid.hop_ms},
+        "grid": grid.attrs,
     }
     return embedding_spec(grid, n_features=plan.n_features, dtype=config.dtype, attrs=attrs)
 

@@ -190,7 +190,7 @@ def _position(rows: dict[str, Row], row: Row) -> int:
 
 
 def _zone_offset_s(zone: str, instant_ms: int) -> int:
-    """Return local time minus UTC at an instant: a site's zone is its local time, whatever its recorder's clock says."""
+    """Return local time minus UTC at a site, whatever its recorder's clock was set to."""
     offset = datetime.fromtimestamp(instant_ms / 1000, ZoneInfo(zone)).utcoffset()
     return 0 if offset is None else round(offset.total_seconds())
 

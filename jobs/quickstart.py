@@ -1,0 +1,210 @@
+"""One command from recordings to clusters: the demo study, or a folder of one's own."""
+
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import tomli_w
+
+from jobs.catalog.command import run_catalog
+from jobs.common.progress import progress
+from jobs.common.run import Options
+from jobs.demo.config import DEMO, STUDY_SHA256
+from jobs.demo.study import make_study
+from jobs.manifest import Manifest, read_manifest
+from jobs.runner import execute_runs
+from lake.errors import InputError
+from lake.names import STATUS
+from lake.read import open_clusters, open_cube, usable_windows
+from lake.recordings import is_usable, read_recordings
+
+Say = Callable[[str], None]
+DEMO_MANIFEST = Path("manifests/demo.toml")
+WITHOUT_LABELS = ("clusters-untrained", "clusters-logmel", "untrained", "logmel", "scores")
+"""Runs of the demo that only serve to compare clusterings with labels."""
+
+
+def quickstart(folder: Path | None, *, audio: Path | None, zones: Mapping[str, str], workers: int, say: Say) -> None:
+    """Make the demo study (or take recordings) and run the whole chain.
+
+    Parameters
+    ----------
+    folder
+        Where the lake goes; ``data/demo``, or ``data/<name of the audio folder>``.
+    audio
+        A folder of recordings; the demo study if ``None``.
+    zones
+        IANA zone by folder; the empty name stands for all folders.
+    workers
+        Processes that work side by side.
+    say
+        Prints a line.
+
+    Raises
+    ------
+    InputError
+        If the demo's manifest is not there, or there is too little to cluster.
+    """
+    if audio is None:
+        folder = folder or Path("data/demo")
+        table, manifest = _prepare_study(folder, workers, say), DEMO_MANIFEST
+        if folder.resolve() != Path("data/demo").resolve():
+            manifest = _write_manifest(folder, _moved(_template()))
+    else:
+        folder = folder or Path("data") / (audio.resolve().name or "own")
+        table, manifest = _prepare_own(folder, audio, zones, workers=workers, say=say)
+    read = read_manifest(manifest)
+    execute_runs(read, [], Options(workers=workers), say)
+    for line in summary(read, table):
+        say(line)
+
+
+def summary(manifest: Manifest, table: Path) -> list[str]:
+    """Return what came out: windows, set-aside recordings, clusters, scores, the page, what to type next."""
+    mels, clusters = manifest.runs["mels"], manifest.runs["clusters"]
+    with open_cube(mels.output.url) as cube:
+        status = cube["status"].to_numpy()
+        ok, partial, unreadable = (int((status == STATUS[name]).sum()) for name in ("ok", "partial", "unreadable"))
+        windows = usable_windows(cube)
+        recorder = str(cube["recorder"][int(windows.recorder[0])].item())
+        day = str(cube["time"][int(windows.cell[0])].to_numpy())[:10]
+    below = sum(entry.counts.get("below_coverage", 0) for entry in mels.ledger.written().values())
+    lines = [
+        "",
+        f"windows    {ok} ok, {partial} partial, {unreadable} unreadable, {below} missing (too little was recorded)",
+        f"set aside  {_set_aside(table)}",
+    ]
+    with open_clusters(clusters.output.url) as store:
+        lines.append(f"clusters   {int((store['n_windows'] > 0).sum())} of {store.sizes['cluster_id']} with windows")
+    if "scores" in manifest.runs:
+        scores = pd.read_csv(f"{manifest.runs['scores'].output.url}/scores.csv")
+        shown = ", ".join(f"{role} {ami:.3f}" for role, ami in zip(scores["role"], scores["ami"], strict=True))
+        lines.append(f"AMI        {shown} (agreement of the clusters with the truth; 1 is perfect, 0 is chance)")
+    url = manifest.runs["vectors"].output.url
+    return [
+        *lines,
+        f"look       {manifest.runs['atlas'].output.url}/index.html",
+        "",
+        "Type next, in any Python that has xarray and zarr:",
+        "  import xarray as xr",
+        f"  vectors = xr.open_dataset({_short(url)!r}, engine='zarr')",
+        f"  vectors.embedding.sel(recorder={recorder!r}, time={day!r}).dropna('time')",
+    ]
+
+
+def _prepare_study(folder: Path, workers: int, say: Say) -> Path:
+    with _Steps("demo study", "recordings") as step:
+        study = make_study(folder / "study", DEMO, workers=workers, on_progress=step)
+    if study.digest != STUDY_SHA256:
+        say("demo study: it is not the one that the documented figures belong to (its digest differs)")
+    table = folder / "recordings.csv"
+    if study.is_new or not table.exists():
+        zones = tomllib.loads((folder / "study/zones.toml").read_text(encoding="utf-8"))["zones"]
+        _catalog(folder / "study/audio", table, zones, workers, say)
+    else:
+        say("demo study: there already, nothing to do")
+    return table
+
+
+def _prepare_own(folder: Path, audio: Path, zones: Mapping[str, str], *, workers: int, say: Say) -> tuple[Path, Path]:
+    template, table = _template(), folder / "recordings.csv"
+    facts = _catalog(audio, table, zones, workers, say)
+    recordings = read_recordings(table)
+    usable = recordings[is_usable(recordings)]
+    untimed = int(usable["start_utc"].isna().sum())
+    own = _own(template, Path(facts["root"]))
+    if untimed:
+        own["runs"]["mels"]["config"]["untimed"] = "sequence"
+        say(
+            f"{untimed} recordings have no usable time: they are laid one after the other, from the origin, and no "
+            "count by hour or date includes them. If their names carry local time, name its zone: ZONE=America/Chicago"
+        )
+    manifest = _write_manifest(folder, own)
+    execute_runs(read_manifest(manifest), ["mels"], Options(workers=workers), say)
+    with open_cube(read_manifest(manifest).runs["mels"].output.url) as cube:
+        n_windows = len(usable_windows(cube))
+    if n_windows < 4:
+        raise InputError(f"{audio}: {n_windows} windows came out, expected at least 4 to cluster. Add recordings.")
+    own["runs"]["dino"]["config"]["batch_size"] = min(own["runs"]["dino"]["config"]["batch_size"], n_windows // 2)
+    return table, _write_manifest(folder, own)
+
+
+def _catalog(audio: Path, table: Path, zones: Mapping[str, str], workers: int, say: Say) -> dict[str, Any]:
+    with _Steps("catalog", "files") as step:
+        facts = run_catalog([audio], table, zones=zones, workers=workers, on_progress=step)
+    say(f"catalog: {facts['n_files']} files, {facts['hours']:.2f} hours, in {table}")
+    return facts
+
+
+def _own(template: dict[str, Any], root: Path) -> dict[str, Any]:
+    """Return the manifest for recordings of one's own: no labels, and k fitted to their number."""
+    own = _moved(template)
+    del own["labels"]
+    own["recordings"] = {"table": "recordings.csv", "root": str(root.resolve())}
+    own["runs"] = {name: run for name, run in own["runs"].items() if name not in WITHOUT_LABELS}
+    own["runs"]["clusters"]["config"]["n_clusters"] = "auto"
+    own["runs"]["atlas"]["config"]["title"] = f"Sound clusters: {root.name}"
+    return own
+
+
+def _moved(template: dict[str, Any]) -> dict[str, Any]:
+    """Return the demo's manifest for a lake in another folder, which the manifest will stand in."""
+    study = {"table": "recordings.csv", "root": "study/audio", "deployments": "study/deployments.csv"}
+    return {**template, "lake": ".", "labels": "study/truth.csv", "recordings": study}
+
+
+def _write_manifest(folder: Path, manifest: dict[str, Any]) -> Path:
+    path = folder / "manifest.toml"
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(tomli_w.dumps(manifest), encoding="utf-8")
+    return path
+
+
+def _template() -> dict[str, Any]:
+    try:
+        return tomllib.loads(DEMO_MANIFEST.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"{DEMO_MANIFEST}: not here. Run this in the folder of the project, as `make demo` does."
+        ) from None
+
+
+def _set_aside(table: Path) -> str:
+    recordings = read_recordings(table)
+    lost = recordings[~is_usable(recordings)]
+    if lost.empty:
+        return f"0 of {len(recordings)} recordings"
+    reasons = ", ".join(
+        f"{path} ({problems})" for path, problems in zip(lost["path"][:5], lost["problems"], strict=False)
+    )
+    return f"{len(lost)} of {len(recordings)} recordings: {reasons}" + (", …" if len(lost) > 5 else "")
+
+
+def _short(url: str) -> str:
+    """Return a path relative to the working folder where it is below it."""
+    path = Path(url)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else url
+
+
+class _Steps:
+    """Progress for functions that tell how many of how many are done."""
+
+    def __init__(self, label: str, unit: str) -> None:
+        self.label, self.unit, self.done = label, unit, 0
+        self.bar: Any = None
+
+    def __enter__(self) -> Callable[[int, int], None]:
+        return self._step
+
+    def __exit__(self, *error: object) -> None:
+        if self.bar is not None:
+            self.bar.__exit__(None, None, None)
+
+    def _step(self, done: int, total: int) -> None:
+        if self.bar is None:
+            self.bar = progress(self.label, total, self.unit)
+            self.advance = self.bar.__enter__()
+        self.advance(done - self.done)
+        self.done = done
