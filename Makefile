@@ -1,0 +1,38 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# They need Python 3.11 or newer (PYTHON=python3.12 chooses one) and the internet, once, for .venv.
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-slow lint lock clean
+
+# make demo [AUDIO=/some/folder] [ZONE=America/Chicago]
+demo: $(VENV)/ready
+	$(BIN)/dawnchorus demo --workers $(WORKERS) $(if $(AUDIO),--audio "$(AUDIO)") $(if $(ZONE),--zone "$(ZONE)")
+
+test: $(VENV)/ready
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/ready
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The versions that the suite was run with, with their digests: containers/requirements.lock
+lock: $(VENV)/ready
+	$(BIN)/python containers/lock.py > containers/requirements.lock.new
+	mv containers/requirements.lock.new containers/requirements.lock
+
+$(VENV)/ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dawnchorus needs Python 3.11 or newer: make PYTHON=…")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist
