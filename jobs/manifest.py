@@ -2,13 +2,13 @@
 
 import difflib
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from jobs.common.config import JobConfig, identity_config
 from jobs.common.run import Recordings, Run
@@ -18,29 +18,38 @@ from lake.identity import config_id
 from lake.layout import Lake
 
 
-class RecordingsEntry(BaseModel):
+class Entry(BaseModel):
+    """A table of a manifest: unknown keys and wrong types are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class RecordingsEntry(Entry):
     """Where the recordings are: the table, the folder its paths are relative to, and the span of the study."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
     table: str
     root: str = "."
     deployments: str | None = None
     first_day: date | None = None
     last_day: date | None = None
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.first_day and self.last_day and self.last_day < self.first_day:
+            raise ValueError(f"last_day = {self.last_day} is before first_day = {self.first_day}")
+        return self
 
-class ImageEntry(BaseModel):
+
+class ImageEntry(Entry):
     """The container image that a run is to be made in."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     name: str
     sha256: str | None = None
 
 
-class RunEntry(BaseModel):
+class RunEntry(Entry):
     """One run of a manifest."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     job: str
     inputs: dict[str, str] = Field(default_factory=dict)
     config: dict[str, Any] = Field(default_factory=dict)
@@ -48,15 +57,22 @@ class RunEntry(BaseModel):
     image: ImageEntry | None = None
 
 
-class ManifestEntry(BaseModel):
+class ManifestEntry(Entry):
     """A whole manifest."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     lake: str
     recordings: RecordingsEntry | None = None
     labels: str | None = None
     max_quarantined: float = Field(0.05, ge=0, le=1)
     runs: dict[str, RunEntry]
+
+
+WANTED = {
+    "model_type": "expected a table",
+    "dict_type": "expected a table",
+    "date_type": "expected a day without quotes, such as 2021-07-14",
+}
+"""What pydantic tells in words of Python."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +101,13 @@ def read_manifest(path: Path) -> Manifest:
     InputError
         With every problem of the manifest at once.
     """
-    entry = _parsed(path)
-    configs, problems = _configs(entry)
-    order, more = _order(entry)
-    problems += more
+    entry, names, problems = _checked(_parsed(path))
+    configs, more = _configs(entry, names)
+    order, waiting = _order(entry)
+    problems += more + waiting
     if problems:
         raise InputError(_told(path, problems))
-    lake = Lake(_resolved(path, entry.lake))
+    lake = _lake(path, entry.lake)
     runs: dict[str, Run] = {}
     for name in order:
         wanted = entry.runs[name]
@@ -107,22 +123,53 @@ def read_manifest(path: Path) -> Manifest:
     return Manifest(path, {name: runs[name] for name in order})
 
 
-def _parsed(path: Path) -> ManifestEntry:
+def _parsed(path: Path) -> dict[str, Any]:
     try:
-        return ManifestEntry.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         near = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
         raise InputError(f"{path}: no such manifest. In {path.parent}: {', '.join(near) or 'no .toml file'}.") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read as a manifest: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not TOML: byte {error.start} is not UTF-8. Save the file as UTF-8.") from error
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: not TOML: {error}.") from error
+
+
+def _checked(raw: dict[str, Any]) -> tuple[ManifestEntry, set[str], list[str]]:
+    """Return a manifest without what is wrong in it, the names of all its runs, and what is wrong."""
+    try:
+        entry = ManifestEntry.model_validate(raw)
     except ValidationError as error:
-        raise InputError(_told(path, explain(error, ManifestEntry, ()))) from error
+        names = set(raw["runs"]) if isinstance(raw.get("runs"), dict) else set()
+        for problem in error.errors():
+            _leave_out(raw, problem["loc"])
+        rest = ManifestEntry.model_validate({"lake": "", "runs": {}, **raw})
+        return rest, names, explain(error, ManifestEntry, ())
+    return entry, set(entry.runs), []
 
 
-def _configs(entry: ManifestEntry) -> tuple[dict[str, JobConfig], list[str]]:
+def _leave_out(raw: dict[Any, Any], place: Sequence[str | int]) -> None:
+    """Remove a place of a manifest, or the table that lacks it."""
+    *above, last = place
+    table = raw
+    for key in above:
+        if not isinstance(table.get(key), dict):  # gone already
+            return
+        holder, table = table, table[key]
+    if last in table:
+        del table[last]
+    elif above:
+        holder.pop(above[-1], None)
+
+
+def _configs(entry: ManifestEntry, names: Set[str]) -> tuple[dict[str, JobConfig], list[str]]:
     configs: dict[str, JobConfig] = {}
     problems: list[str] = []
     for name, run in entry.runs.items():
+        if not name:
+            problems.append('runs."": expected a name, found none')
         if run.job not in JOBS:
             problems.append(f"runs.{name}.job = {run.job!r}: no such job{nearest(run.job, JOBS)}")
             continue
@@ -131,11 +178,11 @@ def _configs(entry: ManifestEntry) -> tuple[dict[str, JobConfig], list[str]]:
             configs[name] = model.model_validate(run.config)
         except ValidationError as error:
             problems += explain(error, model, ("runs", name, "config"))
-        problems += _input_problems(entry, name)
+        problems += _input_problems(entry, name, names)
     return configs, problems
 
 
-def _input_problems(entry: ManifestEntry, name: str) -> list[str]:
+def _input_problems(entry: ManifestEntry, name: str, names: Set[str]) -> list[str]:
     run = entry.runs[name]
     problems: list[str] = []
     job = JOBS[run.job]
@@ -151,11 +198,11 @@ def _input_problems(entry: ManifestEntry, name: str) -> list[str]:
             problems.append(
                 f"runs.{name}.inputs.{role}: the job {run.job!r} has no such input{nearest(role, job.inputs)}"
             )
-        elif source not in entry.runs:
+        elif source not in names:
             problems.append(
-                f"runs.{name}.inputs.{role} = {source!r}: the manifest has no such run{nearest(source, entry.runs)}"
+                f"runs.{name}.inputs.{role} = {source!r}: the manifest has no such run{nearest(source, sorted(names))}"
             )
-        elif entry.runs[source].job != wanted:
+        elif source in entry.runs and entry.runs[source].job != wanted:
             problems.append(
                 f"runs.{name}.inputs.{role} = {source!r}: expected a {wanted!r} run, found {entry.runs[source].job!r}"
             )
@@ -180,26 +227,36 @@ def _order(entry: ManifestEntry) -> tuple[list[str], list[str]]:
 
 
 def explain(error: ValidationError, model: type[BaseModel], prefix: Sequence[str]) -> list[str]:
-    """Return one line for each problem that pydantic found: the key, what was expected, what was found."""
-    lines = []
+    """Return one line for each place that pydantic found wrong: the key, what was expected, what was found."""
+    lines: dict[str, list[str]] = {}
+    found: dict[str, str] = {}
     for problem in error.errors():
-        where = ".".join(map(str, [*prefix, *problem["loc"]]))
+        # Of a value that may be one kind or another, pydantic tells kind by kind what it is not.
+        kinds = issubclass(model, JobConfig)
+        place = [part for i, part in enumerate(problem["loc"]) if i == 0 or isinstance(part, int) or not kinds]
+        where = ".".join(map(str, [*prefix, *place]))
         if problem["type"] == "extra_forbidden":
-            lines.append(f"{where}: unknown key{nearest(str(problem['loc'][-1]), _keys(model, problem['loc'][:-1]))}")
-        elif problem["type"] == "missing":
-            lines.append(f"{where}: missing")
+            said = f"unknown key{nearest(str(place[-1]), _keys(model, place[:-1]))}"
+        elif problem["type"] in {"missing", "value_error"}:
+            said = problem["msg"].removeprefix("Value error, ").replace("Field required", "missing")
         else:
-            found = "" if problem["type"] == "value_error" and not problem["loc"] else f", found {problem['input']!r}"
-            lines.append(f"{where}: {problem['msg'].removeprefix('Value error, ')}{found}")
-    return lines
+            said = WANTED.get(problem["type"], problem["msg"].replace("Input should be", "expected", 1))
+            found[where] = f", found {_shown(problem['input'])}"
+        said = said.removeprefix("expected ") if where in lines else said
+        lines.setdefault(where, []).append(said)
+    return [f"{where}: {' or '.join(said)}{found.get(where, '')}" for where, said in lines.items()]
 
 
-def _keys(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
+def _keys(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
     """Return the keys that are right at a place of a model."""
-    known: dict[str, type[BaseModel]] = {"recordings": RecordingsEntry, "image": ImageEntry, "runs": RunEntry}
-    if model is ManifestEntry and location:
-        model = known.get(str(location[-1]), known.get(str(location[0]), model))
-    return list(model.model_fields)
+    tables: dict[int, type[BaseModel]] = {1: RecordingsEntry, 2: RunEntry, 3: ImageEntry}
+    found = tables.get(len(place), model) if model is ManifestEntry else model
+    return list(found.model_fields)
+
+
+def _shown(value: object) -> str:
+    text = str(value) if isinstance(value, date) else repr(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def nearest(word: str, words: Mapping[str, Any] | Sequence[str]) -> str:
@@ -212,6 +269,13 @@ def _told(path: Path, problems: Sequence[str]) -> str:
     return f"{path}: {len(problems)} {'problems' if len(problems) > 1 else 'problem'}:\n" + "\n".join(
         f"  {p}" for p in problems
     )
+
+
+def _lake(manifest: Path, text: str) -> Lake:
+    try:
+        return Lake(_resolved(manifest, text))
+    except (ValueError, ImportError) as error:  # fsspec knows no such protocol, or lacks what it takes
+        raise InputError(_told(manifest, [f"lake = {text!r}: {error}"])) from error
 
 
 def _resolved(manifest: Path, text: str) -> str:

@@ -14,7 +14,7 @@ class JobConfig(BaseModel):
     without it had that value.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def identity_config(config: JobConfig) -> dict[str, Any]:

@@ -1,0 +1,382 @@
+"""Manifests: what is read, and what is told of what is wrong."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs import registry
+from jobs.manifest import Manifest, read_manifest
+from jobs.registry import JOBS
+from lake.errors import InputError
+
+WHOLE = """
+lake = "lake"
+labels = "truth.csv"
+recordings = { table = "tables/recordings.csv", root = "audio", deployments = "deployments.csv" }
+
+[runs.atlas]
+job = "atlas"
+inputs = { clusters = "clusters", spectrograms = "mels" }
+
+[runs.scores]
+job = "evaluate"
+inputs = { mine = "clusters" }
+
+[runs.clusters]
+job = "cluster"
+inputs = { embeddings = "vectors" }
+config = { n_clusters = 5 }
+
+[runs.vectors]
+job = "embed"
+inputs = { spectrograms = "mels", model = "dino" }
+
+[runs.dino]
+job = "dino"
+inputs = { spectrograms = "mels" }
+resources = { gpus = 8 }
+image = { name = "dino", sha256 = "ab" }
+
+[runs.mels]
+job = "spectrograms"
+config = { window_s = 6.0, n_mels = 64 }
+"""
+Write = Callable[[str], Path]
+MELS = '[runs.mels]\njob = "spectrograms"\n'
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def written(text: str) -> Path:
+        path = tmp_path / "study.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return written
+
+
+def problems(path: Path) -> list[str]:
+    """Return the lines of the message, after the one that counts them."""
+    with pytest.raises(InputError) as caught:
+        read_manifest(path)
+    assert caught.value.exit_code == 3
+    first, *lines = str(caught.value).split("\n")
+    assert first == f"{path}: {len(lines)} problem{'s' if len(lines) > 1 else ''}:"
+    return [line.removeprefix("  ") for line in lines]
+
+
+# What is read ----------------------------------------------------------------------------------------------
+
+
+def test_a_whole_manifest(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    path = write(WHOLE)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for given_as in (path, Path("../study.toml")):
+        manifest = read_manifest(given_as)
+        assert manifest.path == given_as
+        runs = manifest.runs
+        assert list(runs) == ["mels", "dino", "vectors", "clusters", "atlas", "scores"], "inputs first, then as written"
+        assert all(
+            list(runs).index(i.name) < list(runs).index(name) for name, r in runs.items() for i in r.inputs.values()
+        )
+        assert {role: run.name for role, run in runs["vectors"].inputs.items()} == {
+            "model": "dino",
+            "spectrograms": "mels",
+        }
+        assert runs["vectors"].inputs["model"] is runs["dino"]
+        # Paths are relative to the manifest's folder, wherever the reader stands.
+        assert runs["mels"].output.url == str(tmp_path / "lake/spectrograms/mels.zarr")
+        assert runs["dino"].output.url == str(tmp_path / "lake/models/dino")
+        assert runs["scores"].labels == tmp_path / "truth.csv"
+        recordings = runs["mels"].recordings
+        assert recordings is not None
+        assert recordings.table == tmp_path / "tables/recordings.csv"
+        assert recordings.root == tmp_path / "audio"
+        assert recordings.deployments == tmp_path / "deployments.csv"
+        assert recordings.span_ms == (None, None)
+        assert runs["dino"].resources == {"gpus": 8}
+        assert runs["mels"].max_quarantined == 0.05
+        assert runs["mels"].config.model_dump()["n_mels"] == 64
+
+
+def test_absolute_paths_and_urls_stay(write: Write) -> None:
+    manifest = read_manifest(write(f'lake = "memory://study"\nrecordings = {{ table = "/t.csv" }}\n{MELS}'))
+    run = manifest.runs["mels"]
+    assert run.output.url == "memory:///study/spectrograms/mels.zarr"
+    assert run.recordings is not None
+    assert run.recordings.table == Path("/t.csv")
+    assert run.recordings.root == manifest.path.parent, "the manifest's folder when it is not named"
+
+
+def test_the_span_is_from_the_first_midnight_to_the_one_after_the_last(write: Write) -> None:
+    def span(days: str) -> tuple[int | None, int | None]:
+        run = read_manifest(write(f'lake = "l"\nrecordings = {{ table = "t.csv"{days} }}\n{MELS}')).runs["mels"]
+        assert run.recordings is not None
+        return run.recordings.span_ms
+
+    def ms(year: int, month: int, day: int) -> int:
+        return int(datetime(year, month, day, tzinfo=UTC).timestamp()) * 1000
+
+    assert span(", first_day = 2021-07-14, last_day = 2021-07-31") == (ms(2021, 7, 14), ms(2021, 8, 1))
+    assert span(", first_day = 2021-07-14, last_day = 2021-07-14") == (ms(2021, 7, 14), ms(2021, 7, 15))
+    assert span(", last_day = 2021-12-31") == (None, ms(2022, 1, 1))
+    assert problems(
+        write(f'lake = "l"\nrecordings = {{ table = "t", first_day = 2021-07-14, last_day = 2021-07-13 }}\n{MELS}')
+    ) == ["recordings: last_day = 2021-07-13 is before first_day = 2021-07-14"]
+    for wrong, shown in [('"2021-07-14"', "'2021-07-14'"), ("2021-07-14T01:00:00", "2021-07-14 01:00:00")]:
+        assert problems(write(f'lake = "l"\nrecordings = {{ table = "t", first_day = {wrong} }}\n{MELS}')) == [
+            f"recordings.first_day: expected a day without quotes, such as 2021-07-14, found {shown}"
+        ]
+
+
+@given(st.permutations(["atlas", "clusters", "dino", "mels", "scores", "vectors"]))
+def test_any_order_of_runs_is_put_in_order(names: list[str]) -> None:
+    head, *blocks = WHOLE.split("[runs.")
+    by_name = {block.split("]")[0]: f"[runs.{block}" for block in blocks}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "read_text", lambda *_, **__: head + "".join(by_name[name] for name in names))
+        runs = read_manifest(Path("study.toml")).runs
+    order = list(runs)
+    assert sorted(order) == sorted(names)
+    for name, run in runs.items():
+        assert all(order.index(source.name) < order.index(name) for source in run.inputs.values())
+
+
+# Who a run is ----------------------------------------------------------------------------------------------
+
+
+def ids(manifest: Manifest) -> dict[str, str]:
+    return {name: run.config_id for name, run in manifest.runs.items()}
+
+
+def changed(write: Write, old: str, new: str, text: str = WHOLE) -> set[str]:
+    """Return the runs whose identity another text gives another value."""
+    assert old in text
+    before, after = ids(read_manifest(write(text))), ids(read_manifest(write(text.replace(old, new))))
+    assert list(before) == list(after)
+    return {name for name in before if before[name] != after[name]}
+
+
+def test_identity_follows_configs_and_inputs(write: Write) -> None:
+    everything = {"mels", "dino", "vectors", "clusters", "scores", "atlas"}
+    assert changed(write, "n_mels = 64", "n_mels = 65") == everything
+    assert changed(write, "n_clusters = 5", "n_clusters = 6") == {"clusters", "scores", "atlas"}
+    assert changed(write, 'inputs = { mine = "clusters" }', 'inputs = { yours = "clusters" }') == {"scores"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("gpus = 8", "gpus = 9"),
+        ('sha256 = "ab"', 'sha256 = "cd"'),
+        ('labels = "truth.csv"', 'labels = "other.csv"\nmax_quarantined = 0.5'),
+        ('lake = "lake"', 'lake = "pond"'),
+        ('root = "audio"', 'root = "sound", first_day = 2021-07-14'),
+        ("window_s = 6.0", "window_s = 6"),
+        ("n_mels = 64", "n_mels = 64, n_frames = 1024"),
+        ("n_clusters = 5", "n_clusters = 5, seed = 0"),
+    ],
+    ids=["resources", "image", "labels, quarantine", "lake", "recordings", "6 is 6.0", "a default", "another"],
+)  # fmt: skip
+def test_identity_is_of_nothing_else(write: Write, old: str, new: str) -> None:
+    assert changed(write, old, new) == set()
+
+
+def test_identity_follows_the_algorithm(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = ids(read_manifest(write(WHOLE)))
+    from jobs.embed import config
+
+    monkeypatch.setattr(config, "ALGORITHM", config.ALGORITHM + 1)
+    after = ids(read_manifest(write(WHOLE)))
+    assert {name for name in before if before[name] != after[name]} == {"vectors", "clusters", "scores", "atlas"}
+
+
+# What is wrong ---------------------------------------------------------------------------------------------
+
+
+def test_a_whole_manifest_of_mistakes_is_told_at_once(write: Write) -> None:
+    text = """
+    lakes = "lake"
+    lake = 3
+    max_quarantined = 2.0
+    recordings = { tabel = "recordings.csv", root = 1 }
+
+    [runs.mels]
+    job = "spectrograms"
+    confg = { n_mels = 3 }
+    config = { n_mel = 64, hop_s = "3" }
+
+    [runs.dino]
+    job = "dyno"
+
+    [runs.untitled]
+    inputs = { spectrograms = "mels" }
+
+    [runs.vectors]
+    job = "embed"
+    inputs = { spectrogram = "mels", model = "mels" }
+    image = { nam = "embed" }
+
+    [runs.clusters]
+    job = "cluster"
+    inputs = { embeddings = "vector" }
+    config = { n_clusters = 0 }
+
+    [runs.scores]
+    job = "evaluate"
+
+    [runs.atlas]
+    job = "atlas"
+    inputs = { clusters = "untitled", spectrograms = "mels" }
+    config = { level_range_db = [3.0, 1.0], image_width_px = 480.0 }
+    """
+    assert sorted(problems(write(text))) == sorted(
+        [
+            "lakes: unknown key; did you mean 'lake'?",
+            "lake: expected a valid string, found 3",
+            "max_quarantined: expected less than or equal to 1, found 2.0",
+            "recordings.tabel: unknown key; did you mean 'table'?",
+            "recordings.table: missing",
+            "recordings.root: expected a valid string, found 1",
+            "runs.mels.confg: unknown key; did you mean 'config'?",
+            "runs.mels.config.n_mel: unknown key; did you mean 'n_mels'?",
+            "runs.mels.config.hop_s: expected a valid number, found '3'",
+            "runs.dino.job = 'dyno': no such job; did you mean 'dino'?",
+            "runs.untitled.job: missing",
+            "runs.vectors.inputs: the job 'embed' needs spectrograms = the name of a 'spectrograms' run",
+            "runs.vectors.inputs.spectrogram: the job 'embed' has no such input; did you mean 'spectrograms'?",
+            "runs.vectors.inputs.model = 'mels': expected a 'dino' run, found 'spectrograms'",
+            "runs.vectors.image.nam: unknown key; did you mean 'name'?",
+            "runs.vectors.image.name: missing",
+            "runs.clusters.inputs.embeddings = 'vector': the manifest has no such run; did you mean 'vectors'?",
+            "runs.clusters.config.n_clusters: expected 'auto' or greater than or equal to 1, found 0",
+            "runs.scores.inputs: the job 'evaluate' needs at least one 'cluster' run",
+            "runs.atlas.config.image_width_px: expected a valid integer, found 480.0",
+        ]
+    )
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_an_unknown_key_of_any_job_names_the_nearest(write: Write, job: str) -> None:
+    for field in JOBS[job].config_model().model_fields:
+        told = problems(write(f'lake = "l"\n[runs.x]\njob = "{job}"\nconfig = {{ {field}x = 1 }}\n'))
+        assert f"runs.x.config.{field}x: unknown key; did you mean '{field}'?" in told
+
+
+def test_a_key_that_is_like_no_other_names_them_all(write: Write) -> None:
+    told = problems(write(f'lake = "l"\nqqq = 1\n{MELS}zzz = 1\n'))
+    assert told == [
+        "runs.mels.zzz: unknown key; there are config, image, inputs, job, resources",
+        "qqq: unknown key; there are labels, lake, max_quarantined, recordings, runs",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("job", "config", "told"),
+    [
+        ("spectrograms", 'window_s = "6"', "window_s: expected a valid number, found '6'"),
+        ("spectrograms", "window_s = true", "window_s: expected a valid number, found True"),
+        ("spectrograms", "n_mels = 64.0", "n_mels: expected a valid integer, found 64.0"),
+        ("spectrograms", "n_mels = true", "n_mels: expected a valid integer, found True"),
+        ("spectrograms", "n_mels = -1", "n_mels: expected greater than or equal to 1, found -1"),
+        ("spectrograms", "hop_s = nan", "hop_s: expected a finite number, found nan"),
+        ("spectrograms", "window_s = inf", "window_s: expected a finite number, found inf"),
+        ("spectrograms", "f_max_hz = -inf", "f_max_hz: expected a finite number, found -inf"),
+        ("spectrograms", "min_coverage = 0", "min_coverage: expected greater than 0, found 0"),
+        ("spectrograms", 'channel = "left"', "channel: expected 'mix' or a valid integer, found 'left'"),
+        ("spectrograms", "hop_s = 7.0", ": hop_s = 7 does not divide a day of 86400 s"),
+        ("spectrograms", "f_min_hz = 21000", ": f_min_hz = 21000 is not below f_max_hz = 20000"),
+        ("dino", "lr = inf", "lr: expected a finite number, found inf"),
+        ("dino", "lr = -0.1", "lr: expected greater than 0, found -0.1"),
+        ("dino", "global_size = [224]", "global_size.1: missing"),
+        ("dino", "partial = 1", "partial: expected a valid boolean, found 1"),
+        ("embed", 'readout = "mean"', "readout: expected 'class', 'patch_mean' or 'patch_mean_std', found 'mean'"),
+        ("cluster", 'n_clusters = "many"', "n_clusters: expected 'auto' or a valid integer, found 'many'"),
+        ("cluster", "seed = -1", "seed: expected greater than or equal to 0, found -1"),
+        ("evaluate", "min_overlap_s = nan", "min_overlap_s: expected a finite number, found nan"),
+        ("atlas", "level_percentiles = [1, nan]", "level_percentiles.1: expected a finite number, found nan"),
+        ("atlas", f"title = {['x' * 99]}", f"title: expected a valid string, found ['{'x' * 57}…"),
+    ],
+)  # fmt: skip
+def test_wrong_values(write: Write, job: str, config: str, told: str) -> None:
+    found = problems(write(f'lake = "l"\n[runs.x]\njob = "{job}"\nconfig = {{ {config} }}\n'))
+    assert f"runs.x.config{'' if told.startswith(':') else '.'}{told}" in found
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", ["lake: missing", "runs: missing"]),
+        ('lake = "l"\nruns = []', ["runs: expected a table, found []"]),
+        ('lake = "l"\nruns = { mels = "spectrograms" }', ["runs.mels: expected a table, found 'spectrograms'"]),
+        (f'lake = "l"\nrecordings = "r.csv"\n{MELS}', ["recordings: expected a table, found 'r.csv'"]),
+        (f'lake = "l"\nmax_quarantined = nan\n{MELS}', ["max_quarantined: expected a finite number, found nan"]),
+        (f'lake = "l"\nmax_quarantined = 2\n{MELS}', ["max_quarantined: expected less than or equal to 1, found 2"]),
+        (f'lake = "l"\nmax_quarantined = true\n{MELS}', ["max_quarantined: expected a valid number, found True"]),
+        ('lake = "l"\n[runs.""]\njob = "spectrograms"', ['runs."": expected a name, found none']),
+        (f'lake = "no-such://x"\n{MELS}', ["lake = 'no-such://x': Protocol not known: no-such"]),
+        (f'lake = "l"\n{MELS}inputs = {{ a = "mels" }}', [
+            "runs.mels.inputs.a: the job 'spectrograms' has no such input",
+            "runs mels: each waits for another's output",
+        ]),
+        (f'lake = "l"\n{MELS}inputs = "dino"', ["runs.mels.inputs: expected a table, found 'dino'"]),
+    ],
+)  # fmt: skip
+def test_wrong_shapes(write: Write, text: str, told: list[str]) -> None:
+    assert problems(write(text)) == told
+
+
+def test_an_input_of_a_wrong_type_is_still_asked_for(write: Write) -> None:
+    text = f'lake = "l"\n{MELS}[runs.dino]\njob = "dino"\ninputs = {{ spectrograms = 3 }}\n'
+    assert problems(write(text)) == [
+        "runs.dino.inputs.spectrograms: expected a valid string, found 3",
+        "runs.dino.inputs: the job 'dino' needs spectrograms = the name of a 'spectrograms' run",
+    ]
+
+
+def test_runs_that_wait_for_each_other(write: Write) -> None:
+    text = """
+    lake = "l"
+    runs.a = { job = "dino", inputs = { spectrograms = "b" } }
+    runs.b = { job = "dino", inputs = { spectrograms = "a" } }
+    """
+    assert problems(write(text)) == [
+        "runs.a.inputs.spectrograms = 'b': expected a 'spectrograms' run, found 'dino'",
+        "runs.b.inputs.spectrograms = 'a': expected a 'spectrograms' run, found 'dino'",
+        "runs a, b: each waits for another's output",
+    ]
+
+
+def test_a_real_cycle(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No two jobs of today read each other; a job that reads its own kind could."""
+    looping = registry.JobEntry("jobs.evaluate", "scores", "cluster", {}, any_role="evaluate")
+    monkeypatch.setitem(JOBS, "evaluate", looping)
+    text = """
+    lake = "l"
+    runs.a = { job = "evaluate", inputs = { x = "b" } }
+    runs.b = { job = "evaluate", inputs = { x = "a" } }
+    runs.c = { job = "evaluate", inputs = { x = "a" } }
+    """
+    assert problems(write(text)) == ["runs a, b, c: each waits for another's output"]
+
+
+def test_files_that_are_no_manifest(write: Write, tmp_path: Path) -> None:
+    path = write("lake = \n")
+    with pytest.raises(InputError, match=r"study\.toml: not TOML: Invalid value \(at line 1, column 8\)\.$"):
+        read_manifest(path)
+    path.write_bytes(b'lake = "l\xe4"\n')
+    with pytest.raises(InputError, match=r"study\.toml: not TOML: byte 9 is not UTF-8\. Save the file as UTF-8\.$"):
+        read_manifest(path)
+    (tmp_path / "demo.toml").touch()
+    with pytest.raises(InputError) as caught:
+        read_manifest(tmp_path / "studi.toml")
+    assert str(caught.value) == f"{tmp_path}/studi.toml: no such manifest. In {tmp_path}: demo.toml, study.toml."
+    with pytest.raises(InputError, match=r"no such manifest\. In .*/nowhere: no \.toml file\.$"):
+        read_manifest(tmp_path / "nowhere/study.toml")
+    with pytest.raises(InputError, match=r"cannot be read as a manifest: Is a directory\.$"):
+        read_manifest(tmp_path)
