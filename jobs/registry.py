@@ -1,10 +1,13 @@
 """The jobs that a manifest can name: where their code is, what they read and write."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 from jobs.common.config import JobConfig
+from lake.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,8 @@ class JobEntry:
         Import path; its ``config`` and ``command`` modules are imported when they are needed.
     kind
         Folder of the lake that its outputs stand in.
+    extra
+        The extra of the distribution, and the image, that has what the job needs.
     inputs
         The job that each input role must come from.
     optional
@@ -25,14 +30,18 @@ class JobEntry:
         The job whose runs may come in under any further role.
     extends
         Whether a run grows with its input; otherwise it stays as it is until refreshed.
+    labels
+        Whether it reads the manifest's table of labels.
     """
 
     package: str
     kind: str
+    extra: str
     inputs: dict[str, str]
     optional: frozenset[str] = frozenset()
     any_role: str | None = None
     extends: bool = False
+    labels: bool = False
 
     def config_model(self) -> type[JobConfig]:
         """Return the job's configuration model; never loads torch."""
@@ -48,14 +57,35 @@ class JobEntry:
         return import_module(f"{self.package}.command")
 
 
+@contextmanager
+def needing(what: str, extra: str) -> Iterator[None]:
+    """Turn the lack of a package that only some images have into a message.
+
+    Raises
+    ------
+    InputError
+        If a package that is not ours cannot be imported.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package in {"", "jobs", "lake"}:
+            raise
+        raise InputError(
+            f"{what} needs the package {package!r}, which is not installed here. "
+            f"Use the image {extra!r}, or type `pip install 'dawnchorus[{extra}]'`."
+        ) from error
+
+
 JOBS = {
-    "spectrograms": JobEntry("jobs.spectrograms", "spectrograms", {}, extends=True),
-    "dino": JobEntry("jobs.dino", "models", {"spectrograms": "spectrograms"}),
+    "spectrograms": JobEntry("jobs.spectrograms", "spectrograms", "spectrograms", {}, extends=True),
+    "dino": JobEntry("jobs.dino", "models", "dino", {"spectrograms": "spectrograms"}),
     "embed": JobEntry(
-        "jobs.embed", "embeddings", {"spectrograms": "spectrograms", "model": "dino"},
+        "jobs.embed", "embeddings", "dino", {"spectrograms": "spectrograms", "model": "dino"},
         optional=frozenset({"model"}), extends=True,
     ),
-    "cluster": JobEntry("jobs.cluster", "clusters", {"embeddings": "embed"}),
-    "evaluate": JobEntry("jobs.evaluate", "scores", {}, any_role="cluster"),
-    "atlas": JobEntry("jobs.atlas", "atlas", {"clusters": "cluster", "spectrograms": "spectrograms"}),
+    "cluster": JobEntry("jobs.cluster", "clusters", "cluster", {"embeddings": "embed"}),
+    "evaluate": JobEntry("jobs.evaluate", "scores", "cluster", {}, any_role="cluster", labels=True),
+    "atlas": JobEntry("jobs.atlas", "atlas", "cluster", {"clusters": "cluster", "spectrograms": "spectrograms"}),
 }  # fmt: skip

@@ -1,21 +1,26 @@
 """Executing the runs of a manifest: in order, skipping what is done, leaving receipts."""
 
+import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from jobs.common.run import Options, Outcome, Run
+from jobs.common.run import Options, Outcome, Run, is_committed
 from jobs.manifest import Manifest, nearest
-from jobs.registry import JOBS, JobEntry
+from jobs.registry import JOBS, needing
 from lake.claims import claim, live_claims
-from lake.errors import InputError, QuarantineError, StoreError
-from lake.identity import require_same
+from lake.errors import DawnchorusError, InputError, QuarantineError, StoreError
+from lake.identity import differences, require_same
 from lake.receipts import latest_receipt, write_receipt
 
 NOT_LOST = "duplicate"
 """A recording that is there twice is set aside once; nothing is lost by it."""
+
+UNFINISHED = "unfinished"
+"""Stands in the ledger of a pinned run from before its output is touched until its receipt is written."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,8 @@ class State:
     name, job
         The run.
     state
-        ``done``, ``stale``, ``partial``, ``missing`` or ``running``.
+        ``done``, ``stale``, ``partial``, ``missing``, ``running``, or ``different``: the name is taken by a run
+        with another configuration.
     detail
         Why, or how much.
     """
@@ -52,27 +58,32 @@ def execute_runs(manifest: Manifest, names: Sequence[str], options: Options, say
 
     Raises
     ------
+    InputError
+        If the manifest has no such run, or a share is asked for of one that has no partitions.
+    IdentityError
+        If a run's name, or that of one of its inputs, is taken by another configuration.
+    StoreError
+        If an input is not done, or the output of a run is gone.
     QuarantineError
-        After everything is done, if a run set aside more recordings than the manifest allows.
+        After everything is done, if a run set aside more recordings than the manifest allows. Of a share
+        it is not asked; finalising tells.
     """
+    runs = chosen(manifest, names)
+    if options.part is not None:
+        _require_partitions(runs)
     too_many = []
-    for run in chosen(manifest, names):
+    for run in runs:
         began = time.monotonic()
-        _require_inputs(run)
-        entry = JOBS[run.job]
-        stored = run.ledger.record()
-        if stored is not None:
-            require_same(run.name, stored, run.record)
-        state = None if entry.extends else _pinned_state(run)
-        if state is not None and not options.refresh:
+        _require_inputs(run, manifest.path)
+        _require_own(run)
+        state = None if JOBS[run.job].extends or options.refresh else _pinned_state(run)
+        if state is not None:
             say(f"{run.name}: {state.state}{': ' + state.detail if state.detail else ', nothing to do'}")
             continue
         run.ledger.open_run(run.name, run.record)
-        outcome = _execute(run, entry, options)
-        if outcome.did:
-            leave_receipt(run, outcome, options.part, time.monotonic() - began)
+        outcome = _execute(run, options)
         say(f"{run.name}: {_told(outcome, time.monotonic() - began, options)}")
-        too_many += _quarantine(run, outcome)
+        too_many += _quarantine(run, outcome) if options.part is None else []
     if too_many:
         raise QuarantineError("\n".join(too_many))
 
@@ -83,31 +94,41 @@ def finalise_run(manifest: Manifest, name: str, say: Callable[[str], None]) -> N
     entry = JOBS[run.job]
     if not entry.extends:
         raise InputError(
-            f"run {name!r} is a {run.job!r} run, which has no partitions; `dawnchorus run` finishes it by itself."
+            f"run {run.name!r} is a {run.job!r} run, which has no partitions; `dawnchorus run` finishes it by itself."
         )
     if run.ledger.record() is None:
         raise StoreError(f"run {name!r} has not begun; type `dawnchorus run {manifest.path} {name}`.")
-    require_same(name, run.ledger.record() or {}, run.record)
-    began = time.monotonic()
-    outcome: Outcome = entry.command().finalise(run)
+    _require_inputs(run, manifest.path)
+    _require_own(run)
+    began, made_of = time.monotonic(), _made_of(run)
+    with needing(f"run {name!r}", entry.extra):
+        outcome: Outcome = entry.command().finalise(run)
     if outcome.did:
-        leave_receipt(run, outcome, None, time.monotonic() - began)
+        _leave_receipt(run, outcome, None, time.monotonic() - began, made_of)
     say(f"{name}: {'finalised' if outcome.did else 'finalised already, nothing to do'}")
+    too_many = _quarantine(run, outcome)
+    if too_many:
+        raise QuarantineError("\n".join(too_many))
 
 
 def states(manifest: Manifest) -> Iterator[State]:
     """Yield where each run of a manifest stands."""
     for run in manifest.runs.values():
         owners = live_claims(run.ledger.storage)
+        stored = run.ledger.record()
         if owners:
             where = ", ".join(f"process {owner.get('pid')} on {owner.get('host')}" for owner in owners)
             yield State(run.name, run.job, "running", where)
-        elif run.ledger.record() is None:
+        elif stored is None:
             yield State(run.name, run.job, "missing")
+        elif stored["config_id"] != run.config_id:
+            yield State(run.name, run.job, "different", "; ".join(differences(stored, run.record)))
+        elif _is_gone(run):
+            yield State(run.name, run.job, "missing", f"{run.output.url} is gone, its ledger is there")
         elif JOBS[run.job].extends:
-            yield _extending_state(run)
+            yield _extending_state(run, manifest.path)
         else:
-            yield _pinned_state(run) or State(run.name, run.job, "missing", "begun, not finished")
+            yield _pinned_state(run) or State(run.name, run.job, "partial", "begun, not finished")
 
 
 def chosen(manifest: Manifest, names: Sequence[str]) -> list[Run]:
@@ -124,8 +145,26 @@ def chosen(manifest: Manifest, names: Sequence[str]) -> list[Run]:
     return [run for name, run in manifest.runs.items() if not names or name in names]
 
 
-def leave_receipt(run: Run, outcome: Outcome, part: tuple[int, int] | None, seconds: float) -> None:
-    """Write the receipt of an execution."""
+def _execute(run: Run, options: Options) -> Outcome:
+    began, made_of = time.monotonic(), _made_of(run)
+    entry = JOBS[run.job]
+    with needing(f"run {run.name!r}", entry.extra):
+        command: Any = entry.command()
+        if entry.extends:
+            outcome: Outcome = command.execute(run, options)  # holds the claim itself, once it has planned
+            if outcome.did:
+                _leave_receipt(run, outcome, options.part, time.monotonic() - began, made_of)
+            return outcome
+        with claim(run.ledger.storage, run.name, (0, 1), run.config_id):
+            run.ledger.storage.write(UNFINISHED, b"")
+            result: Outcome = command.execute(run, options)
+            _leave_receipt(run, result, None, time.monotonic() - began, made_of)
+            run.ledger.storage.remove(UNFINISHED)
+        return result
+
+
+def _made_of(run: Run) -> dict[str, Any]:
+    """Return what a receipt says of a run's inputs; taken before they are read, so that growth meanwhile shows."""
     inputs = {}
     for role, source in run.inputs.items():
         receipt = latest_receipt(run.lake, source.name) or {}
@@ -133,8 +172,20 @@ def leave_receipt(run: Run, outcome: Outcome, part: tuple[int, int] | None, seco
             "run": source.name,
             **{key: receipt.get(key) for key in ("config_id", "content_id", "n_windows")},
         }
+    return {"inputs": inputs, **({"labels_sha256": _labels_sha256(run)} if JOBS[run.job].labels else {})}
+
+
+def _labels_sha256(run: Run) -> str | None:
+    if run.labels is None or not run.labels.is_file():
+        return None
+    return hashlib.sha256(run.labels.read_bytes()).hexdigest()
+
+
+def _leave_receipt(
+    run: Run, outcome: Outcome, part: tuple[int, int] | None, seconds: float, made_of: Mapping[str, Any]
+) -> None:
     facts = {
-        **run.record, "inputs": inputs, **run.ledger.summary(), "state": "done" if part is None else "share",
+        **run.record, **made_of, **run.ledger.summary(), "state": "done" if part is None else "share",
         "counts": dict(outcome.counts), "quarantined": dict(Counter(outcome.quarantined.values())),
         "set_aside": dict(outcome.quarantined), "n_recordings": outcome.n_recordings, "backend": outcome.backend,
         "seconds": round(seconds, 3), "seed": run.record["config"].get("seed"),
@@ -142,63 +193,91 @@ def leave_receipt(run: Run, outcome: Outcome, part: tuple[int, int] | None, seco
     write_receipt(run.lake, run.name, part or (0, 1), facts)
 
 
-def _execute(run: Run, entry: JobEntry, options: Options) -> Outcome:
-    command: Any = entry.command()
-    if entry.extends:
-        outcome: Outcome = command.execute(run, options)  # holds the claim itself, once it has planned
-        return outcome
-    if options.part is not None:
-        raise InputError(f"run {run.name!r} is a {run.job!r} run, which has no partitions; leave out --partition.")
-    with claim(run.ledger.storage, run.name, (0, 1), run.config_id):
-        result: Outcome = command.execute(run, options)
-    return result
+def _finished(run: Run) -> dict[str, Any] | None:
+    """Return the receipt of a run that went to its end and was not begun again since, or ``None``."""
+    if run.ledger.record() is None or run.ledger.storage.exists(UNFINISHED):
+        return None
+    return latest_receipt(run.lake, run.name)
 
 
-def _require_inputs(run: Run) -> None:
+def _is_gone(run: Run) -> bool:
+    return _finished(run) is not None and not run.output.exists("")
+
+
+def _require_partitions(runs: Sequence[Run]) -> None:
+    whole = [f"run {run.name!r} is a {run.job!r} run" for run in runs if not JOBS[run.job].extends]
+    if whole:
+        others = ", ".join(run.name for run in runs if JOBS[run.job].extends)
+        advice = f"name those that have: {others}" if others else "leave out --partition"
+        raise InputError(f"{', '.join(whole)}, which has no partitions; {advice}.")
+
+
+def _require_inputs(run: Run, manifest: Path) -> None:
     for role, source in run.inputs.items():
-        if latest_receipt(run.lake, source.name) is None:
+        stored = source.ledger.record()
+        if stored is not None:
+            require_same(source.name, stored, source.record)
+        if _finished(source) is None:
             raise StoreError(
                 f"run {run.name!r} reads {source.name!r} ({role}), which is not done. "
-                f"Type `dawnchorus run MANIFEST {source.name}`."
+                f"Type `dawnchorus run {manifest} {source.name}`."
             )
 
 
-def _extending_state(run: Run) -> State:
+def _require_own(run: Run) -> None:
+    """Refuse a name that is taken by another configuration, and a ledger without the output that it lists."""
+    stored = run.ledger.record()
+    if stored is not None:
+        require_same(run.name, stored, run.record)
+    if _is_gone(run):
+        raise StoreError(
+            f"run {run.name!r} was finished, but its output {run.output.url} is gone. Restore it, or remove its "
+            f"ledger {run.ledger.storage.url} as well to have it made again."
+        )
+
+
+def _extending_state(run: Run, manifest: Path) -> State:
+    receipt, is_readable = _finished(run), is_committed(run)
     try:
-        _require_inputs(run)
-    except StoreError as error:
-        return State(run.name, run.job, "missing", str(error))
-    done, total = JOBS[run.job].command().progress_of(run)
-    receipt = latest_receipt(run.lake, run.name)
+        _require_inputs(run, manifest)
+        with needing("to compare it with its input, status", JOBS[run.job].extra):
+            done, total = JOBS[run.job].command().progress_of(run)
+    except DawnchorusError as error:
+        return State(run.name, run.job, "done" if is_readable else "partial", str(error))
     if done < total:
-        state = "stale" if receipt else "partial"
-        return State(run.name, run.job, state, f"{done} of {total} windows" + (", its input grew" if receipt else ""))
-    return (
-        State(run.name, run.job, "done")
-        if receipt
-        else State(run.name, run.job, "partial", f"{done} of {total} windows, not finalised")
-    )
+        why = [] if receipt is None else _changes(run, receipt) if run.inputs else ["its recordings grew"]
+        detail = ", ".join([f"{done} of {total} windows", *why])
+        return State(run.name, run.job, "partial" if receipt is None else "stale", detail)
+    if not is_readable:
+        return State(run.name, run.job, "partial", f"{done} of {total} windows, not finalised")
+    return State(run.name, run.job, "done")
 
 
 def _pinned_state(run: Run) -> State | None:
     """Return the state of a pinned run that was finished once, or ``None``."""
-    receipt = latest_receipt(run.lake, run.name)
-    if receipt is None or receipt["config_id"] != run.config_id:
+    receipt = _finished(run)
+    if receipt is None or receipt.get("config_id") != run.config_id:
         return None
+    why = _changes(run, receipt)
+    if why:
+        advice = "it stays as it is (run it with --refresh, or under a new name)"
+        return State(run.name, run.job, "stale", f"{', '.join(why)}; {advice}")
+    return State(run.name, run.job, "done")
+
+
+def _changes(run: Run, receipt: Mapping[str, Any]) -> list[str]:
+    """Return what is no longer as it was when the receipt was written."""
     why = []
     for role, source in run.inputs.items():
-        now, then = latest_receipt(run.lake, source.name) or {}, receipt["inputs"].get(role, {})
-        if now.get("content_id") != then.get("content_id"):
-            grown = (now.get("n_windows") or 0) - (then.get("n_windows") or 0)
-            why.append(f"{source.name} grew by {grown} windows" if grown > 0 else f"{source.name} was made again")
-    if why:
-        return State(
-            run.name,
-            run.job,
-            "stale",
-            ", ".join(why) + "; it stays as it is (run it with --refresh, or under a new name)",
-        )
-    return State(run.name, run.job, "done")
+        now, then = _finished(source), receipt["inputs"].get(role, {})
+        if now is None:
+            why.append(f"{source.name} is not done")
+        elif now["content_id"] != then.get("content_id"):
+            n = now["n_windows"] - (then.get("n_windows") or 0)
+            why.append(f"{source.name} " + (f"grew by {n} window{'s'[: n - 1]}" if n > 0 else "was made again"))
+    if JOBS[run.job].labels and _labels_sha256(run) != receipt.get("labels_sha256"):
+        why.append(f"{run.labels.name if run.labels else 'the table of labels'} changed")
+    return why
 
 
 def _told(outcome: Outcome, seconds: float, options: Options) -> str:

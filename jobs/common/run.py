@@ -48,8 +48,9 @@ class Run:
         The run in each input role.
     recordings, labels
         The manifest's recordings, and its table of labels.
-    resources, image
-        What the manifest says of where it runs; never part of the identity.
+    max_quarantined, resources
+        The share of recordings that may be set aside, and what the run asks of a scheduler; never part of
+        the identity.
     """
 
     lake: Lake
