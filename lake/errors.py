@@ -16,6 +16,12 @@ class InputError(DawnchorusError, ValueError):
     exit_code = 3
 
 
+class UsageError(InputError):
+    """A word on the command line is not what it should be."""
+
+    exit_code = 2
+
+
 class StoreFormatError(InputError):
     """A store has another format version or schema than this release reads."""
 

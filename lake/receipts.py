@@ -2,6 +2,7 @@
 
 import json
 import platform
+import shutil
 import socket
 import subprocess
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from lake.errors import StoreError
 from lake.layout import Lake
 
 PACKAGES = (
@@ -28,23 +30,40 @@ def write_receipt(lake: Lake, run: str, part: tuple[int, int], facts: Mapping[st
     facts
         JSON values: config, ids, digests, counts, timings. Host, versions and time are added.
     """
-    now = datetime.now(UTC)
-    receipt = {
-        "run": run,
-        "part": list(part),
-        "written": now.isoformat(timespec="milliseconds"),
-        **facts,
-        **environment(),
-    }
-    key = f"{now.strftime('%Y%m%dT%H%M%S%fZ')}-{part[0]}of{part[1]}.json"
-    lake.receipts(run).write(key, json.dumps(receipt, indent=2, sort_keys=True).encode() + b"\n")
-    return key
+    storage, made_by = lake.receipts(run), environment()
+    while True:
+        now = datetime.now(UTC)
+        receipt = {
+            "run": run,
+            "part": list(part),
+            "written": now.isoformat(timespec="milliseconds"),
+            **facts,
+            **made_by,
+        }
+        key = f"{now.strftime('%Y%m%dT%H%M%S%fZ')}-{part[0]}of{part[1]}.json"
+        if storage.create(key, json.dumps(receipt, indent=2, sort_keys=True).encode() + b"\n"):
+            return key
 
 
 def read_receipts(lake: Lake, run: str) -> list[dict[str, Any]]:
-    """Return a run's receipts, oldest first."""
+    """Return a run's receipts, oldest first.
+
+    Raises
+    ------
+    StoreError
+        If a receipt cannot be read.
+    """
     storage = lake.receipts(run)
-    return [dict(json.loads(storage.read(key))) for key in storage.list_keys() if key.endswith(".json")]
+    receipts = []
+    for key in storage.list_keys():
+        if key.endswith(".json"):
+            try:
+                receipts.append(dict(json.loads(storage.read(key))))
+            except ValueError as error:
+                raise StoreError(
+                    f"{storage.path(key)}: the receipt is damaged ({error}). Restore the file, or remove it."
+                ) from error
+    return receipts
 
 
 def latest_receipt(lake: Lake, run: str) -> dict[str, Any] | None:
@@ -54,7 +73,7 @@ def latest_receipt(lake: Lake, run: str) -> dict[str, Any] | None:
 
 
 def environment() -> dict[str, Any]:
-    """Return what made the bytes: host, versions, commit and image."""
+    """Return what made the bytes: host, versions and commit."""
     versions = {}
     for package in PACKAGES:
         try:
@@ -72,10 +91,11 @@ def environment() -> dict[str, Any]:
 def _git_commit() -> str | None:
     """Return the commit of the tree this code runs from, or ``None`` when it is installed."""
     root = Path(__file__).resolve().parent.parent
-    if not (root / ".git").exists():
+    git = shutil.which("git")
+    if git is None or not (root / ".git").exists():
         return None
     done = subprocess.run(  # noqa: S603 (fixed arguments)
-        ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"],  # noqa: S607 (the user's git)
+        [git, "--no-optional-locks", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     return done.stdout.strip() or None
