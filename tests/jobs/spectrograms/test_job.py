@@ -7,10 +7,14 @@ import random
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from soundfiles import CONFIG, RATE, START, Study, files, sound, usual_study
 
 from jobs.common.audio import open_audio
@@ -51,52 +55,99 @@ def study(tmp_path: Path) -> Study:
     return usual_study(tmp_path)
 
 
-def test_every_cell_is_what_a_slow_reader_computes(study: Study) -> None:
-    manifest = study.write()
-    assert "done" in run(manifest)
-    store = cube(manifest)
-    config = Config(window_s=4.0, hop_s=2.0, n_mels=12, n_frames=16, f_max_hz=3500.0, fft_s=0.032, shard_windows=8)
+def check_against_a_slow_reader(study: Study, store: xr.Dataset, config: Config) -> set[str]:
+    """Compare every cell around the recordings with what whole tracks in memory give; return the statuses seen.
+
+    Recordings start at whole samples. A recorder has one rate; a change of the number of channels splits windows.
+    """
+    hop, window = round(config.hop_s * RATE), round(config.window_s * RATE)
+    origin = pd.Timestamp(store["time"].to_numpy()[0])
+    seen = set()
     for i, recorder in enumerate(store["recorder"].to_numpy().tolist()):
-        # The recorder's whole track, the first recording owning what two have.
-        length = 130 * RATE
-        n_channels = 2 if recorder == "b" else 1
-        track, owner = np.zeros((n_channels, length), dtype=np.float32), np.full(length, -1)
         mine = [row for row in study.rows if row["recorder"] == recorder]
-        for number, row in enumerate(mine):
-            with open_audio(study.folder / "audio" / row["path"], "libsndfile") as audio:
-                samples = audio.read(0, row["n_samples"])
-            at = round((row["start_utc"] - START).total_seconds() * RATE)
-            free = owner[at : at + samples.shape[1]] < 0
-            track[: len(samples), at : at + samples.shape[1]][:, free] = samples[:, free]
-            owner[at : at + samples.shape[1]][free] = number
-        zero = round((START - np.datetime64(store["time"].to_numpy()[0])).total_seconds() / 2)
-        seen = set()
-        for cell in range(zero - 3, zero + 60):
-            first = (cell - zero) * 2 * RATE
-            mine_here = np.full(4 * RATE, -1)
-            inside = slice(max(first, 0), max(first + 4 * RATE, 0))
-            mine_here[max(-first, 0) :] = owner[inside]
-            covered = mine_here >= 0
-            if recorder == "b" and covered.any():  # stereo and mono are not mixed in one window
-                lead = mine_here[covered][0]
-                covered &= (mine_here == 0) == (lead == 0)
-            expected = "missing" if covered.mean() < 0.8 else "ok" if covered.all() else "partial"
-            seen.add(expected)
-            assert store["status"][i, cell].item() == STATUS[expected], (recorder, cell)
-            if expected == "missing":
-                assert not store["spectrogram"][i, cell].any()
+        zero = (min(row["start_utc"] for row in mine) - origin).total_seconds() // config.hop_s * config.hop_s
+        places = [round(((row["start_utc"] - origin).total_seconds() - zero) * RATE) + 2 * window for row in mine]
+        length = max(at + row["n_samples"] for at, row in zip(places, mine, strict=True)) + 2 * window
+        track, owner = np.zeros((2, length), dtype=np.float32), np.full(length, -1)
+        order = sorted(range(len(mine)), key=lambda n: (mine[n]["start_utc"], mine[n]["sha256"]))
+        for n in order:
+            with open_audio(study.folder / "audio" / mine[n]["path"], "libsndfile") as audio:
+                samples = audio.read(0, mine[n]["n_samples"])
+            part = slice(places[n], places[n] + samples.shape[1])
+            free = owner[part] < 0
+            track[: len(samples), part][:, free] = samples[:, free]
+            owner[part][free] = n
+        first_cell = round(zero / config.hop_s)
+        n_steps = (length - 3 * window) // hop + 1
+        near = store.isel(recorder=i, time=slice(first_cell - window // hop, first_cell + n_steps)).load()
+        for step in range(-(window // hop), n_steps):
+            at = 2 * window + step * hop
+            owners = owner[at : at + window]
+            covered = owners >= 0
+            n_channels = 1
+            if covered.any():
+                n_channels = mine[owners[covered][0]]["n_channels"]
+                covered &= np.array([row["n_channels"] for row in mine])[owners] == n_channels
+            status = "missing" if covered.mean() < config.min_coverage else "ok" if covered.all() else "partial"
+            seen.add(status)
+            found = near.isel(time=step + window // hop)
+            assert found["status"].item() == STATUS[status], (recorder, step)
+            if status == "missing":
+                assert not found["spectrogram"].any()
                 continue
             edges = np.flatnonzero(np.diff(np.concatenate([[0], covered.astype(int), [0]])))
             runs = list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
-            window = np.zeros((n_channels, 4 * RATE), dtype=np.float32)
-            window[:, max(-first, 0) :] = track[:, inside]
-            if recorder == "b" and mine_here[covered][0] == 1:
-                window = window[:1]
-            codes, facts = window_codes(window, runs, RATE, config)
-            assert np.array_equal(store["spectrogram"][i, cell].to_numpy(), codes), (recorder, cell)
-            assert store["coverage"][i, cell].item() == pytest.approx(covered.mean(), abs=1e-6)
-            assert store["level_db"][i, cell].item() == pytest.approx(facts.level_db, abs=1e-3)
-        assert seen == {"missing", "ok", "partial"}
+            codes, facts = window_codes(track[:n_channels, at : at + window], runs, RATE, config)
+            assert np.array_equal(found["spectrogram"].to_numpy(), codes), (recorder, step)
+            assert found["coverage"].item() == pytest.approx(covered.mean(), abs=1e-6)
+            assert found["level_db"].item() == pytest.approx(facts.level_db, abs=1e-3)
+            assert found["recording"].item() >= 0
+    return seen
+
+
+def test_every_cell_is_what_a_slow_reader_computes(study: Study) -> None:
+    manifest = study.write()
+    assert "done" in run(manifest)
+    config = cast("Config", read_manifest(manifest).runs["mels"].config)
+    assert check_against_a_slow_reader(study, cube(manifest), config) == {"missing", "ok", "partial"}
+
+
+takes = st.tuples(
+    st.sampled_from("ab"),
+    st.integers(0, 45 * 8),  # start in eighths of a second, whole samples at 8 kHz
+    st.integers(1, 20 * 8),  # length, likewise
+    st.booleans(),
+)
+
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    recordings=st.lists(takes, min_size=1, max_size=6, unique=True),
+    window_s=st.sampled_from([2.0, 3.0, 5.0]),
+    hop_s=st.sampled_from([1.0, 2.5, 5.0]),
+    shard_windows=st.sampled_from([1, 6, 50]),
+    order=st.permutations(range(3)),
+)
+def test_any_recordings_windows_shards_and_order_give_the_cells_of_a_slow_reader(
+    tmp_path_factory: pytest.TempPathFactory,
+    recordings: list[tuple[str, int, int, bool]],
+    window_s: float,
+    hop_s: float,
+    shard_windows: int,
+    order: list[int],
+) -> None:
+    study = Study(tmp_path_factory.mktemp("study"))
+    for seed, (recorder, start, length, is_flac) in enumerate(recordings):
+        study.add(recorder, start / 8, sound(length / 8, seed), suffix="flac" if is_flac else "wav")
+    study.add("c", 0.0, sound(window_s, 99))  # something to write in every example, however short the others are
+    config = CONFIG.replace("window_s = 4.0, hop_s = 2.0", f"window_s = {window_s}, hop_s = {hop_s}")
+    config = config.replace("shard_windows = 8", f"shard_windows = {shard_windows}")
+    manifest = study.write(config=config)
+    for i in order:
+        run(manifest, part=(i, 3))
+    finalise_run(read_manifest(manifest), "mels", print)
+    settled = cast("Config", read_manifest(manifest).runs["mels"].config)
+    check_against_a_slow_reader(study, cube(manifest), settled)
 
 
 def test_a_window_across_a_join_is_the_window_of_one_file(tmp_path: Path) -> None:
