@@ -118,9 +118,7 @@ def build_backbone(card: ModelCard, *, drop_path: float = 0.0) -> VisionTransfor
         )
     width, heads = card.embed_dim, card.num_heads
     if width is not None and heads is not None and width % heads:
-        raise InputError(
-            f"embed_dim, num_heads: expected a width that the heads divide, found {width} and {heads}."
-        )
+        raise InputError(f"embed_dim, num_heads: expected a width that the heads divide, found {width} and {heads}.")
     try:
         model = timm.create_model(card.arch, pretrained=False, drop_path_rate=drop_path, **card.model_args)
     except TypeError as error:
@@ -136,9 +134,7 @@ def build_backbone(card: ModelCard, *, drop_path: float = 0.0) -> VisionTransfor
     return model
 
 
-def save_backbone(
-    folder: str, model: VisionTransformer, card: ModelCard, weights: Weights = "teacher"
-) -> None:
+def save_backbone(folder: str, model: VisionTransformer, card: ModelCard, weights: Weights = "teacher") -> None:
     """Write a network's weights and its card, each atomically, the card last.
 
     Parameters
@@ -217,9 +213,7 @@ def load_backbone(folder: str, weights: Weights = "teacher") -> tuple[VisionTran
     name = WEIGHT_FILES[weights]
     data = Storage(folder).read_or_none(name)
     if data is None:
-        raise InputError(
-            f"{folder}: expected {name}, found none: the dino run has not finished. Run it again."
-        )
+        raise InputError(f"{folder}: expected {name}, found none: the dino run has not finished. Run it again.")
     with torch.random.fork_rng(devices=[]):
         model = build_backbone(card)
     try:

@@ -109,9 +109,7 @@ def test_resize_takes_means_where_it_shrinks_and_lines_where_it_grows() -> None:
     torch.testing.assert_close(resize(x, (4, 4)), x.reshape(1, 1, 4, 4, 2).mean(4))
     torch.testing.assert_close(resize(x, (2, 8)), x.reshape(1, 1, 2, 2, 8).mean(3))
     both = resize(x, (2, 16))[0, 0]
-    torch.testing.assert_close(
-        both[:, 1:-1], torch.arange(14.0)[None] / 2 + 4.25 + 16 * torch.arange(2.0)[:, None]
-    )
+    torch.testing.assert_close(both[:, 1:-1], torch.arange(14.0)[None] / 2 + 4.25 + 16 * torch.arange(2.0)[:, None])
     assert resize(x, (4, 8)) is x
 
 
@@ -218,9 +216,7 @@ def test_another_scale_is_refused() -> None:
     check_scale(card, window_s=1.28, mel_hz=bands)
     with pytest.raises(InputError, match=r"0\.04 s per pixel, this cube's windows give 0\.08125 s"):
         check_scale(card, window_s=1.3, mel_hz=bands)
-    with pytest.raises(
-        InputError, match=r"8 mel bands from 60\.0 to 15900\.0 Hz, the cube has 8 from 60\.0 to 12000"
-    ):
+    with pytest.raises(InputError, match=r"8 mel bands from 60\.0 to 15900\.0 Hz, the cube has 8 from 60\.0 to 12000"):
         check_scale(card, window_s=0.64, mel_hz=np.linspace(60.0, 12_000.0, 8))
     with pytest.raises(InputError, match="the cube has 9"):
         check_scale(card, window_s=0.64, mel_hz=np.linspace(60.0, 15_900.0, 9))

@@ -280,7 +280,7 @@ def test_a_collapse_is_noticed_and_named(
 def test_a_healthy_training_is_left_alone(
     tmp_path: Path, make_config: MakeConfig, make_card: MakeCard, codes: Codes, around: Surroundings
 ) -> None:
-    config = make_config(steps=100)
+    config = make_config(steps=60)
     train(tmp_path, codes, config, make_card(config, codes), replace(around, log_every=5))
     assert min(entry["information"] for entry in metrics(tmp_path)[4:]) > 0.1
 
