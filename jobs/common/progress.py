@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from rich.console import Console
 from rich.progress import (
@@ -33,9 +33,10 @@ def progress(label: str, total: int, unit: str) -> Iterator[Advance]:
         Number of units in all, and their name.
     """
     console = Console(stderr=True)
-    if console.is_terminal:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
-        with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
+    if sys.stderr.isatty() and not console.is_dumb_terminal:  # what rich takes for one may be a log of a build server
+        names = TextColumn("{task.description}", markup=False), TextColumn(unit, markup=False)
+        columns = (names[0], BarColumn(), MofNCompleteColumn(), names[1], TimeElapsedColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, redirect_stdout=False) as bar:  # what is printed is not for here
             task = bar.add_task(label, total=total)
             yield lambda n: bar.advance(task, n)
         return
@@ -55,3 +56,25 @@ def progress(label: str, total: int, unit: str) -> Iterator[Advance]:
     yield advance
     sys.stderr.write(f"{label}: {done} of {total} {unit}, {time.monotonic() - began:.1f} s\n")
     sys.stderr.flush()
+
+
+@contextmanager
+def counting(label: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Show the progress of a step that tells, as it goes, how many units of how many are done.
+
+    Parameters
+    ----------
+    label, unit
+        What is going on, and the name of the units.
+    """
+    before = 0
+    with ExitStack() as stack:
+        advance: Advance | None = None
+
+        def tell(done: int, total: int) -> None:
+            nonlocal advance, before
+            advance = advance or stack.enter_context(progress(label, total, unit))
+            advance(done - before)
+            before = done
+
+        yield tell
