@@ -47,14 +47,15 @@ def quickstart(folder: Path | None, *, audio: Path | None, zones: Mapping[str, s
     InputError
         If the demo's manifest is not there, or there is too little to cluster.
     """
+    template = _template()
     if audio is None:
         folder = folder or Path("data/demo")
         table, manifest = _prepare_study(folder, workers, say), DEMO_MANIFEST
         if folder.resolve() != Path("data/demo").resolve():
-            manifest = _write_manifest(folder, _moved(_template()))
+            manifest = _write_manifest(folder, _moved(template))
     else:
         folder = folder or Path("data") / (audio.resolve().name or "own")
-        table, manifest = _prepare_own(folder, audio, zones, workers=workers, say=say)
+        table, manifest = _prepare_own(folder, audio, zones, template, workers=workers, say=say)
     read = read_manifest(manifest)
     execute_runs(read, [], Options(workers=workers), say)
     for line in summary(read, table):
@@ -108,8 +109,10 @@ def _prepare_study(folder: Path, workers: int, say: Say) -> Path:
     return table
 
 
-def _prepare_own(folder: Path, audio: Path, zones: Mapping[str, str], *, workers: int, say: Say) -> tuple[Path, Path]:
-    template, table = _template(), folder / "recordings.csv"
+def _prepare_own(
+    folder: Path, audio: Path, zones: Mapping[str, str], template: dict[str, Any], *, workers: int, say: Say
+) -> tuple[Path, Path]:
+    table = folder / "recordings.csv"
     facts = _catalog(audio, table, zones, workers, say)
     recordings = read_recordings(table)
     usable = recordings[is_usable(recordings)]
@@ -145,6 +148,7 @@ def _own(template: dict[str, Any], root: Path) -> dict[str, Any]:
     own["recordings"] = {"table": "recordings.csv", "root": str(root.resolve())}
     own["runs"] = {name: run for name, run in own["runs"].items() if name not in WITHOUT_LABELS}
     own["runs"]["clusters"]["config"]["n_clusters"] = "auto"
+    own["max_quarantined"] = 1.0  # a first look goes to its end; the summary says what was set aside
     own["runs"]["atlas"]["config"]["title"] = f"Sound clusters: {root.name}"
     return own
 

@@ -1,0 +1,115 @@
+"""The whole chain on a small study, as `make demo` runs it."""
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tomli_w
+import xarray as xr
+
+import jobs.quickstart
+from jobs.demo.config import SMALL, SMALL_SHA256
+from jobs.demo.study import make_study
+from jobs.quickstart import quickstart
+from lake.errors import InputError
+from lake.read import open_cube
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a working folder with the demo's manifest, its training cut to a few steps of a small batch."""
+    manifest = tomllib.loads((REPOSITORY / "manifests/demo.toml").read_text())
+    manifest["runs"]["dino"]["config"] |= {"steps": 3, "batch_size": 8}
+    for name in ("clusters", "clusters-untrained", "clusters-logmel"):
+        manifest["runs"][name]["config"] |= {"n_clusters": 5}
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "manifests/demo.toml").write_text(tomli_w.dumps(manifest))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(jobs.quickstart, "DEMO", SMALL)
+    monkeypatch.setattr(jobs.quickstart, "STUDY_SHA256", SMALL_SHA256)
+    return tmp_path
+
+
+def test_the_demo_runs_from_nothing_to_a_page_and_then_does_nothing(here: Path) -> None:
+    said: list[str] = []
+    quickstart(None, audio=None, zones={}, workers=1, say=said.append)
+    text = "\n".join(said)
+    assert "windows    66 ok, 5 partial, 0 unreadable" in text
+    assert "set aside  1 of 41 recordings: AM07/" in text
+    assert "(empty)" in text
+    assert "clusters   5 of 5" in text
+    for role in ("logmel", "trained", "untrained"):
+        assert f"{role} 0." in text
+    page = here / "data/demo/atlas/atlas/index.html"
+    assert str(page) in text
+    assert page.exists()
+    lake = here / "data/demo"
+    before = {path: path.stat().st_mtime_ns for path in lake.rglob("*") if path.is_file()}
+    said.clear()
+    quickstart(None, audio=None, zones={}, workers=1, say=said.append)
+    done = [line for line in said if "nothing to do" in line]
+    assert len(done) == 11, "the study and ten runs"
+    assert {path: path.stat().st_mtime_ns for path in lake.rglob("*") if path.is_file()} == before
+    # What it tells to type works in a Python that does not have this project.
+    typed = [line.strip() for line in said if line.startswith("  ")]
+    program = "\n".join([*typed[:-1], f"print(vectors.sizes['feature'], ({typed[-1]}).sizes['time'])"])
+    alone = subprocess.run(
+        [sys.executable, "-I", "-c", program], cwd=here, check=True, stdout=subprocess.PIPE, text=True
+    )
+    n_features, n_windows = map(int, alone.stdout.split())
+    assert n_features == 256
+    assert n_windows > 0
+    stores = [lake / "spectrograms/mels.zarr", lake / "embeddings/vectors.zarr", lake / "clusters/clusters.zarr"]
+    opened = [xr.open_dataset(str(store), engine="zarr") for store in stores]
+    merged = xr.merge(opened, join="exact", compat="no_conflicts", combine_attrs="override")
+    vectors = merged["embedding"].sel(recorder="00004862").dropna("time")
+    assert np.isfinite(vectors).all()
+    assert (np.abs(vectors.to_numpy()).sum(axis=-1) > 0).all(), "no zero rows"
+    assert json.loads((lake / "models/dino/config.json").read_text())
+
+
+def test_own_recordings_without_a_zone_are_laid_in_sequence_and_it_says_so(here: Path) -> None:
+    study = make_study(here / "study", SMALL)
+    for name in ("S4A01207", "AM07"):
+        target = here / "own" / name
+        target.parent.mkdir(exist_ok=True)
+        (study.folder / "audio" / name).rename(target)
+    said: list[str] = []
+    quickstart(None, audio=here / "own", zones={}, workers=1, say=said.append)
+    text = "\n".join(said)
+    assert "recordings have no usable time: they are laid one after the other" in text
+    assert "ZONE=America/Chicago" in text
+    with open_cube(str(here / "data/own/spectrograms/mels.zarr")) as cube:
+        assert cube["recorder"].to_numpy().tolist() == ["untimed:AM07", "untimed:S4A01207"]
+        assert not cube["time_is_real"].to_numpy().any()
+    made = tomllib.loads((here / "data/own/manifest.toml").read_text())
+    assert made["runs"]["clusters"]["config"]["n_clusters"] == "auto"
+    assert "scores" not in made["runs"]
+    assert "AMI" not in text
+    said.clear()
+    quickstart(here / "zoned", audio=here / "own", zones={"": "America/Chicago"}, workers=1, say=said.append)
+    with open_cube(str(here / "zoned/spectrograms/mels.zarr")) as cube:
+        assert cube["recorder"].to_numpy().tolist() == ["AM07", "S4A01207"]
+        assert cube["time_is_real"].to_numpy().all()
+        assert set(cube["utc_offset_s"].to_numpy()[cube["status"].to_numpy() > 0].tolist()) == {-5 * 3600}
+
+
+def test_a_folder_without_audio_is_named(here: Path) -> None:
+    (here / "photos").mkdir()
+    (here / "photos/a.jpg").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"photos"):
+        quickstart(None, audio=here / "photos", zones={}, workers=1, say=print)
+
+
+def test_elsewhere_than_in_the_project_it_says_where_to_type_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"manifests/demo.toml: not here. Run this in the folder of the project"):
+        quickstart(tmp_path / "x", audio=tmp_path, zones={}, workers=1, say=print)
