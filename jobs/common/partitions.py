@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
-from distributed import Client, LocalCluster, Security, as_completed
+from distributed import Client, KilledWorker, LocalCluster, Security, as_completed
 from threadpoolctl import threadpool_limits
 
 from jobs.common.progress import Advance
-from lake.errors import InputError
+from lake.errors import TryAgainError, UsageError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -24,14 +24,14 @@ def share(tasks: Sequence[Task], part: tuple[int, int] | None) -> list[Task]:
 
     Raises
     ------
-    InputError
+    UsageError
         If i is not below n.
     """
     if part is None:
         return list(tasks)
     i, n = part
     if not 0 <= i < n:
-        raise InputError(f"--partition {i}/{n}: expected i/n with 0 <= i < n, for example 0/4 to 3/4.")
+        raise UsageError(f"--partition {i}/{n}: expected i/n with 0 <= i < n, for example 0/4 to 3/4.")
     return list(tasks[i::n])
 
 
@@ -55,6 +55,13 @@ def map_partitions(
         One works here; more start a Dask cluster of one-threaded processes on this machine.
     advance, n_units
         Progress, and how many units a task is worth.
+
+    Raises
+    ------
+    TryAgainError
+        If worker processes die again and again.
+    Exception
+        Whatever the function raises, as it is.
     """
     if workers <= 1 or len(tasks) <= 1:
         results = []
@@ -114,7 +121,13 @@ def _on_cluster(
     running = as_completed(submit(IN_FLIGHT_PER_WORKER * n_workers))
     for future in running:
         i = numbers.pop(future.key)
-        results[i] = future.result()
+        try:
+            results[i] = future.result()
+        except KilledWorker as error:
+            raise TryAgainError(
+                "a worker process died again and again at the same task, perhaps for want of memory. What was written "
+                "before is whole: type the same command again, with fewer --workers."
+            ) from error
         advance(n_units(tasks[i]))
         for new in submit(1):
             running.add(new)
