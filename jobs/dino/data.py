@@ -99,6 +99,21 @@ def windows_of(samples: NDArray[np.int64], n_windows: int, seed: int) -> NDArray
     return windows
 
 
+def require_windows(source: Source, config: Config) -> None:
+    """Refuse to train on fewer windows than a batch takes.
+
+    Raises
+    ------
+    InputError
+        If there are too few.
+    """
+    if source.n_windows < config.batch_size:
+        raise InputError(
+            f"batch_size: expected at most the number of windows, found {config.batch_size} for"
+            f" {source.n_windows} usable windows. Set a smaller batch_size, or add recordings."
+        )
+
+
 @lru_cache(maxsize=2)
 def _permutation(seed: int, number: int, n_windows: int) -> NDArray[np.int64]:
     order = np.random.default_rng([seed, number]).permutation(n_windows)
@@ -127,11 +142,7 @@ def batches(
     InputError
         If there are fewer windows than a batch takes, or processes do not share it evenly.
     """
-    if source.n_windows < config.batch_size:
-        raise InputError(
-            f"batch_size: expected at most the number of windows, found {config.batch_size} for"
-            f" {source.n_windows} usable windows. Set a smaller batch_size, or add recordings."
-        )
+    require_windows(source, config)
     if config.batch_size % n_ranks:
         raise InputError(f"batch_size: expected a multiple of the {n_ranks} processes, found {config.batch_size}.")
     share = config.batch_size // n_ranks

@@ -11,7 +11,7 @@ import torch
 from jobs.common.backbone import ModelCard, save_backbone
 from jobs.dino import checkpoint, journal
 from jobs.dino.config import Config
-from jobs.dino.data import Batch, Source, batches
+from jobs.dino.data import Batch, Source, batches, require_windows
 from jobs.dino.health import PATIENCE, diagnosis, signals
 from jobs.dino.schedule import n_steps, pace
 from jobs.dino.train import Seen, State, advance, new_state, packed, restore
@@ -125,6 +125,7 @@ def fit(
     IdentityError, StoreError, StoreFormatError
         If the newest checkpoint is another run's, or cannot be read.
     """
+    require_windows(source, config)
     plan = _Plan(storage, source, config, around, n_steps(source.n_windows, config))
     cuda = [around.device] if around.device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
@@ -135,7 +136,7 @@ def fit(
             _go(plan, progress, stream)
     teacher = progress.state.pair.teacher
     save_backbone(storage.url, teacher.backbone, progress.card)
-    last = journal.read(storage)[-1]
+    seen = journal.read(storage)
     return {
         "run": around.run,
         "config_id": around.config_id,
@@ -145,7 +146,7 @@ def fit(
         "n_parameters": sum(value.numel() for value in teacher.backbone.parameters()),
         "elapsed_s": round(progress.elapsed_s, 1),
         "backend": around.backend,
-        "last": last,
+        "last": seen[-1] if seen else {},
     }
 
 

@@ -168,6 +168,9 @@ def test_what_cannot_be_trained_on_is_refused(
         train(str(tmp_path / "nothing.zarr"), folder, config, **options())
     with pytest.raises(InputError, match="found 49 for 48 usable windows"):
         train(cube.output.url, folder, make_config(batch_size=49), **options())
+    empty = make_cube(tmp_path / "lake", np.zeros((2, 144, 32, 64), dtype=np.uint8), name="empty")
+    with pytest.raises(InputError, match="found 8 for 0 usable windows"):
+        train(empty.output.url, folder, config, **options())
     with pytest.raises(InputError, match="expected a folder on a local disk"):
         train(cube.output.url, "memory://model", config, **options())
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
