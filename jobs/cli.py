@@ -1,6 +1,7 @@
 """The command line. Each command imports what it needs, so an image without torch starts as well."""
 
 import json
+import os
 import re
 import sys
 from importlib import metadata
@@ -10,7 +11,8 @@ from typing import Annotated
 import typer
 
 from jobs.common.run import Options
-from lake.errors import DawnchorusError, InputError
+from lake.errors import DawnchorusError, UsageError
+from lake.storage import Storage
 
 app = typer.Typer(
     name="dawnchorus", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -34,8 +36,6 @@ def main() -> None:
     except DawnchorusError as error:
         sys.stderr.write(f"dawnchorus: {error}\n")
         sys.exit(error.exit_code)
-    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
-        sys.stderr.close()
 
 
 @app.callback(invoke_without_command=True)
@@ -55,12 +55,18 @@ def catalog(
     as_json: JsonOpt = False,
 ) -> None:
     """List what is there, when it was recorded, and what is wrong with it."""
-    from jobs.catalog.command import run_catalog
+    from jobs.common.progress import counting
+    from jobs.registry import needing
 
-    facts = run_catalog(audio, out, zones=parse_zones(zone), deployments=deployments, workers=workers)
-    typer.echo(
-        json.dumps(facts, indent=2) if as_json else f"{out}: {facts['n_files']} files, {facts['hours']:.2f} hours"
-    )
+    with needing("the catalog", "spectrograms"), counting("catalog", "files") as tell:
+        from jobs.catalog.command import run_catalog
+
+        facts = run_catalog(
+            audio, out, zones=parse_zones(zone), deployments=deployments, workers=workers, on_progress=tell
+        )
+    problems = ", ".join(f"{n} {code}" for code, n in facts["problems"].items()) or "none"
+    told = f"{facts['n_files']} files, {facts['hours']:.2f} hours, {facts['n_placed']} with a time in UTC"
+    _print(json.dumps(facts, indent=2) if as_json else f"{out}: {told}; problems: {problems}")
 
 
 @app.command()
@@ -98,13 +104,11 @@ def status(manifest: ManifestArg, as_json: JsonOpt = False) -> None:
 
     found = list(states(read_manifest(manifest)))
     if as_json:
-        typer.echo(json.dumps([vars(state) for state in found], indent=2))
+        _print(json.dumps([vars(state) for state in found], indent=2))
         return
     width = max((len(state.name) for state in found), default=0)
     for state in found:
-        typer.echo(
-            f"{state.name:<{width}}  {state.job:<12}  {state.state}{': ' + state.detail if state.detail else ''}"
-        )
+        _print(f"{state.name:<{width}}  {state.job:<12}  {state.state}{': ' + state.detail if state.detail else ''}")
 
 
 @app.command()
@@ -119,28 +123,31 @@ def query(
     as_json: JsonOpt = False,
 ) -> None:
     """Print a table of windows by recorder and date."""
-    import xarray as xr
+    from lake.query import open_any, parse_dates, select, to_table
 
-    from lake.query import parse_dates, select, to_table
-    from lake.read import open_store
-
-    kinds = {"spectrograms", "embeddings", "clusters"}
-    kind = next((part for part in reversed(store.rstrip("/").split("/")[:-1]) if part in kinds), "embeddings")
-    dataset: xr.Dataset = open_store(store, kind)
-    table = to_table(select(dataset, recorder or [], parse_dates(date) if date else None), features=features)
+    dates = parse_dates(date) if date else None
+    if out is not None and out.suffix not in {".csv", ".parquet"}:
+        raise UsageError(f"--out {out}: expected a name that ends in .csv or .parquet.")
+    table = to_table(select(open_any(store), recorder or [], dates), features=features)
     if out is None:
         text = (
             table.to_json(orient="records", date_format="iso", date_unit="ms") if as_json else table.to_csv(index=False)
         )
-        typer.echo(text.rstrip("\n"))
-    elif out.suffix == ".parquet":
-        table.to_parquet(out, index=False)
-    elif out.suffix == ".csv":
-        table.to_csv(out, index=False)
+        _print(text.rstrip("\n"))
+        return
+    if out.suffix == ".parquet":
+        from jobs.registry import needing
+
+        with needing(f"--out {out}", "cluster"):
+            import pyarrow as pa
+        made = pa.BufferOutputStream()
+        table.to_parquet(made, index=False)
+        data = made.getvalue().to_pybytes()
     else:
-        raise InputError(f"--out {out}: expected a name that ends in .csv or .parquet.")
-    if out is not None:
-        typer.echo(f"{out}: {len(table)} windows")
+        data = table.to_csv(index=False).encode()
+    Storage(out.absolute().parent).write(out.name, data)
+    facts = {"out": str(out), "n_windows": len(table)}
+    _print(json.dumps(facts, indent=2) if as_json else f"{out}: {len(table)} windows")
 
 
 @app.command()
@@ -158,13 +165,21 @@ def demo(
     quickstart(folder, audio=audio, zones=parse_zones(zone), workers=workers, say=typer.echo)
 
 
+def _print(text: str) -> None:
+    """Print a line; a reader that has seen enough, such as `head`, is no error."""
+    try:
+        typer.echo(text)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def parse_partition(text: str | None) -> tuple[int, int] | None:
     """Return i and n of ``i/n``."""
     if text is None:
         return None
     found = re.fullmatch(r"(\d+)/(\d+)", text)
     if not found or not int(found[1]) < int(found[2]):
-        raise InputError(f"--partition {text!r}: expected i/n with 0 <= i < n, for example 0/4 to 3/4.")
+        raise UsageError(f"--partition {text!r}: expected i/n with 0 <= i < n, for example 0/4 to 3/4.")
     return int(found[1]), int(found[2])
 
 

@@ -62,3 +62,8 @@ def receipts(manifest: Path, name: str) -> list[dict[str, Any]]:
 def n_windows(manifest: Path, name: str) -> int:
     """Return how many windows the ledger of a run lists."""
     return int(runs(manifest)[name].ledger.summary()["n_windows"])
+
+
+def store(manifest: Path, name: str) -> str:
+    """Return where the output of a run is."""
+    return runs(manifest)[name].output.url

@@ -1,11 +1,15 @@
-"""A finished chain of runs, made once and copied for every test that wants one."""
+"""A finished chain of runs, made once and copied for every test that wants one; and a command line."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 from chains import run_chain, write_chain
+from commands import Cli, Ended
 from soundfiles import Study, usual_study
+
+from jobs.cli import main
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +30,23 @@ def chain(finished: tuple[Study, list[str]], tmp_path: Path) -> Study:
 def manifest(chain: Study) -> Path:
     """Return the manifest of a copy of the finished study."""
     return chain.folder / "study-lake.toml"
+
+
+@pytest.fixture
+def whole(finished: tuple[Study, list[str]]) -> Path:
+    """Return the manifest of the finished study itself, for what only reads."""
+    return finished[0].folder / "study-lake.toml"
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Cli:
+    """Return a function that types a command in this process."""
+
+    def typed(*words: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["dawnchorus", *map(str, words)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            main()
+        return Ended(caught.value.code, *capfd.readouterr())
+
+    return typed
