@@ -112,6 +112,15 @@ def status(manifest: ManifestArg, as_json: JsonOpt = False) -> None:
 
 
 @app.command()
+def verify(manifest: ManifestArg, runs: RunsArg = None) -> None:
+    """Compare what the runs have written with their ledgers; what differs is named, with exit code 4."""
+    from jobs.manifest import read_manifest
+    from jobs.runner import verify_runs
+
+    verify_runs(read_manifest(manifest), runs or [], _print)
+
+
+@app.command()
 def query(
     store: Annotated[
         str, typer.Argument(help="a store: …/embeddings/RUN.zarr, …/clusters/RUN.zarr, …/spectrograms/RUN.zarr")
@@ -160,9 +169,12 @@ def demo(
     workers: WorkersOpt = 2,
 ) -> None:
     """Make the demo study (or take your recordings) and run the whole chain, to a page to look at."""
-    from jobs.quickstart import quickstart
+    from jobs.registry import needing
 
-    quickstart(folder, audio=audio, zones=parse_zones(zone), workers=workers, say=typer.echo)
+    with needing("the demo", "dev"):
+        from jobs.quickstart import quickstart
+
+        quickstart(folder, audio=audio, zones=parse_zones(zone), workers=workers, say=typer.echo)
 
 
 def _print(text: str) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 import tomli_w
 
 from jobs.catalog.command import run_catalog
-from jobs.common.progress import progress
+from jobs.common.progress import counting
 from jobs.common.run import Options
 from jobs.demo.config import DEMO, STUDY_SHA256
 from jobs.demo.study import make_study
@@ -96,8 +96,8 @@ def summary(manifest: Manifest, table: Path) -> list[str]:
 
 
 def _prepare_study(folder: Path, workers: int, say: Say) -> Path:
-    with _Steps("demo study", "recordings") as step:
-        study = make_study(folder / "study", DEMO, workers=workers, on_progress=step)
+    with counting("demo study", "recordings") as tell:
+        study = make_study(folder / "study", DEMO, workers=workers, on_progress=tell)
     if study.digest != STUDY_SHA256:
         say("demo study: it is not the one that the documented figures belong to (its digest differs)")
     table = folder / "recordings.csv"
@@ -135,8 +135,8 @@ def _prepare_own(
 
 
 def _catalog(audio: Path, table: Path, zones: Mapping[str, str], workers: int, say: Say) -> dict[str, Any]:
-    with _Steps("catalog", "files") as step:
-        facts = run_catalog([audio], table, zones=zones, workers=workers, on_progress=step)
+    with counting("catalog", "files") as tell:
+        facts = run_catalog([audio], table, zones=zones, workers=workers, on_progress=tell)
     say(f"catalog: {facts['n_files']} files, {facts['hours']:.2f} hours, in {table}")
     return facts
 
@@ -190,25 +190,3 @@ def _short(url: str) -> str:
     """Return a path relative to the working folder where it is below it."""
     path = Path(url)
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else url
-
-
-class _Steps:
-    """Progress for functions that tell how many of how many are done."""
-
-    def __init__(self, label: str, unit: str) -> None:
-        self.label, self.unit, self.done = label, unit, 0
-        self.bar: Any = None
-
-    def __enter__(self) -> Callable[[int, int], None]:
-        return self._step
-
-    def __exit__(self, *error: object) -> None:
-        if self.bar is not None:
-            self.bar.__exit__(None, None, None)
-
-    def _step(self, done: int, total: int) -> None:
-        if self.bar is None:
-            self.bar = progress(self.label, total, self.unit)
-            self.advance = self.bar.__enter__()
-        self.advance(done - self.done)
-        self.done = done

@@ -15,6 +15,7 @@ from lake.claims import claim, live_claims
 from lake.errors import DawnchorusError, InputError, QuarantineError, StoreError
 from lake.identity import differences, require_same
 from lake.receipts import latest_receipt, write_receipt
+from lake.verify import damages
 
 NOT_LOST = "duplicate"
 """A recording that is there twice is set aside once; nothing is lost by it."""
@@ -109,6 +110,27 @@ def finalise_run(manifest: Manifest, name: str, say: Callable[[str], None]) -> N
     too_many = _quarantine(run, outcome)
     if too_many:
         raise QuarantineError("\n".join(too_many))
+
+
+def verify_runs(manifest: Manifest, names: Sequence[str], say: Callable[[str], None]) -> None:
+    """Compare the outputs of runs with their ledgers.
+
+    Raises
+    ------
+    StoreError
+        With one line for each file that differs, after all were compared.
+    """
+    wrong: list[str] = []
+    for run in chosen(manifest, names):
+        found = list(damages(run.output, run.ledger, run.kind))
+        n_files = len(run.ledger.files() or {}) + sum(len(entry.files) for entry in run.ledger.written().values())
+        say(f"{run.name}: {n_files} files in the ledger, {len(found)} of them differ")
+        wrong += found
+    if wrong:
+        raise StoreError(
+            f"{len(wrong)} files are not what their ledgers say:\n" + "\n".join(f"  {line}" for line in wrong) + "\n"
+            "Restore them from a copy; or remove their lines from the ledger, and they are written again."
+        )
 
 
 def states(manifest: Manifest) -> Iterator[State]:

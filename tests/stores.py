@@ -330,6 +330,7 @@ def _write(
     more: Any = None,
 ) -> None:
     """Write every block that has a window and is not in the ledger as it is here."""
+    run.ledger.settle_grid(spec.grid, recorders)
     written = run.ledger.written()
     n = spec.cells_per_block
     for i, recorder in enumerate(recorders):

@@ -1,6 +1,5 @@
 """Running many independent partitions: here, or on a local Dask cluster."""
 
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -65,10 +64,9 @@ def map_partitions(
     """
     if workers <= 1 or len(tasks) <= 1:
         results = []
-        with threadpool_limits(1):
-            for task in tasks:
-                results.append(_alone(function, task))
-                advance(n_units(task))
+        for task in tasks:
+            results.append(_alone(function, task))
+            advance(n_units(task))
         return results
     with local_client(min(workers, len(tasks))) as client:
         return _on_cluster(client, function, tasks, advance, n_units)
@@ -78,24 +76,14 @@ def map_partitions(
 def local_client(workers: int) -> Iterator[Client]:
     """Start a Dask cluster on this machine; its traffic is TLS with a key of its own, its dashboard on loopback."""
     security = Security.temporary()
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
-    before = {name: os.environ.get(name) for name in threads}
-    os.environ.update(threads)
-    try:
-        with (
-            LocalCluster(
-                n_workers=workers, threads_per_worker=1, processes=True, security=security,
-                protocol="tls://", host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs=40,
-            ) as cluster,
-            Client(cluster, security=security) as client,
-        ):  # fmt: skip
-            yield client
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    with (
+        LocalCluster(
+            n_workers=workers, threads_per_worker=1, processes=True, security=security,
+            protocol="tls://", host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs=40,
+        ) as cluster,
+        Client(cluster, security=security) as client,
+    ):  # fmt: skip
+        yield client
 
 
 def _on_cluster(
@@ -135,7 +123,14 @@ def _on_cluster(
 
 
 def _alone(function: Callable[[Task], Result], task: Task) -> Result:
-    """Run one task; torch, which threadpoolctl does not reach, gets one thread as well."""
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)
-    return function(task)
+    """Run one task with one thread; torch, which threadpoolctl does not reach, gets its own back afterwards."""
+    torch = sys.modules.get("torch")
+    n_threads = torch.get_num_threads() if torch else 1
+    try:
+        if torch:
+            torch.set_num_threads(1)
+        with threadpool_limits(1):
+            return function(task)
+    finally:
+        if torch:
+            torch.set_num_threads(n_threads)

@@ -17,6 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from jobs.common.backbone import CARD_FILE, WEIGHT_FILES, ModelCard
+from jobs.common.devices import backend_of, choose_device
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run
 from jobs.dino import checkpoint
@@ -140,7 +141,7 @@ def train(
     finished = _summary(storage, run, config_id)
     if finished is not None and not refresh:
         return finished
-    chosen = _device(device)
+    chosen = torch.device(choose_device(device))
     with open_cube(cube_path) as cube:
         source = cube_source(cube_path, cube, partial_too=config.partial)
         if refresh and (finished is not None or checkpoint.is_of_other_windows(storage, source.digest)):
@@ -154,7 +155,7 @@ def train(
                 run=run,
                 config_id=config_id,
                 device=chosen,
-                backend=_backend(chosen),
+                backend=backend_of(str(chosen)),
                 mix=mix,
                 log_every=log_every,
                 checkpoint_every_s=checkpoint_every_s,
@@ -211,24 +212,6 @@ def _summary(storage: Storage, run: str, config_id: str) -> dict[str, Any] | Non
             f" the manifest says {config_id}. Give the run a new name in the manifest."
         )
     return summary
-
-
-def _device(name: str | None) -> torch.device:
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(
-            f"device: {name} was asked for, but torch sees no CUDA device. Use cpu, or an image with CUDA."
-        )
-    return torch.device(name)
-
-
-def _backend(device: torch.device) -> str:
-    """Return what computes the numbers, such as ``cpu-AVX512`` or ``cuda-sm90``."""
-    if device.type == "cuda":
-        major, minor = torch.cuda.get_device_capability(device)
-        return f"cuda-sm{major}{minor}"
-    return f"cpu-{torch.backends.cpu.get_cpu_capability()}"
 
 
 def _why_stop(was_told: threading.Event, deadline_s: float | None) -> str | None:

@@ -168,7 +168,8 @@ def _place(run: Run, options: Options) -> tuple[str, str]:
     """Return device and backend, after checking that the model takes the cube's windows."""
     if cast("Config", run.config).features == "logmel":
         return "cpu", NUMPY
-    from jobs.embed import network  # noqa: PLC0415 (the log-mel path runs without torch)
+    from jobs.common import devices  # noqa: PLC0415 (the log-mel path runs without torch)
+    from jobs.embed import network  # noqa: PLC0415 (likewise)
 
     cube, model = run.inputs["spectrograms"], run.inputs["model"]
     with open_cube(cube.output.url) as dataset:
@@ -177,8 +178,8 @@ def _place(run: Run, options: Options) -> tuple[str, str]:
         network.require_fit(model.output.url, window_s=window_s, mel_hz=mel_hz)
     except InputError as error:
         raise InputError(f"run {run.name!r}: model {model.name!r} does not fit cube {cube.name!r}: {error}") from error
-    device = network.choose_device(options.device)
-    return device, network.backend_of(device)
+    device = devices.choose_device(options.device)
+    return device, devices.backend_of(device)
 
 
 def _missing(run: Run, plan: Plan) -> list[Day]:

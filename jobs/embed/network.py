@@ -10,29 +10,6 @@ from timm.models import VisionTransformer
 
 from jobs.common.backbone import ModelCard, Readout, Weights, check_scale, features, load_backbone, load_card, prepare
 from jobs.embed.core import Encode
-from lake.errors import InputError
-
-
-def choose_device(wanted: str | None) -> str:
-    """Return the device asked for, or CUDA where there is one, else the CPU.
-
-    Raises
-    ------
-    InputError
-        If CUDA is asked for and not there.
-    """
-    there = torch.cuda.is_available()
-    if wanted is not None and wanted.startswith("cuda") and not there:
-        raise InputError(f"device {wanted!r}: torch finds no CUDA device here. Leave it out, or say cpu.")
-    return wanted or ("cuda" if there else "cpu")
-
-
-def backend_of(device: str) -> str:
-    """Return what computes the numbers, such as ``cpu-AVX512`` or ``cuda-sm90``."""
-    if device.startswith("cuda"):
-        major, minor = torch.cuda.get_device_capability(device)
-        return f"cuda-sm{major}{minor}"
-    return f"cpu-{torch.backends.cpu.get_cpu_capability()}"
 
 
 def require_fit(folder: str, *, window_s: float, mel_hz: NDArray[np.floating]) -> None:

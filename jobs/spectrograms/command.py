@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any, cast
 
-import torch
-
+from jobs.common.devices import backend_of
 from jobs.common.partitions import map_partitions, share
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Recordings, Run, is_committed, listed
@@ -136,14 +135,10 @@ def _partitions(run: Run, plan: Plan, deployments: Deployments, part: tuple[int,
         partition = Partition(
             store=run.output, ledger=run.ledger, spec=spec, config=cast("Config", run.config),
             root=cast("Recordings", run.recordings).root, recordings=near, deployments=deployments,
-            i_recorder=plan.recorders.index(recorder), blocks=todo, backend=_backend(),
+            i_recorder=plan.recorders.index(recorder), blocks=todo, backend=backend_of(),
         )  # fmt: skip
         made.append(partition)
     return made
-
-
-def _backend() -> str:
-    return f"cpu-{torch.backends.cpu.get_cpu_capability()}"
 
 
 def _refuse_changed(run: Run, plan: Plan) -> None:
@@ -199,4 +194,4 @@ def _refuse_full(run: Run, n_windows: int) -> None:
 
 def _outcome(plan: Plan, *, did: bool, counts: Mapping[str, int]) -> Outcome:
     n = len(plan.recordings) + len(plan.quarantined)
-    return Outcome(did=did, counts=dict(counts), quarantined=plan.quarantined, n_recordings=n, backend=_backend())
+    return Outcome(did=did, counts=dict(counts), quarantined=plan.quarantined, n_recordings=n, backend=backend_of())

@@ -16,7 +16,6 @@ from stores import make_cube, make_run, random_codes
 
 from jobs.common.backbone import load_backbone, load_card
 from jobs.common.run import Options, Run
-from jobs.dino import command
 from jobs.dino.command import cube_source, execute, train
 from jobs.dino.config import Config
 from lake.errors import IdentityError, InputError, StoreError, TryAgainError
@@ -195,9 +194,3 @@ def test_the_runner_gets_files_counts_and_progress(
     files = run.ledger.files()
     assert execute(run, Options(device="cpu")).counts == outcome.counts
     assert run.ledger.files() == files
-
-
-def test_each_kind_of_processor_has_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: (9, 0))
-    assert command._backend(torch.device("cuda")) == "cuda-sm90"
-    assert command._backend(torch.device("cpu")).startswith("cpu-")

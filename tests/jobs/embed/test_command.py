@@ -223,7 +223,7 @@ def test_another_backend_is_refused_unless_mixed(tmp_path: Path, monkeypatch: py
     cube = make_cube(tmp_path)
     run = embed_run(tmp_path, cube, Config(), make_model(tmp_path, cube))
     command.execute(run, Options(part=(0, 2), device="cpu"))
-    monkeypatch.setattr("jobs.embed.network.backend_of", lambda _: "cpu-DEFAULT")
+    monkeypatch.setattr("jobs.common.devices.backend_of", lambda _: "cpu-DEFAULT")
     with pytest.raises(TryAgainError, match=r"begun on cpu-\w+; this machine computes as cpu-DEFAULT.*--mix"):
         command.execute(run, Options(device="cpu"))
     assert command.execute(run, Options(device="cpu", mix=True)).did
@@ -282,7 +282,7 @@ def test_no_cuda_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     cube = make_cube(tmp_path)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     run = embed_run(tmp_path, cube, Config(), make_model(tmp_path, cube))
-    with pytest.raises(InputError, match="device 'cuda': torch finds no CUDA device here"):
+    with pytest.raises(InputError, match="cuda was asked for, but torch sees no CUDA device"):
         command.execute(run, Options(device="cuda"))
 
 
