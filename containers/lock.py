@@ -14,18 +14,8 @@ import sys
 def main(extras: list[str]) -> None:
     """Print the lock."""
     wanted = f".[{','.join(extras or ['dev'])}]"
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--dry-run",
-        "--ignore-installed",
-        "--report",
-        "-",
-        wanted,
-    ]
+    options = ["--quiet", "--dry-run", "--ignore-installed", "--report", "-"]
+    command = [sys.executable, "-m", "pip", "install", *options, wanted]
     report = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     lines = []
     for item in report["install"]:
@@ -34,9 +24,8 @@ def main(extras: list[str]) -> None:
         digest = item["download_info"]["archive_info"]["hashes"]["sha256"]
         name = item["metadata"]["name"].lower().replace("_", "-").replace(".", "-")
         lines.append(f"{name}=={item['metadata']['version']} --hash=sha256:{digest}")
-    print(
-        f"# {wanted[2:-1]}: CPython {platform.python_version()}, {platform.system()} {platform.machine()}; made by `make lock`"
-    )
+    where = f"CPython {platform.python_version()}, {platform.system()} {platform.machine()}"
+    print(f"# {wanted[2:-1]}: {where}; made by `make lock`")
     print("\n".join(sorted(lines)))
 
 
