@@ -159,3 +159,22 @@ def test_partitions_and_zones() -> None:
             parse_partition(wrong)
     assert parse_zones(None) == {}
     assert parse_zones(["America/Chicago", "a/b=UTC", "x=y=UTC"]) == {"": "America/Chicago", "a/b": "UTC", "x=y": "UTC"}
+
+
+def test_verify_names_what_differs_from_the_ledger(cli: Cli, tmp_path: Path) -> None:
+    study = usual_study(tmp_path)
+    manifest = study.write()
+    assert cli("run", manifest, "--workers", 1).code == 0
+    whole = cli("verify", manifest)
+    assert whole.code == 0
+    assert whole.out.startswith("mels: ")
+    assert "0 of them differ" in whole.out
+    shard = sorted((tmp_path / "lake/spectrograms/mels.zarr/spectrogram").glob("c.*"))[0]
+    data = bytearray(shard.read_bytes())
+    data[0] ^= 1
+    shard.write_bytes(data)
+    damaged = cli("verify", manifest, "mels")
+    assert damaged.code == 4
+    assert "1 of them differ" in damaged.out
+    assert f"{shard.name}: differs from the ledger; a: 2021-07-1" in damaged.error
+    assert "Restore them from a copy" in damaged.error

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_info
 from jobs.common.partitions import _on_cluster, local_client, map_partitions, share
 from lake.errors import InputError, StoreError, TryAgainError
 
-BLAS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+BLAS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def nothing(_: int) -> None:
@@ -79,6 +79,24 @@ def test_alone() -> None:
     assert set(threads) == {1}
     with pytest.raises(StoreError, match="shard 3 is damaged"):
         map_partitions(refuse, tasks, workers=1, advance=nothing)
+
+
+def torch_threads(_: int) -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
+def test_torch_has_its_threads_back_afterwards() -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert map_partitions(torch_threads, [1, 2], workers=1, advance=nothing) == [1, 1]
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 # On a cluster ----------------------------------------------------------------------------------------------
