@@ -168,14 +168,13 @@ def _place(run: Run, options: Options) -> tuple[str, str]:
     """Return device and backend, after checking that the model takes the cube's windows."""
     if cast("Config", run.config).features == "logmel":
         return "cpu", NUMPY
-    from jobs.common import devices  # noqa: PLC0415 (the log-mel path runs without torch)
-    from jobs.embed import network  # noqa: PLC0415 (likewise)
+    from jobs.common import backbone, devices  # noqa: PLC0415 (the log-mel path runs without torch)
 
     cube, model = run.inputs["spectrograms"], run.inputs["model"]
     with open_cube(cube.output.url) as dataset:
         window_s, mel_hz = grid_of(dataset).window_ms / 1000, dataset["mel"].to_numpy()
     try:
-        network.require_fit(model.output.url, window_s=window_s, mel_hz=mel_hz)
+        backbone.check_scale(backbone.load_card(model.output.url), window_s=window_s, mel_hz=mel_hz)
     except InputError as error:
         raise InputError(f"run {run.name!r}: model {model.name!r} does not fit cube {cube.name!r}: {error}") from error
     device = devices.choose_device(options.device)

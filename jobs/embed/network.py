@@ -8,28 +8,8 @@ import torch
 from numpy.typing import NDArray
 from timm.models import VisionTransformer
 
-from jobs.common.backbone import ModelCard, Readout, Weights, check_scale, features, load_backbone, load_card, prepare
+from jobs.common.backbone import ModelCard, Readout, Weights, features, load_backbone, prepare
 from jobs.embed.core import Encode
-
-
-def require_fit(folder: str, *, window_s: float, mel_hz: NDArray[np.floating]) -> None:
-    """Refuse windows that the model in a folder was not made for.
-
-    Parameters
-    ----------
-    folder
-        The model's folder.
-    window_s
-        Duration of a window, s.
-    mel_hz
-        Band centres of the cube, Hz, shape (n_mels,).
-
-    Raises
-    ------
-    InputError
-        If mel bands or time scale differ.
-    """
-    check_scale(load_card(folder), window_s=window_s, mel_hz=mel_hz)
 
 
 def encoder(folder: str, weights: Weights, readout: Readout, *, digest: str, device: str, batch_size: int) -> Encode:
