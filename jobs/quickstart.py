@@ -75,7 +75,7 @@ def summary(manifest: Manifest, table: Path) -> list[str]:
     lines = [
         "",
         f"windows    {ok} ok, {partial} partial, {unreadable} unreadable, {below} missing (too little was recorded)",
-        f"set aside  {_set_aside(table)}",
+        *_recordings(table),
     ]
     with open_clusters(clusters.output.url) as store:
         lines.append(f"clusters   {int((store['n_windows'] > 0).sum())} of {store.sizes['cluster_id']} with windows")
@@ -175,15 +175,20 @@ def _template() -> dict[str, Any]:
         ) from None
 
 
-def _set_aside(table: Path) -> str:
+def _recordings(table: Path) -> list[str]:
+    """Return which recordings were set aside and why, and what was noticed about the others."""
     recordings = read_recordings(table)
-    lost = recordings[~is_usable(recordings)]
-    if lost.empty:
-        return f"0 of {len(recordings)} recordings"
-    reasons = ", ".join(
-        f"{path} ({problems})" for path, problems in zip(lost["path"][:5], lost["problems"], strict=False)
-    )
-    return f"{len(lost)} of {len(recordings)} recordings: {reasons}" + (", …" if len(lost) > 5 else "")
+    usable = is_usable(recordings)
+    return [
+        f"set aside  {_listed(recordings[~usable])} of {len(recordings)} recordings",
+        f"noticed    {_listed(recordings[usable & (recordings['problems'] != '')])} among the others",
+    ]
+
+
+def _listed(recordings: pd.DataFrame, most: int = 3) -> str:
+    shown = [f"{row.path}: {row.problems}" for row in recordings.head(most).itertuples()]
+    more = ["…"] if len(recordings) > most else []
+    return f"{len(recordings)}" + (f" ({', '.join([*shown, *more])})" if shown else "")
 
 
 def _short(url: str) -> str:

@@ -187,4 +187,4 @@ def test_a_worker_that_dies_again_and_again_is_told_of(monkeypatch: pytest.Monke
         monkeypatch.setenv(name, "3")
     with pytest.raises(TryAgainError, match=r"a worker process died .* fewer --workers"):
         map_partitions(die, list(range(6)), workers=2, advance=nothing)
-    assert [os.environ[name] for name in BLAS] == ["3"] * 4, "the environment is as it was"
+    assert [os.environ[name] for name in BLAS] == ["3"] * len(BLAS), "the environment is as it was"
