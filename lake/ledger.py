@@ -1,8 +1,10 @@
 """The ledger: one durable line for every block that a run has written, and the run's own record."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from lake.errors import StoreError
@@ -212,9 +214,16 @@ class Ledger:
                 ) from error
 
     def _mend(self, key: str) -> None:
-        data = self.storage.read_or_none(key)
-        if data and not data.endswith(b"\n"):
-            self.storage.write(key, data[: data.rfind(b"\n") + 1])
+        """Cut off a line that a crash left without its end; looks at the last byte alone where all is well."""
+        path = Path(self.storage.path(key))
+        if not path.exists() or path.stat().st_size == 0:
+            return
+        with path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) == b"\n":
+                return
+        data = self.storage.read(key)
+        self.storage.write(key, data[: data.rfind(b"\n") + 1])
 
 
 def day_of_block(grid: Grid, cells_per_block: int, block: int) -> str:
