@@ -23,6 +23,10 @@ lint: $(VENV)/ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Each prints a table and writes build/bench/<name>.json
+bench-%: $(VENV)/bench-ready
+	$(BIN)/python -m benchmarks.$*
+
 # The versions that the suite was run with, with their digests: containers/requirements.lock
 lock: $(VENV)/ready
 	$(BIN)/python containers/lock.py > containers/requirements.lock.new
@@ -32,6 +36,10 @@ $(VENV)/ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dawnchorus needs Python 3.11 or newer: make PYTHON=…")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	touch $@
+
+$(VENV)/bench-ready: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,bench]"
 	touch $@
 
 clean:
