@@ -4,12 +4,12 @@ The patterns are tried in order and the first that gives a real date and time wi
 (BAR, BAR-LT; with and without zone, serial, site, position; localisation names; the firmware that writes a
 space for a zero), AudioMoth (hexadecimal seconds, dates, device prefix, ``T`` for triggered), Wildlife
 Acoustics (SM2, SM3, SM4, Mini; channels, milliseconds, ``$`` for GPS-synchronised), SwiftOne, OwlSense,
-Chorus, and published excerpts of the Acoustic Observatory. Two-digit years and day-first dates are never
-guessed.
+Chorus, and published excerpts of the Acoustic Observatory. Two-digit years and day-first dates are read only
+when the user says so.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePath
@@ -65,6 +65,27 @@ PATTERNS: Mapping[str, re.Pattern[str]] = {
 }
 """Patterns by name, in the order in which they are tried."""
 
+GUESSES: Mapping[str, Mapping[str, re.Pattern[str]]] = {
+    "two-digit-year": {
+        "two_digit_year": re.compile(
+            r"(?<!\d)(?P<Y>\d\d)(?P<M>\d\d)(?P<D>\d\d)[T_\-.](?P<h>\d\d)(?P<m>\d\d)(?P<s>\d\d)?(?!\d)"
+        ),
+        "two_digit_year_solid": re.compile(
+            r"(?<!\d)(?P<Y>\d\d)(?P<M>\d\d)(?P<D>\d\d)(?P<h>\d\d)(?P<m>\d\d)(?P<s>\d\d)(?!\d)"
+        ),
+    },
+    "day-first": {
+        "day_first": re.compile(
+            r"(?<!\d)(?P<D>\d\d)[-.]?(?P<M>\d\d)[-.]?(?P<Y>(?:19|20)\d\d)[T_\- ]"
+            r"(?P<h>\d\d)[-:.]?(?P<m>\d\d)[-:.]?(?P<s>\d\d)?(?!\d)"
+        ),
+        "clock_first": re.compile(
+            r"(?<!\d)(?P<h>\d\d)(?P<m>\d\d)(?P<s>\d\d)?[T_\-](?P<D>\d\d)(?P<M>\d\d)(?P<Y>(?:19|20)\d\d)(?!\d)"
+        ),
+    },
+}
+"""Patterns that are read only when the user says so, by what is then guessed; they are tried last."""
+
 _POSITION = re.compile(
     r"(?<![\d.])(?P<lat>[-+]?\d{1,2}\.\d{2,})(?: (?P<lon>[-+]?\d{1,3}\.\d{2,})|(?P<lon_signed>[-+]\d{1,3}\.\d{2,}))"
     r"|(?P<lat_whole>[-+]\d\d)(?P<lon_whole>[-+]\d{3})(?!\d)"
@@ -73,15 +94,24 @@ _CHANNELS = re.compile(r"_(?:0|1|0\+1)$")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _SERIAL_AND_SITE = re.compile(r"(?P<serial>\d{4,8})_[A-Za-z]")
 _LONGEST_OFFSET = timedelta(hours=14)
+_FRONTIER_LABS = re.compile(
+    r"^(?:-?\d{4,8}_(?:[A-Za-z][^_]*_)?)?(?:19|20)\d{6}T\d{6}[-+]\d{4}(?!\d)"
+    r"|^(?:19|20)\d{6}_\d{6}_(?:[Rr][Ee][Cc]\b|[^_]* [\[_]-?\d)"
+)
+_SONG_METER = re.compile(r"_0\+1_|\d\$\d|^(?:S[M4U]|2M)[A-Z0-9]{3,8}_|\.wac$", re.IGNORECASE)
+_AUDIO_MOTH = re.compile(r"(?:[0-9A-F]{16}_)?(?:19|20)\d{6}_\d{6}T?\.WAV")
 
 
-def parse_name(path: str | PurePath) -> NameFacts:
+def parse_name(path: str | PurePath, guesses: Collection[str] = ()) -> NameFacts:
     """Read what the last part of a path says about a recording.
 
     Parameters
     ----------
     path
         Path of a recording; only its name is looked at, not the file.
+    guesses
+        Keys of :data:`GUESSES`: forms of dates that other readings of the digits are possible for, and that the
+        user vouches for. Two-digit years are of this century.
 
     Returns
     -------
@@ -90,7 +120,7 @@ def parse_name(path: str | PurePath) -> NameFacts:
         AudioMoth's hexadecimal names are seconds since 1970 in UTC.
     """
     name = PurePath(path).name
-    for key, pattern in PATTERNS.items():
+    for key, pattern in _tried(guesses):
         for match in pattern.finditer(name):
             start, offset = _instant(match)
             if start is not None:
@@ -98,6 +128,35 @@ def parse_name(path: str | PurePath) -> NameFacts:
                 return NameFacts(start, offset, _recorder(key, name, match), latitude, longitude, key)
     latitude, longitude = _position(name)
     return NameFacts(latitude=latitude, longitude=longitude)
+
+
+def has_impossible_time(path: str | PurePath) -> bool:
+    """Tell whether a name has digits in the place of a time that no calendar or clock knows, such as 20211301_250000."""
+    name = PurePath(path).name
+    found = [match for key in PATTERNS if key != "hexadecimal" for match in PATTERNS[key].finditer(name)]
+    return bool(found) and all(_instant(match)[0] is None for match in found)
+
+
+def maker_of(path: str | PurePath, facts: NameFacts) -> str:
+    """Return who makes the recorders that write such names: ``FL``, ``WA``, ``OA`` (AudioMoth) or nothing.
+
+    Only forms that one maker alone uses count. It decides under whose code a fault is listed, nothing else.
+    """
+    name = PurePath(path).name
+    if name == "data" or facts.pattern in {"localisation", "space_for_zero"} or _FRONTIER_LABS.search(name):
+        return "FL"
+    if facts.pattern == "milliseconds" or _SONG_METER.search(name):
+        return "WA"
+    if facts.pattern == "hexadecimal" or _AUDIO_MOTH.fullmatch(name):
+        return "OA"
+    return ""
+
+
+def _tried(guesses: Collection[str]) -> Iterator[tuple[str, re.Pattern[str]]]:
+    yield from PATTERNS.items()
+    for guess, patterns in GUESSES.items():
+        if guess in guesses:
+            yield from patterns.items()
 
 
 def _instant(match: re.Match[str]) -> tuple[datetime | None, timedelta | None]:
@@ -108,12 +167,12 @@ def _instant(match: re.Match[str]) -> tuple[datetime | None, timedelta | None]:
     offset = _offset(found.get("off"))
     if found.get("off") and offset is None:
         return None, None
-    hour = int(found["h"])
-    is_midnight_after = (hour, found["m"], found["s"]) == (24, "00", "00")
+    hour, year, second = int(found["h"]), int(found["Y"]), found["s"] or "00"
+    is_midnight_after = (hour, found["m"], second) == (24, "00", "00")
     try:
         start = datetime(
-            int(found["Y"]), int(found["M"]), int(found["D"]), 0 if is_midnight_after else hour, int(found["m"]),
-            int(found["s"]), int((found.get("f") or "").ljust(6, "0")),
+            year if year > 99 else 2000 + year, int(found["M"]), int(found["D"]), 0 if is_midnight_after else hour,
+            int(found["m"]), int(second), int((found.get("f") or "").ljust(6, "0")),
         )  # fmt: skip
     except ValueError:
         return None, None
