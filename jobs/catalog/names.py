@@ -131,7 +131,7 @@ def parse_name(path: str | PurePath, guesses: Collection[str] = ()) -> NameFacts
 
 
 def has_impossible_time(path: str | PurePath) -> bool:
-    """Tell whether a name has digits in the place of a time that no calendar or clock knows, such as 20211301_250000."""
+    """Tell whether a name has, where a time should be, digits that are none, such as 20211301_250000."""
     name = PurePath(path).name
     found = [match for key in PATTERNS if key != "hexadecimal" for match in PATTERNS[key].finditer(name)]
     return bool(found) and all(_instant(match)[0] is None for match in found)
