@@ -1,14 +1,13 @@
 """Batches mixed from stretches of windows all over a store, in an order that the seed alone decides."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count, islice, pairwise
 
 import numpy as np
-from dask.base import compute
-from dask.delayed import delayed
 
-from jobs.cluster.core import Schedule, Vectors
+from jobs.cluster.core import Vectors
+from jobs.cluster.kmeans import Schedule
 
 Read = Callable[[int], Vectors]
 
@@ -33,7 +32,7 @@ def batches(
     seed
         Of all orders.
     threads
-        Dask threads that read the next pool while this one is used; 1 reads when needed. They change no batch.
+        Threads that read the next pool while this one is used; 1 reads when needed. They change no batch.
 
     Yields
     ------
@@ -41,7 +40,10 @@ def batches(
         Shape (plan.batch_size, n_features).
     """
     pooled = _read_ahead(read, pools(sizes, buffer_windows, seed), threads)
-    return islice(_cut(pooled, plan.batch_size, seed), plan.n_batches)
+    try:
+        yield from islice(_cut(pooled, plan.batch_size, seed), plan.n_batches)
+    finally:
+        pooled.close()
 
 
 def pools(sizes: Sequence[int], buffer_windows: int, seed: int) -> Iterator[list[int]]:
@@ -57,30 +59,32 @@ def pools(sizes: Sequence[int], buffer_windows: int, seed: int) -> Iterator[list
 
 
 def _cut(pooled: Iterator[list[Vectors]], batch_size: int, seed: int) -> Iterator[Vectors]:
-    left: list[Vectors] = []
+    buffer, left = np.empty((0, 0), dtype=np.float32), np.empty((0, 0), dtype=np.float32)
     for i, pool in enumerate(pooled):
-        rows = np.concatenate([*left, *pool])
-        order = np.random.default_rng([seed, 3, i]).permutation(len(rows))
-        n_full = len(rows) // batch_size
+        parts = [left, *pool] if len(left) else pool
+        n_rows = sum(len(part) for part in parts)
+        if len(buffer) < n_rows:  # one buffer for all pools: new memory costs more than copying into old
+            buffer = np.empty((n_rows, parts[0].shape[1]), dtype=np.float32)
+        rows = np.concatenate(parts, out=buffer[:n_rows])
+        order = np.random.default_rng([seed, 3, i]).permutation(n_rows)
+        n_full = n_rows // batch_size
         for first, last in pairwise(range(0, (n_full + 1) * batch_size, batch_size)):
             yield rows[order[first:last]]
-        left = [rows[order[n_full * batch_size :]]]
+        left = rows[order[n_full * batch_size :]]
 
 
-def _read_ahead(read: Read, wanted: Iterator[list[int]], threads: int) -> Iterator[list[Vectors]]:
+def _read_ahead(read: Read, wanted: Iterator[list[int]], threads: int) -> Generator[list[Vectors], None, None]:
     """Yield the stretches of each pool; with several threads the next pool is read meanwhile."""
     if threads <= 1:
-        yield from ([read(i) for i in pool] for pool in wanted)
+        for pool in wanted:
+            yield [read(i) for i in pool]
         return
-    with ThreadPoolExecutor(1) as ahead:
-        coming = ahead.submit(_read_pool, read, next(wanted), threads)
+    readers = ThreadPoolExecutor(threads)
+    try:
+        coming = [readers.submit(read, i) for i in next(wanted)]
         while True:
-            pool = coming.result()
-            coming = ahead.submit(_read_pool, read, next(wanted), threads)
-            yield pool
-
-
-def _read_pool(read: Read, pool: list[int], threads: int) -> list[Vectors]:
-    tasks = [delayed(read)(i) for i in pool]
-    # Dask's own annotations stop short of this function.
-    return list(compute(*tasks, scheduler="threads", num_workers=threads))  # type: ignore[no-untyped-call]
+            ready = [part.result() for part in coming]
+            coming = [readers.submit(read, i) for i in next(wanted)]
+            yield ready
+    finally:
+        readers.shutdown(cancel_futures=True)

@@ -1,8 +1,8 @@
 """The ``cluster`` job: embeddings and the cluster store around the pure core."""
 
 import hashlib
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Mapping
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -13,97 +13,40 @@ from jobs.cluster.batches import Read, batches
 from jobs.cluster.config import Config
 from jobs.cluster.core import (
     Clustering,
-    Moments,
     Scale,
     Vectors,
-    assign,
     first_centroids,
-    fit,
     merged,
     moments,
     number_of_clusters,
     scale_of,
     scaled,
-    schedule,
+    with_components,
 )
-from jobs.cluster.exemplars import Candidates, exemplars, joined, narrowed, span_of
-from jobs.cluster.stretches import Stretch, by_day, read_stretch, stretches
-from jobs.common.partitions import map_partitions
+from jobs.cluster.exemplars import Candidates, exemplars, joined
+from jobs.cluster.flags import contrast_db, flags_of, largest_shares
+from jobs.cluster.kmeans import fit, schedule
+from jobs.cluster.labels import Labelled, Totals, count, label_day, no_totals
+from jobs.cluster.source import Source, in_threads, open_source, read_raw, scale_kept
+from jobs.cluster.stability import scan, stability
+from jobs.cluster.store import Tables, clustering_tables, scan_tables, store_spec
+from jobs.cluster.stretches import by_day
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run
 from lake.errors import InputError
-from lake.grid import Grid
 from lake.identity import short_hash
-from lake.ledger import Entry, Ledger
-from lake.read import grid_of, open_array, open_embeddings, usable_windows
-from lake.schema import StoreSpec, cluster_spec
-from lake.storage import Storage
+from lake.ledger import Entry
+from lake.read import grid_of, open_array, open_cube, read_rows
+from lake.schema import StoreSpec
 from lake.write import commit, write_block
 
-WINDOWS_PER_PROCESS = 500_000
-"""With fewer, a process takes longer to start than to read them."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """The windows that are clustered.
-
-    Attributes
-    ----------
-    url, recorders, grid, n_features
-        The embedding store.
-    parts
-        All usable windows, in stretches.
-    """
-
-    url: str
-    recorders: tuple[str, ...]
-    grid: Grid
-    n_features: int
-    parts: list[Stretch]
-
-    @property
-    def n_windows(self) -> int:
-        """Number of windows."""
-        return sum(len(part.cells) for part in self.parts)
-
-
-@dataclass(frozen=True)
-class Survey:
-    """One day as the first pass reads it: its stretches, and the rows among all windows that are sampled."""
-
-    url: str
-    parts: tuple[Stretch, ...]
-    rows: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Labelling:
-    """One day as the last pass reads and writes it."""
-
-    url: str
-    parts: tuple[Stretch, ...]
-    store: Storage
-    ledger: Ledger
-    spec: StoreSpec
-    recorder: str
-    clustering: Clustering
-    config: Config
-    inputs: str
-    backend: str
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """What a day's labels say: windows of each cluster, the sum of squared distances, windows near centroids."""
-
-    n_windows: NDArray[np.int64]
-    inertia: float
-    near: Candidates
+Inputs = Mapping[tuple[str, int], Entry]
 
 
 def execute(run: Run, options: Options) -> Outcome:
     """Fit centroids, label every window and finalise the store.
+
+    Threads read ahead of the matrix products, each of which has one thread: neither changes a byte.
 
     Raises
     ------
@@ -111,24 +54,32 @@ def execute(run: Run, options: Options) -> Outcome:
         If there are no windows, or fewer than clusters.
     """
     config = cast("Config", run.config)
-    source = _source(run, config)
+    source = open_source(run.inputs["embeddings"].output.url, partial=config.partial)
     n_clusters = _n_clusters(run, config, source)
-    processes = min(options.workers, -(-source.n_windows // WINDOWS_PER_PROCESS))
     with threadpool_limits(1):
-        scale, sample = _survey(run, source, n_clusters, workers=processes)
-        start = Clustering(scale, first_centroids(sample, n_clusters, config.seed))
-        return _label(run, source, _fit(run, source, start, threads=options.workers), workers=processes)
-
-
-def _source(run: Run, config: Config) -> Source:
-    url = run.inputs["embeddings"].output.url
-    with open_embeddings(url) as dataset:
-        grid = grid_of(dataset)
-        windows = usable_windows(dataset, partial=config.partial, status="embedding_status")
-        recorders, n_features = tuple(dataset["recorder"].to_numpy().tolist()), dataset.sizes["feature"]
-    chunk = open_array(url, "embedding").chunks[1]
-    parts = stretches(windows, cells_per_day=grid.cells_per_day, cells_per_chunk=chunk)
-    return Source(url, recorders, grid, n_features, parts)
+        scale, sample = _survey(run, source, n_clusters, threads=options.workers)
+        read = scale_kept(source, scale)
+        start = first_centroids(sample, n_clusters, config.seed)
+        clustering = Clustering(scale, _fit(run, source, read, start, threads=options.workers))
+        tried = scan(sample, config)
+        spec = store_spec(run, source, n_clusters, n_scanned=len(tried))
+        totals, near = _label(run, source, read, clustering, spec, threads=options.workers)
+        tables = {
+            **clustering_tables(clustering),
+            **scan_tables(tried),
+            **_described(run, source, totals, near),
+            "stability": stability(sample, clustering.centroids, config),
+        }
+    commit(run.output, run.ledger, spec, source.recorders, tables)
+    flags = tables["cluster_flags"]
+    counts = {
+        "windows": source.n_windows,
+        "clusters": n_clusters,
+        "empty_clusters": int(np.count_nonzero(totals.n_windows == 0)),
+        "flagged_clusters": int(np.count_nonzero(flags)),
+        "mean_square_distance": float(f"{totals.squares[0] / source.n_windows:.6g}"),
+    }
+    return Outcome(did=True, counts=counts, backend=_backend())
 
 
 def _n_clusters(run: Run, config: Config, source: Source) -> int:
@@ -142,41 +93,38 @@ def _n_clusters(run: Run, config: Config, source: Source) -> int:
             f"Set n_clusters to {n_windows} at most, or to 'auto' "
             f"(which would make {number_of_clusters('auto', n_windows)} clusters of them)."
         )
+    most = min(n_windows, source.n_features)
+    if config.n_components is not None and config.n_components > most:
+        raise InputError(
+            f"run {run.name!r}: n_components = {config.n_components}, but {name!r} has {n_windows} windows of "
+            f"{source.n_features} features. Set n_components to {most} at most, or leave it out."
+        )
     return wanted
 
 
-def _survey(run: Run, source: Source, n_clusters: int, *, workers: int) -> tuple[Scale, Vectors]:
+def _survey(run: Run, source: Source, n_clusters: int, *, threads: int) -> tuple[Scale, Vectors]:
     """Return how to scale vectors, and a scaled sample of them, uniform over all windows."""
     config, n_windows = cast("Config", run.config), source.n_windows
     n_sample = min(n_windows, max(config.n_init_windows, 10 * n_clusters))
     rows = np.sort(np.random.default_rng([config.seed, 0]).choice(n_windows, n_sample, replace=False))
-    tasks = []
-    for parts in by_day(source.parts):
-        last = parts[-1].first_row + len(parts[-1].cells)
-        here = rows[np.searchsorted(rows, parts[0].first_row) : np.searchsorted(rows, last)]
-        tasks.append(Survey(source.url, parts, here))
-    with progress(f"{run.name}: statistics", n_windows, "windows") as advance:
-        found = map_partitions(survey, tasks, workers=workers, advance=advance, n_units=_n_windows)
-    scale = scale_of(merged(part for part, _ in found), config.normalise)
-    return scale, scaled(np.concatenate([sample for _, sample in found]), scale)
-
-
-def survey(task: Survey) -> tuple[Moments, Vectors]:
-    """Return the moments of a day's vectors and the sampled ones among them, unscaled."""
-    array = open_array(task.url, "embedding")
     parts, samples = [], []
-    for part in task.parts:
-        vectors = read_stretch(array, part)
-        parts.append(moments(vectors))
-        here = task.rows[(task.rows >= part.first_row) & (task.rows < part.first_row + len(vectors))]
-        samples.append(vectors[here - part.first_row])
-    return merged(parts), np.concatenate(samples)
+    with progress(f"{run.name}: statistics", n_windows, "windows") as advance:
+        look = in_threads(partial(read_raw, source), range(len(source.parts)), threads)
+        for part, vectors in zip(source.parts, look, strict=True):
+            parts.append(moments(vectors))
+            here = rows[np.searchsorted(rows, part.first_row) : np.searchsorted(rows, part.first_row + len(vectors))]
+            samples.append(vectors[here - part.first_row])
+            advance(len(vectors))
+    sample = np.concatenate(samples)
+    scale = scale_of(merged(parts), config.normalise)
+    if config.n_components is not None:
+        scale = with_components(scale, sample, config.n_components)
+    return scale, scaled(sample, scale)
 
 
-def _fit(run: Run, source: Source, start: Clustering, *, threads: int) -> Clustering:
+def _fit(run: Run, source: Source, read: Read, start: Vectors, *, threads: int) -> Vectors:
     config = cast("Config", run.config)
-    plan = schedule(source.n_windows, start.n_clusters, config.batch_size, config.n_epochs, config.max_batches)
-    read = _reader(source, start.scale, keep=source.n_windows <= config.buffer_windows)
+    plan = schedule(source.n_windows, len(start), config.batch_size, config.n_epochs, config.max_batches)
     stream = batches(
         read, [len(part.cells) for part in source.parts], plan,
         buffer_windows=config.buffer_windows, seed=config.seed, threads=threads,
@@ -187,101 +135,91 @@ def _fit(run: Run, source: Source, start: Clustering, *, threads: int) -> Cluste
             advance(len(batch))
             return batch
 
-        return Clustering(start.scale, fit(map(counted, stream), start.centroids, config, plan))
+        return fit(map(counted, stream), start, config, plan)
 
 
-def _reader(source: Source, scale: Scale, *, keep: bool) -> Read:
-    """Return the function that reads a stretch; it keeps what it has read where all of it fits the buffer."""
-    array = open_array(source.url, "embedding")
-
-    def read(i: int) -> Vectors:
-        return scaled(read_stretch(array, source.parts[i]), scale)
-
-    return lru_cache(maxsize=None)(read) if keep else read
-
-
-def _label(run: Run, source: Source, clustering: Clustering, *, workers: int) -> Outcome:
-    config, n_clusters = cast("Config", run.config), clustering.n_clusters
-    spec = _spec(run, source, n_clusters)
-    tasks = _labellings(run, source, spec, clustering)
-    run.ledger.settle_grid(source.grid, source.recorders)
-    with progress(f"{run.name}: labels", source.n_windows, "windows") as advance:
-        found = map_partitions(label, tasks, workers=workers, advance=advance, n_units=_n_windows)
-    n_windows = np.sum([day.n_windows for day in found], axis=0)
-    near = exemplars(joined([day.near for day in found]), n_clusters, config.n_exemplars)
-    tables = {
-        "feature": np.arange(source.n_features, dtype=np.int32),
-        "feature_mean": clustering.scale.mean,
-        "feature_deviation": clustering.scale.deviation,
-        "cluster_id": np.arange(n_clusters, dtype=np.int16),
-        "n_windows": n_windows,
-        "centroid": clustering.centroids,
-        "exemplar_recorder": near[0].astype(np.int32),
-        "exemplar_cell": near[1],
-    }
-    commit(run.output, run.ledger, spec, source.recorders, tables)
-    inertia = sum(day.inertia for day in found)
-    counts = {
-        "windows": source.n_windows,
-        "clusters": n_clusters,
-        "empty_clusters": int(np.count_nonzero(n_windows == 0)),
-        "mean_square_distance": float(f"{inertia / source.n_windows:.6g}"),
-    }
-    return Outcome(did=True, counts=counts, backend=tasks[0].backend)
-
-
-def _labellings(run: Run, source: Source, spec: StoreSpec, clustering: Clustering) -> list[Labelling]:
+def _label(
+    run: Run, source: Source, read: Read, clustering: Clustering, spec: StoreSpec, *, threads: int
+) -> tuple[Totals, Candidates]:
+    """Label every window and write every block; return what the labels say."""
+    config, grid = cast("Config", run.config), source.grid
+    run.ledger.settle_grid(grid, source.recorders)
     made = run.inputs["embeddings"].ledger.written()
-    digest = hashlib.sha256(clustering.centroids.tobytes()).hexdigest()
-    backend = _backend()
-    tasks = []
-    for parts in by_day(source.parts):
-        recorder, day = source.recorders[parts[0].recorder], parts[0].day
-        inputs = short_hash([digest, sorted(made[recorder, day].files.items())])
-        config = cast("Config", run.config)
-        tasks.append(
-            Labelling(source.url, parts, run.output, run.ledger, spec, recorder, clustering, config, inputs, backend)
-        )
-    return tasks
+    digest, backend = hashlib.sha256(clustering.centroids.tobytes()).hexdigest(), _backend()
+    status = open_array(source.url, "embedding_status")
+    days, begun = by_day(source.parts), np.cumsum([0, *(len(parts) for parts in by_day(source.parts))])
+    span_ms = round(config.exemplar_span_s * 1000)
+
+    def labelled(i: int) -> Labelled:
+        parts = days[i]
+        vectors = np.concatenate([read(int(begun[i]) + j) for j in range(len(parts))])
+        return label_day(
+            vectors, clustering.centroids, recorder=parts[0].recorder, grid=grid, span_ms=span_ms,
+            cells=np.concatenate([part.cells for part in parts]), n_near=config.n_exemplars,
+        )  # fmt: skip
+
+    totals, near = no_totals(clustering.n_clusters, len(source.recorders)), []
+    with progress(f"{run.name}: labels", source.n_windows, "windows") as advance:
+        for parts, day in zip(days, in_threads(labelled, range(len(days)), threads), strict=True):
+            number, i_recorder = parts[0].day, parts[0].recorder
+            recorder, first = source.recorders[i_recorder], number * spec.cells_per_block
+            there = np.asarray(status[i_recorder, first : first + spec.cells_per_block])[day.cells - first]
+            entry = Entry(
+                recorder=recorder, block=number, files={}, cells=day.cells.tolist(), digests=[], backend=backend,
+                inputs=short_hash([digest, sorted(made[recorder, number].files.items())]),
+                index={"cluster_status": there.tolist()},
+            )  # fmt: skip
+            write_block(run.output, run.ledger, spec, _blocks(spec, day, first), entry, i_recorder=i_recorder)
+            count(totals, day, recorder=i_recorder, name=recorder, grid=grid)
+            near.append(day.near)
+            advance(len(day.cells))
+    return totals, joined(near)
 
 
-def label(task: Labelling) -> Labelled:
-    """Label the windows of a day, write its block, and return what they say."""
-    spec, i_recorder = task.spec, task.parts[0].recorder
-    array = open_array(task.url, "embedding")
+def _blocks(spec: StoreSpec, day: Labelled, first: int) -> Tables:
     blocks = {data.name: np.full(data.block, data.fill, dtype=data.dtype) for data in spec.data}
-    cells = np.concatenate([part.cells for part in task.parts])
-    first = task.parts[0].day * spec.cells_per_block
-    for part in task.parts:
-        labels, distances = assign(scaled(read_stretch(array, part), task.clustering.scale), task.clustering.centroids)
-        blocks["cluster"][0, part.cells - first] = labels
-        blocks["distance"][0, part.cells - first] = distances
-    status = open_array(task.url, "embedding_status")[i_recorder, first : first + spec.cells_per_block]
-    entry = Entry(
-        recorder=task.recorder, block=task.parts[0].day, inputs=task.inputs, files={}, cells=cells.tolist(), digests=[],
-        index={"cluster_status": np.asarray(status)[cells - first].tolist()}, backend=task.backend,
-    )  # fmt: skip
-    write_block(task.store, task.ledger, spec, blocks, entry, i_recorder=i_recorder)
-    labels, distances = blocks["cluster"][0, cells - first], blocks["distance"][0, cells - first]
-    span_ms = round(task.config.exemplar_span_s * 1000)
-    span = span_of(cells, hop_ms=spec.grid.hop_ms, cells_per_day=spec.grid.cells_per_day, span_ms=span_ms)
-    windows = Candidates(labels, distances, np.full(len(cells), i_recorder, dtype=np.int32), cells, span)
-    inertia = float(np.square(distances, dtype=np.float64).sum())
-    n_windows = np.bincount(labels, minlength=task.clustering.n_clusters)
-    return Labelled(n_windows, inertia, narrowed(windows, task.config.n_exemplars))
+    blocks["cluster"][0, day.cells - first] = day.cluster
+    blocks["distance"][0, day.cells - first] = day.distance
+    return blocks
 
 
-def _spec(run: Run, source: Source, n_clusters: int) -> StoreSpec:
-    config, grid, n_features = cast("Config", run.config), source.grid, source.n_features
-    attrs = {**run.store_attrs, "grid": grid.attrs}
-    return cluster_spec(grid, n_clusters=n_clusters, n_features=n_features, n_exemplars=config.n_exemplars, attrs=attrs)
+def _described(run: Run, source: Source, totals: Totals, near: Candidates) -> Tables:
+    """Return the tables on clusters: exemplars, shares, contrast and flags."""
+    config, n_clusters = cast("Config", run.config), len(totals.n_windows)
+    chosen = exemplars(near, n_clusters, config.n_exemplars)
+    recorders, hours = (largest_shares(counts, config.flag_share) for counts in (totals.by_recorder, totals.by_hour))
+    contrast = _contrast(run, source, chosen)
+    return {
+        "n_windows": totals.n_windows,
+        "exemplar_recorder": chosen[0].astype(np.int32),
+        "exemplar_cell": chosen[1],
+        "recorder_share": recorders.share,
+        "hour_share": hours.share,
+        "contrast_db": contrast,
+        "cluster_flags": flags_of(recorders, hours, contrast, config.noise_contrast_db),
+    }
+
+
+def _contrast(run: Run, source: Source, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the median contrast of each cluster's exemplars, dB; NaN where the cube is not at hand."""
+    out = np.full(chosen.shape[1], np.nan, dtype=np.float32)
+    cube = run.inputs["embeddings"].inputs.get("spectrograms")
+    if cube is None or not cube.output.exists("zarr.json"):
+        return out
+    with open_cube(cube.output.url) as dataset:
+        recorders = dataset["recorder"].to_numpy().tolist()
+        if grid_of(dataset).attrs != source.grid.attrs or recorders[: len(source.recorders)] != [*source.recorders]:
+            return out  # vectors made elsewhere have a grid of their own
+    array = open_array(cube.output.url, "spectrogram")
+    for i in range(len(out)):
+        recorder, cell = chosen[:, i, :][:, chosen[1, i] >= 0]
+        found = contrast_db(np.asarray(read_rows(array, recorder, cell), dtype=np.uint8))
+        if np.isfinite(found).any():
+            out[i] = np.nanmedian(found)
+    return out
 
 
 def _backend() -> str:
     """Return the processor that the linear algebra library works for, such as ``cpu-SkylakeX``."""
     kinds = sorted({str(info["architecture"]) for info in threadpool_info() if info.get("architecture")})
     return "-".join(["cpu", *kinds])
-
-
-def _n_windows(task: Survey | Labelling) -> int:
-    return sum(len(part.cells) for part in task.parts)

@@ -2,11 +2,12 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from jobs.common.config import JobConfig
 
-ALGORITHM = 1
+ALGORITHM = 2
+"""2: the fit is our own, one matrix product a batch, in place of scikit-learn's."""
 
 Normalise = Literal["none", "zscore", "zscore_l2", "l2"]
 
@@ -21,9 +22,17 @@ class Config(JobConfig):
         "zscore_l2",
         description="'zscore': each feature to mean 0 and deviation 1 over all windows; 'l2': each vector to length 1",
     )
+    n_components: int | None = Field(
+        None,
+        ge=1,
+        description="principal components that vectors are projected on, between 'zscore' and 'l2'; all if left out",
+        json_schema_extra={"introduced_as": None},
+    )
     seed: int = Field(0, ge=0, description="root of every random choice")
     n_init_windows: int = Field(
-        10_000, ge=1, description="windows, drawn uniformly, that k-means++ chooses the first centroids from"
+        10_000,
+        ge=1,
+        description="windows, drawn uniformly, for the first centroids (k-means++), components, stability and scan",
     )
     batch_size: int = Field(1024, ge=1, description="windows in a step of the fit")
     n_epochs: int = Field(10, ge=1, description="times that the fit sees every window, about")
@@ -44,3 +53,28 @@ class Config(JobConfig):
         description="spans of a recorder's day, in seconds, that give one exemplar each while there are enough",
     )
     partial: bool = Field(True, description="whether windows with gaps are clustered as well")
+    n_refits: int = Field(
+        4,
+        ge=0,
+        description="fits on halves of the sampled windows that a cluster's stability is measured with; 0 for none",
+        json_schema_extra={"introduced_as": 4},
+    )
+    scan_n_clusters: Annotated[tuple[PositiveInt, ...], Field(strict=False)] = Field(
+        (),
+        description="numbers of clusters that are tried on the sampled windows, for a table beside the clustering",
+        json_schema_extra={"introduced_as": []},
+    )
+    flag_share: float = Field(
+        0.9,
+        gt=0,
+        le=1,
+        description="a cluster is flagged if one recorder, or one hour of the day, has this share of its windows and "
+        "less than half of that share of all windows",
+        json_schema_extra={"introduced_as": 0.9},
+    )
+    noise_contrast_db: float = Field(
+        8.0,
+        ge=0,
+        description="a cluster is flagged as noise if its exemplars stand out less than this from their own background",
+        json_schema_extra={"introduced_as": 8.0},
+    )

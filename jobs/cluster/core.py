@@ -1,19 +1,20 @@
-"""K-means on arrays: scaling, first centroids, the fit, nearest centroids."""
+"""K-means on arrays: scaling, first centroids, nearest centroids."""
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import MiniBatchKMeans, kmeans_plusplus
+from sklearn.cluster import kmeans_plusplus
 
-from jobs.cluster.config import Config, Normalise
+from jobs.cluster.config import Normalise
 
 Vectors = NDArray[np.float32]
 CONSTANT = 1e-6
 """A feature whose deviation is below this share of its mean is rounding, not variation."""
 AUTO_CLUSTERS = (2, 100)
+ROWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,15 @@ class Scale:
         What is taken off each feature, and what it is divided by then; float64, shape (n_features,).
     unit
         Whether every vector is divided by its length at last.
+    components
+        Directions, at right angles and of length 1, that vectors are projected on before that; float32, shape
+        (n_components, n_features). ``None`` leaves vectors as they are.
     """
 
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
     unit: bool
+    components: Vectors | None = None
 
 
 @dataclass(frozen=True)
@@ -55,73 +60,77 @@ class Clustering:
         return len(self.centroids)
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """How many batches of how many windows the fit sees.
-
-    Attributes
-    ----------
-    batch_size
-        Windows in a batch: as configured, but not fewer than clusters nor more than windows.
-    n_batches
-        Batches in all.
-    n_settling
-        Batches of the last epoch, in which no cluster starts anew.
-    """
-
-    batch_size: int
-    n_batches: int
-    n_settling: int
-
-
-def schedule(n_windows: int, n_clusters: int, batch_size: int, n_epochs: int, max_batches: int | None) -> Schedule:
-    """Return the schedule of a fit; windows left over by an epoch go into the next one's batches."""
-    size = min(n_windows, max(batch_size, n_clusters))
-    total = max(1, n_epochs * n_windows // size)
-    total = total if max_batches is None else min(total, max_batches)
-    return Schedule(size, total, min(total, max(1, n_windows // size)))
-
-
 def moments(vectors: Vectors) -> Moments:
-    """Return the moments of vectors, shape (n_windows, n_features), n_windows at least 1."""
-    mean = vectors.mean(axis=0, dtype=np.float64)
-    return Moments(len(vectors), mean, np.square(vectors - mean).sum(axis=0))
+    """Return the moments of windows, shape (n_windows, n_features), at least one."""
+    mean, squares = np.zeros(vectors.shape[1]), np.zeros(vectors.shape[1])
+    # About the first window, in parts: the sums stay small, and no copy of all windows is made in float64.
+    shift = vectors[0].astype(np.float64)
+    for first in range(0, len(vectors), ROWS_AT_ONCE):
+        part = vectors[first : first + ROWS_AT_ONCE] - shift
+        mean += part.sum(axis=0)
+        squares += np.einsum("ij,ij->j", part, part)
+    mean /= len(vectors)
+    return Moments(len(vectors), shift + mean, np.maximum(squares - len(vectors) * np.square(mean), 0))
 
 
 def merged(parts: Iterable[Moments]) -> Moments:
-    """Return the moments of all windows from those of disjoint parts, merged in their order.
+    """Return the moments of all windows from those of parts, in the order of the parts.
 
     Notes
     -----
-    Chan, Golub and LeVeque 1983, "Algorithms for computing the sample variance".
+    Chan, Golub and LeVeque 1979: nothing is squared before the mean is taken off.
     """
     first, *others = parts
     n, mean, squares = first.n, first.mean, first.squares
     for part in others:
-        total, gap = n + part.n, part.mean - mean
+        gap, total = part.mean - mean, n + part.n
         mean = mean + gap * (part.n / total)
-        squares = squares + part.squares + gap**2 * (n * part.n / total)
+        squares = squares + part.squares + np.square(gap) * (n * part.n / total)
         n = total
     return Moments(n, mean, squares)
 
 
-def scale_of(statistics: Moments, normalise: Normalise) -> Scale:
-    """Return the scale that a setting and the moments of all windows make; constant features become 0."""
-    unit = normalise in {"zscore_l2", "l2"}
-    if normalise in {"none", "l2"}:
-        return Scale(np.zeros_like(statistics.mean), np.ones_like(statistics.mean), unit)
-    deviation = np.sqrt(statistics.squares / statistics.n)
-    varies = deviation > CONSTANT * np.abs(statistics.mean)
-    return Scale(statistics.mean, np.where(varies, deviation, 1.0), unit)
+def scale_of(over_all: Moments, normalise: Normalise) -> Scale:
+    """Return the scale that a normalisation makes of the moments of all windows."""
+    n_features, unit = len(over_all.mean), normalise.endswith("l2")
+    if not normalise.startswith("zscore"):
+        return Scale(np.zeros(n_features), np.ones(n_features), unit)
+    deviation = np.sqrt(over_all.squares / over_all.n)
+    varies = deviation > CONSTANT * np.abs(over_all.mean)
+    return Scale(over_all.mean, np.where(varies, deviation, 1.0), unit)
+
+
+def with_components(scale: Scale, sample: Vectors, n_components: int) -> Scale:
+    """Return a scale that projects on the principal components of a sample of unscaled vectors.
+
+    Notes
+    -----
+    The eigenvectors of the scaled sample's covariance with the largest values; each one's largest element is
+    made positive, so that its sign is no accident.
+    """
+    plain = scaled(sample, replace(scale, unit=False)).astype(np.float64)
+    plain -= plain.mean(axis=0)
+    _, vectors = np.linalg.eigh(plain.T @ plain)
+    components = vectors[:, ::-1].T[:n_components]
+    largest = np.take_along_axis(components, np.abs(components).argmax(axis=1)[:, None], axis=1)
+    return replace(scale, components=(components * np.sign(largest)).astype(np.float32))
 
 
 def scaled(vectors: Vectors, scale: Scale) -> Vectors:
-    """Return scaled vectors, float32, same shape; a vector of length 0 stays as it is."""
-    out = (vectors - scale.mean.astype(np.float32)) / scale.deviation.astype(np.float32)
+    """Return scaled vectors, float32, shape (n_windows, n_features or n_components); length 0 stays as it is."""
+    out = np.subtract(vectors, scale.mean.astype(np.float32), dtype=np.float32)
+    out *= (1 / scale.deviation).astype(np.float32)
+    if scale.components is not None:
+        out = out @ scale.components.T
     if scale.unit:
-        length = np.sqrt(np.square(out).sum(axis=1, keepdims=True))
-        out /= np.where(length > 0, length, 1)
-    return np.asarray(out, dtype=np.float32)
+        length = np.sqrt(np.einsum("ij,ij->i", out, out))
+        out /= np.where(length > 0, length, 1)[:, None]
+    return out
+
+
+def in_features(centroids: Vectors, scale: Scale) -> Vectors:
+    """Return centroids as points in the space of the features, where a projection leaves them as they are."""
+    return centroids if scale.components is None else centroids @ scale.components
 
 
 def number_of_clusters(wanted: int | str, n_windows: int) -> int:
@@ -134,43 +143,9 @@ def number_of_clusters(wanted: int | str, n_windows: int) -> int:
 
 def first_centroids(sample: Vectors, n_clusters: int, seed: int) -> Vectors:
     """Return the centroids that k-means++ chooses among a sample, shape (n_clusters, n_features)."""
-    centroids, _ = kmeans_plusplus(sample, n_clusters, random_state=np.random.RandomState(_state(seed, 0)))
+    state = int(np.random.SeedSequence([seed, 0]).generate_state(1)[0])
+    centroids, _ = kmeans_plusplus(sample, n_clusters, random_state=np.random.RandomState(state))
     return np.asarray(centroids, dtype=np.float32)
-
-
-def fit(batches: Iterable[Vectors], first: Vectors, config: Config, plan: Schedule) -> Vectors:
-    """Move centroids, batch by batch.
-
-    Parameters
-    ----------
-    batches
-        Scaled vectors, each shape (n, n_features) with n at least the number of clusters.
-    first
-        Centroids to begin with, shape (n_clusters, n_features).
-    config
-        The job's configuration.
-    plan
-        How many batches there are, and how many of the last ones start no cluster anew: a centroid that
-        was put on a window by chance shall not end there.
-
-    Returns
-    -------
-    NDArray
-        float32, shape (n_clusters, n_features).
-
-    Notes
-    -----
-    scikit-learn's ``MiniBatchKMeans.partial_fit``, one batch after the other.
-    """
-    model = MiniBatchKMeans(
-        len(first), init=first, n_init=1, batch_size=plan.batch_size, compute_labels=False,
-        random_state=np.random.RandomState(_state(config.seed, 1)), reassignment_ratio=config.reassignment_ratio,
-    )  # fmt: skip
-    for i, batch in enumerate(batches):
-        if i == plan.n_batches - plan.n_settling:
-            model.set_params(reassignment_ratio=0.0)
-        model.partial_fit(batch)
-    return np.array(model.cluster_centers_, dtype=np.float32)
 
 
 def assign(vectors: Vectors, centroids: Vectors) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
@@ -179,11 +154,13 @@ def assign(vectors: Vectors, centroids: Vectors) -> tuple[NDArray[np.int16], NDA
     Computed in float64, so that rounding decides nothing that is not a tie; of two at the same
     distance the lower number is taken.
     """
-    x, c = vectors.astype(np.float64), centroids.astype(np.float64)
-    nearest = (np.square(c).sum(axis=1) - 2 * (x @ c.T)).argmin(axis=1)
-    distance = np.sqrt(np.square(x - c[nearest]).sum(axis=1))
-    return nearest.astype(np.int16), distance.astype(np.float32)
-
-
-def _state(seed: int, purpose: int) -> int:
-    return int(np.random.SeedSequence([seed, purpose]).generate_state(1)[0])
+    c = centroids.astype(np.float64)
+    offsets, twice = np.square(c).sum(axis=1), 2 * c.T
+    nearest, distance = np.empty(len(vectors), dtype=np.int16), np.empty(len(vectors), dtype=np.float32)
+    for first in range(0, len(vectors), ROWS_AT_ONCE):
+        rows = slice(first, first + ROWS_AT_ONCE)
+        x = vectors[rows].astype(np.float64)
+        nearest[rows] = (offsets - x @ twice).argmin(axis=1)
+        x -= c[nearest[rows]]
+        distance[rows] = np.sqrt(np.einsum("ij,ij->i", x, x))
+    return nearest, distance

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from jobs.cluster.batches import batches, pools
-from jobs.cluster.core import Schedule
+from jobs.cluster.kmeans import Schedule
 
 
 def numbered(sizes: list[int]) -> list[NDArray[np.float32]]:

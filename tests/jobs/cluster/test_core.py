@@ -12,17 +12,15 @@ from sklearn.cluster import MiniBatchKMeans
 from jobs.cluster.batches import batches
 from jobs.cluster.config import Config, Normalise
 from jobs.cluster.core import (
-    Schedule,
     assign,
     first_centroids,
-    fit,
     merged,
     moments,
     number_of_clusters,
     scale_of,
     scaled,
-    schedule,
 )
+from jobs.cluster.kmeans import Schedule, fit, schedule
 
 
 def blobs(n_windows: int, n_features: int, n_blobs: int, spread: float = 1.0, seed: int = 0) -> NDArray[np.float32]:

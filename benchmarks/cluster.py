@@ -1,0 +1,145 @@
+"""The cluster job beside scikit-learn's MiniBatchKMeans: time, inertia, memory."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cluster import MiniBatchKMeans
+from threadpoolctl import threadpool_limits
+
+from benchmarks.report import FOLDER, Figure, report
+from benchmarks.studies import embedding_run
+from jobs.cluster.batches import batches
+from jobs.cluster.config import Config
+from jobs.cluster.core import Scale, Vectors, assign, first_centroids, scaled
+from jobs.cluster.kmeans import fit, schedule
+from jobs.cluster.source import in_threads, open_source, read_raw, scale_kept
+
+N_WINDOWS, N_FEATURES, K, BATCH, EPOCHS = 230_259, 384, 100, 1024, 10
+N_LARGE = 2_200_000
+ROUNDS = 3
+THREADS = 2
+CONFIG = Config(n_clusters=K, batch_size=BATCH, n_epochs=EPOCHS, normalise="none")
+
+LARGE = """
+import json, resource, sys, time
+from jobs.cluster import command
+from jobs.cluster.config import Config
+from jobs.common.run import Options, Run
+from jobs.embed.config import Config as EmbedConfig
+from lake.layout import Lake
+lake, workers, epochs = Lake(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+vectors = Run(lake, sys.argv[4], "embed", "embeddings", EmbedConfig(features="logmel"), 1, "x", {})
+run = Run(lake, "clusters-" + sys.argv[4], "cluster", "clusters", Config(n_epochs=epochs), 2, "y", {"embeddings": vectors})
+began = time.perf_counter()
+outcome = command.execute(run, Options(workers=workers))
+seconds = time.perf_counter() - began
+print(json.dumps({"seconds": seconds, "kilobytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, **outcome.counts}))
+"""
+
+
+def ours(url: str) -> Vectors:
+    """Read all vectors once, choose first centroids, fit."""
+    source = open_source(url, partial=True)
+    kept = list(in_threads(partial(read_raw, source), range(len(source.parts)), THREADS))
+    rows = np.random.default_rng(0).permutation(source.n_windows)[: CONFIG.n_init_windows]
+    sample = np.concatenate(kept)[np.sort(rows)]
+    del kept
+    read = scale_kept(source, Scale(np.zeros(N_FEATURES), np.ones(N_FEATURES), unit=False))
+    plan = schedule(source.n_windows, K, BATCH, EPOCHS, None)
+    sizes = [len(part.cells) for part in source.parts]
+    stream = batches(read, sizes, plan, buffer_windows=CONFIG.buffer_windows, seed=0, threads=THREADS)
+    return fit(stream, first_centroids(sample, K, 0), CONFIG, plan)
+
+
+def theirs(vectors: Vectors) -> Vectors:
+    """Fit scikit-learn's on vectors in memory, with as many batches of the same size."""
+    model = MiniBatchKMeans(
+        K, batch_size=BATCH, max_iter=EPOCHS, n_init=1, init_size=CONFIG.n_init_windows, tol=0.0,
+        max_no_improvement=None, compute_labels=False, random_state=0,
+    )  # fmt: skip
+    return np.asarray(model.fit(vectors).cluster_centers_, dtype=np.float32)
+
+
+def timed(function: Callable[[], Any]) -> tuple[float, Any]:
+    """Return seconds and result."""
+    began = time.perf_counter()
+    result = function()
+    return time.perf_counter() - began, result
+
+
+def inertia(vectors: Vectors, centroids: Vectors) -> float:
+    """Return the sum of squared distances to the nearest centroid."""
+    return float(np.square(assign(vectors, centroids)[1], dtype=np.float64).sum())
+
+
+def in_memory(url: str) -> Vectors:
+    """Read the whole store with zarr, as one would before scikit-learn."""
+    source = open_source(url, partial=True)
+    days: list[NDArray[np.float32]] = []
+    for i in range(len(source.recorders)):
+        n = sum(len(part.cells) for part in source.parts if part.recorder == i)
+        days.append(np.asarray(source.array[i, :n]))
+    return np.concatenate(days)
+
+
+def whole_job(lake: Path, name: str, *, epochs: int) -> dict[str, Any]:
+    """Run the whole job in a process of its own."""
+    words = [sys.executable, "-c", LARGE, str(lake), str(THREADS), str(epochs), name]
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def main() -> None:
+    """Measure and report."""
+    lake = FOLDER / "cluster-lake"
+    shutil.rmtree(lake, ignore_errors=True)
+    small = embedding_run(lake, "small", n_windows=N_WINDOWS, n_features=N_FEATURES, n_recorders=8, n_base=99)
+    url = small.output.url
+    mine, peers, reading = [], [], []
+    with threadpool_limits(1):
+        for _ in range(ROUNDS):
+            seconds, vectors = timed(lambda: in_memory(url))
+            reading.append(seconds)
+            seconds, their_centroids = timed(lambda kept=vectors: theirs(kept))
+            peers.append(seconds)
+            seconds, our_centroids = timed(lambda: ours(url))
+            mine.append(seconds)
+        our_inertia, their_inertia = inertia(vectors, our_centroids), inertia(vectors, their_centroids)
+    del vectors
+    job = whole_job(lake, "small", epochs=EPOCHS)
+    embedding_run(lake, "large", n_windows=N_LARGE, n_features=N_FEATURES, n_recorders=9, n_base=4)
+    large = whole_job(lake, "large", epochs=1)
+    shutil.rmtree(lake)
+    took, peer, read = median(mine), median(peers), median(reading)
+    report(
+        "cluster",
+        [
+            Figure("read and fit", took, "s", f"scikit-learn's fit of data in memory, {peer:.1f} s", peer / took),
+            Figure("read and fit", took, "s", f"the same after reading, {peer + read:.1f} s", (peer + read) / took),
+            Figure("inertia", our_inertia, "", f"scikit-learn, {their_inertia:.6g}", their_inertia / our_inertia),
+            Figure("whole job: scale, fit, labels, exemplars, stability", job["seconds"], "s"),
+            Figure("whole job, largest resident size", job["kilobytes"] / 1e6, "GB"),
+            Figure("2.2 million windows, 1 epoch, whole job", large["seconds"], "s"),
+            Figure(
+                "2.2 million windows, largest resident size",
+                large["kilobytes"] / 1e6,
+                "GB",
+                "1 GB",
+                1e6 / large["kilobytes"],
+            ),
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()

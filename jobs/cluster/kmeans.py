@@ -1,0 +1,130 @@
+"""The fit: mini-batch k-means, one matrix product a batch."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from jobs.cluster.config import Config
+from jobs.cluster.core import Vectors, assign, first_centroids
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How many batches of how many windows the fit sees.
+
+    Attributes
+    ----------
+    batch_size
+        Windows in a batch: as configured, but not fewer than clusters nor more than windows.
+    n_batches
+        Batches in all.
+    n_settling
+        Batches of the last epoch, in which no cluster starts anew.
+    """
+
+    batch_size: int
+    n_batches: int
+    n_settling: int
+
+
+def schedule(n_windows: int, n_clusters: int, batch_size: int, n_epochs: int, max_batches: int | None) -> Schedule:
+    """Return the schedule of a fit; windows left over by an epoch go into the next one's batches."""
+    size = min(n_windows, max(batch_size, n_clusters))
+    total = max(1, n_epochs * n_windows // size)
+    total = total if max_batches is None else min(total, max_batches)
+    return Schedule(size, total, min(total, max(1, n_windows // size)))
+
+
+def fit(batches: Iterable[Vectors], first: Vectors, config: Config, plan: Schedule) -> Vectors:
+    """Move centroids, batch by batch.
+
+    Parameters
+    ----------
+    batches
+        Scaled vectors, each shape (n, n_features) with n at least the number of clusters.
+    first
+        Centroids to begin with, shape (n_clusters, n_features).
+    config
+        The job's configuration.
+    plan
+        How many batches there are, and how many of the last ones start no cluster anew: a centroid that
+        was put on a window by chance shall not end there.
+
+    Returns
+    -------
+    NDArray
+        float32, shape (n_clusters, n_features).
+
+    Notes
+    -----
+    Sculley 2010, "Web-scale k-means clustering", a batch at a time: a centroid is the mean of all windows it
+    has taken. Small clusters start anew as in scikit-learn's ``MiniBatchKMeans``: after every ten windows a
+    cluster, or while one has none, those below ``reassignment_ratio`` of the largest, and of a batch's
+    windows half at most. Same batches and no restarts give scikit-learn's centroids up to rounding.
+    """
+    random = np.random.default_rng([config.seed, 1])
+    centroids = np.array(first, dtype=np.float32)
+    taken = np.zeros(len(centroids))
+    n_since = 0
+    for i, batch in enumerate(batches):
+        _move(centroids, taken, batch)
+        n_since += len(batch)
+        is_due = n_since >= 10 * len(centroids) or not taken.all()
+        if is_due and config.reassignment_ratio > 0 and i < plan.n_batches - plan.n_settling:
+            n_since = 0
+            _restart(centroids, taken, batch, config.reassignment_ratio, random)
+    return centroids
+
+
+def fit_sample(sample: Vectors, n_clusters: int, config: Config, *, seed: int) -> Vectors:
+    """Return the centroids of a sample that is in memory, each epoch in an order of its own."""
+    plan = schedule(len(sample), n_clusters, config.batch_size, config.n_epochs, config.max_batches)
+    random = np.random.default_rng([seed, 5])
+    start = first_centroids(sample, n_clusters, seed)
+
+    def stream() -> Iterable[Vectors]:
+        order = np.empty(0, dtype=np.int64)
+        for _ in range(plan.n_batches):
+            if len(order) < plan.batch_size:
+                order = np.concatenate([order, random.permutation(len(sample))])
+            yield sample[order[: plan.batch_size]]
+            order = order[plan.batch_size :]
+
+    return fit(stream(), start, config, plan)
+
+
+def labels_of(sample: Vectors, centroids: Vectors) -> NDArray[np.int16]:
+    """Return the nearest centroid of each vector."""
+    return assign(sample, centroids)[0]
+
+
+def _move(centroids: Vectors, taken: NDArray[np.float64], batch: Vectors) -> None:
+    """Take a batch into the means of its nearest centroids, in place."""
+    half = np.einsum("ij,ij->i", centroids, centroids) / 2
+    nearest = (batch @ centroids.T - half).argmax(axis=1)
+    counts = np.bincount(nearest, minlength=len(centroids))
+    begins = np.concatenate([[0], np.cumsum(counts)])
+    order = np.argsort(nearest, kind="stable")
+    sums = csr_array((np.ones(len(batch), np.float32), order, begins), shape=(len(centroids), len(batch))) @ batch
+    hit = counts > 0
+    total = taken[hit] + counts[hit]
+    centroids[hit] *= (taken[hit] / total).astype(np.float32)[:, None]
+    centroids[hit] += sums[hit] * (1 / total).astype(np.float32)[:, None]
+    taken[hit] = total
+
+
+def _restart(
+    centroids: Vectors, taken: NDArray[np.float64], batch: Vectors, ratio: float, random: np.random.Generator
+) -> None:
+    """Put the centroids of small clusters on windows of a batch, in place."""
+    small = np.flatnonzero(taken < ratio * taken.max())
+    most = len(batch) // 2
+    if len(small) > most:
+        small = small[np.argsort(taken[small], kind="stable")[:most]]
+    if not len(small):
+        return
+    centroids[small] = batch[random.choice(len(batch), size=len(small), replace=False)]
+    taken[small] = np.delete(taken, small).min()
