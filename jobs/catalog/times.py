@@ -1,14 +1,38 @@
-"""When a recording started, from the clock time in its name and the zone that the user gave.
+"""When a recording started, from what its name, its header and the card's log say, and the zone that the user gave.
 
-An offset in the name always beats a zone; where they disagree, that is noted. A local time without a zone
-is never taken as UTC.
+An offset that a recorder wrote down always beats a zone; where the witnesses disagree, that is noted. A local time
+without a zone is never taken as UTC.
 """
 
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta, tzinfo
 
 from jobs.catalog.names import NameFacts
+
+CLOSE = timedelta(minutes=1)
+"""Witnesses that are nearer than this agree: logs are written some seconds before or after a recording begins."""
+_QUARTER = timedelta(minutes=15)
+_LONGEST_OFFSET = timedelta(hours=14)
+
+
+@dataclass(frozen=True)
+class Witness:
+    """A start that something else than the name tells.
+
+    Attributes
+    ----------
+    source
+        Who says so: ``header`` or ``reclog``.
+    start
+        As the recorder's clock read.
+    offset
+        Of that clock from UTC, if it is told.
+    """
+
+    source: str
+    start: datetime
+    offset: timedelta | None = None
 
 
 @dataclass(frozen=True)
@@ -22,9 +46,10 @@ class Start:
     offset
         Of ``local`` from UTC.
     source
-        ``name``: all of it stands in the name. ``name+zone``: the zone is the user's. Empty: no time.
+        Who gave the clock time and, after a ``+``, who gave the offset if another did: ``name``, ``header``,
+        ``reclog``; ``zone`` (the user's) or ``deployment`` (the zone in its row). Empty: no time.
     conflict
-        What the zone says where the name's offset says otherwise.
+        What the others say where they say otherwise, joined by ``; ``.
     problems
         ``no_time``, ``zone_unknown``, ``local_time_repeated`` or ``local_time_skipped``.
     """
@@ -37,8 +62,15 @@ class Start:
     problems: tuple[str, ...] = ()
 
 
-def resolve_start(facts: NameFacts, zone: ZoneInfo | None) -> Start:
-    """Place the clock time of a name in UTC.
+def resolve_start(
+    facts: NameFacts,
+    zone: tzinfo | None,
+    witnesses: Sequence[Witness] = (),
+    *,
+    site_zone: tzinfo | None = None,
+    folder_date: date | None = None,
+) -> Start:
+    """Place a recording in time.
 
     Parameters
     ----------
@@ -46,6 +78,14 @@ def resolve_start(facts: NameFacts, zone: ZoneInfo | None) -> Start:
         What the name says.
     zone
         Zone of the recorder's clock, if the user gave one.
+    witnesses
+        What else tells a start, the surest first. The first that tells a clock time is believed, the name before
+        all. If it does not tell the offset, another witness's does that puts the same reading of a clock, or the
+        same instant, within :data:`CLOSE`.
+    site_zone
+        Zone of the deployment, for local times that nothing else places.
+    folder_date
+        Date that the folder is named after: no recording in it is older.
 
     Notes
     -----
@@ -53,20 +93,72 @@ def resolve_start(facts: NameFacts, zone: ZoneInfo | None) -> Start:
     does a recorder that is not switched. AudioMoth's hexadecimal names are UTC by definition, so a zone only
     says what the local time was.
     """
-    if facts.start is None:
+    told = [Witness("name", facts.start, facts.offset)] if facts.start is not None else []
+    told += witnesses
+    if not told:
         return Start(problems=("no_time",))
-    clock = _to_milliseconds(facts.start)
-    if facts.offset is not None:
-        utc = clock - facts.offset
-        zone_offset = _offset_at(utc.replace(tzinfo=UTC).astimezone(zone)) if zone else None
-        if facts.pattern == "hexadecimal" and zone_offset is not None:
-            return Start(utc, utc + zone_offset, zone_offset, "name+zone")
-        is_conflict = zone_offset is not None and zone_offset != facts.offset
-        conflict = f"{zone} is {format_offset(zone_offset)}" if is_conflict else ""
-        return Start(utc, clock, facts.offset, "name", conflict)
-    if zone is None:
-        return Start(local=clock, source="name", problems=("zone_unknown",))
-    return _in_zone(clock, zone)
+    clock = replace(told[0], start=_to_milliseconds(told[0].start))
+    start = _placed(clock, told[1:], zone, site_zone, is_hexadecimal=facts.pattern == "hexadecimal")
+    conflicts = [start.conflict, *_conflicts(start, told[1:])]
+    if folder_date is not None and clock.start.date() < folder_date - timedelta(days=1):
+        conflicts.append(f"folder says {folder_date} or later")
+    return replace(start, conflict="; ".join(filter(None, conflicts)))
+
+
+def _placed(
+    clock: Witness, others: Sequence[Witness], zone: tzinfo | None, site_zone: tzinfo | None, *, is_hexadecimal: bool
+) -> Start:
+    if clock.offset is not None:
+        return _with_offset(clock, clock.offset, clock.source, zone, is_hexadecimal=is_hexadecimal)
+    for other in others:
+        offset = _offset_from(clock.start, other)
+        if offset is not None:
+            return _with_offset(clock, offset, f"{clock.source}+{other.source}", zone, is_hexadecimal=False)
+    if zone is not None:
+        return _in_zone(clock, zone, "zone")
+    if site_zone is not None:
+        return _in_zone(clock, site_zone, "deployment")
+    return Start(local=clock.start, source=clock.source, problems=("zone_unknown",))
+
+
+def _with_offset(clock: Witness, offset: timedelta, source: str, zone: tzinfo | None, *, is_hexadecimal: bool) -> Start:
+    utc = clock.start - offset
+    zone_offset = _offset_at(utc.replace(tzinfo=UTC).astimezone(zone)) if zone else None
+    if is_hexadecimal and zone_offset is not None:
+        return Start(utc, utc + zone_offset, zone_offset, f"{source}+zone")
+    is_conflict = zone_offset is not None and zone_offset != offset
+    conflict = f"{zone} is {format_offset(zone_offset)}" if is_conflict else ""
+    return Start(utc, clock.start, offset, source, conflict)
+
+
+def _offset_from(clock: datetime, other: Witness) -> timedelta | None:
+    """Return the offset of a clock that another witness, who knows its own, implies: a multiple of 15 minutes."""
+    if other.offset is None:
+        return None
+    if abs(clock - other.start) <= CLOSE:
+        return other.offset
+    shift = clock - (other.start - other.offset)
+    offset = round(shift / _QUARTER) * _QUARTER
+    return offset if abs(shift - offset) <= CLOSE and abs(offset) <= _LONGEST_OFFSET else None
+
+
+def _conflicts(start: Start, others: Sequence[Witness]) -> Iterator[str]:
+    """Yield what witnesses say who do not agree about the instant or, where it is unknown, the reading of the clock.
+
+    A local clock that a name read hours apart from the header's is no agreement, although an offset can be found
+    that explains it; a header in UTC beside a name in local time is.
+    """
+    for other in others:
+        instant = other.start - other.offset if other.offset is not None else None
+        if instant is not None and start.utc is not None:
+            agrees = abs(instant - start.utc) <= CLOSE
+            is_guessed = start.source.endswith(f"+{other.source}") and other.offset not in {start.offset, timedelta(0)}
+            agrees = agrees and not is_guessed
+        else:
+            agrees = start.local is not None and abs(other.start - start.local) <= CLOSE
+        if not agrees:
+            text = other.start.isoformat(timespec="seconds")
+            yield f"{other.source} says {text}{format_offset(other.offset)}"
 
 
 def format_offset(offset: timedelta | None) -> str:
@@ -77,15 +169,15 @@ def format_offset(offset: timedelta | None) -> str:
     return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
 
 
-def _in_zone(clock: datetime, zone: ZoneInfo) -> Start:
-    before = clock.replace(tzinfo=zone, fold=0)
+def _in_zone(clock: Witness, zone: tzinfo, who: str) -> Start:
+    before = clock.start.replace(tzinfo=zone, fold=0)
     offset, offset_after = _offset_at(before), _offset_at(before.replace(fold=1))
     problems: tuple[str, ...] = ()
     if offset > offset_after:
         problems = ("local_time_repeated",)
     elif offset < offset_after:
         problems = ("local_time_skipped",)
-    return Start(clock - offset, clock, offset, "name+zone", "", problems)
+    return Start(clock.start - offset, clock.start, offset, f"{clock.source}+{who}", "", problems)
 
 
 def _offset_at(time: datetime) -> timedelta:

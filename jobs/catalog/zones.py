@@ -2,7 +2,9 @@
 
 import difflib
 import os
+import re
 from collections.abc import Mapping, Sequence
+from datetime import timedelta, timezone, tzinfo
 from pathlib import Path, PurePath
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -10,17 +12,18 @@ from lake.errors import InputError
 
 ALL = ""
 """The key of the zone for everything that no other key names."""
+_OFFSET = re.compile(r"([-+])(0\d|1[0-4]):?([0-5]\d)")
 
 
 def choose_zones(
     zones: Mapping[str, str], folders: Sequence[PurePath], recorders: Sequence[str]
-) -> list[ZoneInfo | None]:
+) -> list[tzinfo | None]:
     """Choose the zone of each recording.
 
     Parameters
     ----------
     zones
-        IANA zone by folder. A key is a recorder, or the last parts of the path of a folder that holds the
+        IANA zone, or offset such as ``-05:00``, by folder. A key is a recorder, or the last parts of the path of a folder that holds the
         recording, directly or not; the deepest folder wins, a recorder wins over folders, and the empty
         key takes the rest.
     folders
@@ -50,20 +53,28 @@ def choose_zones(
     return [known[key] if key is not None else None for key in keys_of]
 
 
-def check_zones(zones: Mapping[str, str]) -> dict[str, ZoneInfo]:
-    """Return the zones that names mean; ``InputError`` with near names for all that mean none."""
+def check_zones(zones: Mapping[str, str]) -> dict[str, tzinfo]:
+    """Return the zones that names, or offsets, mean; ``InputError`` with near names for all that mean none."""
     names = available_timezones()
     by_lower = {name.lower(): name for name in sorted(names)}
     by_lower |= {name.rpartition("/")[2].lower(): name for name in sorted(names, reverse=True)} | by_lower
     problems = []
     for zone in zones.values():
-        if zone not in names:
+        if zone not in names and not _OFFSET.fullmatch(zone):
             near = difflib.get_close_matches(zone.strip().lower().replace(" ", "_"), by_lower, n=3, cutoff=0.6)
             hint = ", ".join(dict.fromkeys(by_lower[name] for name in near)) or "for example America/Chicago"
-            problems.append(f"zone {zone!r} is unknown: expected an IANA name ({hint}).")
+            problems.append(f"zone {zone!r} is unknown: expected an IANA name ({hint}), or an offset such as -05:00.")
     if problems:
         raise InputError("\n".join(problems))
-    return {key: ZoneInfo(zone) for key, zone in zones.items()}
+    return {key: _zone(zone) for key, zone in zones.items()}
+
+
+def _zone(zone: str) -> tzinfo:
+    found = _OFFSET.fullmatch(zone)
+    if not found:
+        return ZoneInfo(zone)
+    size = timedelta(hours=int(found[2]), minutes=int(found[3]))
+    return timezone(-size if found[1] == "-" else size)
 
 
 def _depth(key: str, parts: tuple[str, ...], folder: PurePath, recorder: str) -> int:
