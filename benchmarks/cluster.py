@@ -20,7 +20,7 @@ from benchmarks.report import FOLDER, Figure, report
 from benchmarks.studies import embedding_run
 from jobs.cluster.batches import batches
 from jobs.cluster.config import Config
-from jobs.cluster.core import Scale, Vectors, assign, first_centroids, scaled
+from jobs.cluster.core import Scale, Vectors, assign, first_centroids
 from jobs.cluster.kmeans import fit, schedule
 from jobs.cluster.source import in_threads, open_source, read_raw, scale_kept
 
@@ -39,11 +39,13 @@ from jobs.embed.config import Config as EmbedConfig
 from lake.layout import Lake
 lake, workers, epochs = Lake(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 vectors = Run(lake, sys.argv[4], "embed", "embeddings", EmbedConfig(features="logmel"), 1, "x", {})
-run = Run(lake, "clusters-" + sys.argv[4], "cluster", "clusters", Config(n_epochs=epochs), 2, "y", {"embeddings": vectors})
+inputs, config = {"embeddings": vectors}, Config(n_epochs=epochs)
+run = Run(lake, "clusters-" + sys.argv[4], "cluster", "clusters", config, 2, "y", inputs)
 began = time.perf_counter()
 outcome = command.execute(run, Options(workers=workers))
 seconds = time.perf_counter() - began
-print(json.dumps({"seconds": seconds, "kilobytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, **outcome.counts}))
+kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps({"seconds": seconds, "kilobytes": kilobytes, **outcome.counts}))
 """
 
 
@@ -108,11 +110,11 @@ def main() -> None:
     mine, peers, reading = [], [], []
     with threadpool_limits(1):
         for _ in range(ROUNDS):
-            seconds, vectors = timed(lambda: in_memory(url))
+            seconds, vectors = timed(partial(in_memory, url))
             reading.append(seconds)
-            seconds, their_centroids = timed(lambda kept=vectors: theirs(kept))
+            seconds, their_centroids = timed(partial(theirs, vectors))
             peers.append(seconds)
-            seconds, our_centroids = timed(lambda: ours(url))
+            seconds, our_centroids = timed(partial(ours, url))
             mine.append(seconds)
         our_inertia, their_inertia = inertia(vectors, our_centroids), inertia(vectors, their_centroids)
     del vectors

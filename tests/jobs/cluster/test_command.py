@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 from numpy.typing import NDArray
 from sklearn.metrics import adjusted_mutual_info_score
-from stores import make_embeddings, make_run
+from stores import make_cube, make_embeddings, make_run
 
 from jobs.cluster import command
 from jobs.cluster.config import Config
@@ -103,15 +103,99 @@ def test_threads_that_read_ahead_change_no_byte(tmp_path: Path, workers: int) ->
     assert contents(runs[0]) == contents(runs[1])
 
 
-@pytest.mark.slow
-def test_processes_change_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kept_bytes", [0, 2000])
+def test_what_is_kept_in_memory_changes_no_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept_bytes: int
+) -> None:
     vectors, _ = kinds_of_sound()
-    runs = [cluster_run(tmp_path / str(n), make_embeddings(tmp_path / str(n), vectors)) for n in (1, 2)]
+    runs = [cluster_run(tmp_path / str(n), make_embeddings(tmp_path / str(n), vectors)) for n in (0, 1)]
     command.execute(runs[0], Options())
-    monkeypatch.setattr(command, "WINDOWS_PER_PROCESS", 1)
-    command.execute(runs[1], Options(workers=2))
+    monkeypatch.setattr("jobs.cluster.source.KEPT_BYTES", kept_bytes)
+    command.execute(runs[1], Options())
     assert contents(runs[0]) == contents(runs[1])
-    assert runs[0].ledger.summary() == runs[1].ledger.summary()
+
+
+@pytest.mark.parametrize("normalise", ["zscore", "zscore_l2"])
+def test_components_by_a_slow_twin(tmp_path: Path, normalise: str) -> None:
+    vectors, kinds = kinds_of_sound()
+    config = SMALL.model_copy(update={"normalise": normalise, "n_components": 3, "n_init_windows": 1000})
+    run = cluster_run(tmp_path, make_embeddings(tmp_path, vectors), config)
+    command.execute(run, Options())
+    store = open_clusters(run.output.url).load()
+    there = ~np.isnan(vectors).any(axis=2)
+    plain = rescaled(vectors[there], store, "zscore")
+    _, _, axes = np.linalg.svd(plain - plain.mean(axis=0), full_matrices=False)
+    components = store["components"].to_numpy()
+    np.testing.assert_allclose(np.abs(components), np.abs(axes[:3]), atol=1e-4)
+    projected = plain @ components.T
+    if normalise.endswith("l2"):
+        projected /= np.linalg.norm(projected, axis=1, keepdims=True)
+    gaps = np.linalg.norm(projected[:, None] - (store["centroid"].to_numpy() @ components.T)[None], axis=2)
+    np.testing.assert_array_equal(store["cluster"].to_numpy()[there], gaps.argmin(axis=1))
+    np.testing.assert_allclose(store["distance"].to_numpy()[there], gaps.min(axis=1), atol=1e-4)
+    assert adjusted_mutual_info_score(kinds[there], store["cluster"].to_numpy()[there]) > 0.5
+
+
+def test_more_components_than_features(tmp_path: Path) -> None:
+    vectors, _ = kinds_of_sound()
+    run = cluster_run(tmp_path, make_embeddings(tmp_path, vectors), SMALL.model_copy(update={"n_components": 6}))
+    with pytest.raises(InputError, match=r"n_components = 6, but 'vectors' has \d+ windows of 5 features.*Set n_comp"):
+        command.execute(run, Options())
+
+
+def test_clusters_of_one_recorder_one_hour_and_noise_are_flagged(tmp_path: Path) -> None:
+    """Kind 0 is north's alone, kind 1 comes at 05:00 alone, kind 2 is steady noise; kind 3 is everywhere."""
+    random = np.random.default_rng(3)
+    hour = np.arange(288) % 144 // 6
+    kinds = np.where(hour == 5, 1, random.integers(2, 4, (2, 288)))
+    kinds[0][random.random(288) < 0.3] = 0
+    codes = np.clip(100 + random.integers(-6, 7, (2, 288, 8, 16)), 1, 255).astype(np.uint8)
+    codes[kinds != 2, 3, :3] = 200
+    vectors = (np.eye(4)[kinds] * 9 + random.normal(size=(2, 288, 4)) * 0.1).astype(np.float32)
+    run = cluster_run(
+        tmp_path, make_embeddings(tmp_path, vectors, cube=make_cube(tmp_path, codes)),
+        SMALL.model_copy(update={"n_clusters": 4, "normalise": "none", "n_init_windows": 500, "seed": 1}),
+    )  # fmt: skip
+    outcome = command.execute(run, Options())
+    store = open_clusters(run.output.url).load()
+    labels = store["cluster"].to_numpy()
+    of_kind = [int(np.bincount(labels[kinds == kind]).argmax()) for kind in range(4)]
+    assert store["cluster_flags"].to_numpy()[of_kind].tolist() == [1, 2, 4, 0]
+    assert store["cluster_flags"].attrs["flag_meanings"] == "one_recorder one_hour noise"
+    assert store["recorder_share"].to_numpy()[of_kind[0]] == 1
+    assert store["hour_share"].to_numpy()[of_kind[1]] == pytest.approx(
+        (hour[labels[0] == of_kind[1]] == 5).mean(), abs=0.1
+    )
+    assert store["contrast_db"].to_numpy()[of_kind[2]] < 8 < store["contrast_db"].to_numpy()[of_kind[3]]
+    assert (store["stability"].to_numpy() > 0.5).all()
+    assert outcome.counts["flagged_clusters"] == 3
+
+
+def test_without_the_cube_nothing_is_noise(tmp_path: Path) -> None:
+    vectors, _ = kinds_of_sound()
+    cube = make_cube(tmp_path)
+    run = cluster_run(tmp_path, make_embeddings(tmp_path, vectors[..., :5], cube=cube))
+    cube.output.remove("zarr.json")
+    command.execute(run, Options())
+    store = open_clusters(run.output.url).load()
+    assert np.isnan(store["contrast_db"].to_numpy()).all()
+    assert not (store["cluster_flags"].to_numpy() & 4).any()
+
+
+def test_a_scan_stands_beside_the_clustering(tmp_path: Path) -> None:
+    vectors, _ = kinds_of_sound()
+    config = SMALL.model_copy(update={"scan_n_clusters": (9, 2, 6, 5000)})
+    run = cluster_run(tmp_path, make_embeddings(tmp_path, vectors), config)
+    command.execute(run, Options())
+    store = open_clusters(run.output.url).load()
+    assert store["scan_n_clusters"].to_numpy().tolist() == [2, 6, 9], "5000 are more than the sample allows"
+    falling = store["scan_mean_square_distance"].to_numpy()
+    assert falling[0] > falling[1] > falling[2]
+    plain = cluster_run(tmp_path / "plain", make_embeddings(tmp_path / "plain", vectors))
+    command.execute(plain, Options())
+    same = open_clusters(plain.output.url).load()
+    np.testing.assert_array_equal(same["cluster"], store["cluster"])
+    assert "scan" not in same.dims
 
 
 def test_again_changes_nothing_and_growth_is_labelled(tmp_path: Path) -> None:
