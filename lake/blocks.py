@@ -1,13 +1,17 @@
 """Blocks of an array as the bytes of one Zarr v3 file, and back; metadata documents of a store."""
 
 import json
+import struct
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import product
 from typing import Any
 
+import google_crc32c
 import numpy as np
 import zarr
 import zarr.storage
+from numcodecs import Zstd
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 from zarr.core.buffer import Buffer, default_buffer_prototype
@@ -16,6 +20,8 @@ from lake.schema import ArraySpec, StoreSpec
 
 CHUNK_KEYS = {"name": "default", "separator": "."}
 ZSTD_LEVEL = 3
+NO_CHUNK = 2**64 - 1
+"""Place and size, in a shard's index, of a chunk that is not there."""
 
 
 def block_key(spec: ArraySpec, position: tuple[int, ...]) -> str:
@@ -40,10 +46,47 @@ def encode_block(spec: ArraySpec, block: NDArray[Any]) -> bytes | None:
     """
     if block.shape != spec.block:
         raise ValueError(f"{spec.name}: a block has the shape {spec.block}, found {block.shape}")
+    if spec.shards is not None and spec.dtype != "str":
+        return _encode_shard(spec, block)
     memory: dict[str, Buffer] = {}
     _create(spec, spec.block, zarr.storage.MemoryStore(memory), path="")[...] = block
     key = ".".join(["c", *("0" for _ in spec.block)])
     return memory[key].to_bytes() if key in memory else None
+
+
+def _encode_shard(spec: ArraySpec, block: NDArray[Any]) -> bytes | None:
+    """Return a shard's bytes: its chunks in order, then the index of their places and its checksum.
+
+    zarr-python writes the same, in twice the time, of which half goes into copies and tasks.
+
+    Notes
+    -----
+    Format: Zarr v3 specification, codec ``sharding_indexed`` version 1.0.
+    """
+    dtype = np.dtype(spec.dtype).newbyteorder("<")
+    codec = Zstd(level=ZSTD_LEVEL)
+    empty = np.full(spec.chunks, spec.fill, dtype=dtype).tobytes()
+    parts: list[bytes] = []
+    index = bytearray()
+    place = 0
+    for chunk in _chunks(spec, np.asarray(block, dtype=dtype)):
+        data = np.ascontiguousarray(chunk)
+        if data.tobytes() == empty:
+            index += struct.pack("<QQ", NO_CHUNK, NO_CHUNK)
+            continue
+        parts.append(codec.encode(data))
+        index += struct.pack("<QQ", place, len(parts[-1]))
+        place += len(parts[-1])
+    if not parts:
+        return None
+    return b"".join([*parts, index, struct.pack("<I", google_crc32c.value(bytes(index)))])
+
+
+def _chunks(spec: ArraySpec, block: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Yield the chunks of a shard in order of their indices, the last one varying fastest."""
+    starts = [range(0, whole, part) for whole, part in zip(spec.block, spec.chunks, strict=True)]
+    for corner in product(*starts):
+        yield block[tuple(slice(a, a + n) for a, n in zip(corner, spec.chunks, strict=True))]
 
 
 def decode_block(spec: ArraySpec, data: bytes) -> NDArray[Any]:

@@ -62,11 +62,11 @@ def write_block(
 
 
 def cell_digest(values: Sequence[NDArray[Any]]) -> str:
-    """Return the digest of the decoded values of one cell: 16 hexadecimal digits of BLAKE2b."""
-    digest = hashlib.blake2b(digest_size=8)
+    """Return the digest of the decoded values of one cell: the first 16 hexadecimal digits of SHA-256."""
+    digest = hashlib.sha256()
     for value in values:
-        digest.update(np.ascontiguousarray(value).tobytes())
-    return digest.hexdigest()
+        digest.update(np.ascontiguousarray(value).data)
+    return digest.hexdigest()[:16]
 
 
 def read_block(store: Storage, array: ArraySpec, i_recorder: int, block: int) -> NDArray[Any]:

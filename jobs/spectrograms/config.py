@@ -8,7 +8,7 @@ from jobs.common.config import JobConfig
 from lake.grid import divisor_near
 from lake.names import MS_PER_DAY
 
-ALGORITHM = 1
+ALGORITHM = 2
 
 
 class Config(JobConfig):

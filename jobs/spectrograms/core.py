@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -9,7 +10,8 @@ import torchaudio.functional
 from numpy.typing import NDArray
 
 from jobs.spectrograms.config import Config
-from jobs.spectrograms.mel import fft_lengths, level_codes, mel_bank, n_bands_below_nyquist
+from jobs.spectrograms.kernels import Bank, Measures, band_codes, cut_frames, measure
+from jobs.spectrograms.mel import fft_lengths, mel_bank, n_bands_below_nyquist
 from lake.names import QUALITY
 
 Run = tuple[int, int]
@@ -17,6 +19,8 @@ Run = tuple[int, int]
 CLIP_LEVEL = 0.999
 CLIP_RUN = 3
 CHANNELS_DIFFER_DB = 20.0
+FRAMES_PER_TRANSFORM = 128
+"""Frames that are transformed in one call; more would leave the second cache."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,11 @@ def window_codes(
     facts
         Quality, levels, counts.
     """
-    clean = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
+    found = _measured(samples, runs)
+    broken = any(one.n_not_finite for one in found)
+    clean = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0) if broken else samples
+    if broken:
+        found = _measured(clean, runs)
     signal = np.ascontiguousarray(_one_channel(clean, config.channel), dtype=np.float32)
     rate = config.sample_rate_hz or sample_rate_hz
     n_samples = signal.shape[0] if rate == sample_rate_hz else round(config.window_s * rate)
@@ -78,26 +86,50 @@ def window_codes(
         part = signal[first:last]
         if rate != sample_rate_hz:
             part, first = _resampled(part, first, sample_rate_hz, rate)  # noqa: PLW2901 (now in samples of the new rate)
-        frames = np.flatnonzero((centres >= first) & (centres < first + len(part)))
-        if len(frames) == 0 or len(part) < 2:
+        begin, end = np.searchsorted(centres, (first, first + len(part)))
+        if begin == end or len(part) < 2:
             continue
-        power = _band_power(part, centres[frames] - first, rate, config)[:n_bands]
-        codes[:n_bands, frames], low, high = level_codes(power)
+        low, high = _transform(part, centres[begin:end] - first, rate, config, codes[:n_bands, begin:end])
         n_low, n_high = n_low + low, n_high + high
-    return codes, _facts(samples, clean, signal, runs, (n_low, n_high))
+    of_signal = found[0] if len(found) == 1 else _measured(signal[None], runs)[0]
+    quality = _quality(of_signal, found) | (QUALITY["not_a_number"] if broken else 0)
+    power = of_signal.energy / sum(last - first for first, last in runs)
+    peak = max(-of_signal.lowest, of_signal.highest)
+    level_db = round(10 * np.log10(2 * power), 3) if power > 0 else None
+    peak_db = round(20 * np.log10(peak), 3) if peak > 0 else None
+    return codes, Facts(quality, level_db, peak_db, n_low, n_high)
 
 
-def _band_power(
-    part: NDArray[np.float32], centres: NDArray[np.int64], rate: int, config: Config
-) -> NDArray[np.float32]:
-    """Return the power of each band around each centre, shape (n_mels, n_frames); edges are reflected."""
+def _transform(
+    part: NDArray[np.float32], centres: NDArray[np.int64], rate: int, config: Config, codes: NDArray[np.uint8]
+) -> tuple[int, int]:
+    """Fill the codes, shape (n_bands, n_frames), of frames around centres; edges are reflected.
+
+    Returns how many levels were below and above the range.
+    """
     n_window, n_fft = fft_lengths(config, rate)
-    window = torch.hann_window(n_window, periodic=True)
+    bank = _bank(config, rate, len(codes))
+    taper = torch.hann_window(n_window, periodic=True)
+    scale = np.float32(4 / float(taper.sum()) ** 2)
     padded = np.pad(part, n_window // 2, mode="reflect")
-    frames = np.lib.stride_tricks.sliding_window_view(padded, n_window)[centres]
-    spectrum = torch.fft.rfft(torch.from_numpy(frames) * window, n=n_fft)
-    power = torch.view_as_real(spectrum).square().sum(dim=-1) * float(4 / window.sum() ** 2)
-    return np.asarray(mel_bank(config, rate) @ np.ascontiguousarray(power.numpy().T), dtype=np.float32)
+    frames = torch.zeros((min(FRAMES_PER_TRANSFORM, len(centres)), n_fft))
+    n_low = n_high = 0
+    for begin in range(0, len(centres), len(frames)):
+        some = centres[begin : begin + len(frames)].astype(np.uint64)
+        cut_frames(padded, some, taper.numpy(), frames.numpy())
+        spectrum = torch.view_as_real(torch.fft.rfft(frames[: len(some)])).flatten(start_dim=1).numpy()
+        into = codes[:, begin : begin + len(some)]
+        low, high = band_codes(spectrum, bank, scale, into)
+        n_low, n_high = n_low + low, n_high + high
+    return n_low, n_high
+
+
+@lru_cache(maxsize=16)
+def _bank(config: Config, rate: int, n_bands: int) -> Bank:
+    """Return the lowest bands of the filter bank as the kernel takes them."""
+    matrix = mel_bank(config, rate)
+    ends = matrix.indptr[: n_bands + 1].astype(np.int32)
+    return Bank(matrix.indices[ends[:-1]].astype(np.uint64), ends, matrix.data)
 
 
 def _resampled(part: NDArray[np.float32], first: int, rate: int, new_rate: int) -> tuple[NDArray[np.float32], int]:
@@ -116,44 +148,31 @@ def _one_channel(samples: NDArray[np.float32], channel: str | int) -> NDArray[np
     return np.asarray(samples[0] if len(samples) == 1 else samples.mean(axis=0, dtype=np.float32))
 
 
-def _facts(
-    samples: NDArray[np.float32],
-    clean: NDArray[np.float32],
-    signal: NDArray[np.float32],
-    runs: Sequence[Run],
-    clamped: tuple[int, int],
-) -> Facts:
-    recorded = np.concatenate([signal[first:last] for first, last in runs])
-    channels = np.concatenate([clean[:, first:last] for first, last in runs], axis=1)
+def _measured(channels: NDArray[np.float32], runs: Sequence[Run]) -> list[Measures]:
+    """Measure the recorded samples of every channel, shape (n_channels, n_samples)."""
+    return [_joined([measure(channel[first:last], CLIP_LEVEL) for first, last in runs]) for channel in channels]
+
+
+def _joined(parts: Sequence[Measures]) -> Measures:
+    return Measures(
+        energy=sum(part.energy for part in parts),
+        lowest=min(part.lowest for part in parts),
+        highest=max(part.highest for part in parts),
+        longest_at_full_scale=max(part.longest_at_full_scale for part in parts),
+        n_not_finite=sum(part.n_not_finite for part in parts),
+    )
+
+
+def _quality(signal: Measures, channels: Sequence[Measures]) -> int:
+    """Return the bits of ``lake.names.QUALITY`` that the channels, and what became of them, call for."""
     quality = 0
-    power = float(np.mean(np.square(recorded, dtype=np.float64)))
-    peak = float(np.max(np.abs(recorded)))
-    if peak == 0:
+    if signal.lowest == signal.highest == 0:
         quality |= QUALITY["silent"]
-    elif np.ptp(recorded) == 0:
+    elif signal.lowest == signal.highest:
         quality |= QUALITY["constant"]
-    if any(_is_clipped(channel) for channel in channels):
+    if any(channel.longest_at_full_scale >= CLIP_RUN for channel in channels):
         quality |= QUALITY["clipped"]
-    if _channels_differ(channels):
+    energies = [channel.energy for channel in channels]
+    if max(energies) > 0 and min(energies) < max(energies) * 10 ** (-CHANNELS_DIFFER_DB / 10):
         quality |= QUALITY["channels_differ"]
-    if not np.isfinite(samples).all():
-        quality |= QUALITY["not_a_number"]
-    level_db = round(10 * np.log10(2 * power), 3) if power > 0 else None
-    peak_db = round(20 * np.log10(peak), 3) if peak > 0 else None
-    return Facts(quality, level_db, peak_db, *clamped)
-
-
-def _is_clipped(channel: NDArray[np.float32]) -> bool:
-    """Tell whether several samples in a row stand at full scale."""
-    at_full = np.abs(channel) >= CLIP_LEVEL
-    if not at_full.any():
-        return False
-    return bool(np.convolve(at_full, np.ones(CLIP_RUN), mode="valid").max(initial=0) >= CLIP_RUN)
-
-
-def _channels_differ(channels: NDArray[np.float32]) -> bool:
-    """Tell whether one channel is silent or much quieter than the loudest."""
-    if len(channels) < 2:
-        return False
-    power = np.mean(np.square(channels, dtype=np.float64), axis=1)
-    return bool(power.max() > 0 and power.min() < power.max() * 10 ** (-CHANNELS_DIFFER_DB / 10))
+    return quality

@@ -1,4 +1,4 @@
-"""The mel filter bank, and levels as codes."""
+"""The mel filter bank."""
 
 from functools import lru_cache
 
@@ -7,9 +7,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from jobs.spectrograms.config import Config
-from lake.names import CODE_OFFSET_DB, CODE_STEP_DB
 
-Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 
 
@@ -78,27 +76,6 @@ def n_bands_below_nyquist(config: Config, sample_rate_hz: int) -> int:
     """Return how many bands, from the lowest, end at or below the Nyquist frequency."""
     rounding = 1 + 1e-9  # of an edge that was computed from a mel and back
     return int(np.count_nonzero(mel_edges_hz(config)[2:] <= sample_rate_hz / 2 * rounding))
-
-
-def level_codes(power: Float32Array) -> tuple[NDArray[np.uint8], int, int]:
-    """Turn power into level codes.
-
-    Parameters
-    ----------
-    power
-        Power relative to a full-scale sine, any shape.
-
-    Returns
-    -------
-    codes
-        uint8 in 1 to 255, same shape: ``round((10 log10(power) + 124.5) / 0.5)``.
-    n_low, n_high
-        How many levels were below or above the range and were clamped.
-    """
-    tiny = np.float32(1e-30)
-    steps = np.rint((10 * np.log10(np.maximum(power, tiny)) - CODE_OFFSET_DB) / CODE_STEP_DB)
-    n_low, n_high = int(np.count_nonzero(steps < 1)), int(np.count_nonzero(steps > 255))
-    return np.clip(steps, 1, 255).astype(np.uint8), n_low, n_high
 
 
 def _triangle_times_hat(centres: Float64Array, width: float, low: float, mid: float, high: float) -> Float64Array:

@@ -3,14 +3,7 @@ import pytest
 from numpy.typing import NDArray
 
 from jobs.spectrograms.config import Config
-from jobs.spectrograms.mel import (
-    fft_lengths,
-    level_codes,
-    mel_bank,
-    mel_centres_hz,
-    mel_edges_hz,
-    n_bands_below_nyquist,
-)
+from jobs.spectrograms.mel import fft_lengths, mel_bank, mel_centres_hz, mel_edges_hz, n_bands_below_nyquist
 
 FULL = Config()
 RATES = [16_000, 22_050, 32_000, 44_100, 48_000, 96_000]
@@ -63,13 +56,3 @@ def test_the_bank_is_the_integral_of_triangles_over_a_spectrum_that_is_linear_be
         integral = np.trapezoid(triangle * spectrum, fine)
         flat = np.trapezoid(triangle, fine)
         assert bank[band] @ power / bank[band].sum() == pytest.approx(integral / flat, rel=1e-4)
-
-
-def test_levels_become_codes_in_steps_of_half_a_decibel_and_are_clamped() -> None:
-    levels_db = np.array([-124.0, -123.8, -123.74, -60.0, 0.0, 2.9, 3.0, 3.3, -124.3, -200.0])
-    codes, n_low, n_high = level_codes((10 ** (levels_db / 10)).astype(np.float32))
-    assert codes.tolist() == [1, 1, 2, 129, 249, 255, 255, 255, 1, 1]
-    assert (n_low, n_high) == (2, 1)
-    silent, n_low, _ = level_codes(np.zeros(3, dtype=np.float32))
-    assert silent.tolist() == [1, 1, 1], "silence is a level, not a gap"
-    assert n_low == 3

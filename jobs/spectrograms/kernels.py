@@ -1,0 +1,212 @@
+"""The loops over samples and bins, compiled: what array expressions would take several passes for."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar, cast
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from lake.names import CODE_OFFSET_DB, CODE_STEP_DB
+
+Float32Array = NDArray[np.float32]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+FRAMES_AT_ONCE = 32
+"""Frames that go through the filter bank side by side: two vectors of AVX-512, and what fits the first cache."""
+_TINY = np.float32(1e-30)
+_STEPS_PER_LN = np.float32(10 / np.log(10) / CODE_STEP_DB)
+_STEPS_PER_OCTAVE = np.float32(10 * np.log10(2) / CODE_STEP_DB)
+_OFFSET_STEPS = np.float32(-CODE_OFFSET_DB / CODE_STEP_DB + 0.5)  # half a step: truncation then rounds
+_SQRT_HALF_BITS = np.int32(np.float32(np.sqrt(0.5)).view(np.int32))
+_MANTISSA_BITS = np.int32(23)
+_LOG = tuple(
+    np.float32(c)
+    for c in (
+        7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1,
+        -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1,
+    )
+)  # fmt: skip
+"""ln(1 + t) = t - t²/2 + t³ P(t) for 1 + t in sqrt(1/2) to sqrt(2), to 1e-7 (Cephes `logf`, Moshier 1989)."""
+
+
+class Bank(NamedTuple):
+    """A filter bank by rows: band m weighs the bins from ``first_bins[m]`` on with ``weights[ends[m]:ends[m + 1]]``.
+
+    Attributes
+    ----------
+    first_bins, ends, weights
+        uint64, int32 and float32, shapes (n_bands,), (n_bands + 1,), (n_weights,).
+    """
+
+    first_bins: NDArray[np.uint64]
+    ends: NDArray[np.int32]
+    weights: Float32Array
+
+
+class Measures(NamedTuple):
+    """What one pass over samples finds.
+
+    Attributes
+    ----------
+    energy
+        Sum of squares.
+    lowest, highest
+        Extreme samples.
+    longest_at_full_scale
+        Most samples in a row at or beyond the clipping level.
+    n_not_finite
+        Samples that are NaN or infinite; with any, the others are without meaning.
+    """
+
+    energy: float
+    lowest: float
+    highest: float
+    longest_at_full_scale: int
+    n_not_finite: int
+
+
+def _compiled(function: Function) -> Function:
+    """Compile a function; the machine code is kept beside this file, or in the user's cache, where there is one.
+
+    Multiplications and additions may contract, nothing else of the arithmetic is freed: results do not depend
+    on the width of the processor's vectors.
+    """
+    try:
+        return cast("Function", numba.njit(fastmath={"contract"}, cache=True, nogil=True)(function))
+    except RuntimeError:  # no folder that can be written to, as in a read-only container without a home
+        return cast("Function", numba.njit(fastmath={"contract"}, nogil=True)(function))
+
+
+@_compiled
+def cut_frames(samples: Float32Array, starts: NDArray[np.uint64], taper: Float32Array, out: Float32Array) -> None:
+    """Cut tapered frames.
+
+    Parameters
+    ----------
+    samples
+        Shape (n_samples,).
+    starts
+        First sample of every frame, shape (n_frames,).
+    taper
+        Window function, shape (n_window,).
+    out
+        Shape (n_frames or more, n_window or more); beyond the frames it stays as it is.
+    """
+    for frame in range(starts.shape[0]):
+        start = starts[frame]
+        row = out[frame]
+        for i in range(taper.shape[0]):
+            row[i] = samples[start + np.uint64(i)] * taper[i]
+
+
+@_compiled
+def _power(spectrum: Float32Array, power: Float32Array) -> None:
+    """Square the spectra, shape (n_frames, 2 n_bins), and lay them on their side, shape (n_bins, n_frames)."""
+    for k in range(power.shape[0]):
+        for f in range(spectrum.shape[0]):
+            real, imaginary = spectrum[f, 2 * k], spectrum[f, 2 * k + 1]
+            power[k, f] = real * real + imaginary * imaginary
+
+
+@_compiled
+def _bands(power: Float32Array, bank: Bank, scale: np.float32, out: Float32Array) -> None:
+    """Weigh rows of power, shape (n_bins, n_frames), into the power of bands, shape (n_bands, n_frames)."""
+    for band in range(out.shape[0]):
+        row = out[band]
+        for f in range(row.shape[0]):
+            row[f] = 0
+        begin = bank.ends[band]
+        for i in range(begin, bank.ends[band + 1]):
+            weight = bank.weights[i] * scale
+            of_bin = power[bank.first_bins[band] + np.uint64(i - begin)]
+            for f in range(row.shape[0]):
+                row[f] += weight * of_bin[f]
+
+
+@_compiled
+def _codes(power: Float32Array, octave: Float32Array, out: NDArray[np.uint8]) -> tuple[int, int]:
+    """Turn power into codes, all of one shape (n,), and count those that were clamped; ``power`` is used up."""
+    bits = power.view(np.int32)
+    n_low = n_high = np.int32(0)
+    for i in range(power.shape[0]):
+        power[i] = max(power[i], _TINY)
+    for i in range(power.shape[0]):
+        whole = (bits[i] - _SQRT_HALF_BITS) >> _MANTISSA_BITS
+        octave[i] = np.float32(whole)
+        bits[i] -= whole << _MANTISSA_BITS
+    for i in range(power.shape[0]):
+        t = power[i] - np.float32(1)
+        poly = _LOG[0] * t + _LOG[1]
+        poly = poly * t + _LOG[2]
+        poly = poly * t + _LOG[3]
+        poly = poly * t + _LOG[4]
+        poly = poly * t + _LOG[5]
+        poly = poly * t + _LOG[6]
+        poly = poly * t + _LOG[7]
+        poly = poly * t + _LOG[8]
+        ln = t + t * t * (poly * t - np.float32(0.5))
+        step = np.int32(_STEPS_PER_LN * ln + (_STEPS_PER_OCTAVE * octave[i] + _OFFSET_STEPS))
+        n_low += np.int32(step < 1)
+        n_high += np.int32(step > 255)
+        out[i] = min(max(step, np.int32(1)), np.int32(255))
+    return n_low, n_high
+
+
+@_compiled
+def band_codes(spectrum: Float32Array, bank: Bank, scale: np.float32, codes: NDArray[np.uint8]) -> tuple[int, int]:
+    """Turn spectra into level codes: power, filter bank, logarithm and rounding while they are in the cache.
+
+    Parameters
+    ----------
+    spectrum
+        Real and imaginary parts side by side, shape (n_frames, 2 n_bins).
+    bank
+        The filter bank.
+    scale
+        Factor of the power.
+    codes
+        uint8, shape (n_bands, n_frames); receives ``round((10 log10(power) - CODE_OFFSET_DB) / CODE_STEP_DB)``
+        in 1 to 255.
+
+    Returns
+    -------
+    n_low, n_high
+        How many levels were below or above the range and were clamped.
+    """
+    n_bands, n_frames = codes.shape
+    n_low = n_high = 0
+    for begin in range(0, n_frames, FRAMES_AT_ONCE):
+        some = spectrum[begin : begin + FRAMES_AT_ONCE]
+        power = np.empty((some.shape[1] // 2, some.shape[0]), dtype=np.float32)
+        levels = np.empty((n_bands, some.shape[0]), dtype=np.float32)
+        octaves = np.empty(levels.size, dtype=np.float32)
+        part = np.empty(levels.size, dtype=np.uint8)
+        _power(some, power)
+        _bands(power, bank, scale, levels)
+        low, high = _codes(levels.reshape(-1), octaves, part)
+        codes[:, begin : begin + some.shape[0]] = part.reshape(levels.shape)
+        n_low += low
+        n_high += high
+    return n_low, n_high
+
+
+@_compiled
+def _measure(samples: Float32Array, clip_level: np.float32) -> tuple[float, np.float32, np.float32, int, int]:
+    energy = 0.0
+    lowest = highest = samples[0]
+    run = longest = n_not_finite = 0
+    for x in samples:
+        energy += np.float64(x) * np.float64(x)
+        lowest = min(lowest, x)
+        highest = max(highest, x)
+        n_not_finite += not np.isfinite(x)
+        run = run + 1 if abs(x) >= clip_level else 0
+        longest = max(longest, run)
+    return energy, lowest, highest, longest, n_not_finite
+
+
+def measure(samples: Float32Array, clip_level: float) -> Measures:
+    """Return what one pass over samples, shape (n_samples,) with at least one, finds."""
+    energy, lowest, highest, longest, n_not_finite = _measure(samples, np.float32(clip_level))
+    return Measures(float(energy), float(lowest), float(highest), int(longest), int(n_not_finite))

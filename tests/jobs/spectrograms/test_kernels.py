@@ -1,0 +1,123 @@
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from jobs.spectrograms import kernels
+from jobs.spectrograms.kernels import FRAMES_AT_ONCE, Bank, band_codes, cut_frames, measure
+
+Float32Array = NDArray[np.float32]
+
+
+def each_bin(n_bins: int) -> Bank:
+    """Return a bank whose bands are the bins."""
+    whole = np.arange(n_bins + 1)
+    return Bank(whole[:-1].astype(np.uint64), whole.astype(np.int32), np.ones(n_bins, dtype=np.float32))
+
+
+def codes_of_power(power: Float32Array) -> tuple[NDArray[np.uint8], int, int]:
+    """Codes of power values, each as one frame of one bin."""
+    spectrum = np.stack([np.sqrt(power), np.zeros_like(power)], axis=1)
+    codes = np.empty((1, len(power)), dtype=np.uint8)
+    n_low, n_high = band_codes(spectrum, each_bin(1), np.float32(1), codes)
+    return codes[0], n_low, n_high
+
+
+def test_levels_become_codes_in_steps_of_half_a_decibel_and_are_clamped() -> None:
+    levels_db = np.array([-124.0, -123.8, -123.74, -60.0, 0.0, 2.9, 3.0, 3.3, -124.3, -200.0])
+    codes, n_low, n_high = codes_of_power((10 ** (levels_db / 10)).astype(np.float32))
+    assert codes.tolist() == [1, 1, 2, 129, 249, 255, 255, 255, 1, 1]
+    assert (n_low, n_high) == (2, 1)
+    silent, n_low, _ = codes_of_power(np.zeros(3, dtype=np.float32))
+    assert silent.tolist() == [1, 1, 1], "silence is a level, not a gap"
+    assert n_low == 3
+
+
+def test_every_power_gets_the_code_of_its_logarithm() -> None:
+    """All of the range, and both sides of every octave: the polynomial is as good as numpy's logarithm."""
+    octaves = np.float32(2.0) ** np.arange(-41, 2, dtype=np.float32)
+    edges = np.concatenate([np.nextafter(octaves, np.float32(0)), octaves, octaves * np.float32(np.sqrt(2))])
+    power = np.concatenate([np.geomspace(4e-13, 1.99, 200_000), edges]).astype(np.float32)
+    codes, _, _ = codes_of_power(power)
+    seen = np.square(np.sqrt(power)).astype(np.float64)
+    exact = (10 * np.log10(seen) + 124.5) / 0.5
+    assert np.abs(codes - np.clip(exact, 1, 255)).max() < 0.5 + 1e-4
+
+
+@given(st.integers(1, 3 * FRAMES_AT_ONCE), st.integers(1, 40), st.integers(0, 2**32 - 1))
+def test_bands_equal_a_slow_twin_for_any_number_of_frames(n_frames: int, n_bins: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    spectrum = random.standard_normal((n_frames, 2 * n_bins)).astype(np.float32)
+    widths = random.integers(1, n_bins + 1, size=7)
+    first = np.array([random.integers(0, n_bins - width + 1) for width in widths])
+    bank = Bank(
+        first.astype(np.uint64), np.concatenate([[0], np.cumsum(widths)]).astype(np.int32),
+        random.uniform(0.1, 1, size=widths.sum()).astype(np.float32),
+    )  # fmt: skip
+    codes = np.zeros((7, n_frames), dtype=np.uint8)
+    band_codes(spectrum, bank, np.float32(0.01), codes)
+    power = (spectrum.astype(np.float64) ** 2).reshape(n_frames, n_bins, 2).sum(axis=2)
+    for band in range(7):
+        weights = bank.weights[bank.ends[band] : bank.ends[band + 1]].astype(np.float64)
+        level = power[:, first[band] : first[band] + widths[band]] @ weights * 0.01
+        exact = np.clip((10 * np.log10(level) + 124.5) / 0.5, 1, 255)
+        assert np.abs(codes[band] - exact).max() < 0.5 + 1e-3
+
+
+def test_parseval_holds_for_frames_transform_and_power() -> None:
+    """The power of all bins, counted twice but for the first and the last, is the energy of the tapered samples."""
+    n = 512
+    samples = np.random.default_rng(0).standard_normal(4 * n).astype(np.float32)
+    taper = torch.hann_window(n).numpy()
+    frames = np.zeros((3, n), dtype=np.float32)
+    starts = np.array([0, 700, 1536], dtype=np.uint64)
+    cut_frames(samples, starts, taper, frames)
+    spectrum = torch.view_as_real(torch.fft.rfft(torch.from_numpy(frames))).flatten(start_dim=1).numpy()
+    codes = np.empty((n // 2 + 1, 3), dtype=np.uint8)
+    scale = 1 / 4096
+    assert band_codes(spectrum, each_bin(n // 2 + 1), np.float32(scale), codes) == (0, 0)
+    power = 10 ** ((codes * 0.5 - 124.5) / 10) / scale
+    twice = np.full(n // 2 + 1, 2.0)
+    twice[[0, -1]] = 1
+    for frame, start in enumerate(starts.astype(int)):
+        energy = ((samples[start : start + n] * taper).astype(np.float64) ** 2).sum()
+        assert twice @ power[:, frame] / n == pytest.approx(energy, rel=0.01), "codes round by up to 6 %, up and down"
+
+
+def test_frames_are_cut_where_they_start_and_what_lies_beyond_the_taper_stays() -> None:
+    samples = np.arange(20, dtype=np.float32)
+    out = np.full((3, 6), -1, dtype=np.float32)
+    cut_frames(samples, np.array([0, 15], dtype=np.uint64), np.array([1, 2, 3], dtype=np.float32), out)
+    assert out.tolist() == [[0, 2, 6, -1, -1, -1], [15, 32, 51, -1, -1, -1], [-1] * 6]
+
+
+@given(st.lists(st.sampled_from([0.0, 0.5, -0.5, 0.999, -1.0, 1.0]), min_size=1, max_size=50))
+def test_measures_equal_a_slow_twin(values: list[float]) -> None:
+    samples = np.array(values, dtype=np.float32)
+    found = measure(samples, 0.999)
+    assert found.energy == pytest.approx(float((samples.astype(np.float64) ** 2).sum()))
+    assert (found.lowest, found.highest, found.n_not_finite) == (samples.min(), samples.max(), 0)
+    text = "".join("x" if abs(value) >= np.float32(0.999) else " " for value in samples)
+    assert found.longest_at_full_scale == max(map(len, text.split(" ")))
+
+
+def test_measures_count_what_is_no_number() -> None:
+    assert measure(np.array([0, np.nan, np.inf, -np.inf, 1], dtype=np.float32), 0.999).n_not_finite == 3
+
+
+def test_kernels_compile_without_a_folder_for_their_machine_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    compile_ = numba.njit
+
+    def no_cache(*, cache: bool = False, **options: Any) -> Callable[..., Any]:
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return compile_(**options)
+
+    monkeypatch.setattr(numba, "njit", no_cache)
+    assert kernels._compiled(lambda x: x + 1)(1) == 2
