@@ -3,6 +3,7 @@
 import difflib
 import json
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
 import numpy as np
@@ -10,7 +11,7 @@ import safetensors.torch
 import timm
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 from safetensors import SafetensorError
 from timm.models import VisionTransformer
 from torch import Tensor
@@ -29,6 +30,8 @@ WEIGHT_FILES: Final[dict[Weights, str]] = {
     "initial": "initial.safetensors",
 }
 CARD_VERSION: Final = 1
+ADDED: Final = {"registers": 0, "background_db": None}
+"""Fields that cards have had from later on, with the value of cards without them; those are written as before."""
 
 Pair = tuple[PositiveInt, PositiveInt]
 
@@ -56,6 +59,10 @@ class ModelCard(BaseModel):
         Centre of the lowest and of the highest mel band, Hz.
     run, config_id
         The run that trained it and the identity of its configuration.
+    registers
+        Tokens that stand for no patch.
+    background_db
+        Median level per mel band of each recorder, dBFS, where it takes the place of ``mean_db``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -74,6 +81,8 @@ class ModelCard(BaseModel):
     mel_last_hz: FiniteFloat
     run: str
     config_id: str
+    registers: NonNegativeInt = 0
+    background_db: dict[str, tuple[FiniteFloat, ...]] | None = None
 
     @property
     def n_mels(self) -> int:
@@ -84,6 +93,7 @@ class ModelCard(BaseModel):
     def model_args(self) -> dict[str, Any]:
         """Arguments with which ``timm.create_model(card.arch, ...)`` makes the network."""
         shape = {"embed_dim": self.embed_dim, "depth": self.depth, "num_heads": self.num_heads}
+        shape["reg_tokens"] = self.registers or None
         return {
             "in_chans": 1,
             "num_classes": 0,
@@ -156,7 +166,7 @@ def save_backbone(folder: str, model: VisionTransformer, card: ModelCard, weight
         "num_classes": 0,
         "num_features": int(model.num_features),
         "model_args": card.model_args,
-        "card": card.model_dump(mode="json"),
+        "card": {k: v for k, v in card.model_dump(mode="json").items() if k not in ADDED or v != ADDED[k]},
     }
     storage.write(CARD_FILE, (json.dumps(content, indent=2) + "\n").encode())
 
@@ -257,7 +267,7 @@ def check_scale(card: ModelCard, *, window_s: float, mel_hz: NDArray[np.floating
         )
 
 
-def prepare(codes: Tensor, card: ModelCard) -> Tensor:
+def prepare(codes: Tensor, card: ModelCard, recorder: Sequence[str] | None = None) -> Tensor:
     """Turn codes into what the network takes: gaps filled, dataset mean removed, deviation one.
 
     Parameters
@@ -266,6 +276,9 @@ def prepare(codes: Tensor, card: ModelCard) -> Tensor:
         uint8 codes, shape (n_windows, n_mels, n_frames), on any device; 0 is missing.
     card
         Statistics of the training windows.
+    recorder
+        Name of each window's recorder; needed where the card has the recorders' backgrounds, which are then
+        taken off instead of the mean of all windows.
 
     Returns
     -------
@@ -277,14 +290,14 @@ def prepare(codes: Tensor, card: ModelCard) -> Tensor:
     Raises
     ------
     InputError
-        If the number of bands is not the card's.
+        If the number of bands is not the card's, or a recorder is not among those of the card.
     """
     if codes.shape[1] != card.n_mels:
         raise InputError(
             f"expected windows of {card.n_mels} mel bands, as the model was trained on, found"
             f" {codes.shape[1]}. Use a cube with the model's bands, or train on this one."
         )
-    mean = torch.tensor(card.mean_db, dtype=torch.float32, device=codes.device)[:, None]
+    mean = _taken_off(card, recorder, len(codes)).to(codes.device)
     levels = codes.to(torch.float32).mul_(CODE_STEP_DB / card.deviation_db)
     levels += (CODE_OFFSET_DB - mean) / card.deviation_db
     missing = codes == 0
@@ -296,6 +309,25 @@ def prepare(codes: Tensor, card: ModelCard) -> Tensor:
             band, gap = levels[rows[:, 0], rows[:, 1]], gaps[rows[:, 0], rows[:, 1]]
             levels[rows[:, 0], rows[:, 1]] = torch.where(gap, _median(band, ~gap)[:, None], band)
     return levels[:, None]
+
+
+def _taken_off(card: ModelCard, recorder: Sequence[str] | None, n_windows: int) -> Tensor:
+    """Return the level of each band that stands for 0, dBFS, shape (1 or n_windows, n_mels, 1)."""
+    if card.background_db is None:
+        return torch.tensor(card.mean_db, dtype=torch.float32)[None, :, None]
+    if recorder is None or len(recorder) != n_windows:
+        raise InputError(
+            f"the model {card.run!r} was trained with each recorder's background taken off: the recorder of each of the"
+            f" {n_windows} windows is needed, found {'none' if recorder is None else len(recorder)}."
+        )
+    unknown = sorted(set(recorder) - set(card.background_db))
+    if unknown:
+        raise InputError(
+            f"the model {card.run!r} was trained with each recorder's background taken off and does not know"
+            f" {', '.join(unknown)}; it knows {', '.join(sorted(card.background_db))}. Train again with recordings of"
+            ' all of them, or with background = "none".'
+        )
+    return torch.tensor([card.background_db[name] for name in recorder], dtype=torch.float32)[..., None]
 
 
 def _median(values: Tensor, known: Tensor) -> Tensor:

@@ -22,7 +22,8 @@ from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run
 from jobs.dino import checkpoint
 from jobs.dino.config import Config
-from jobs.dino.data import Source, held, level_counts, level_statistics
+from jobs.dino.data import Source, held
+from jobs.dino.statistics import level_counts, level_statistics
 from jobs.dino.loop import Surroundings, fit
 from jobs.dino.schedule import n_steps
 from lake.errors import IdentityError, InputError

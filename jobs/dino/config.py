@@ -1,16 +1,18 @@
 """What decides the numbers of a DINO training. The defaults are those of the study with ViT-S."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self, cast
 
 from pydantic import (
     Field,
     FiniteFloat,
+    JsonValue,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 
 from jobs.common.config import JobConfig
 
@@ -21,6 +23,13 @@ Size = Annotated[tuple[PositiveInt, PositiveInt], Field(strict=False)]
 Span = Annotated[tuple[PositiveFloat, PositiveFloat], Field(strict=False)]
 Range = Annotated[tuple[FiniteFloat, FiniteFloat], Field(strict=False)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+PLUS: Final = {"ibot": 1.0, "koleo": 0.1, "registers": 4}
+"""What the recipe ``dino-plus`` adds."""
+
+
+def introduced_as(value: JsonValue) -> FieldInfo:
+    """Describe a field that runs stored without it had at a value."""
+    return cast("FieldInfo", Field(json_schema_extra={"introduced_as": value}))
 
 
 class Config(JobConfig):
@@ -34,6 +43,12 @@ class Config(JobConfig):
         Whether partial windows are trained on.
     n_statistics
         Windows, drawn at most, from which the mean per mel band and the deviation are computed.
+    background
+        ``recorder``: each recorder's median level per mel band takes the place of the mean of all windows. The
+        medians are kept with the model, which then knows these recorders alone.
+    shuffle_shards
+        0 draws the windows of a pass from anywhere. Otherwise shards are drawn, and the windows of so many
+        shards are shuffled together: neighbours in the order then lie in few files.
     epochs, steps
         Length of the training in passes over the windows, or in steps, which goes first when given.
     batch_size
@@ -41,12 +56,23 @@ class Config(JobConfig):
     precision
         Of the network's matrix products; loss, centre, temperatures and teacher are always fp32.
 
+    recipe
+        ``dino``, or ``dino-plus``, which sets ``ibot`` to 1, ``koleo`` to 0.1 and ``registers`` to 4 where they are
+        not set themselves.
+    ibot, ibot_share, ibot_mask
+        Weight of the loss of masked patches; share of the global views that have any, and the range of their
+        share of such a view's patches.
+    koleo
+        Weight of the loss that keeps the windows' features apart.
+
     arch
         Name of a timm vision transformer.
     embed_dim, depth, num_heads
         Replace the architecture's own width, number of blocks and heads.
     patch_size
-        Mel bands and frames of one token.
+        Mel bands and frames of one token: square, or as high as the views for tokens of the full band.
+    registers
+        Tokens that stand for no patch.
     drop_path
         Rate of stochastic depth in the student.
     pooling
@@ -101,16 +127,25 @@ class Config(JobConfig):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     partial: bool = True
     n_statistics: PositiveInt = 2048
+    background: Annotated[Literal["none", "recorder"], introduced_as("none")] = "none"
+    shuffle_shards: Annotated[int, Field(ge=0), introduced_as(0)] = 0
     epochs: PositiveFloat = 50.0
     steps: PositiveInt | None = None
     batch_size: PositiveInt = 512
     precision: Literal["fp32", "bf16"] = "bf16"
+
+    recipe: Annotated[Literal["dino", "dino-plus"], introduced_as("dino")] = "dino"
+    ibot: Annotated[NonNegativeFloat | None, introduced_as(None)] = None
+    ibot_share: Annotated[Share, introduced_as(0.5)] = 0.5
+    ibot_mask: Annotated[tuple[Share, Share], Field(strict=False), introduced_as([0.1, 0.5])] = (0.1, 0.5)
+    koleo: Annotated[NonNegativeFloat | None, introduced_as(None)] = None
 
     arch: str = "vit_small_patch16_224"
     embed_dim: PositiveInt | None = None
     depth: PositiveInt | None = None
     num_heads: PositiveInt | None = None
     patch_size: Size = (16, 16)
+    registers: Annotated[NonNegativeInt | None, introduced_as(None)] = None
     drop_path: Share = 0.1
     pooling: Literal["class", "patch_mean"] = "class"
     head_hidden: PositiveInt = 2048
@@ -158,7 +193,7 @@ class Config(JobConfig):
             for name, size in (("global_size", self.global_size), ("local_size", self.local_size))
             if size[0] % self.patch_size[0] or size[1] % self.patch_size[1]
         ]
-        ranges = ("global_time_span", "local_time_span", "global_mel_span", "local_mel_span", "mix_snr_db")
+        ranges = ("global_time_span", "local_time_span", "global_mel_span", "local_mel_span", "mix_snr_db", "ibot_mask")
         for name in ranges:
             low, high = getattr(self, name)
             if low > high:
@@ -168,3 +203,23 @@ class Config(JobConfig):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    @property
+    def ibot_weight(self) -> float:
+        """Weight of the loss of masked patches, by the recipe where it is not set."""
+        return self._by_recipe("ibot", self.ibot)
+
+    @property
+    def koleo_weight(self) -> float:
+        """Weight of the loss that keeps features apart, by the recipe where it is not set."""
+        return self._by_recipe("koleo", self.koleo)
+
+    @property
+    def n_registers(self) -> int:
+        """Tokens that stand for no patch, by the recipe where they are not set."""
+        return int(self._by_recipe("registers", self.registers))
+
+    def _by_recipe(self, name: str, value: float | None) -> float:
+        if value is not None:
+            return value
+        return PLUS[name] if self.recipe == "dino-plus" else 0.0

@@ -1,9 +1,8 @@
-"""Windows in the training's order, read ahead in a thread of their own."""
+"""Windows in the training's order."""
 
 import hashlib
-from collections import deque
 from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
@@ -12,14 +11,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.dino.config import Config
+from jobs.dino.reading import read_by_thread, read_by_workers
+from jobs.dino.shards import Read
 from lake.errors import InputError
-from lake.names import CODE_OFFSET_DB, CODE_STEP_DB
 
 READ_BLOCK: Final = 256
 """Windows read at once where the order does not matter."""
 
-STATISTICS_STREAM: Final = 2**63
-"""Stands in the place of a pass's number where the windows of the statistics are drawn."""
+
+@dataclass(frozen=True)
+class Places:
+    """What is known of where windows come from, beside what is to be heard; arrays of shape (n_windows,).
+
+    Attributes
+    ----------
+    recorders
+        Names.
+    recorder
+        Number of each window's recorder.
+    recording, hour
+        Number of its recording, and its hour of the day in UTC.
+    shard
+        Number of the file that it lies in.
+    """
+
+    recorders: tuple[str, ...]
+    recorder: NDArray[np.int32]
+    recording: NDArray[np.int64]
+    hour: NDArray[np.int64]
+    shard: NDArray[np.int64]
+
+    def names(self, windows: NDArray[np.int64]) -> list[str]:
+        """Return the names of windows' recorders."""
+        return [self.recorders[i] for i in self.recorder[windows].tolist()]
 
 
 @dataclass(frozen=True)
@@ -34,13 +58,19 @@ class Source:
         Returns the codes of windows by their numbers: uint8, shape (n, n_mels, n_frames).
     digest
         Of which windows they are; a training is continued on the same ones only.
+    places
+        Where they come from, if that is known.
+    opener
+        Makes ``read`` anew in another process; ``None`` where only this one can.
     """
 
     n_windows: int
     n_mels: int
     n_frames: int
-    read: Callable[[NDArray[np.int64]], NDArray[np.uint8]]
+    read: Read
     digest: str
+    places: Places | None = None
+    opener: Callable[[], Read] | None = None
 
     @property
     def n_bytes(self) -> int:
@@ -54,13 +84,14 @@ class Batch:
 
     Attributes
     ----------
-    samples
-        Their numbers, counted from 0 over all passes, shape (B,).
+    samples, windows
+        Their numbers, counted from 0 over all passes, and which window each is, shape (B,).
     codes
         uint8, shape (B, n_mels, n_frames).
     """
 
     samples: NDArray[np.int64]
+    windows: NDArray[np.int64]
     codes: NDArray[np.uint8]
 
 
@@ -77,26 +108,54 @@ def held(source: Source) -> Source:
     for first in range(0, source.n_windows, READ_BLOCK):
         rows = np.arange(first, min(first + READ_BLOCK, source.n_windows))
         codes[rows] = source.read(rows)
-    return replace(source, read=lambda windows: codes[windows])
+    return replace(source, read=lambda windows: codes[windows], opener=None)
 
 
-def windows_of(samples: NDArray[np.int64], n_windows: int, seed: int) -> NDArray[np.int64]:
-    """Return which window each sample is.
+def ordering(source: Source, config: Config) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
+    """Return the function from numbers of samples, shape (n,), to the windows that they are.
 
     Parameters
     ----------
-    samples
-        Numbers of samples, shape (n,). Sample s belongs to pass ``s // n_windows``; each pass is a
-        permutation of all windows, drawn from seed and pass alone.
-    n_windows, seed
-        Number of windows, and the run's seed.
+    source, config
+        Number of windows and their files; seed and ``shuffle_shards``. Sample s belongs to pass
+        ``s // n_windows``; each pass is a permutation of all windows, drawn from seed and pass alone, so
+        that every place in the order can be asked for directly.
     """
-    passes, places = np.divmod(samples, n_windows)
-    windows = np.empty_like(samples)
-    for number in np.unique(passes):
-        rows = passes == number
-        windows[rows] = _permutation(seed, int(number), n_windows)[places[rows]]
-    return windows
+
+    @lru_cache(maxsize=2)
+    def order(number: int) -> NDArray[np.int64]:
+        random = np.random.default_rng([config.seed, number])
+        if not config.shuffle_shards or source.places is None:
+            return random.permutation(source.n_windows)
+        return by_shards(random, source.places.shard, config.shuffle_shards)
+
+    def windows_of(samples: NDArray[np.int64]) -> NDArray[np.int64]:
+        passes, places = np.divmod(samples, source.n_windows)
+        windows = np.empty_like(samples)
+        for number in np.unique(passes):
+            rows = passes == number
+            windows[rows] = order(int(number))[places[rows]]
+        return windows
+
+    return windows_of
+
+
+def by_shards(random: np.random.Generator, shard: NDArray[np.int64], n_together: int) -> NDArray[np.int64]:
+    """Return a permutation of windows in which neighbours lie in few files.
+
+    Parameters
+    ----------
+    random
+        What draws.
+    shard
+        Number of the file of each window, shape (n_windows,).
+    n_together
+        Files, drawn at random, whose windows are shuffled together.
+    """
+    _, file_of = np.unique(shard, return_inverse=True)
+    n_files = int(file_of.max(initial=-1)) + 1
+    turn = random.permutation(n_files) // n_together
+    return np.lexsort((random.random(len(shard)), turn[file_of]))
 
 
 def require_windows(source: Source, config: Config) -> None:
@@ -114,15 +173,30 @@ def require_windows(source: Source, config: Config) -> None:
         )
 
 
-@lru_cache(maxsize=2)
-def _permutation(seed: int, number: int, n_windows: int) -> NDArray[np.int64]:
-    order = np.random.default_rng([seed, number]).permutation(n_windows)
-    order.flags.writeable = False
-    return order
+def require_shares(config: Config, n_ranks: int, n_micro: int = 1) -> None:
+    """Refuse processes, and parts of their shares, that cannot share a batch evenly.
+
+    Raises
+    ------
+    InputError
+        If a batch is no multiple of them.
+    """
+    if config.batch_size % (n_ranks * n_micro):
+        parts = f" and the {n_micro} parts of each one's share" if n_micro > 1 else ""
+        raise InputError(
+            f"batch_size: expected a multiple of the {n_ranks} processes{parts}, found {config.batch_size}."
+        )
 
 
 def batches(
-    source: Source, config: Config, steps: range, *, rank: int = 0, n_ranks: int = 1, ahead: int = 2
+    source: Source,
+    config: Config,
+    steps: range,
+    *,
+    rank: int = 0,
+    n_ranks: int = 1,
+    ahead: int = 2,
+    n_workers: int = 0,
 ) -> Generator[Batch]:
     """Read the batches of some steps, in order, while the caller trains.
 
@@ -135,7 +209,10 @@ def batches(
     rank, n_ranks
         This process's place, and the number of processes that share every batch.
     ahead
-        Batches held ready.
+        Batches held ready; by each worker, if there are any.
+    n_workers
+        Processes that read, each with the store opened by itself; without any a thread reads. Ignored
+        where only this process can read.
 
     Raises
     ------
@@ -143,72 +220,19 @@ def batches(
         If there are fewer windows than a batch takes, or processes do not share it evenly.
     """
     require_windows(source, config)
-    if config.batch_size % n_ranks:
-        raise InputError(f"batch_size: expected a multiple of the {n_ranks} processes, found {config.batch_size}.")
+    require_shares(config, n_ranks)
     share = config.batch_size // n_ranks
+    windows_of = ordering(source, config)
 
-    def read(step: int) -> Batch:
+    def place(step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         samples = np.arange(share, dtype=np.int64) + step * config.batch_size + rank * share
-        return Batch(samples, source.read(windows_of(samples, source.n_windows, config.seed)))
+        return samples, windows_of(samples)
 
-    waiting: deque[Future[Batch]] = deque()
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        for step in steps:
-            waiting.append(reader.submit(read, step))
-            if len(waiting) > ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def level_counts(source: Source, config: Config) -> NDArray[np.int64]:
-    """Count the codes of each mel band in a seeded sample of windows.
-
-    Returns
-    -------
-    NDArray
-        Shape (n_mels, 256).
-    """
-    chosen = np.arange(source.n_windows)
-    if source.n_windows > config.n_statistics:
-        random = np.random.default_rng([config.seed, STATISTICS_STREAM])
-        chosen = np.sort(random.choice(source.n_windows, config.n_statistics, replace=False))
-    counts = np.zeros(source.n_mels * 256, dtype=np.int64)
-    first_bin = np.arange(source.n_mels)[None, :, None] * 256
-    for first in range(0, len(chosen), 32):
-        codes = source.read(chosen[first : first + 32])
-        counts += np.bincount((codes + first_bin).ravel(), minlength=len(counts))
-    return counts.reshape(source.n_mels, 256)
-
-
-def level_statistics(counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:
-    """Return the mean level per mel band and one deviation about those means.
-
-    Parameters
-    ----------
-    counts
-        Number of pixels by code, shape (n_mels, 256); code 0 is missing and does not count.
-
-    Returns
-    -------
-    mean_db, deviation_db
-        dBFS, shape (n_mels,), and dB. A band that no window has takes the mean of the others; the
-        deviation is at least one step of the codes, so that silence has one.
-
-    Raises
-    ------
-    InputError
-        If there is no level at all.
-    """
-    counts = counts.astype(np.float64)
-    counts[:, 0] = 0.0
-    n = counts.sum(axis=1)
-    if not n.any():
-        raise InputError("expected levels in the windows, found none: every code is missing. Look at the cube.")
-    levels = np.arange(256) * CODE_STEP_DB + CODE_OFFSET_DB
-    has_levels = n > 0
-    mean = np.full(len(counts), np.nan)
-    mean[has_levels] = (counts @ levels)[has_levels] / n[has_levels]
-    mean[~has_levels] = mean[has_levels].mean()
-    variance = (counts * (levels - mean[:, None]) ** 2).sum() / n.sum()
-    return mean, max(float(np.sqrt(variance)), CODE_STEP_DB)
+    wanted = (place(step)[1] for step in steps)
+    if n_workers and source.opener is not None:
+        stream = read_by_workers(source.opener, wanted, n_workers, ahead)
+    else:
+        stream = read_by_thread(source.read, wanted, ahead)
+    with closing(stream):
+        for step, codes in zip(steps, stream, strict=True):
+            yield Batch(*place(step), codes)

@@ -4,8 +4,13 @@ Axes: T teacher's views, S student's views, B windows, K prototypes. The first T
 are the teacher's views.
 """
 
+from typing import Final
+
 import torch
 from torch import Tensor, distributed
+
+SPREAD_GROUP: Final = 64
+"""Windows among which the nearest other one is looked for."""
 
 
 def teacher_probabilities(logits: Tensor, center: Tensor, temperature: float) -> Tensor:
@@ -61,6 +66,31 @@ def moved_center(center: Tensor, logits: Tensor, momentum: float) -> Tensor:
         Share of the old centre that stays.
     """
     return center * momentum + mean_over_processes(at_least_fp32(logits).mean(dim=(0, 1))) * (1.0 - momentum)
+
+
+def spread_loss(features: Tensor) -> Tensor:
+    """Return KoLeo (Sablayrolles et al. 2019, arXiv:1806.03198): less the farther apart the windows' features lie.
+
+    Parameters
+    ----------
+    features
+        Shape (V, B, width). Of each window's features of length one the distance to the nearest other window of
+        its group counts; groups are :data:`SPREAD_GROUP` neighbours in the training's order, whatever the number
+        of processes.
+
+    Returns
+    -------
+    Tensor
+        Mean of ``-log(distance)``, a scalar. Distances below 1e-4, as of duplicates, count as 1e-4 and pull nowhere.
+    """
+    direction = torch.nn.functional.normalize(at_least_fp32(features), dim=-1, eps=1e-6)
+    total = direction.new_zeros(())
+    for part in direction.split(SPREAD_GROUP, dim=1):
+        cosine = part @ part.transpose(1, 2)
+        itself = torch.eye(part.shape[1], dtype=torch.bool, device=part.device)
+        nearest = cosine.masked_fill(itself, -1.0).amax(dim=2)
+        total = total - 0.5 * torch.log((2.0 - 2.0 * nearest).clamp(min=1e-8)).sum()
+    return total / (features.shape[0] * features.shape[1])
 
 
 def mean_over_processes(value: Tensor) -> Tensor:

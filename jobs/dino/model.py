@@ -64,27 +64,33 @@ class Network(nn.Module):
         self.head = Head(backbone.num_features, config)
         self.pooling = config.pooling
 
-    def forward(self, groups: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def forward(self, groups: Sequence[Tensor], patches: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return features and logits of views.
 
         Parameters
         ----------
         groups
             Views of one size each, shape (n_views, n_windows, mel, frame).
+        patches
+            Numbers of patches among all patches of the first group, shape (n,).
 
         Returns
         -------
-        pooled, logits
+        pooled, logits, of_patches
             Shape (all views, n_windows, width) and (all views, n_windows, n_prototypes), in the order
-            of the groups.
+            of the groups; and (n, n_prototypes), or ``None`` where no patches are asked for.
         """
-        pooled = torch.cat([self._pooled(views) for views in groups])
-        return pooled, self.head(pooled)
-
-    def _pooled(self, views: Tensor) -> Tensor:
-        tokens = self.backbone.forward_features(views.flatten(0, 1)[:, None])
-        pooled = pool(tokens, self.backbone, self.pooling)
-        return pooled.reshape(*views.shape[:2], pooled.shape[-1])
+        tokens = [self.backbone.forward_features(views.flatten(0, 1)[:, None]) for views in groups]
+        parts = []
+        for views, each in zip(groups, tokens, strict=True):
+            pooled = pool(each, self.backbone, self.pooling)
+            parts.append(pooled.reshape(*views.shape[:2], pooled.shape[-1]))
+        features = torch.cat(parts)
+        logits = self.head(features)
+        if patches is None:
+            return features, logits, None
+        asked = tokens[0][:, self.backbone.num_prefix_tokens :].flatten(0, 1)[patches]
+        return features, logits, self.head(asked)
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,27 @@
 """The state of a training, and one step of it.
 
-Written for one process. For more, each takes its share of the samples and wraps the student for the
-reduction of its gradients; the centre is the mean over all processes already, and everything else
-follows from the reduced gradients.
+Each process takes its share of the samples. Gradients, centres and the loss are means over all processes; what
+follows from them is then the same in each.
 """
 
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from jobs.common.backbone import ModelCard, prepare
+from jobs.dino import group
 from jobs.dino.config import Config
-from jobs.dino.loss import dino_loss, moved_center, teacher_probabilities
+from jobs.dino.loss import dino_loss, mean_over_processes, moved_center, spread_loss, teacher_probabilities
 from jobs.dino.model import Pair, build_pair, follow
 from jobs.dino.optim import build_optimizer, clip_gradients, parameter_groups, set_rates
+from jobs.dino.patches import Masks, moved_patch_center, patch_loss, patch_masks
 from jobs.dino.schedule import pace
 from jobs.dino.views import Views, make_views
 
@@ -30,10 +34,12 @@ class State:
     ----------
     pair
         Student and teacher.
+    engine
+        What the student is called through: itself, or what averages its gradients over the processes.
     optimizer
         Of the student.
-    center
-        Running mean of the teacher's logits, fp32, shape (n_prototypes,).
+    center, patch_center
+        Running means of the teacher's logits, of views and of masked patches; fp32, shape (n_prototypes,).
     step
         Number of steps done.
     is_sound
@@ -42,8 +48,10 @@ class State:
     """
 
     pair: Pair
+    engine: nn.Module
     optimizer: torch.optim.AdamW
     center: Tensor
+    patch_center: Tensor
     step: int
     is_sound: Tensor
 
@@ -55,9 +63,9 @@ class Seen:
     Attributes
     ----------
     loss, gradient_norm
-        Scalars; the norm is that before clipping.
+        Scalars, of all processes; the norm is that before clipping.
     teacher, features
-        The teacher's probabilities and features, shape (n_global, B, ...).
+        The teacher's probabilities and features of this process's windows, shape (n_global, B, ...).
     """
 
     loss: Tensor
@@ -66,17 +74,51 @@ class Seen:
     features: Tensor
 
 
-def new_state(card: ModelCard, config: Config, device: torch.device) -> State:
-    """Return the state before the first step; its weights follow from ``config.seed``."""
+@dataclass(frozen=True)
+class _Forward:
+    """What the networks say of some windows; logits and features are the teacher's."""
+
+    loss: Tensor
+    teacher: Tensor
+    logits: Tensor
+    features: Tensor
+    patch_logits: Tensor | None
+
+
+def new_state(card: ModelCard, config: Config, device: torch.device, *, compiled: bool = False) -> State:
+    """Return the state before the first step; its weights follow from ``config.seed``.
+
+    Parameters
+    ----------
+    card, config, device
+        The networks' shape, and where they are.
+    compiled
+        Whether the backbones are compiled by ``torch.compile``, once for each size of view.
+    """
     pair = build_pair(card, config)
     pair.student.to(device)
     pair.teacher.to(device)
+    if compiled:
+        for network in (pair.student, pair.teacher):
+            forward = torch.compile(network.backbone.forward_features, dynamic=False)
+            network.backbone.forward_features = forward  # type: ignore[method-assign]  # its names stay as they are
     return State(
         pair=pair,
+        engine=_wrapped(pair.student, device),
         optimizer=build_optimizer(pair.student),
         center=torch.zeros(config.n_prototypes, device=device),
+        patch_center=torch.zeros(config.n_prototypes, device=device),
         step=0,
         is_sound=torch.tensor(data=True, device=device),
+    )
+
+
+def _wrapped(student: nn.Module, device: torch.device) -> nn.Module:
+    if group.n_ranks() == 1:
+        return student
+    devices = [device] if device.type == "cuda" else None
+    return DistributedDataParallel(
+        student, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True, find_unused_parameters=False
     )
 
 
@@ -88,6 +130,8 @@ def advance(
     card: ModelCard,
     config: Config,
     n_steps: int,
+    recorder: Sequence[str] | None = None,
+    n_micro: int = 1,
 ) -> Seen:
     """Do one step; the state is changed in place.
 
@@ -96,39 +140,82 @@ def advance(
     state
         Before the step.
     codes, samples
-        A batch on the state's device, uint8, shape (B, n_mels, n_frames), and its samples' numbers.
+        This process's share of a batch on the state's device, uint8, shape (B, n_mels, n_frames), and its
+        samples' numbers.
     card, config, n_steps
         Statistics, settings, and length of the training.
+    recorder
+        Name of each window's recorder; needed where the card has backgrounds.
+    n_micro
+        Equal parts that the share goes through the networks in, one after the other, to need less memory.
     """
     now = pace(state.step, n_steps, config)
-    views = make_views(prepare(codes, card), samples, card.deviation_db, config)
-    loss, teacher, logits, features = _losses(state, views, now.teacher_temperature, config)
     state.optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(loss)
+    share = len(samples) // n_micro
+    done = []
+    for i in range(n_micro):
+        rows = slice(i * share, (i + 1) * share)
+        x = prepare(codes[rows], card, None if recorder is None else recorder[rows])
+        views = make_views(x, samples[rows], card.deviation_db, config)
+        masks = patch_masks(samples[rows], config, codes.device) if config.ibot_weight else None
+        with nullcontext() if i == n_micro - 1 else _not_yet(state.engine):
+            forward = _losses(state, views, masks, now.teacher_temperature, config)
+            torch.autograd.backward(forward.loss / n_micro)
+        done.append(forward)
+    return _learn(state, done, n_steps, config)
+
+
+def _learn(state: State, done: Sequence[_Forward], n_steps: int, config: Config) -> Seen:
+    """Take the optimiser's step, move the centres, and let the teacher follow."""
+    now = pace(state.step, n_steps, config)
     if now.is_frozen:
         state.pair.student.head.prototypes.grad = None
     gradient_norm = clip_gradients(state.pair.student.parameters(), config)
+    loss = mean_over_processes(torch.stack([each.loss.detach() for each in done]).mean())
     state.is_sound = state.is_sound & loss.isfinite() & gradient_norm.isfinite()
     set_rates(state.optimizer, lr=now.lr, weight_decay=now.weight_decay)
     _step_if(state.is_sound, state.optimizer)
-    moved = moved_center(state.center, logits, config.center_momentum)
+    moved = moved_center(state.center, _joined([each.logits for each in done]), config.center_momentum)
     state.center = torch.where(state.is_sound, moved, state.center)
+    of_patches = [each.patch_logits for each in done if each.patch_logits is not None]
+    if of_patches:
+        moved = moved_patch_center(state.patch_center, torch.cat(of_patches), config.center_momentum)
+        state.patch_center = torch.where(state.is_sound, moved, state.patch_center)
     follow(state.pair.teacher, state.pair.student, (1.0 - now.teacher_momentum) * state.is_sound)
     state.step += 1
-    return Seen(loss.detach(), gradient_norm, teacher, features)
+    return Seen(
+        loss, gradient_norm, _joined([each.teacher for each in done]), _joined([each.features for each in done])
+    )
 
 
-def _losses(
-    state: State, views: Views, teacher_temperature: float, config: Config
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the loss, and the teacher's probabilities, logits and features."""
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """Put together what parts of a batch gave, shape (views, B, ...)."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=1)
+
+
+def _not_yet(engine: nn.Module) -> Any:  # noqa: ANN401 (a context of torch's)
+    """Return a context in which gradients are not yet averaged over the processes."""
+    return engine.no_sync() if isinstance(engine, DistributedDataParallel) else nullcontext()
+
+
+def _losses(state: State, views: Views, masks: Masks | None, teacher_temperature: float, config: Config) -> _Forward:
+    """Send views through both networks."""
     device = state.center.device.type
+    index = None if masks is None else masks.index
+    student_views = views.student if masks is None else (views.student[0] * masks.shown, *views.student[1:])
     with torch.autocast(device, torch.bfloat16, enabled=config.precision == "bf16"):
         with torch.no_grad():
-            features, logits = state.pair.teacher([views.teacher])
-        student_logits = state.pair.student(views.student)[1]
+            features, logits, patch_logits = state.pair.teacher([views.teacher], index)
+        student_features, student_logits, student_patches = state.engine(student_views, index)
     teacher = teacher_probabilities(logits, state.center, teacher_temperature)
-    return dino_loss(student_logits, teacher, config.student_temperature), teacher, logits, features
+    loss = dino_loss(student_logits, teacher, config.student_temperature)
+    if masks is not None:
+        there = teacher_probabilities(patch_logits, state.patch_center, teacher_temperature)
+        guessed = patch_loss(student_patches, there, masks.weight, config.student_temperature)
+        loss = loss + config.ibot_weight * guessed
+    if config.koleo_weight:
+        loss = loss + config.koleo_weight * spread_loss(student_features[: config.n_global])
+    return _Forward(loss, teacher, logits, features, patch_logits)
 
 
 def _step_if(condition: Tensor, optimizer: torch.optim.AdamW) -> None:
@@ -141,22 +228,30 @@ def _step_if(condition: Tensor, optimizer: torch.optim.AdamW) -> None:
 
 
 def packed(state: State, device: torch.device) -> dict[str, Any]:
-    """Return everything that the next step depends on, as tensors, numbers and lists of names."""
+    """Return everything that the next step depends on, as tensors, numbers and lists of names.
+
+    Every process must call it; each has generators of its own.
+    """
     decayed, others = parameter_groups(state.pair.student)
+    random = group.of_all((torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None))
     return {
         "step": state.step,
         "student": state.pair.student.state_dict(),
         "teacher": state.pair.teacher.state_dict(),
         "center": state.center,
+        "patch_center": state.patch_center,
         "optimizer": state.optimizer.state_dict(),
         "parameters": [*decayed, *others],
-        "random": torch.get_rng_state(),
-        "random_cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+        "random": random[0][0],
+        "random_cuda": random[0][1],
+        "random_of_others": [list(each) for each in random[1:]],
     }
 
 
 def restore(state: State, content: dict[str, Any], device: torch.device) -> None:
     """Put a fresh state, and torch's generators, where :func:`packed` found them.
+
+    A process that there was none of then keeps its generators as they are.
 
     Raises
     ------
@@ -170,7 +265,12 @@ def restore(state: State, content: dict[str, Any], device: torch.device) -> None
     state.pair.teacher.load_state_dict(content["teacher"], strict=True)
     state.optimizer.load_state_dict(content["optimizer"])
     state.center = content["center"].to(device)
+    state.patch_center = content.get("patch_center", torch.zeros_like(content["center"])).to(device)
     state.step = content["step"]
-    torch.set_rng_state(content["random"])
-    if device.type == "cuda" and content["random_cuda"] is not None:
-        torch.cuda.set_rng_state(content["random_cuda"], device)
+    random = [[content["random"], content["random_cuda"]], *content.get("random_of_others", [])]
+    if group.rank() >= len(random):
+        return
+    own, own_cuda = random[group.rank()]
+    torch.set_rng_state(own)
+    if device.type == "cuda" and own_cuda is not None:
+        torch.cuda.set_rng_state(own_cuda, device)

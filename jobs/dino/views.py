@@ -26,6 +26,9 @@ DRAWS: Final = (
 )  # fmt: skip
 """What is drawn for each view."""
 
+FIRST_PATCH_DRAW: Final = 1024
+"""Place, among the numbers drawn for a view, from which those for its patches stand."""
+
 MIX_GROUP: Final = 8
 """Windows are mixed within groups of so many neighbours in the training's order, so that a share of the
 batch that is a multiple of it holds all it needs."""
@@ -77,23 +80,27 @@ def make_views(x: Tensor, samples: NDArray[np.int64], deviation_db: float, confi
     return Views(teacher, (masked, local))
 
 
-def uniforms(seed: int, samples: NDArray[np.int64], n_views: int) -> NDArray[np.float32]:
+def uniforms(
+    seed: int, samples: NDArray[np.int64], n_views: int, places: range = range(len(DRAWS))
+) -> NDArray[np.float32]:
     """Return numbers in [0, 1), each a hash of seed, sample, view and its own place.
 
     Parameters
     ----------
     seed, samples, n_views
         The run's seed, the samples' numbers, shape (B,), and the views of each.
+    places
+        Which of a view's numbers; those of :data:`DRAWS` come first.
 
     Returns
     -------
     NDArray
-        Shape (n_views, B, len(DRAWS)). The hash is SplitMix64's finaliser (Steele et al. 2014), chained.
+        Shape (n_views, B, len(places)). The hash is SplitMix64's finaliser (Steele et al. 2014), chained.
     """
     key = _scrambled(np.array([[[seed]]], dtype=np.uint64))
     key = _scrambled(key ^ samples.astype(np.uint64)[None, :, None])
     key = _scrambled(key ^ np.arange(n_views, dtype=np.uint64)[:, None, None])
-    key = _scrambled(key ^ np.arange(len(DRAWS), dtype=np.uint64))
+    key = _scrambled(key ^ np.asarray(places, dtype=np.uint64))
     return (key >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
 
 

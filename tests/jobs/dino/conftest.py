@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from jobs.common.backbone import ModelCard
 from jobs.dino.config import Config
-from jobs.dino.data import from_array, level_counts, level_statistics
+from jobs.dino.data import from_array
+from jobs.dino.statistics import level_counts, level_statistics
 
 N_MELS, N_FRAMES = 32, 64
 

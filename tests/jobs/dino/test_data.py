@@ -13,14 +13,18 @@ from jobs.dino.data import (
     batches,
     from_array,
     held,
-    level_counts,
-    level_statistics,
-    windows_of,
+    ordering,
 )
+from jobs.dino.statistics import level_counts, level_statistics
 from lake.errors import InputError
 
 MakeConfig = Callable[..., Config]
 Codes = NDArray[np.uint8]
+
+
+def windows_of(samples: NDArray[np.int64], n_windows: int, seed: int) -> NDArray[np.int64]:
+    nothing = from_array(np.zeros((n_windows, 1, 1), dtype=np.uint8))
+    return ordering(nothing, Config(seed=seed))(samples)
 
 
 @given(st.integers(1, 300), st.integers(0, 2**40), st.integers(0, 5))

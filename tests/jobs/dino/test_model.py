@@ -76,7 +76,7 @@ def test_groups_come_out_in_their_order(make_config: MakeConfig, make_card: Make
     network = build_pair(make_card(config, codes), config).teacher
     large, small = torch.randn(2, 3, 32, 32), torch.randn(2, 3, 32, 8)
     with torch.no_grad():
-        pooled, logits = network([large, small])
+        pooled, logits, _ = network([large, small])
         for i, group in enumerate((large, small)):
             for j in range(2):
                 tokens = network.backbone.forward_features(group[j][:, None])
