@@ -45,6 +45,8 @@ class Entry:
         What was counted on the way, such as levels that had to be clamped.
     backend
         What computed the numbers, such as ``cpu-AVX2``.
+    problems
+        Problem by path of each recording of which something could not be read.
     """
 
     recorder: str
@@ -58,6 +60,7 @@ class Entry:
     deployments: list[dict[str, Any]] = field(default_factory=list)
     counts: Mapping[str, int] = field(default_factory=dict)
     backend: str = ""
+    problems: Mapping[str, str] = field(default_factory=dict)
 
 
 class Ledger:
@@ -173,6 +176,11 @@ class Ledger:
             for recorder, _, day in self.entries()
             for block, entry in day.items()
         }
+
+    def problems(self) -> dict[str, str]:
+        """Return the problem by path of each recording of which something could not be read."""
+        entries = self.written().values()
+        return dict(sorted(item for entry in entries for item in entry.problems.items()))
 
     def summary(self) -> dict[str, Any]:
         """Return ``content_id``, the identity of what was written, and ``n_windows``, those that can be used."""

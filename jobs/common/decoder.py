@@ -26,7 +26,7 @@ import numpy as np
 
 from jobs.common import decoder_child
 from jobs.common.audio import AudioError, AudioInfo, Reading, Samples, open_audio, probe
-from jobs.common.decoder_child import Opener, Print
+from jobs.common.decoder_child import Opener, Print, Stand
 from lake.errors import TryAgainError
 
 P = ParamSpec("P")
@@ -227,9 +227,14 @@ def fingerprint(path: str | Path, *, deadline_s: float = READ_DEADLINE_S) -> Pri
     AudioError
         Of ``problem`` ``gone`` if it cannot be opened; ``timeout`` if the disk does not answer.
     """
-    decoder = this_decoder()
-    n_bytes = decoder.call(decoder_child.stand_of, path, deadline_s, str(path))[0]
-    return decoder.call(decoder_child.fingerprint, path, deadline_s + n_bytes / SLOWEST_BYTES_PER_S, str(path))
+    n_bytes = stand_of(path, deadline_s=deadline_s)[0]
+    deadline_s += n_bytes / SLOWEST_BYTES_PER_S
+    return this_decoder().call(decoder_child.fingerprint, path, deadline_s, str(path))
+
+
+def stand_of(path: str | Path, *, deadline_s: float = READ_DEADLINE_S) -> Stand:
+    """Return what tells that a file was not touched, asked in this thread's decoder: see :func:`fingerprint`."""
+    return this_decoder().call(decoder_child.stand_of, path, deadline_s, str(path))
 
 
 class _Child:

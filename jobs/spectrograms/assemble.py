@@ -8,16 +8,23 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.common.audio import AudioError, AudioReader, open_audio
+from jobs.common.audio import AudioError, open_audio
+from jobs.common.decoder import READ_DEADLINE_S, RemoteReader, fingerprint, stand_of
+from jobs.common.decoder_child import Opener, Stand
 from jobs.spectrograms.plan import JOIN_MS, Placed, Segment
+from lake.errors import InputError
 
 Float32Array = NDArray[np.float32]
 OPEN_RECORDINGS = 3
+LOST = ("timeout", "crashed")
+"""Problems of a recording that is not asked again: each time would cost a deadline, or a process."""
+ABSENT = ("gone", "changed")
+"""Problems that end the work: what is there is not what the table lists."""
 
 
 @dataclass
 class _Open:
-    audio: AudioReader
+    audio: RemoteReader
     first: int = 0
     samples: Float32Array = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
 
@@ -29,20 +36,70 @@ class Reader:
     ----------
     root
         Folder that the recordings' paths are relative to.
+    deadline_s
+        Seconds after which a decoder that gives nothing is stopped.
+    opener
+        Opens a recording in the decoder's process.
+
+    Attributes
+    ----------
+    problems
+        The problem by path of each recording of which something could not be read.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, *, deadline_s: float = READ_DEADLINE_S, opener: Opener = open_audio) -> None:
+        self.root, self.deadline_s, self.opener = root, deadline_s, opener
+        self.problems: dict[str, str] = {}
         self._open: OrderedDict[str, _Open] = OrderedDict()
+        self._stands: dict[str, Stand] = {}
 
     def read(self, recording: Placed, start: int, count: int) -> Float32Array:
         """Return a span of a recording, shape (n_channels, n); n is smaller at the recording's end.
 
+        A decoder that died is given one more chance, as it may have been killed for another's hunger.
+
         Raises
         ------
         AudioError
-            If the recording cannot be decoded there, or is gone.
+            If the recording cannot be decoded there; or anywhere any more, after a decoder hung or died of it.
+        InputError
+            If there is another file than the one in the table, or none.
         """
+        if self.problems.get(recording.path) in LOST:
+            raise AudioError(f"{self.root / recording.path}: was set aside.", problem=self.problems[recording.path])
+        try:
+            try:
+                return self._read(recording, start, count)
+            except AudioError as error:
+                if error.problem != "crashed":
+                    raise
+                return self._read(recording, start, count)
+        except AudioError as error:
+            if error.problem in ABSENT:
+                raise InputError(str(error)) from error
+            self.problems[recording.path] = error.problem
+            raise
+
+    def require_unchanged(self) -> None:
+        """Check that the files which were read are still those that were opened.
+
+        Raises
+        ------
+        InputError
+            If one was touched since, or is gone.
+        """
+        for path, stand in self._stands.items():
+            try:
+                now = stand_of(self.root / path, deadline_s=self.deadline_s)
+            except AudioError as error:
+                raise InputError(str(error)) from error
+            if now != stand:
+                raise InputError(
+                    f"{self.root / path}: changed while it was read. What was made of it meanwhile is not kept. "
+                    "Restore it, or catalogue it again (`dawnchorus catalog`), then type the same command again."
+                )
+
+    def _read(self, recording: Placed, start: int, count: int) -> Float32Array:
         held = self._held(recording)
         count = min(count, recording.n_samples - start)
         have = held.first + held.samples.shape[1]
@@ -66,10 +123,16 @@ class Reader:
             self._open.move_to_end(recording.path)
             return self._open[recording.path]
         path = self.root / recording.path
-        try:
-            audio = open_audio(path, recording.reading)
-        except OSError as error:
-            raise AudioError(f"{path}: expected a recording, found none ({error.strerror}).") from error
+        if recording.path not in self._stands:
+            digest, stand = fingerprint(path, deadline_s=self.deadline_s)
+            if digest != recording.sha256:
+                raise AudioError(
+                    f"{path}: is another file than the table lists: expected SHA-256 {recording.sha256[:12]}…, found "
+                    f"{digest[:12]}…. Restore it, or catalogue it again (`dawnchorus catalog`).",
+                    problem="changed",
+                )
+            self._stands[recording.path] = stand
+        audio = RemoteReader(path, recording.reading, deadline_s=self.deadline_s, opener=self.opener)
         self._open[recording.path] = _Open(audio)
         while len(self._open) > OPEN_RECORDINGS:
             self._open.popitem(last=False)[1].audio.close()

@@ -11,7 +11,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.common.audio import AudioError
+from jobs.common.audio import AudioError, open_audio
+from jobs.common.decoder import READ_DEADLINE_S
+from jobs.common.decoder_child import Opener
 from jobs.spectrograms.assemble import Reader, Window, read_window
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.core import Facts, window_codes
@@ -47,6 +49,10 @@ class Partition:
         Shards to be written.
     backend
         What computes the numbers.
+    deadline_s
+        Seconds after which a decoder that gives nothing is stopped.
+    opener
+        Opens a recording in the decoder's process.
     """
 
     store: Storage
@@ -59,6 +65,8 @@ class Partition:
     i_recorder: int
     blocks: tuple[Block, ...]
     backend: str
+    deadline_s: float = READ_DEADLINE_S
+    opener: Opener = open_audio
 
     @property
     def n_windows(self) -> int:
@@ -67,14 +75,22 @@ class Partition:
 
 
 def write_partition(partition: Partition) -> Counter[str]:
-    """Write the blocks of a partition and return what was counted."""
-    reader = Reader(partition.root)
+    """Write the blocks of a partition and return what was counted.
+
+    Raises
+    ------
+    InputError
+        If a recording is gone, or is not the file that the table lists; the block that needs it, and those after
+        it, are not written.
+    """
+    reader = Reader(partition.root, deadline_s=partition.deadline_s, opener=partition.opener)
     counts: Counter[str] = Counter()
     first = partition.blocks[0]
     before = partition.ledger.day(first.recorder, partition.spec.grid.day_of(first.cells[0]))
     try:
         for block in partition.blocks:
             codes, entry = _compute(partition, block, reader, before.get(block.number))
+            reader.require_unchanged()
             blocks = {"spectrogram": codes}
             write_block(
                 partition.store, partition.ledger, partition.spec, blocks, entry, i_recorder=partition.i_recorder
@@ -109,7 +125,8 @@ def _compute(
         rate = window.recording.sample_rate_hz
         codes[0, cell - first], facts = window_codes(window.samples, window.runs, rate, config)
         rows.add(cell, window, facts)
-    return codes, rows.entry()
+    paths = {segment.recording.path for segment in block.segments}
+    return codes, rows.entry({path: problem for path, problem in reader.problems.items() if path in paths})
 
 
 def _keep_ok(partition: Partition, before: Entry, codes: NDArray[np.uint8]) -> dict[int, Row]:
@@ -174,12 +191,13 @@ class _Rows:
         for name, column in self.columns.items():
             column.append(values[name])
 
-    def entry(self) -> Entry:
+    def entry(self, problems: Mapping[str, str]) -> Entry:
         """Return the block's entry, without the digests of what is written."""
         return Entry(
             recorder=self.block.recorder, block=self.block.number, inputs=self.block.inputs, files={}, digests=[],
             cells=self.cells, index=self.columns, recordings=list(self.recordings.values()),
             deployments=list(self.deployments.values()), counts=dict(self.counts), backend=self.partition.backend,
+            problems=problems,
         )  # fmt: skip
 
 
