@@ -177,25 +177,29 @@ class Ledger:
             for block, entry in day.items()
         }
 
-    def problems(self) -> dict[str, str]:
-        """Return the problem by path of each recording of which something could not be read."""
-        entries = self.written().values()
-        return dict(sorted(item for entry in entries for item in entry.problems.items()))
-
     def summary(self) -> dict[str, Any]:
-        """Return ``content_id``, the identity of what was written, and ``n_windows``, those that can be used."""
+        """Return what receipts say of what was written.
+
+        Returns
+        -------
+        dict
+            ``content_id``, its identity; ``n_windows``, those that can be used; ``problems``, the problem by path of
+            each recording of which something could not be read.
+        """
         digests = list((self.files() or {}).items())
+        problems: dict[str, str] = {}
         n_windows = 0
         for _, _, day in self.entries():
             for entry in day.values():
                 digests += entry.files.items()
+                problems.update(entry.problems)
                 n_windows += sum(
                     value in USABLE
                     for name, column in entry.index.items()
                     if name.endswith("status")
                     for value in column
                 )
-        return {"content_id": content_id(digests), "n_windows": n_windows}
+        return {"content_id": content_id(digests), "n_windows": n_windows, "problems": dict(sorted(problems.items()))}
 
     def compact(self) -> None:
         """Join the objects of each day into one file; nothing to do on a local disk."""

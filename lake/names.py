@@ -19,6 +19,9 @@ LEVEL_MAX_DB: Final = CODE_OFFSET_DB + 255 * CODE_STEP_DB
 STATUS: Final = {"missing": 0, "ok": 1, "partial": 2, "unreadable": 3}
 """Values of the ``status`` of a cell."""
 
+LOST: Final = ("timeout", "crashed")
+"""Problems of a recording that is set aside whole, and not asked again: its decoder hung, or died of it."""
+
 QUALITY: Final = {
     "silent": 1,  # every sample of every covered run is zero
     "constant": 2,  # every sample has the same value, other than zero

@@ -184,7 +184,8 @@ class RemoteReader:
         """Close the file; a later read opens it again."""
         child, self._child = self._child, None
         if child is not None and child is self._decoder.running():
-            self._decoder.call(decoder_child.close, self.path, self.deadline_s, id(self))
+            with contextlib.suppress(AudioError):  # its child was stopped then, and with it the file is closed
+                self._decoder.call(decoder_child.close, self.path, self.deadline_s, id(self))
 
     def _open(self) -> None:
         opened = self._decoder.call(

@@ -13,11 +13,10 @@ from jobs.common.decoder import READ_DEADLINE_S, RemoteReader, fingerprint, stan
 from jobs.common.decoder_child import Opener, Stand
 from jobs.spectrograms.plan import JOIN_MS, Placed, Segment
 from lake.errors import InputError
+from lake.names import LOST
 
 Float32Array = NDArray[np.float32]
 OPEN_RECORDINGS = 3
-LOST = ("timeout", "crashed")
-"""Problems of a recording that is not asked again: each time would cost a deadline, or a process."""
 ABSENT = ("gone", "changed")
 """Problems that end the work: what is there is not what the table lists."""
 
