@@ -4,7 +4,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from jobs.registry import JOBS, needing
 from lake.claims import claim, live_claims
 from lake.errors import DawnchorusError, InputError, QuarantineError, StoreError
 from lake.identity import differences, require_same
+from lake.names import LOST
 from lake.receipts import latest_receipt, write_receipt
 from lake.verify import damages
 
@@ -103,7 +104,7 @@ def finalise_run(manifest: Manifest, name: str, say: Callable[[str], None]) -> N
     _require_own(run)
     began, made_of = time.monotonic(), _made_of(run)
     with needing(f"run {name!r}", entry.extra):
-        outcome: Outcome = entry.command().finalise(run)
+        outcome = _with_lost(run, entry.command().finalise(run))
     if outcome.did:
         _leave_receipt(run, outcome, None, time.monotonic() - began, made_of)
     say(f"{name}: {'finalised' if outcome.did else 'finalised already, nothing to do'}")
@@ -173,7 +174,7 @@ def _execute(run: Run, options: Options) -> Outcome:
     with needing(f"run {run.name!r}", entry.extra):
         command: Any = entry.command()
         if entry.extends:
-            outcome: Outcome = command.execute(run, options)  # holds the claim itself, once it has planned
+            outcome = _with_lost(run, command.execute(run, options))  # holds the claim itself, once it has planned
             if outcome.did:
                 _leave_receipt(run, outcome, options.part, time.monotonic() - began, made_of)
             return outcome
@@ -183,6 +184,12 @@ def _execute(run: Run, options: Options) -> Outcome:
             _leave_receipt(run, result, None, time.monotonic() - began, made_of)
             run.ledger.storage.remove(UNFINISHED)
         return result
+
+
+def _with_lost(run: Run, outcome: Outcome) -> Outcome:
+    """Add to what was set aside the recordings that decoders hung or died of, in this share or another."""
+    lost = {path: problem for path, problem in run.ledger.summary()["problems"].items() if problem in LOST}
+    return replace(outcome, quarantined={**outcome.quarantined, **lost})
 
 
 def _made_of(run: Run) -> dict[str, Any]:
