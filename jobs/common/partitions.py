@@ -1,21 +1,59 @@
-"""Running many independent partitions: here, or on a local Dask cluster."""
+"""Running many independent partitions: here, on a local Dask cluster, or on one that is there already.
+
+A partition that fails is tried once more after all the others, by itself; one that fails twice is told of at the
+end, with its cause, when everything else is written.
+"""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import islice
-from typing import Any, TypeVar
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Generic, TypeVar
 
-from distributed import Client, KilledWorker, LocalCluster, Security, as_completed
+from distributed import Client, Future, KilledWorker, as_completed
 from threadpoolctl import threadpool_limits
 
+from jobs.common.machines import current_client, local_client
+from jobs.common.memory import Memory, refuse_small_workers, workers_within
 from jobs.common.progress import Advance
-from lake.errors import TryAgainError, UsageError
+from jobs.common.run import listed
+from lake.errors import DawnchorusError, InputError, StoreError, TryAgainError, UsageError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-IN_FLIGHT_PER_WORKER = 2
+IN_FLIGHT_PER_THREAD = 2
+"""One that is worked on and one that waits beside it."""
+LEAST_IN_FLIGHT = 8
+"""What a scheduler without workers gets to see, so that it asks for some."""
+CAPACITY_EVERY_S = 5.0
+MOST_LISTED = 200
+
+Failures = dict[int, BaseException]
+"""Why a partition failed, by its number."""
+
+
+@dataclass(frozen=True)
+class Work(Generic[Task, Result]):
+    """Partitions, and what is done with them.
+
+    Attributes
+    ----------
+    function, tasks
+        What is applied to what.
+    names
+        What each task is called in a message.
+    units
+        How far each one brings the progress, which ``advance`` shows.
+    """
+
+    function: Callable[[Task], Result]
+    tasks: Sequence[Task]
+    names: Sequence[str]
+    units: Sequence[int]
+    advance: Advance
 
 
 def share(tasks: Sequence[Task], part: tuple[int, int] | None) -> list[Task]:
@@ -41,6 +79,8 @@ def map_partitions(
     workers: int,
     advance: Advance,
     n_units: Callable[[Task], int] = lambda _: 1,
+    name_of: Callable[[Task], str] | None = None,
+    memory: Memory | None = None,
 ) -> list[Result]:
     """Apply a function to every task and return the results in the tasks' order.
 
@@ -51,75 +91,167 @@ def map_partitions(
     tasks
         Picklable, one a partition.
     workers
-        One works here; more start a Dask cluster of one-threaded processes on this machine.
+        One works in this process. More go to the current Dask client (:func:`jobs.common.machines.connected`) if
+        there is one, and else start a cluster of as many one-threaded processes on this machine.
     advance, n_units
         Progress, and how many units a task is worth.
+    name_of
+        What a task is called in a message, such as its recorder and day; otherwise it is numbered.
+    memory
+        What a task needs and all may take; fewer of them are worked on at the same time if it is short.
 
     Raises
     ------
     TryAgainError
-        If worker processes die again and again.
-    Exception
-        Whatever the function raises, as it is.
+        At once, if a task raises it: the disk is full, or the scheduler is gone. At the end, if worker
+        processes died twice of the same task.
+    InputError, StoreError, DawnchorusError
+        At the end, with all tasks that failed twice and why; of the class of their errors.
     """
-    if workers <= 1 or len(tasks) <= 1:
-        results = []
-        for task in tasks:
-            results.append(_alone(function, task))
-            advance(n_units(task))
-        return results
-    with local_client(min(workers, len(tasks))) as client:
-        return _on_cluster(client, function, tasks, advance, n_units)
+    names = [name_of(task) if name_of else f"partition {i + 1} of {len(tasks)}" for i, task in enumerate(tasks)]
+    work = Work(function, tasks, names, [n_units(task) for task in tasks], advance)
+    client = current_client() if workers > 1 else None
+    if client is not None:
+        if memory is not None:
+            refuse_small_workers(client.scheduler_info()["workers"], memory)
+        most = memory.n_tasks if memory is not None and memory.allowed_bytes is not None else None
+        results, failures = _on_cluster(client, work, most)
+    else:
+        n_workers = workers_within(min(workers, len(tasks)), memory) if tasks else 1
+        if n_workers <= 1:
+            results, failures = _here(work)
+        else:
+            with local_client(n_workers, memory) as client:
+                results, failures = _on_cluster(client, work)
+    if failures:
+        raise _failed(work.names, failures)
+    return [results[i] for i in range(len(tasks))]
 
 
-@contextmanager
-def local_client(workers: int) -> Iterator[Client]:
-    """Start a Dask cluster on this machine; its traffic is TLS with a key of its own, its dashboard on loopback."""
-    security = Security.temporary()
-    with (
-        LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=True, security=security,
-            protocol="tls://", host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs=40,
-        ) as cluster,
-        Client(cluster, security=security) as client,
-    ):  # fmt: skip
-        yield client
+def _here(work: Work[Task, Result]) -> tuple[dict[int, Result], Failures]:
+    """Work on all tasks in this process, one after the other."""
+    results: dict[int, Result] = {}
+    failures: Failures = {}
+    for i in chain(range(len(work.tasks)), _again(work, failures)):
+        try:
+            results[i] = _alone(work.function, work.tasks[i])
+        except TryAgainError:
+            raise
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is told of at the end; the others go on)
+            failures[i] = error
+            continue
+        failures.pop(i, None)
+        work.advance(work.units[i])
+    return results, failures
 
 
 def _on_cluster(
-    client: Client,
-    function: Callable[[Task], Result],
-    tasks: Sequence[Task],
-    advance: Advance,
-    n_units: Callable[[Task], int],
-) -> list[Result]:
+    client: Client, work: Work[Task, Result], most: int | None = None
+) -> tuple[dict[int, Result], Failures]:
+    """Work on all tasks on a cluster: a few more are in flight than it has threads, however many there are."""
     results: dict[int, Result] = {}
-    waiting = iter(enumerate(tasks))
-    n_workers = len(client.scheduler_info()["workers"])
-
-    def submit(count: int) -> list[Any]:
-        futures = []
-        for i, task in islice(waiting, count):
-            future = client.submit(_alone, function, task, pure=False, retries=1)
-            numbers[future.key] = i
-            futures.append(future)
-        return futures
-
-    numbers: dict[Any, int] = {}
-    running = as_completed(submit(IN_FLIGHT_PER_WORKER * n_workers))
-    for future in running:
-        i = numbers.pop(future.key)
-        try:
+    failures: Failures = {}
+    # When a worker dies, Dask blames all that it held. One at a time, the blame is a task's own.
+    for numbers, at_once in ((range(len(work.tasks)), most), (_again(work, failures), 1)):
+        for i, future in _completed(client, work, numbers, at_once):
+            error = _error_of(client, future)
+            if error is not None:
+                failures[i] = error
+                continue
             results[i] = future.result()
-        except KilledWorker as error:
-            raise TryAgainError(
-                "a worker process died again and again at the same task, perhaps for want of memory. What was written "
-                "before is whole: type the same command again, with fewer --workers."
-            ) from error
-        advance(n_units(tasks[i]))
-        for new in submit(1):
-            running.add(new)
-    return [results[i] for i in range(len(tasks))]
+            failures.pop(i, None)
+            work.advance(work.units[i])
+    return results, failures
+
+
+def _again(work: Work[Task, Result], failures: Failures) -> Iterator[int]:
+    """Yield, once everything else is done, the tasks that have failed."""
+    for i, error in list(failures.items()):
+        sys.stderr.write(f"{work.names[i]} failed ({_line(error)}); it is tried once more\n")
+        yield i
+
+
+def _completed(
+    client: Client, work: Work[Task, Result], numbers: Iterable[int], most: int | None
+) -> Iterator[tuple[int, Future[Result]]]:
+    """Submit tasks by number, as many at a time as there is room for, and yield each when it has ended."""
+    waiting, in_flight = iter(numbers), dict[Any, int]()
+    capacity = _capacity(client, most)
+    running = as_completed()
+
+    def fill() -> None:
+        while len(in_flight) < capacity() and (i := next(waiting, None)) is not None:
+            future = client.submit(_alone, work.function, work.tasks[i], pure=False)
+            in_flight[future.key] = i
+            running.add(future)
+
+    fill()
+    for future in running:
+        yield in_flight.pop(future.key), future
+        fill()
+
+
+def _capacity(client: Client, most: int | None) -> Callable[[], int]:
+    """Return a function that tells how many tasks may be in flight while workers come and go."""
+    asked_s, wanted = -CAPACITY_EVERY_S, LEAST_IN_FLIGHT
+
+    def capacity() -> int:
+        nonlocal asked_s, wanted
+        if time.monotonic() - asked_s >= CAPACITY_EVERY_S:
+            n_threads = sum(client.nthreads().values())
+            asked_s, wanted = time.monotonic(), IN_FLIGHT_PER_THREAD * n_threads or LEAST_IN_FLIGHT
+        return wanted if most is None else min(wanted, most)
+
+    return capacity
+
+
+def _error_of(client: Client, future: Future[Result]) -> BaseException | None:
+    """Return why a task failed, if it did; what ends a run is raised."""
+    if future.status == "finished":
+        return None
+    error: BaseException | None = future.exception()
+    if error is None:
+        address = client.scheduler.address if client.scheduler else "the scheduler"
+        raise TryAgainError(
+            f"{address}: the connection to the Dask scheduler is lost. What was written before is whole. Look what "
+            "became of it, then type the same command again: it continues where it stopped."
+        )
+    if isinstance(error, TryAgainError):
+        raise error
+    return error.with_traceback(future.traceback())
+
+
+def _failed(names: Sequence[str], failures: Failures) -> DawnchorusError:
+    """Return the error that tells of all tasks that failed twice; its class is that of the gravest of theirs."""
+    found: set[type[DawnchorusError]] = {_class_of(error) for error in failures.values()}
+    gravest = next(kind for kind in (DawnchorusError, StoreError, InputError, TryAgainError) if kind in found)
+    lines = [f"  {names[i]}: {_line(error)}" for i, error in sorted(failures.items())]
+    told = gravest(
+        f"{len(failures)} of {len(names)} partitions failed twice; the others are written:\n"
+        f"{listed(lines, MOST_LISTED)}\n"
+        "Mend the cause, then type the same command again: it continues with these."
+    )
+    told.__cause__ = failures[min(failures)]
+    return told
+
+
+def _class_of(error: BaseException) -> type[DawnchorusError]:
+    if isinstance(error, KilledWorker):
+        return TryAgainError
+    known: tuple[type[DawnchorusError], ...] = (StoreError, InputError)
+    return next((kind for kind in known if isinstance(error, kind)), DawnchorusError)
+
+
+def _line(error: BaseException) -> str:
+    """Return a cause in one line; of an error that is nobody's message, with the place that raised it."""
+    if isinstance(error, KilledWorker):
+        return "its worker process died, perhaps for want of memory; fewer --workers leave more for each"
+    text = " ".join(str(error).split())
+    if isinstance(error, DawnchorusError):
+        return text
+    places = traceback.extract_tb(error.__traceback__)
+    where = f" ({places[-1].filename}:{places[-1].lineno})" if places else ""
+    return f"{type(error).__name__}: {text}{where}"
 
 
 def _alone(function: Callable[[Task], Result], task: Task) -> Result:

@@ -1,24 +1,31 @@
-"""The ``spectrograms`` job: what is missing of a cube is written, then the cube is finalised."""
+"""The ``spectrograms`` job: what is missing of a cube is written, then the cube is finalised.
 
+Planning needs no torch: only what computes or names numbers imports it, so a run with nothing to do ends at once.
+"""
+
+import socket
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import groupby
-from typing import Any, cast
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
-from jobs.common.devices import backend_of
-from jobs.common.partitions import map_partitions, share
+from jobs.common.memory import Memory
+from jobs.common.partitions import map_partitions
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Recordings, Run, is_committed, listed
 from jobs.spectrograms.config import Config
-from jobs.spectrograms.partition import Partition, write_partition
-from jobs.spectrograms.plan import Block, Placed, Plan, make_plan
+from jobs.spectrograms.days import Day, Written, missing_blocks, missing_days
+from jobs.spectrograms.plan import Plan, make_plan
+from jobs.spectrograms.sizes import described, refuse_full, task_bytes
 from jobs.spectrograms.store import RECORDING_COLUMNS, commit_run, run_spec, stored_rows
 from lake.claims import claim
 from lake.errors import IdentityError, InputError, StoreError, TryAgainError
+from lake.identity import content_id
 from lake.recordings import assign_deployments, read_deployments, read_recordings
 
-EXPECTED_COMPRESSION = 0.6
-"""Stored bytes per byte of codes, on the safe side."""
+if TYPE_CHECKING:
+    from jobs.spectrograms.partition import Partition
 
 Deployments = Mapping[str, dict[str, Any]]
 
@@ -29,10 +36,11 @@ def execute(run: Run, options: Options) -> Outcome:
     _refuse_changed(run, plan)
     with claim(run.ledger.storage, run.name, options.part or (0, 1), plan.digest):
         run.ledger.settle_grid(plan.grid, plan.recorders)
-        mine = _partitions(run, plan, deployments, options.part)
-        if not mine and (options.part is not None or is_committed(run)):
-            return _outcome(plan, did=False, counts={})
-        counts = _write(run, mine, options)
+        written = run.ledger.written()
+        days = missing_days(plan, written, options.part)
+        if not days and (options.part is not None or _is_committed(run, written)):
+            return _outcome(plan, did=False)
+        counts = _write(run, plan, deployments, days, written=written, options=options)
         if options.part is None:
             commit_run(run, plan)
     return _outcome(plan, did=True, counts=counts)
@@ -46,40 +54,91 @@ def finalise(run: Run) -> Outcome:
     StoreError
         With the list of all partitions that are missing.
     """
-    plan, deployments = _plan(run)
-    missing = _partitions(run, plan, deployments)
+    plan, _ = _plan(run)
+    written = run.ledger.written()
+    missing = missing_days(plan, written)
     if missing:
-        firsts = [(partition.blocks[0], len(partition.blocks)) for partition in missing]
-        names = [f"  {block.recorder} {plan.grid.day_of(block.cells[0])}: {n} shards" for block, n in firsts]
+        names = [f"  {day.recorder} {day.date}: {len(day.blocks)} shards" for day in missing]
         raise StoreError(
             f"run {run.name!r}: {len(missing)} partitions are not written yet:\n{listed(names)}\n"
             f"Write them (`dawnchorus run MANIFEST {run.name}`), then finalise."
         )
     with claim(run.ledger.storage, run.name, (0, 1), plan.digest):
-        if is_committed(run):
-            return _outcome(plan, did=False, counts={})
+        if _is_committed(run, written):
+            return _outcome(plan, did=False)
         commit_run(run, plan)
-    return _outcome(plan, did=True, counts={})
+    return _outcome(plan, did=True)
 
 
 def progress_of(run: Run) -> tuple[int, int]:
     """Return how many windows are written, and how many there are to write."""
     plan, _ = _plan(run)
     total = sum(len(block.cells) for block in plan.blocks)
-    return total - sum(len(block.cells) for block in _missing(run, plan)), total
+    return total - sum(len(block.cells) for block in missing_blocks(plan, run.ledger.written())), total
 
 
-def _write(run: Run, mine: Sequence[Partition], options: Options) -> Counter[str]:
-    if not mine:
-        return Counter()
-    _refuse_mix(run, mine[0].backend, mix=options.mix)
-    _refuse_absent(mine)
-    _refuse_full(run, sum(partition.n_windows for partition in mine))
-    with progress(f"{run.name}: spectrograms", sum(partition.n_windows for partition in mine), "windows") as advance:
-        written = map_partitions(
-            write_partition, mine, workers=options.workers, advance=advance, n_units=lambda task: task.n_windows
+def describe(run: Run, options: Options) -> list[str]:
+    """Return what a run would do, and what it would take, without writing anything."""
+    plan, _ = _plan(run)
+    _refuse_changed(run, plan)
+    days = missing_days(plan, run.ledger.written(), options.part)
+    total = sum(len(block.cells) for block in plan.blocks)
+    n_recordings = f"{len(plan.recordings)} recordings of {len(plan.recorders)} recorders"
+    aside = [f"{len(plan.quarantined)} recordings are set aside"] if plan.quarantined else []
+    return [f"{n_recordings}, {total} windows in all", *aside, *described(run, days, options)]
+
+
+def write_here(partition: "Partition", *, mix: bool) -> Counter[str]:
+    """Write a partition in this process, which may be a worker on another machine.
+
+    Raises
+    ------
+    InputError
+        If the lake is not the driver's: the run has not begun in it.
+    TryAgainError
+        If this machine computes otherwise than the driver's, and may not.
+    """
+    from jobs.common.devices import backend_of  # noqa: PLC0415 (torch)
+    from jobs.spectrograms.partition import write_partition  # noqa: PLC0415 (torch)
+
+    if partition.ledger.record() is None:
+        raise InputError(
+            f"{partition.ledger.storage.url}: expected the ledger of the run, found none on {socket.gethostname()}. "
+            "The workers of a scheduler must see the lake and the recordings under the same paths as this machine."
         )
-    return sum(written, Counter())
+    backend = backend_of()
+    if backend != partition.backend and not mix:
+        raise TryAgainError(
+            f"worker {socket.gethostname()} computes as {backend}, the others as {partition.backend}, whose levels "
+            "differ by one step here and there. Take workers of one kind, or add --mix."
+        )
+    return write_partition(replace(partition, backend=backend))
+
+
+def _write(
+    run: Run, plan: Plan, deployments: Deployments, days: Sequence[Day], *, written: Written, options: Options
+) -> Counter[str]:
+    if not days:
+        return Counter()
+    from jobs.common.devices import backend_of  # noqa: PLC0415 (torch)
+
+    config, backend = cast("Config", run.config), backend_of()
+    _refuse_mix(run, written, backend, mix=options.mix)
+    _refuse_absent(run, days)
+    refuse_full(run, days)
+    tasks = _partitions(run, plan, deployments, days, backend)
+    names = {id(task): day.name for task, day in zip(tasks, days, strict=True)}
+    with progress(f"{run.name}: spectrograms", sum(day.n_windows for day in days), "windows") as advance:
+        found = map_partitions(
+            partial(write_here, mix=options.mix),
+            tasks,
+            workers=options.workers,
+            advance=advance,
+            n_units=lambda task: task.n_windows,
+            name_of=lambda task: names[id(task)],
+            memory=Memory(task_bytes(days, config), options.max_memory_bytes),
+        )
+    return sum(found, Counter())
 
 
 def _plan(run: Run) -> tuple[Plan, Deployments]:
@@ -107,35 +166,25 @@ def _plan(run: Run) -> tuple[Plan, Deployments]:
     return plan, deployments
 
 
-def _missing(run: Run, plan: Plan) -> set[Block]:
-    """Return the blocks that are not written, or were written from other recordings."""
-    written = {key: entry.inputs for key, entry in run.ledger.written().items()}
-    return {block for block in plan.blocks if written.get((block.recorder, block.number)) != block.inputs}
+def _is_committed(run: Run, written: Written) -> bool:
+    content = content_id(item for entry in written.values() for item in entry.files.items())
+    return is_committed(run, content)
 
 
-def _partitions(run: Run, plan: Plan, deployments: Deployments, part: tuple[int, int] | None = None) -> list[Partition]:
-    """Return the partitions with blocks to write, a recorder's UTC day each, in the store's order.
+def _partitions(run: Run, plan: Plan, deployments: Deployments, days: Sequence[Day], backend: str) -> list["Partition"]:
+    """Return the days as workers get them: each with what it needs itself, so that it travels light."""
+    from jobs.spectrograms.partition import Partition  # noqa: PLC0415 (torch)
 
-    A share is counted over all partitions of the plan, so it is the same whatever is written already.
-    """
-    spec, missing = run_spec(run, plan.grid), _missing(run, plan)
-    by_recorder: dict[str, list[Placed]] = {}
-    for recording in plan.recordings:
-        by_recorder.setdefault(recording.recorder, []).append(recording)
-    days = groupby(plan.blocks, key=lambda block: (block.recorder, plan.grid.day_of(block.cells[0])))
+    spec, root = run_spec(run, plan.grid), cast("Recordings", run.recordings).root
+    numbers = {recorder: i for i, recorder in enumerate(plan.recorders)}
     made = []
-    for blocks in share([tuple(day) for _, day in days], part):
-        todo = tuple(block for block in blocks if block in missing)
-        if not todo:
-            continue
-        recorder = todo[0].recorder
-        lower = plan.grid.start_ms(todo[0].cells[0])
-        upper = plan.grid.start_ms(todo[-1].cells[-1]) + plan.grid.window_ms
-        near = {r.sha256: r for r in by_recorder[recorder] if r.start_ms < upper and r.end_ms > lower}
+    for day in days:
+        here = {recording.deployment for recording in day.recordings}
         partition = Partition(
-            store=run.output, ledger=run.ledger, spec=spec, config=cast("Config", run.config),
-            root=cast("Recordings", run.recordings).root, recordings=near, deployments=deployments,
-            i_recorder=plan.recorders.index(recorder), blocks=todo, backend=backend_of(),
+            store=run.output, ledger=run.ledger, spec=spec, config=cast("Config", run.config), root=root,
+            recordings={recording.sha256: recording for recording in day.recordings},
+            deployments={name: row for name, row in deployments.items() if name in here},
+            i_recorder=numbers[day.recorder], blocks=day.blocks, backend=backend,
         )  # fmt: skip
         made.append(partition)
     return made
@@ -160,8 +209,8 @@ def _refuse_changed(run: Run, plan: Plan) -> None:
         )
 
 
-def _refuse_mix(run: Run, backend: str, *, mix: bool) -> None:
-    others = {entry.backend for entry in run.ledger.written().values()} - {backend}
+def _refuse_mix(run: Run, written: Written, backend: str, *, mix: bool) -> None:
+    others = {entry.backend for entry in written.values()} - {backend}
     if others and not mix:
         raise TryAgainError(
             f"run {run.name!r} was begun on {', '.join(sorted(others))}; this machine computes as {backend}, whose "
@@ -169,29 +218,24 @@ def _refuse_mix(run: Run, backend: str, *, mix: bool) -> None:
         )
 
 
-def _refuse_absent(todo: Sequence[Partition]) -> None:
+def _refuse_absent(run: Run, days: Sequence[Day]) -> None:
     """Refuse to begin when recordings that are to be read are not there."""
-    absent = sorted({r.path for p in todo for r in p.recordings.values() if not (p.root / r.path).is_file()})
+    root = cast("Recordings", run.recordings).root
+    paths = {recording.path for day in days for recording in day.recordings}
+    absent = [path for path in sorted(paths) if not (root / path).is_file()]
     if absent:
         raise InputError(
-            f"{len(absent)} recordings of the table are not below {todo[0].root}:\n"
+            f"{len(absent)} recordings of the table are not below {root}:\n"
             f"{listed([f'  {path}' for path in absent])}\n"
             "Restore them, mend `root` in the manifest, or make the table again with `dawnchorus catalog`."
         )
 
 
-def _refuse_full(run: Run, n_windows: int) -> None:
-    """Refuse to begin when the disk cannot hold what will be written."""
-    free = run.output.free_bytes()
-    config = cast("Config", run.config)
-    wanted = int(n_windows * config.n_mels * config.n_frames * EXPECTED_COMPRESSION)
-    if free is not None and free < wanted:
-        raise TryAgainError(
-            f"{run.output.url}: up to {wanted / 1e9:.1f} GB will be written, {free / 1e9:.1f} GB are free. "
-            "Free some space, or put the lake elsewhere."
-        )
-
-
-def _outcome(plan: Plan, *, did: bool, counts: Mapping[str, int]) -> Outcome:
+def _outcome(plan: Plan, *, did: bool, counts: Mapping[str, int] | None = None) -> Outcome:
     n = len(plan.recordings) + len(plan.quarantined)
-    return Outcome(did=did, counts=dict(counts), quarantined=plan.quarantined, n_recordings=n, backend=backend_of())
+    backend = ""
+    if did:
+        from jobs.common.devices import backend_of  # noqa: PLC0415 (torch)
+
+        backend = backend_of()
+    return Outcome(did, dict(counts or {}), quarantined=plan.quarantined, n_recordings=n, backend=backend)

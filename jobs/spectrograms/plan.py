@@ -72,11 +72,14 @@ class Segment:
 
 @dataclass(frozen=True)
 class Block:
-    """One shard's worth of work: the cells that enough was recorded of, and what they are made from."""
+    """One shard's worth of work: the cells that enough was recorded of, and what they are made from.
+
+    There are tens of thousands in a season, so cells that follow each other are a ``range``.
+    """
 
     recorder: str
     number: int
-    cells: tuple[int, ...]
+    cells: range | tuple[int, ...]
     overlapped: frozenset[int]
     segments: tuple[Segment, ...]
     n_below_coverage: int
@@ -294,8 +297,14 @@ def _blocks(name: str, recordings: Sequence[Placed], grid: Grid, config: Config)
         inputs = short_hash([_input(segment) for segment in near])
         shared = frozenset(overlapped.intersection(mine))
         n_below = int(last - first) - len(mine)
-        blocks.append(Block(name, int(number), tuple(mine), shared, tuple(near), n_below, inputs))
+        blocks.append(Block(name, int(number), _cells(mine), shared, tuple(near), n_below, inputs))
     return blocks
+
+
+def _cells(numbers: list[int]) -> range | tuple[int, ...]:
+    """Return sorted cells, as a range if none between the first and the last is left out."""
+    span = range(numbers[0], numbers[-1] + 1)
+    return span if len(span) == len(numbers) else tuple(numbers)
 
 
 def _input(segment: Segment) -> list[Any]:

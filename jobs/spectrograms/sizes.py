@@ -1,0 +1,101 @@
+"""What a run will take: disk, files and memory, told before it begins."""
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from jobs.common.memory import Memory, size
+from jobs.common.run import Options, Run
+from jobs.spectrograms.config import Config
+from jobs.spectrograms.days import Day
+from lake.errors import TryAgainError
+
+STORED_SHARE = 0.6
+"""Stored bytes per byte of codes, on the safe side."""
+LEDGER_BYTES = 130
+"""Of ledger and index variables for one window, on the safe side."""
+WORKER_BYTES = 900_000_000
+"""Of a worker before it begins: Python, torch, compiled kernels; and of the child that decodes for it."""
+SHARDS_HELD = 4
+"""A shard's codes, its compressed chunks, the file made of them, and one that stood before."""
+WINDOW_COPIES = 12
+"""Of a window's samples in 64 bits: as decoded, by channel, resampled, padded, and what of its file is read ahead."""
+
+
+def stored_bytes(n_windows: int, config: Config) -> int:
+    """Return the most that windows will take on disk, with what is written about them."""
+    return int(n_windows * (config.n_mels * config.n_frames * STORED_SHARE + LEDGER_BYTES))
+
+
+def n_files(days: Sequence[Day]) -> int:
+    """Return the files that will be written: shards, and a ledger file and nine index variables a day."""
+    return sum(len(day.blocks) for day in days) + 10 * len(days)
+
+
+def task_bytes(days: Sequence[Day], config: Config) -> int:
+    """Return the most memory that a worker needs for any of the days, in bytes.
+
+    It follows from the size of a shard and of a window, whatever a day or the study holds.
+    """
+    shard = config.cells_per_shard * config.n_mels * config.n_frames
+    rates = [max(r.sample_rate_hz, config.sample_rate_hz or 0) for day in days for r in day.recordings]
+    channels = max((r.n_channels for day in days for r in day.recordings), default=1)
+    rate = max(rates, default=48_000)
+    window = math.ceil(config.window_s * rate) * channels * 8
+    n_fft = 1 << math.ceil(math.log2(max(config.fft_s * rate, 2)))
+    transform = config.n_frames * n_fft * 4 * 3  # frames, and their complex spectrum
+    return WORKER_BYTES + SHARDS_HELD * shard + WINDOW_COPIES * window + transform
+
+
+def refuse_full(run: Run, days: Sequence[Day]) -> None:
+    """Refuse to begin when the disk, or this user's part of it, cannot hold what will be written.
+
+    Raises
+    ------
+    TryAgainError
+        If bytes or files that may still be made are fewer than the plan's.
+    """
+    config = cast("Config", run.config)
+    wanted, free = stored_bytes(sum(day.n_windows for day in days), config), run.output.free_bytes()
+    if free is not None and free < wanted:
+        raise TryAgainError(
+            f"{run.output.url}: up to {wanted / 1e9:.1f} GB will be written, {free / 1e9:.1f} GB are free. "
+            "Free some space, or put the lake elsewhere."
+        )
+    n_wanted, n_free = n_files(days), _free_files(run)
+    if n_free is not None and n_free < n_wanted:
+        raise TryAgainError(
+            f"{run.output.url}: {n_wanted} files will be written, {n_free} more can be made there. "
+            "Remove some, raise shard_windows under a new name, or put the lake elsewhere."
+        )
+
+
+def described(run: Run, days: Sequence[Day], options: Options) -> list[str]:
+    """Return what there is to write and what it takes, as lines for people."""
+    if not days:
+        return ["nothing to write"]
+    config = cast("Config", run.config)
+    n_windows, n_shards = sum(day.n_windows for day in days), sum(len(day.blocks) for day in days)
+    free = run.output.free_bytes()
+    there = "" if free is None else f"; {size(free)} are free"
+    memory = Memory(task_bytes(days, config), options.max_memory_bytes)
+    n_workers = min(options.workers, len(days), memory.n_tasks)
+    side_by_side = f"{n_workers} of {options.workers} workers side by side within {size(memory.usable_bytes)}"
+    return [
+        f"to write: {n_windows} windows in {len(days)} partitions (a recorder's day each), {n_shards} shards",
+        f"disk: up to {size(stored_bytes(n_windows, config))} in {n_files(days)} files{there}",
+        f"memory: up to {size(memory.task_bytes)} a worker; {side_by_side}",
+    ]
+
+
+def _free_files(run: Run) -> int | None:
+    """Return how many files this user can still make; ``None`` where nobody counts them."""
+    if not run.output.is_local:
+        return None
+    folder = Path(run.output.root)
+    while not folder.exists():
+        folder = folder.parent
+    found = os.statvfs(folder)
+    return found.f_favail if found.f_files else None
