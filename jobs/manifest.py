@@ -8,13 +8,15 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from jobs.common.config import JobConfig, identity_config
-from jobs.common.run import Recordings, Run
+from jobs.common.resources import Resources
+from jobs.common.run import Image, Recordings, Run
 from jobs.registry import JOBS
 from lake.errors import InputError
 from lake.identity import config_id
+from lake.image import SHA256
 from lake.layout import Lake
 
 
@@ -46,6 +48,13 @@ class ImageEntry(Entry):
     name: str
     sha256: str | None = None
 
+    @field_validator("sha256")
+    @classmethod
+    def _check(cls, value: str | None) -> str | None:
+        if value is not None and not SHA256.fullmatch(value):
+            raise ValueError(f"expected the 64 hexadecimal digits that sha256sum prints, found {value!r}")
+        return value
+
 
 class RunEntry(Entry):
     """One run of a manifest."""
@@ -53,7 +62,7 @@ class RunEntry(Entry):
     job: str
     inputs: dict[str, str] = Field(default_factory=dict)
     config: dict[str, Any] = Field(default_factory=dict)
-    resources: dict[str, Any] = Field(default_factory=dict)
+    resources: Resources = Field(default_factory=Resources)
     image: ImageEntry | None = None
 
 
@@ -119,6 +128,7 @@ def read_manifest(path: Path) -> Manifest:
             config_id=config_id(wanted.job, job.algorithm(), identity_config(config), ids), inputs=inputs,
             recordings=_recordings(path, entry.recordings), labels=_path(path, entry.labels),
             max_quarantined=entry.max_quarantined, resources=wanted.resources,
+            image=Image(wanted.image.name, wanted.image.sha256) if wanted.image else None,
         )  # fmt: skip
     return Manifest(path, {name: runs[name] for name in order})
 
@@ -250,6 +260,8 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: Sequence[str
 def _keys(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
     """Return the keys that are right at a place of a model."""
     tables: dict[int, type[BaseModel]] = {1: RecordingsEntry, 2: RunEntry, 3: ImageEntry}
+    if place and place[-1] == "resources":
+        tables[3] = Resources
     found = tables.get(len(place), model) if model is ManifestEntry else model
     return list(found.model_fields)
 

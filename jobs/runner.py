@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from jobs.common.gpus import missing_gpus
 from jobs.common.run import Options, Outcome, Run, is_committed
 from jobs.manifest import Manifest, nearest
 from jobs.registry import JOBS, needing
@@ -15,6 +16,7 @@ from lake.claims import claim, live_claims
 from lake.errors import DawnchorusError, InputError, QuarantineError, StoreError
 from lake.identity import differences, require_same
 from lake.names import LOST
+from lake.image import current_image, require_image
 from lake.receipts import latest_receipt, write_receipt
 from lake.verify import damages
 
@@ -82,6 +84,8 @@ def execute_runs(manifest: Manifest, names: Sequence[str], options: Options, say
         if state is not None:
             say(f"{run.name}: {state.state}{': ' + state.detail if state.detail else ', nothing to do'}")
             continue
+        _require_image(run)
+        _tell_gpus(run, options, say)
         run.ledger.open_run(run.name, run.record)
         outcome = _execute(run, options)
         say(f"{run.name}: {_told(outcome, time.monotonic() - began, options)}")
@@ -102,6 +106,7 @@ def finalise_run(manifest: Manifest, name: str, say: Callable[[str], None]) -> N
         raise StoreError(f"run {name!r} has not begun; type `dawnchorus run {manifest.path} {name}`.")
     _require_inputs(run, manifest.path)
     _require_own(run)
+    _require_image(run)
     began, made_of = time.monotonic(), _made_of(run)
     with needing(f"run {name!r}", entry.extra):
         outcome = _with_lost(run, entry.command().finalise(run))
@@ -263,6 +268,18 @@ def _require_own(run: Run) -> None:
             f"run {run.name!r} was finished, but its output {run.output.url} is gone. Restore it, or remove its "
             f"ledger {run.ledger.storage.url} as well to have it made again."
         )
+
+
+def _require_image(run: Run) -> None:
+    if run.image is not None and run.image.sha256 is not None:
+        require_image(run.name, run.image.name, run.image.sha256, current_image())
+
+
+def _tell_gpus(run: Run, options: Options, say: Callable[[str], None]) -> None:
+    """Say where the GPUs that a run asks for are not there; `--nv` does not."""
+    if run.resources.gpus and options.device != "cpu":
+        for line in missing_gpus(run.resources.gpus):
+            say(f"{run.name}: {line}")
 
 
 def _extending_state(run: Run, manifest: Path) -> State:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lake.errors import StoreError
+from lake.image import current_image
 from lake.layout import Lake
 
 PACKAGES = (
@@ -73,18 +74,20 @@ def latest_receipt(lake: Lake, run: str) -> dict[str, Any] | None:
 
 
 def environment() -> dict[str, Any]:
-    """Return what made the bytes: host, versions and commit."""
+    """Return what made the bytes: host, container image, versions and commit."""
     versions = {}
     for package in PACKAGES:
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
+    image = current_image()
     return {
+        "image": image,
         "host": {"name": socket.gethostname(), "machine": platform.machine(), "system": platform.platform()},
         "python": platform.python_version(),
         "versions": versions,
-        "git_commit": _git_commit(),
+        "git_commit": _git_commit() or (image or {}).get("revision"),
     }
 
 

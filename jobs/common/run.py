@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.common.config import JobConfig
+from jobs.common.resources import Resources
 from lake.layout import Lake
 from lake.ledger import Ledger
 from lake.receipts import latest_receipt
@@ -35,6 +36,22 @@ class Recordings:
 
 
 @dataclass(frozen=True)
+class Image:
+    """The container image that a run is to be made in.
+
+    Attributes
+    ----------
+    name
+        Name of its file, without ``.sif``.
+    sha256
+        Digest of its file; where the manifest names one, no other image will do.
+    """
+
+    name: str
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
 class Run:
     """One run of a manifest, resolved: its configuration, its identity and the runs it reads.
 
@@ -51,6 +68,8 @@ class Run:
     max_quarantined, resources
         The share of recordings that may be set aside, and what the run asks of a scheduler; never part of
         the identity.
+    image
+        The container image that the manifest names for it; never part of the identity.
     """
 
     lake: Lake
@@ -64,7 +83,8 @@ class Run:
     recordings: Recordings | None = None
     labels: Path | None = None
     max_quarantined: float = 0.05
-    resources: Mapping[str, Any] = field(default_factory=dict)
+    resources: Resources = field(default_factory=Resources)
+    image: Image | None = None
 
     @property
     def output(self) -> Storage:
@@ -109,6 +129,8 @@ class Options:
         Go on with a run that another backend began.
     device
         ``cpu`` or ``cuda``; chosen by what is there if ``None``.
+    max_memory_bytes
+        Memory that all processes of this machine may take together; most of what it has if ``None``.
     """
 
     workers: int = 1
@@ -116,6 +138,7 @@ class Options:
     refresh: bool = False
     mix: bool = False
     device: str | None = None
+    max_memory_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -143,12 +166,20 @@ class Outcome:
     backend: str = ""
 
 
-def is_committed(run: Run) -> bool:
-    """Tell whether a store has been finalised with all that its ledger lists, and a receipt says so."""
+def is_committed(run: Run, content: str | None = None) -> bool:
+    """Tell whether a store has been finalised with all that its ledger lists, and a receipt says so.
+
+    Parameters
+    ----------
+    run
+        The run.
+    content
+        The ``content_id`` of its ledger, if it is known already: to find it, all of the ledger is read.
+    """
     receipt = latest_receipt(run.lake, run.name)
     if receipt is None or not run.output.exists("zarr.json"):
         return False
-    return bool(receipt["content_id"] == run.ledger.summary()["content_id"])
+    return bool(receipt["content_id"] == (content or run.ledger.summary()["content_id"]))
 
 
 def listed(lines: Sequence[str], most: int = 20) -> str:

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs import registry
+from jobs.common.resources import Resources
+from jobs.common.run import Image
 from jobs.manifest import Manifest, read_manifest
 from jobs.registry import JOBS
 from lake.errors import InputError
@@ -39,7 +41,7 @@ inputs = { spectrograms = "mels", model = "dino" }
 job = "dino"
 inputs = { spectrograms = "mels" }
 resources = { gpus = 8 }
-image = { name = "dino", sha256 = "ab" }
+image = { name = "dino", sha256 = "abababababababababababababababababababababababababababababababab" }
 
 [runs.mels]
 job = "spectrograms"
@@ -99,7 +101,8 @@ def test_a_whole_manifest(write: Write, tmp_path: Path, monkeypatch: pytest.Monk
         assert recordings.root == tmp_path / "audio"
         assert recordings.deployments == tmp_path / "deployments.csv"
         assert recordings.span_ms == (None, None)
-        assert runs["dino"].resources == {"gpus": 8}
+        assert runs["dino"].resources == Resources(gpus=8)
+        assert runs["dino"].image == Image("dino", "ab" * 32)
         assert runs["mels"].max_quarantined == 0.05
         assert runs["mels"].config.model_dump()["n_mels"] == 64
 
@@ -173,7 +176,7 @@ def test_identity_follows_configs_and_inputs(write: Write) -> None:
     ("old", "new"),
     [
         ("gpus = 8", "gpus = 9"),
-        ('sha256 = "ab"', 'sha256 = "cd"'),
+        ("ab" * 32, "cd" * 32),
         ('labels = "truth.csv"', 'labels = "other.csv"\nmax_quarantined = 0.5'),
         ('lake = "lake"', 'lake = "pond"'),
         ('root = "audio"', 'root = "sound", first_day = 2021-07-14'),
@@ -380,3 +383,18 @@ def test_files_that_are_no_manifest(write: Write, tmp_path: Path) -> None:
         read_manifest(tmp_path / "nowhere/study.toml")
     with pytest.raises(InputError, match=r"cannot be read as a manifest: Is a directory\.$"):
         read_manifest(tmp_path)
+
+
+# What a run asks for ---------------------------------------------------------------------------------------
+
+
+def test_resources_and_images_are_checked(write: Write) -> None:
+    text = f"""lake = "l"
+{MELS}resources = {{ gpu = 8, hours = 0 }}
+image = {{ name = "spectrograms", sha256 = "ab" }}
+"""
+    assert problems(write(text)) == [
+        "runs.mels.resources.hours: expected greater than 0, found 0",
+        "runs.mels.resources.gpu: unknown key; did you mean 'gpus'?",
+        "runs.mels.image.sha256: expected the 64 hexadecimal digits that sha256sum prints, found 'ab'",
+    ]
