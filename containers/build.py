@@ -149,7 +149,7 @@ def pip_download(folder: Path, *words: str) -> None:
     machine = platform.machine()
     platforms = [f"manylinux_2_{minor}_{machine}" for minor in range(5, 42)]
     platforms += [f"manylinux{year}_{machine}" for year in (1, 2010, 2014)] + [f"linux_{machine}"]
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    command = [sys.executable, "-m", "pip", "download", "-qq", "--disable-pip-version-check"]
     command += ["--only-binary=:all:", "--python-version", PYTHON, "--implementation", "cp", "--dest", str(folder)]
     command += [word for name in platforms for word in ("--platform", name)]
     subprocess.run([*command, *words], check=True)
