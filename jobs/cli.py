@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from jobs.common.run import Options
-from lake.errors import DawnchorusError, UsageError
+from lake.errors import DawnchorusError, TryAgainError, UsageError
 from lake.storage import Storage
 
 app = typer.Typer(
@@ -21,7 +21,8 @@ app = typer.Typer(
 
 ManifestArg = Annotated[Path, typer.Argument(help="the manifest, a TOML file")]
 RunsArg = Annotated[list[str] | None, typer.Argument(help="runs; all of them if none is named")]
-WorkersOpt = Annotated[int, typer.Option(min=1, help="processes that work side by side on this machine")]
+WORKERS_HELP = "processes that work side by side on this machine"
+WorkersOpt = Annotated[int, typer.Option(min=1, help=WORKERS_HELP)]
 PartitionOpt = Annotated[str | None, typer.Option(help="i/n: only this share of the partitions, without finalising")]
 JsonOpt = Annotated[bool, typer.Option("--json", help="print facts as JSON")]
 ZoneOpt = Annotated[
@@ -73,18 +74,56 @@ def catalog(
 def run(
     manifest: ManifestArg,
     runs: RunsArg = None,
-    workers: WorkersOpt = 2,
+    workers: Annotated[int | None, typer.Option(min=1, help=f"{WORKERS_HELP}; 2")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="address of a Dask scheduler: its workers work")] = None,
+    scheduler_file: Annotated[Path | None, typer.Option(help="the file that a Dask scheduler wrote")] = None,
+    tls: Annotated[Path | None, typer.Option(help="folder with the scheduler's key, see `certificate`")] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="take a scheduler without TLS")] = False,
     partition: PartitionOpt = None,
+    max_memory: Annotated[str | None, typer.Option(help="what all workers may take, e.g. 8GB; most of it")] = None,
     refresh: Annotated[bool, typer.Option("--refresh", help="do a finished run again")] = False,
     mix: Annotated[bool, typer.Option("--mix", help="go on with what another kind of processor began")] = False,
     device: Annotated[str | None, typer.Option(help="cpu or cuda")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be done and what it takes")] = False,
 ) -> None:
     """Execute all runs of a manifest in order, or those named; what is done is skipped."""
+    from jobs.common.machines import connected, parse_scheduler
+    from jobs.common.memory import parse_size
+    from jobs.dryrun import describe_runs
     from jobs.manifest import read_manifest
     from jobs.runner import execute_runs
 
-    options = Options(workers=workers, part=parse_partition(partition), refresh=refresh, mix=mix, device=device)
-    execute_runs(read_manifest(manifest), runs or [], options, typer.echo)
+    part, given = parse_partition(partition), parse_scheduler(scheduler, scheduler_file, tls, insecure=insecure)
+    if given is not None and (workers is not None or part is not None):
+        other = "--partition" if workers is None else "--workers"
+        raise UsageError(f"a scheduler has its own workers and gives them all partitions; leave out {other}.")
+    options = Options(
+        workers=workers or 2,
+        part=part,
+        refresh=refresh,
+        mix=mix,
+        device=device,
+        max_memory_bytes=parse_size(max_memory),
+    )
+    if dry_run:
+        describe_runs(read_manifest(manifest), runs or [], options, _print)
+        return
+    try:
+        with connected(given):
+            execute_runs(read_manifest(manifest), runs or [], options, typer.echo)
+    except KeyboardInterrupt:
+        raise TryAgainError(
+            "interrupted. What was written before is whole; the same command again continues where it stopped."
+        ) from None
+
+
+@app.command()
+def certificate(folder: Annotated[Path, typer.Argument(help="a new folder, for one run")]) -> None:
+    """Make a key and certificate for the traffic of one Dask cluster, and say how to start it with them."""
+    from jobs.common.machines import how_to_start, write_certificate
+
+    write_certificate(folder)
+    _print(how_to_start(folder))
 
 
 @app.command()

@@ -17,9 +17,9 @@ import dask.config
 from distributed import Client, LocalCluster, Security
 
 from jobs.common.memory import Memory
-from lake.errors import InputError, TryAgainError
+from lake.errors import InputError, TryAgainError, UsageError
 
-CERTIFICATE, KEY = "certificate.pem", "key.pem"
+CERTIFICATE, KEY, SCHEDULER_FILE = "certificate.pem", "key.pem", "scheduler.json"
 CONNECT_S = 30.0
 FILE_WAIT_S = 60.0
 """How long to wait for the file that a scheduler writes, which may have been started at the same moment."""
@@ -145,6 +145,39 @@ def write_certificate(folder: Path) -> tuple[Path, Path]:
         with os.fdopen(handle, "w", encoding="ascii") as file:
             file.write(text)
     return certificate, key
+
+
+def how_to_start(folder: Path) -> str:
+    """Return the commands that start a scheduler and workers with the key in a folder, and a run on them."""
+    place = folder.resolve()
+    tls = f"--tls-ca-file {place / CERTIFICATE} --tls-cert {place / CERTIFICATE} --tls-key {place / KEY}"
+    file = f"--scheduler-file {place / SCHEDULER_FILE}"
+    return "\n".join([
+        f"{place}: a key and its certificate, for a year; whoever reads the key can run what he likes as you.",
+        f"dask scheduler --protocol tls {tls} {file} --dashboard-address 127.0.0.1:0",
+        f"dask worker {tls} {file} --nthreads 1 --no-dashboard        # as many as wanted, anywhere",
+        f"dawnchorus run MANIFEST {file} --tls {place}",
+    ])  # fmt: skip
+
+
+def parse_scheduler(address: str | None, file: Path | None, tls: Path | None, *, insecure: bool) -> Scheduler | None:
+    """Return the scheduler that the command line names, if it names one.
+
+    Raises
+    ------
+    UsageError
+        If it is named twice, or what goes with one is there without it.
+    """
+    if address is not None and file is not None:
+        raise UsageError(f"--scheduler {address} and --scheduler-file {file}: expected one of them.")
+    if address is None and file is None:
+        if tls is not None or insecure:
+            lone = "--insecure" if tls is None else f"--tls {tls}"
+            raise UsageError(
+                f"{lone}: expected --scheduler or --scheduler-file with it; a cluster of this machine has its key."
+            )
+        return None
+    return Scheduler(address, file, tls, insecure)
 
 
 def _security(scheduler: Scheduler, address: str) -> Security | None:

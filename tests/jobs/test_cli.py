@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from jobs.cli import app
 from lake.claims import claim
 
-COMMANDS = ("catalog", "run", "finalise", "status", "verify", "query", "demo")
+COMMANDS = ("catalog", "run", "certificate", "finalise", "status", "verify", "query", "demo")
 
 
 # Help and versions -----------------------------------------------------------------------------------------
