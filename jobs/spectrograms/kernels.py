@@ -150,7 +150,7 @@ def _codes(power: Float32Array, octave: Float32Array, out: NDArray[np.uint8]) ->
         n_low += np.int32(step < 1)
         n_high += np.int32(step > 255)
         out[i] = min(max(step, np.int32(1)), np.int32(255))
-    return n_low, n_high
+    return int(n_low), int(n_high)
 
 
 @_compiled

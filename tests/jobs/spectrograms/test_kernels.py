@@ -117,7 +117,8 @@ def test_kernels_compile_without_a_folder_for_their_machine_code(monkeypatch: py
     def no_cache(*, cache: bool = False, **options: Any) -> Callable[..., Any]:
         if cache:
             raise RuntimeError("cannot cache function: no locator available")
-        return compile_(**options)
+        made: Callable[..., Any] = compile_(**options)
+        return made
 
     monkeypatch.setattr(numba, "njit", no_cache)
     assert kernels._compiled(lambda x: x + 1)(1) == 2
