@@ -20,9 +20,9 @@ from benchmarks.report import FOLDER, Figure, report
 from benchmarks.studies import embedding_run
 from jobs.cluster.batches import batches
 from jobs.cluster.config import Config
-from jobs.cluster.core import Scale, Vectors, assign, first_centroids
+from jobs.cluster.core import Vectors, assign, first_centroids
 from jobs.cluster.kmeans import fit, schedule
-from jobs.cluster.source import in_threads, open_source, read_raw, scale_kept
+from jobs.cluster.source import in_threads, open_source, read_raw
 
 N_WINDOWS, N_FEATURES, K, BATCH, EPOCHS = 230_259, 384, 100, 1024, 10
 N_LARGE = 2_200_000
@@ -31,7 +31,8 @@ THREADS = 2
 CONFIG = Config(n_clusters=K, batch_size=BATCH, n_epochs=EPOCHS, normalise="none")
 
 LARGE = """
-import json, resource, sys, time
+import json, sys, time
+from pathlib import Path
 from jobs.cluster import command
 from jobs.cluster.config import Config
 from jobs.common.run import Options, Run
@@ -44,7 +45,8 @@ run = Run(lake, "clusters-" + sys.argv[4], "cluster", "clusters", config, 2, "y"
 began = time.perf_counter()
 outcome = command.execute(run, Options(workers=workers))
 seconds = time.perf_counter() - began
-kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+# Not ru_maxrss, which begins with what the parent had.
+kilobytes = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 print(json.dumps({"seconds": seconds, "kilobytes": kilobytes, **outcome.counts}))
 """
 
@@ -52,15 +54,18 @@ print(json.dumps({"seconds": seconds, "kilobytes": kilobytes, **outcome.counts})
 def ours(url: str) -> Vectors:
     """Read all vectors once, choose first centroids, fit."""
     source = open_source(url, partial=True)
-    kept = list(in_threads(partial(read_raw, source), range(len(source.parts)), THREADS))
-    rows = np.random.default_rng(0).permutation(source.n_windows)[: CONFIG.n_init_windows]
-    sample = np.concatenate(kept)[np.sort(rows)]
-    del kept
-    read = scale_kept(source, Scale(np.zeros(N_FEATURES), np.ones(N_FEATURES), unit=False))
+    rows = np.sort(np.random.default_rng(0).permutation(source.n_windows)[: CONFIG.n_init_windows])
+    parts = in_threads(partial(read_raw, source), range(len(source.parts)), THREADS)
+    sample = []
+    for part, vectors in zip(source.parts, parts, strict=True):
+        low, high = np.searchsorted(rows, [part.first_row, part.first_row + len(vectors)])
+        sample.append(vectors[rows[low:high] - part.first_row])
     plan = schedule(source.n_windows, K, BATCH, EPOCHS, None)
     sizes = [len(part.cells) for part in source.parts]
-    stream = batches(read, sizes, plan, buffer_windows=CONFIG.buffer_windows, seed=0, threads=THREADS)
-    return fit(stream, first_centroids(sample, K, 0), CONFIG, plan)
+    stream = batches(
+        source.kept.__getitem__, sizes, plan, buffer_windows=CONFIG.buffer_windows, seed=0, threads=THREADS
+    )
+    return fit(stream, first_centroids(np.concatenate(sample), K, 0), CONFIG, plan)
 
 
 def theirs(vectors: Vectors) -> Vectors:

@@ -1,4 +1,4 @@
-"""Choosing windows by recorder and date, and their table."""
+"""Choosing windows by recorder, date, hour, site and cluster, and their table."""
 
 import json
 import re
@@ -9,6 +9,7 @@ from datetime import date
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 from lake.errors import InputError, StoreError, StoreFormatError, UsageError
 from lake.read import open_store
@@ -96,24 +97,44 @@ def to_table(dataset: xr.Dataset, *, features: bool = False) -> pd.DataFrame:
     InputError
         If features are wanted of a store that has none.
     """
-    if features and "embedding" not in dataset:
-        raise InputError("--features: the store has no embedding; name one below `embeddings`.")
-    status = next((name for name in STATUS_NAMES if name in dataset), None)
-    names = [str(name) for name, variable in dataset.data_vars.items() if variable.dims == ("recorder", "time")]
     tables = []
     for i in range(dataset.sizes["recorder"]):
-        one = dataset.isel(recorder=i)
-        kept = np.flatnonzero(one[status].to_numpy() > 0) if status else np.arange(dataset.sizes["time"])
-        columns = {"recorder": str(one["recorder"].item()), "time": one["time"].to_numpy()[kept]}
-        columns.update({name: one[name].to_numpy()[kept] for name in names})
-        table = pd.DataFrame(columns, index=range(len(kept)))
-        if features:
-            vectors = one["embedding"].to_numpy()[kept]
-            table = pd.concat(
-                [table, pd.DataFrame(vectors, columns=[f"f{j}" for j in range(vectors.shape[1])])], axis=1
-            )
-        tables.append(table)
+        cells = np.arange(dataset.sizes["time"])
+        status = next((name for name in STATUS_NAMES if name in dataset), None)
+        if status:
+            cells = np.flatnonzero(dataset.variables[status][i].to_numpy() > 0)
+        tables.append(rows_of(dataset, i, cells, features=features))
     return pd.concat(tables, ignore_index=True)
+
+
+def rows_of(
+    dataset: xr.Dataset, i_recorder: int, cells: NDArray[np.integer], *, features: bool = False
+) -> pd.DataFrame:
+    """Return one row for each of some cells of one recorder, ascending; only their days are read.
+
+    Raises
+    ------
+    InputError
+        If features are wanted of a store that has none.
+    """
+    if features and "embedding" not in dataset:
+        raise InputError("--features: the store has no embedding; name one below `embeddings`.")
+    first, last = (int(cells[0]), int(cells[-1]) + 1) if len(cells) else (0, 0)
+    at = cells - first
+    variables = dataset.variables
+    columns: dict[str, object] = {
+        "recorder": [str(variables["recorder"].to_numpy()[i_recorder])] * len(cells),
+        "time": variables["time"][first:last].to_numpy()[at],
+    }
+    for name in dataset.data_vars:
+        if variables[name].dims == ("recorder", "time"):
+            columns[str(name)] = variables[name][i_recorder, first:last].to_numpy()[at]
+    table = pd.DataFrame(columns)
+    if not features:
+        return table
+    vectors = variables["embedding"][i_recorder, first:last].to_numpy()
+    vectors = vectors if len(at) == len(vectors) else vectors[at]
+    return pd.concat([table, pd.DataFrame(vectors, columns=[f"f{j}" for j in range(vectors.shape[1])])], axis=1)
 
 
 def _span(text: str) -> tuple[date, date]:

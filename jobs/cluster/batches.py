@@ -40,8 +40,9 @@ def batches(
         Shape (plan.batch_size, n_features).
     """
     pooled = _read_ahead(read, pools(sizes, buffer_windows, seed), threads)
+    cut = islice(_cut(pooled, plan.batch_size, seed), plan.n_batches)
     try:
-        yield from islice(_cut(pooled, plan.batch_size, seed), plan.n_batches)
+        yield from cut if threads <= 1 else _cut_ahead(cut)
     finally:
         pooled.close()
 
@@ -71,6 +72,15 @@ def _cut(pooled: Iterator[list[Vectors]], batch_size: int, seed: int) -> Iterato
         for first, last in pairwise(range(0, (n_full + 1) * batch_size, batch_size)):
             yield rows[order[first:last]]
         left = rows[order[n_full * batch_size :]]
+
+
+def _cut_ahead(cut: Iterator[Vectors]) -> Iterator[Vectors]:
+    """Yield batches that a thread cuts while the one before is used."""
+    with ThreadPoolExecutor(1) as cutter:
+        coming = cutter.submit(next, cut, None)
+        while (batch := coming.result()) is not None:
+            coming = cutter.submit(next, cut, None)
+            yield batch
 
 
 def _read_ahead(read: Read, wanted: Iterator[list[int]], threads: int) -> Generator[list[Vectors], None, None]:

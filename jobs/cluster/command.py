@@ -13,6 +13,7 @@ from jobs.cluster.batches import Read, batches
 from jobs.cluster.config import Config
 from jobs.cluster.core import (
     Clustering,
+    Moments,
     Scale,
     Vectors,
     first_centroids,
@@ -109,9 +110,9 @@ def _survey(run: Run, source: Source, n_clusters: int, *, threads: int) -> tuple
     rows = np.sort(np.random.default_rng([config.seed, 0]).choice(n_windows, n_sample, replace=False))
     parts, samples = [], []
     with progress(f"{run.name}: statistics", n_windows, "windows") as advance:
-        look = in_threads(partial(read_raw, source), range(len(source.parts)), threads)
-        for part, vectors in zip(source.parts, look, strict=True):
-            parts.append(moments(vectors))
+        look = in_threads(partial(_look, source), range(len(source.parts)), threads)
+        for part, (vectors, found) in zip(source.parts, look, strict=True):
+            parts.append(found)
             here = rows[np.searchsorted(rows, part.first_row) : np.searchsorted(rows, part.first_row + len(vectors))]
             samples.append(vectors[here - part.first_row])
             advance(len(vectors))
@@ -120,6 +121,11 @@ def _survey(run: Run, source: Source, n_clusters: int, *, threads: int) -> tuple
     if config.n_components is not None:
         scale = with_components(scale, sample, config.n_components)
     return scale, scaled(sample, scale)
+
+
+def _look(source: Source, i: int) -> tuple[Vectors, Moments]:
+    vectors = read_raw(source, i)
+    return vectors, moments(vectors)
 
 
 def _fit(run: Run, source: Source, read: Read, start: Vectors, *, threads: int) -> Vectors:

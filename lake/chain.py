@@ -1,0 +1,125 @@
+"""Which runs a store was made from: from any store of a lake up to its cube."""
+
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from lake.errors import InputError
+from lake.layout import Lake
+from lake.ledger import Ledger
+from lake.names import KINDS
+from lake.receipts import latest_receipt
+from lake.storage import Storage
+
+
+@dataclass(frozen=True)
+class Made:
+    """One run of a chain.
+
+    Attributes
+    ----------
+    lake, name, kind, job
+        The run, its place and its job.
+    record
+        What the ledger keeps of it: job, config, ``config_id`` and those of its inputs.
+    receipt
+        Its last receipt; empty if there is none.
+    inputs
+        The run in each role.
+    """
+
+    lake: Lake
+    name: str
+    kind: str
+    job: str
+    record: dict[str, Any]
+    receipt: dict[str, Any]
+    inputs: dict[str, "Made"]
+
+    @property
+    def output(self) -> Storage:
+        """Where its output stands."""
+        return self.lake.output(self.kind, self.name)
+
+    def above(self) -> Iterator["Made"]:
+        """Yield the run and all that it was made from, each once, nearest first."""
+        seen: set[str] = set()
+        waiting = [self]
+        while waiting:
+            made = waiting.pop(0)
+            if made.name not in seen:
+                seen.add(made.name)
+                yield made
+                waiting += made.inputs.values()
+
+    def nearest(self, kind: str) -> "Made | None":
+        """Return the nearest run of a kind among itself and those it was made from."""
+        return next((made for made in self.above() if made.kind == kind), None)
+
+
+OUTPUT_KINDS = {
+    "spectrograms": "spectrograms", "dino": "models", "embed": "embeddings", "cluster": "clusters",
+    "evaluate": "scores", "atlas": "atlas",
+}  # fmt: skip
+"""Folder of the lake by job; a job that is not here is found by where its output stands."""
+
+
+def made_by(url: str) -> Made:
+    """Return the run whose output is at ``<lake>/<kind>/<run>[.zarr]``.
+
+    Raises
+    ------
+    InputError
+        If it stands in no lake, so that nothing is known of how it was made.
+    """
+    root = Storage(url).url
+    folder, last = posixpath.split(root)
+    above, kind = posixpath.split(folder)
+    name = unquote(last.removesuffix(".zarr"))
+    lake = Lake(above) if kind in KINDS else None
+    record = Ledger(lake.ledger(name)).record() if lake else None
+    if lake is None or record is None:
+        raise InputError(
+            f"{url}: expected <lake>/<kind>/<run>.zarr with a ledger at <lake>/ledgers/<run>, found none. "
+            "Name the store inside its lake: how it was made is written there."
+        )
+    return _made(lake, name, kind, record)
+
+
+def clusterings_of(made: Made) -> list[str]:
+    """Return the names of the cluster runs that were made from a run's vectors."""
+    return [
+        name
+        for name, record in _records(made.lake)
+        if record["job"] == "cluster" and made.record["config_id"] in record["inputs"].values()
+    ]
+
+
+def _made(lake: Lake, name: str, kind: str, record: dict[str, Any]) -> Made:
+    receipt = latest_receipt(lake, name) or {}
+    inputs: dict[str, Made] = {}
+    for role, identity in record["inputs"].items():
+        source = (receipt.get("inputs") or {}).get(role, {}).get("run")
+        candidates = [(n, r) for n, r in _records(lake) if r["config_id"] == identity and source in {None, n}]
+        if candidates:
+            other, found = candidates[0]
+            inputs[role] = _made(lake, other, _kind_of(lake, other, found["job"]), found)
+    return Made(lake, name, kind, record["job"], record, receipt, inputs)
+
+
+def _records(lake: Lake) -> list[tuple[str, dict[str, Any]]]:
+    """Return name and record of every run of a lake."""
+    folder = lake.storage.below("ledgers")
+    if not folder.exists(""):
+        return []
+    names = sorted(posixpath.basename(str(path).rstrip("/")) for path in folder.fs.ls(folder.root, detail=False))
+    found = [(unquote(name), Ledger(folder.below(name)).record()) for name in names]
+    return [(name, record) for name, record in found if record is not None]
+
+
+def _kind_of(lake: Lake, name: str, job: str) -> str:
+    if job in OUTPUT_KINDS:
+        return OUTPUT_KINDS[job]
+    return next((kind for kind in KINDS if lake.output(kind, name).exists("")), "embeddings")

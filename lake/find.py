@@ -1,0 +1,212 @@
+"""Finding windows in a store by what other stores of the lake know: local time, site, cluster."""
+
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from lake.errors import InputError, UsageError
+from lake.names import MS_PER_DAY
+from lake.query import STATUS_NAMES, rows_of
+from lake.read import grid_of
+
+MS_PER_HOUR = 3_600_000
+UNTIMED = "untimed:"
+NO_OFFSET = -(2**31)
+EPOCH = date(1970, 1, 1)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which windows are wanted; what is empty is not asked for.
+
+    Attributes
+    ----------
+    recorders, sites, clusters
+        Names, names of sites, and numbers.
+    dates
+        First and last day.
+    hours
+        From this hour of the day until before that one; ``(22, 4)`` is over midnight.
+    is_local
+        Whether days and hours are those of the recorder's place, or UTC.
+    """
+
+    recorders: tuple[str, ...] = ()
+    sites: tuple[str, ...] = ()
+    clusters: tuple[int, ...] = ()
+    dates: tuple[date, date] | None = None
+    hours: tuple[int, int] | None = None
+    is_local: bool = False
+
+
+def parse_hours(text: str) -> tuple[int, int]:
+    """Return the hours of ``5`` or ``5-8``.
+
+    Raises
+    ------
+    UsageError
+        If the text is neither.
+    """
+    first, _, last = text.partition("-")
+    if not first.isdigit() or not (last.isdigit() or "-" not in text):
+        raise UsageError(f"--hour {text!r}: expected an hour (5) or two joined by a dash (5-8, 22-4).")
+    hours = int(first), int(last) if last else int(first) + 1
+    if hours[0] > 23 or hours[1] > 24 or hours[0] == hours[1]:
+        raise UsageError(f"--hour {text!r}: expected hours from 0 to 23, and 24 at most for the end.")
+    return hours
+
+
+def find(
+    dataset: xr.Dataset,
+    wanted: Wanted,
+    *,
+    cube: xr.Dataset | None = None,
+    clusters: xr.Dataset | None = None,
+    features: bool = False,
+) -> pd.DataFrame:
+    """Return a table of the wanted windows.
+
+    Parameters
+    ----------
+    dataset
+        A store that was opened as numbers (:func:`lake.query.open_any`).
+    wanted
+        Which windows.
+    cube
+        The cube that they were made from: needed for local time and sites; adds the columns ``time_local`` and
+        ``site``.
+    clusters
+        A clustering of them: needed for clusters; adds the column ``cluster``.
+    features
+        Whether the embedding's features are columns, ``f0`` and up.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a window, by recorder as asked for and time; only the days that can match are read. Recorders
+        whose recordings were laid in sequence have no part in days and hours.
+
+    Raises
+    ------
+    InputError
+        If the store lacks a recorder, a site is unknown, or a store that is needed is not given or has another
+        grid.
+    """
+    if cube is None and (wanted.is_local or wanted.sites):
+        raise InputError("local time and sites are in the cube of spectrograms; name it with --cube.")
+    if wanted.clusters and clusters is None and "cluster" not in dataset:
+        raise InputError("clusters are in a store below `clusters`; name one with --clusters.")
+    for other in (cube, clusters):
+        if other is not None:
+            _require_same_grid(dataset, other)
+    known = [str(name) for name in dataset.variables["recorder"].to_numpy()]
+    for name in wanted.recorders:
+        if name not in known:
+            raise InputError(f"recorder {name!r} is not in the store; it has {', '.join(known)}.")
+    names, stores = dict.fromkeys(wanted.recorders or known), {"cube": cube, "clusters": clusters}
+    tables = [_of_recorder(dataset, known.index(name), name, wanted, **stores, features=features) for name in names]
+    return tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
+
+
+def _of_recorder(
+    dataset: xr.Dataset, i: int, name: str, wanted: Wanted,
+    *, cube: xr.Dataset | None, clusters: xr.Dataset | None, features: bool,
+) -> pd.DataFrame:  # fmt: skip
+    cells = _there(dataset, i, name, wanted)
+    more: dict[str, NDArray[np.generic]] = {}
+    local_ms = None
+    keep = np.ones(len(cells), dtype=np.bool_)
+    if cube is not None:
+        local_ms, sites = _local_ms(dataset, cube, i, cells), _sites(cube, i, cells, wanted)
+        more |= {"time_local": local_ms.astype("datetime64[ms]"), "site": sites}
+        keep &= np.isin(sites.astype(str), wanted.sites) if wanted.sites else True
+    keep &= _in_time(dataset, cells, local_ms, wanted)
+    labelled = dataset if "cluster" in dataset else clusters
+    if labelled is not None:
+        numbers = _at(labelled, "cluster", i, cells, -1)
+        more |= {"cluster": numbers} if labelled is clusters else {}
+        keep &= np.isin(numbers, wanted.clusters) if wanted.clusters else True
+    table = rows_of(dataset, i, cells[keep], features=features)
+    for place, (column, values) in enumerate(more.items(), start=2):
+        table.insert(place, column, values[keep])
+    return table
+
+
+def _require_same_grid(dataset: xr.Dataset, other: xr.Dataset) -> None:
+    if grid_of(dataset).attrs != grid_of(other).attrs:
+        raise InputError(
+            f"{dataset.encoding.get('source')} and {other.encoding.get('source')} have other time grids "
+            f"({grid_of(dataset).attrs}, {grid_of(other).attrs}); name the store that it was made from."
+        )
+    mine, theirs = ([str(name) for name in one.variables["recorder"].to_numpy()] for one in (dataset, other))
+    if any(a != b for a, b in zip(mine, theirs, strict=False)):
+        raise InputError(f"{other.encoding.get('source')} has other recorders; name the store that it was made from.")
+
+
+def _there(dataset: xr.Dataset, i: int, name: str, wanted: Wanted) -> NDArray[np.int64]:
+    """Return the cells of a recorder that are not missing, within the days that can match."""
+    grid = grid_of(dataset)
+    first, last = 0, grid.n_cells
+    if name.startswith(UNTIMED) and (wanted.dates or wanted.hours):
+        last = 0
+    elif wanted.dates:
+        margin = 1 if wanted.is_local else 0
+        days = [(day - EPOCH).days - grid.origin_ms // MS_PER_DAY for day in wanted.dates]
+        first = int(np.clip((days[0] - margin) * grid.cells_per_day, 0, grid.n_cells))
+        last = int(np.clip((days[1] + 1 + margin) * grid.cells_per_day, first, grid.n_cells))
+    status = next(key for key in STATUS_NAMES if key in dataset)
+    return np.flatnonzero(dataset.variables[status][i, first:last].to_numpy() > 0) + first
+
+
+def _in_time(
+    dataset: xr.Dataset, cells: NDArray[np.int64], local_ms: NDArray[np.int64] | None, wanted: Wanted
+) -> NDArray[np.bool_]:
+    grid = grid_of(dataset)
+    keep = np.ones(len(cells), dtype=np.bool_)
+    if not wanted.dates and not wanted.hours:
+        return keep
+    instant_ms = grid.origin_ms + cells * grid.hop_ms
+    if wanted.is_local and local_ms is not None:
+        keep &= local_ms != np.iinfo(np.int64).min
+        instant_ms = local_ms
+    if wanted.dates:
+        day = instant_ms // MS_PER_DAY
+        keep &= (day >= (wanted.dates[0] - EPOCH).days) & (day <= (wanted.dates[1] - EPOCH).days)
+    if wanted.hours:
+        hour = instant_ms % MS_PER_DAY // MS_PER_HOUR
+        begin, end = wanted.hours
+        after, before = hour >= begin, hour < end
+        keep &= (after & before) if begin < end else (after | before)
+    return keep
+
+
+def _at(dataset: xr.Dataset | None, name: str, i: int, cells: NDArray[np.int64], fill: int) -> NDArray[np.int64]:
+    """Return an index variable at cells of a recorder; what the store does not reach is the fill value."""
+    out = np.full(len(cells), fill, dtype=np.int64)
+    if dataset is None or i >= dataset.sizes["recorder"]:
+        return out
+    reached = cells[cells < dataset.sizes["time"]]
+    if len(reached):
+        first, last = int(reached[0]), int(reached[-1]) + 1
+        out[: len(reached)] = dataset.variables[name][i, first:last].to_numpy()[reached - first]
+    return out
+
+
+def _local_ms(dataset: xr.Dataset, cube: xr.Dataset, i: int, cells: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the local time of cells, milliseconds since 1970; as an unknown datetime64 where it is not known."""
+    grid, offset_s = grid_of(dataset), _at(cube, "utc_offset_s", i, cells, NO_OFFSET)
+    local_ms = grid.origin_ms + cells * grid.hop_ms + offset_s * 1000
+    return np.where(offset_s == NO_OFFSET, np.iinfo(np.int64).min, local_ms)
+
+
+def _sites(cube: xr.Dataset, i: int, cells: NDArray[np.int64], wanted: Wanted) -> NDArray[np.object_]:
+    names = np.array([*(str(site) for site in cube.variables["site"].to_numpy()), ""], dtype=object)
+    unknown = [site for site in wanted.sites if site not in names[:-1]]
+    if unknown:
+        there = ", ".join(sorted(set(names[:-1]) - {""})) or "none"
+        raise InputError(f"site {unknown[0]!r} is not in the cube; it has {there}.")
+    return np.asarray(names[_at(cube, "deployment", i, cells, -1)], dtype=object)
