@@ -26,7 +26,7 @@ WorkersOpt = Annotated[int, typer.Option(min=1, help=WORKERS_HELP)]
 PartitionOpt = Annotated[str | None, typer.Option(help="i/n: only this share of the partitions, without finalising")]
 JsonOpt = Annotated[bool, typer.Option("--json", help="print facts as JSON")]
 ZoneOpt = Annotated[
-    list[str] | None, typer.Option(help="FOLDER=IANA or IANA: the zone of local times, e.g. America/Chicago")
+    list[str] | None, typer.Option(help="FOLDER=IANA or IANA: the zone of local times, e.g. America/Chicago, or -05:00")
 ]
 
 
@@ -48,10 +48,17 @@ def _top(version: Annotated[bool, typer.Option("--version", help="print the vers
 
 @app.command()
 def catalog(
-    audio: Annotated[list[Path], typer.Argument(help="folders of recordings")],
+    audio: Annotated[list[str], typer.Argument(help="folders of recordings; paths or URLs")],
     out: Annotated[Path, typer.Option(help="the table to write")] = Path("recordings.csv"),
     zone: ZoneOpt = None,
     deployments: Annotated[Path | None, typer.Option(help="deployments.csv")] = None,
+    guess: Annotated[
+        list[str] | None, typer.Option(help="day-first or two-digit-year: how ambiguous dates in names are meant")
+    ] = None,
+    retry: Annotated[
+        bool, typer.Option("--retry-quarantined", help="examine again what could not be used, though it is unchanged")
+    ] = False,
+    effort: Annotated[Path | None, typer.Option(help="draw recorder by day, hours recorded: a PNG")] = None,
     workers: WorkersOpt = 2,
     as_json: JsonOpt = False,
 ) -> None:
@@ -61,13 +68,15 @@ def catalog(
 
     with needing("the catalog", "spectrograms"), counting("catalog", "files") as tell:
         from jobs.catalog.command import run_catalog
+        from jobs.catalog.summary import describe
 
         facts = run_catalog(
-            audio, out, zones=parse_zones(zone), deployments=deployments, workers=workers, on_progress=tell
-        )
-    problems = ", ".join(f"{n} {code}" for code, n in facts["problems"].items()) or "none"
+            audio, out, zones=parse_zones(zone), deployments=deployments, workers=workers, guesses=guess or [],
+            retry=retry, effort=effort, on_progress=tell,
+        )  # fmt: skip
     told = f"{facts['n_files']} files, {facts['hours']:.2f} hours, {facts['n_placed']} with a time in UTC"
-    _print(json.dumps(facts, indent=2) if as_json else f"{out}: {told}; problems: {problems}")
+    lines = [*describe(facts), f"{out}: {told}"]
+    _print(json.dumps(facts, indent=2) if as_json else "\n".join(lines))
 
 
 @app.command()

@@ -26,6 +26,11 @@ from lake.tables import (
 )
 
 PROBLEMS: Mapping[str, str] = {
+    "all_zero": "every sample looked at is zero; used, and marked",
+    "clipped": "samples at full scale, several in a row; used",
+    "clock_reset": "the start cannot be right: before 2001, in the future, or years from the recorder's others",
+    "constant": "every sample looked at has one value; used, and marked",
+    "crashed": "the decoder died of it: not used",
     "duplicate": "the same bytes as a recording before it: not used",
     "empty": "a file of 0 bytes: not used",
     "header_size": "the header's size is missing or wrong; what decodes is used",
@@ -33,14 +38,43 @@ PROBLEMS: Mapping[str, str] = {
     "local_time_skipped": "clocks jump over this local time; the recorder's clock is taken as not switched",
     "name_not_utf8": "the name is no text: not used; rename the file",
     "no_samples": "a header, and no sample that decodes: not used",
-    "no_time": "no time in the name",
+    "no_time": "no time in the name, the header or the card's log",
     "not_a_file": "a folder, pipe or device: not used",
+    "not_a_number": "floating-point samples that are no numbers; they are read as zero",
+    "outside_deployment": "its recorder has deployments, and it started in none of them",
+    "overlap": "starts before an earlier recording ends; the one that started first owns the shared seconds",
+    "partly_unreadable": "samples in its midst do not decode; what does is used",
+    "silent": "no sample above -80 dBFS: a dead microphone; used, and marked",
     "timeout": "took too long to examine: not used",
     "truncated": "fewer samples than the header promises; what decodes is used",
     "unreadable": "no decoder reads it, or no permission: not used",
+    "zero_blocks": "stretches of zeros between sound; used",
     "zone_unknown": "a local time, and no zone to place it",
+    "FL001": "Frontier Labs: a header that was put down before the recording stopped: not used",
+    "FL002": "Frontier Labs: empty blocks of audio data; used",
+    "FL003": "Frontier Labs: 44 bytes are promised and zeros end the file; set aside until the header is repaired",
+    "FL004": "Frontier Labs: square brackets in the name, which shells take for patterns; used",
+    "FL005": "Frontier Labs: the size counts the header itself; length corrected",
+    "FL006": "Frontier Labs: a schedule name of random characters; used",
+    "FL007": "Frontier Labs: the card's serial could not be read, so the name has a wrong one; it is not believed",
+    "FL008": "Frontier Labs: a space for a zero in the date; read as the zero",
+    "FL010": "Frontier Labs: the header promises twice the samples; length corrected",
+    "FL011": "Frontier Labs: was being written when it stopped; read as far as it is whole",
+    "FL012": "Frontier Labs: a data size of zero; length corrected",
+    "OA002": "AudioMoth: a small or empty file: not used",
+    "OA003": "AudioMoth: a hexadecimal name; read as seconds since 1970",
+    "OE001": "no date in the name",
+    "OE002": "a date in the name that the zone is missing from",
+    "OE003": "digits in the name where a date should be, and no such date",
+    "OE004": "an empty file: not used",
+    "OE005": "all bytes are zero: not used",
+    "WA001": "Wildlife Acoustics: an empty file: not used",
+    "WA002": "Wildlife Acoustics: all bytes are zero: not used",
+    "WA003": "Wildlife Acoustics: runs into the next file because the clock drifts; see overlap",
+    "WA004": "Wildlife Acoustics: no header, and bytes like noise: not used",
 }
-"""What each code in the column ``problems`` means."""
+"""What each code in the column ``problems`` means, and what was done. Codes of two letters and a number are those of
+https://github.com/ecoacoustics/known-problems."""
 
 
 def _relative_path(cell: str) -> str:
@@ -79,7 +113,7 @@ _RECORDINGS: Mapping[str, Column] = {
     "format": Column(text),
     "sha256": Column(matching("[0-9a-f]{64}", "64 hexadecimal digits")),
     "reading": Column(matching("libsndfile|pyav", "libsndfile, pyav or nothing")),
-    "problems": Column(matching("[a-z0-9_]+(;[a-z0-9_]+)*", "codes joined by ;")),
+    "problems": Column(matching("[A-Za-z0-9_]+(;[A-Za-z0-9_]+)*", "codes joined by ;")),
     "gain_db": Column(number(), "float64"),
     "latitude": Column(number(-90, 90), "float64"),
     "longitude": Column(number(-180, 180), "float64"),

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,43 +12,68 @@ import pandas as pd
 
 from jobs.catalog.core import OnProgress, catalog
 from jobs.catalog.folders import absolute
+from jobs.catalog.names import GUESSES
+from jobs.catalog.reading import Examine, examine_apart
+from jobs.catalog.sources import common_root, survey
+from jobs.catalog.summary import count_recordings
+from jobs.catalog.timeline import mark_timeline
+from jobs.catalog.zones import check_zones
 from jobs.common.audio import decoder_versions
+from jobs.common.effort import draw_effort
+from lake.errors import UsageError
 from lake.receipts import environment
-from lake.recordings import assign_deployments, is_usable, read_deployments, write_recordings
+from lake.recordings import assign_deployments, read_deployments, write_recordings
 from lake.storage import Storage
+
+LEEWAY = pd.Timedelta(days=2)
+"""A recording that starts later than this from now was made by a clock that is wrong."""
 
 
 def run_catalog(
-    audio: Sequence[Path],
+    audio: Sequence[str | Path],
     out: Path,
     *,
     zones: Mapping[str, str],
     deployments: Path | None = None,
     workers: int = 1,
+    guesses: Sequence[str] = (),
+    retry: bool = False,
+    effort: Path | None = None,
     on_progress: OnProgress | None = None,
+    examine_one: Examine = examine_apart,
 ) -> dict[str, Any]:
-    """Write the table of the recordings in folders, and beside it a receipt.
+    """Write the table of the recordings in folders, and beside it a receipt and what was found in each file.
 
     Parameters
     ----------
     audio
-        Folders, or single files. Paths in the table are relative to their common parent, or to the folder
-        itself if it is one alone.
+        Folders, or single files: paths or fsspec URLs. Paths in the table are relative to their common parent,
+        or to the folder itself if it is one alone.
     out
-        The table to write; the receipt is ``<stem>.receipt.json`` beside it.
+        The table to write. Beside it lie the receipt, ``<stem>.receipt.json``, and ``<stem>.cache.jsonl``, by which
+        a stopped run continues and a later one opens only files that are new or have changed.
     zones
-        IANA zone by folder or recorder; the empty key takes the rest.
+        IANA zone, or offset, by folder or recorder; the empty key takes the rest.
     deployments
         A table of deployments, whose ids, gains and positions are filled in.
     workers
         Files examined at once.
+    guesses
+        Keys of :data:`jobs.catalog.names.GUESSES`: how ambiguous dates in names are to be read.
+    retry
+        Whether to examine again files of which nothing could be used, though they have not changed.
+    effort
+        Where to draw the survey effort, a PNG.
     on_progress
         Called with the number of files done and of all files.
+    examine_one
+        Examines a file; by default in a process that can be killed.
 
     Returns
     -------
     dict
-        ``table``, ``receipt`` and ``root`` (paths as text), and the counts of :func:`count_recordings`.
+        ``table``, ``receipt`` and ``root`` (paths as text), and the counts of
+        :func:`jobs.catalog.summary.count_recordings`.
 
     Raises
     ------
@@ -60,15 +84,33 @@ def run_catalog(
     """
     began, began_s = datetime.now(UTC), time.monotonic()
     places = read_deployments(deployments) if deployments else None
-    root = common_root(audio)
+    unknown = sorted(set(guesses) - GUESSES.keys())
+    if unknown:
+        raise UsageError(f"--guess {', '.join(unknown)}: expected {' or '.join(GUESSES)}.")
+    check_zones(zones)
+    sources = survey(audio)
+    root = common_root(sources)
     unreadable: dict[str, str] = {}
     table = catalog(
-        audio, zones=zones, root=root, workers=workers, on_progress=on_progress, on_unreadable=unreadable.__setitem__
+        sources,
+        zones=zones,
+        root=root,
+        workers=workers,
+        guesses=guesses,
+        deployments=places,
+        cache=absolute(out).with_suffix(".cache.jsonl"),
+        retry=retry,
+        on_progress=on_progress,
+        on_unreadable=unreadable.__setitem__,
+        examine_one=examine_one,
     )
     if places is not None:
         table = assign_deployments(table, places)
+    table, clocks = mark_timeline(table, places, latest=pd.Timestamp(began.replace(tzinfo=None)) + LEEWAY)
     write_recordings(table, out)
-    counts = count_recordings(table)
+    counts = count_recordings(table, clocks, places)
+    if effort is not None:
+        draw_effort(table, effort)
     receipt = {
         "job": "catalog",
         "written": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -77,9 +119,10 @@ def run_catalog(
             "out": str(out),
             "zones": dict(zones),
             "deployments": str(deployments) if deployments else None,
+            "guesses": list(guesses),
             "workers": workers,
         },
-        "root": str(root),
+        "root": sources.url(root),
         "table_sha256": hashlib.sha256(out.read_bytes()).hexdigest(),
         "counts": counts,
         "unreadable": unreadable,
@@ -89,47 +132,4 @@ def run_catalog(
     }
     beside = absolute(out).with_suffix(".receipt.json")
     Storage(beside.parent).write(beside.name, json.dumps(receipt, indent=2, sort_keys=True).encode() + b"\n")
-    return {"table": str(out), "receipt": str(beside), "root": str(root), **counts}
-
-
-def common_root(audio: Sequence[Path]) -> Path:
-    """Return the deepest folder that holds all that the user named."""
-    return Path(os.path.commonpath([absolute(path).parent if path.is_file() else absolute(path) for path in audio]))
-
-
-def count_recordings(table: pd.DataFrame) -> dict[str, Any]:
-    """Return how much a table of recordings holds.
-
-    Returns
-    -------
-    dict
-        ``n_files``; ``n_usable`` (readable, no duplicates) and ``hours`` of these; ``n_placed`` (those with a
-        time in UTC); by recorder ``n_files``, ``hours``, ``first`` and ``last`` start in UTC; by problem the
-        number of files.
-    """
-    usable = table[is_usable(table)]
-    problems = table["problems"].str.split(";").explode()
-    return {
-        "n_files": len(table),
-        "n_usable": len(usable),
-        "n_placed": int(usable["start_utc"].notna().sum()),
-        "hours": _hours(usable),
-        "recorders": {
-            str(recorder): {
-                "n_files": len(own),
-                "hours": _hours(own[is_usable(own)]),
-                "first": _iso(own["start_utc"].min()),
-                "last": _iso(own["start_utc"].max()),
-            }
-            for recorder, own in table.groupby("recorder")
-        },
-        "problems": {str(code): int(n) for code, n in problems[problems != ""].value_counts().sort_index().items()},
-    }
-
-
-def _hours(table: pd.DataFrame) -> float:
-    return round(float(table["duration_s"].sum()) / 3600, 4)
-
-
-def _iso(time_utc: pd.Timestamp) -> str | None:
-    return None if pd.isna(time_utc) else time_utc.isoformat() + "Z"
+    return {"table": str(out), "receipt": str(beside), "root": sources.url(root), **counts}

@@ -3,10 +3,11 @@
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
-from pathlib import Path
+from pathlib import Path, PurePath
 
+from jobs.catalog.sidecars import is_sidecar
 from lake.errors import InputError
 
 AUDIO_SUFFIXES = (
@@ -19,21 +20,29 @@ SYSTEM_FOLDERS = frozenset({"$recycle.bin", "system volume information", "lost+f
 NAMELESS_FOLDERS = frozenset({"audio", "data", "flac", "raw", "recordings", "sounds", "wav"})
 """Folders whose names, in lower case, say nothing about a recorder."""
 
+UNFINISHED = "data"
+"""What Frontier Labs' recorders call the file that they are writing; it keeps the name when the power goes."""
+
 _DATE_FOLDER = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})(?:[_ T-].*)?")
 
 
 def find_recordings(given: Sequence[Path]) -> list[Path]:
-    """Return all recordings below folders, sorted by path.
+    """Return all recordings below folders, as :func:`find_files` does, without the files beside them."""
+    return find_files(given)[0]
+
+
+def find_files(given: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Return all recordings below folders, and the files that say something about them, sorted by path.
 
     Parameters
     ----------
     given
-        Folders, or single files. Files count by their suffix, one of :data:`AUDIO_SUFFIXES`; a name that
-        starts with a dot is hidden, and links to folders are not followed.
+        Folders, or single files. Files count by their suffix, one of :data:`AUDIO_SUFFIXES`, or as
+        :data:`UNFINISHED`; a name that starts with a dot is hidden, and links to folders are not followed.
 
     Returns
     -------
-    list of Path
+    tuple of two lists of Path
         Absolute paths, each once.
 
     Raises
@@ -42,6 +51,7 @@ def find_recordings(given: Sequence[Path]) -> list[Path]:
         If one of them does not exist, cannot be listed or holds no recording; the message names them all.
     """
     found: set[Path] = set()
+    beside: set[Path] = set()
     problems: list[str] = []
     for folder in given:
         if folder.is_file():
@@ -50,21 +60,38 @@ def find_recordings(given: Sequence[Path]) -> list[Path]:
         if not folder.is_dir():
             problems.append(f"{folder}: expected a folder of recordings, found nothing there.")
             continue
-        others: Counter[str] = Counter()
-        below = _walk(folder, others, problems)
+        names = list(_walk(folder, problems))
+        below = [path for path in names if _is_recording(path)]
         found.update(below)
+        beside.update(path for path in names if is_sidecar(path.name))
         if not below:
-            listed = ", ".join(f"{n} {suffix}" for suffix, n in sorted(others.items())) or "no files"
-            problems.append(
-                f"{folder}: expected recordings (names ending in {' '.join(AUDIO_SUFFIXES)}, in any case), "
-                f"found {listed}. Name the folder that holds them."
-            )
+            problems.append(nothing_found(str(folder), names))
     if problems:
         raise InputError("\n".join(problems))
-    return sorted(found)
+    return sorted(found), sorted(beside)
 
 
-def name_recorders(files: Sequence[Path], prefixes: Sequence[str], given: Sequence[Path]) -> list[str]:
+def nothing_found(folder: str, others: Iterable[PurePath]) -> str:
+    """Say which files a folder without recordings holds."""
+    suffixes = Counter(_suffix(path.name) or "without a suffix" for path in others)
+    listed = ", ".join(f"{n} {suffix}" for suffix, n in sorted(suffixes.items())) or "no files"
+    return (
+        f"{folder}: expected recordings (names ending in {' '.join(AUDIO_SUFFIXES)}, in any case), "
+        f"found {listed}. Name the folder that holds them."
+    )
+
+
+def is_hidden(path: PurePath) -> bool:
+    """Tell whether a file, or a folder in its path, is hidden or one that operating systems leave."""
+    return any(part.startswith(".") or part.lower() in SYSTEM_FOLDERS for part in path.parts)
+
+
+def has_audio_suffix(name: str) -> bool:
+    """Tell whether a name ends as a recording's does."""
+    return _suffix(name) in AUDIO_SUFFIXES
+
+
+def name_recorders(files: Sequence[PurePath], prefixes: Sequence[str], given: Sequence[PurePath]) -> list[str]:
     """Choose the recorder of each recording.
 
     Parameters
@@ -72,7 +99,7 @@ def name_recorders(files: Sequence[Path], prefixes: Sequence[str], given: Sequen
     files
         Absolute paths.
     prefixes
-        What each name says about its recorder; empty where it says nothing.
+        What each name, or header, says about its recorder; empty where it says nothing.
     given
         The folders that the user named.
 
@@ -88,9 +115,9 @@ def name_recorders(files: Sequence[Path], prefixes: Sequence[str], given: Sequen
     ids, or words that users set on their recorders) is the recorder the prefix; files without one keep the
     folder.
     """
-    stops = {absolute(folder) for folder in given}
+    stops = {absolute(folder) if isinstance(folder, Path) else folder for folder in given}
     homes = [_home(file.parent, stops) for file in files]
-    seen: defaultdict[Path, set[str]] = defaultdict(set)
+    seen: defaultdict[PurePath, set[str]] = defaultdict(set)
     for home, prefix in zip(homes, prefixes, strict=True):
         seen[home].update({prefix} - {""})
     return [
@@ -99,49 +126,57 @@ def name_recorders(files: Sequence[Path], prefixes: Sequence[str], given: Sequen
     ]
 
 
+def as_text(name: str) -> str:
+    """Return a name as text: bytes that are no UTF-8 are written as escapes."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def absolute(path: Path) -> Path:
     """Return a path without ``.`` and ``..``; links stay, because their names may be the recorders'."""
     return Path(os.path.normpath(path.absolute()))
 
 
-def _walk(top: Path, others: Counter[str], problems: list[str]) -> list[Path]:
-    """Return the recordings below a folder, and count the files of other kinds."""
-    below = []
+def _walk(top: Path, problems: list[str]) -> Iterator[Path]:
+    """Yield all files below a folder that are not hidden."""
 
     def note(error: OSError) -> None:
         problems.append(f"{error.filename}: cannot be listed ({error.strerror}). Make it readable.")
 
     for folder, folders, names in os.walk(absolute(top), onerror=note):
-        folders[:] = [name for name in folders if not name.startswith(".") and name.lower() not in SYSTEM_FOLDERS]
-        for name in names:
-            if name.startswith("."):
-                continue
-            stem, dot, suffix = name.lower().rpartition(".")
-            suffix = dot + suffix if stem else ""
-            if suffix in AUDIO_SUFFIXES:
-                below.append(Path(folder, name))
-            else:
-                others[suffix or "without a suffix"] += 1
-    return below
+        folders[:] = [name for name in folders if not is_hidden(PurePath(name))]
+        yield from (Path(folder, name) for name in names if not name.startswith("."))
 
 
-def _home(folder: Path, stops: set[Path]) -> Path:
+def _is_recording(path: Path) -> bool:
+    if path.name != UNFINISHED:
+        return has_audio_suffix(path.name)
+    try:
+        with path.open("rb") as file:
+            return file.read(4) in {b"fLaC", b"RIFF", b"\0\0\0\0", b""}
+    except OSError:
+        return False
+
+
+def _suffix(name: str) -> str:
+    stem, dot, suffix = name.lower().rpartition(".")
+    return dot + suffix if stem else ""
+
+
+def _home(folder: PurePath, stops: set[PurePath]) -> PurePath:
     """Return the folder that stands for the recorder."""
     home = folder
     while home.name:
         is_nameless = home.name.lower() in NAMELESS_FOLDERS and home not in stops
-        if not (is_nameless or _is_date(home.name)):
+        if not (is_nameless or folder_date(home)):
             return home
         home = home.parent
     return folder
 
 
-def _is_date(name: str) -> bool:
-    match = _DATE_FOLDER.fullmatch(name)
-    if not match:
-        return False
+def folder_date(folder: PurePath) -> date | None:
+    """Return the date that a folder is named after, such as ``20210622_STUDY``."""
+    match = _DATE_FOLDER.fullmatch(folder.name)
     try:
-        date(int(match[1]), int(match[2]), int(match[3]))
+        return date(int(match[1]), int(match[2]), int(match[3])) if match else None
     except ValueError:
-        return False
-    return True
+        return None

@@ -23,9 +23,9 @@ def choose_zones(
     Parameters
     ----------
     zones
-        IANA zone, or offset such as ``-05:00``, by folder. A key is a recorder, or the last parts of the path of a folder that holds the
-        recording, directly or not; the deepest folder wins, a recorder wins over folders, and the empty
-        key takes the rest.
+        IANA zone, or offset such as ``-05:00``, by folder. A key is a recorder, or the last parts of the path of a
+        folder that holds the recording, directly or not; the deepest folder wins, a recorder wins over folders,
+        and the empty key takes the rest.
     folders
         Absolute folder of each recording.
     recorders

@@ -1,0 +1,135 @@
+"""Examining many files: side by side, each under a deadline, and not again while they do not change."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+
+from jobs.catalog.cache import Known, Stand, append_cache, read_cache, write_cache
+from jobs.catalog.config import DEADLINE_S, SLOWEST_BYTES_PER_S
+from jobs.catalog.examine import FileFacts, examine
+from jobs.catalog.folders import as_text
+from jobs.catalog.sources import Sources
+from jobs.common.audio import AudioError
+from jobs.common.decoder import this_decoder
+
+BATCH_FILES = 256
+"""Files that are handed to the workers ahead, and lines that are written to the cache at once."""
+
+Examine = Callable[[str, str], FileFacts]
+"""Examines a local file of a maker."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is known of a file, since when, and whether it had to be examined."""
+
+    key: str
+    stand: Stand | None
+    facts: FileFacts
+    is_new: bool
+
+
+def examine_apart(path: str, maker: str) -> FileFacts:
+    """Examine a file in this thread's decoder process, which is killed when the file's deadline is over."""
+    deadline_s = DEADLINE_S + Path(path).stat().st_size / SLOWEST_BYTES_PER_S
+    return this_decoder().call(examine, path, deadline_s, path, maker, deadline_s=deadline_s)
+
+
+def examine_files(
+    sources: Sources,
+    makers: Sequence[str],
+    *,
+    workers: int = 1,
+    cache: Path | None = None,
+    retry: bool = False,
+    examine_one: Examine = examine_apart,
+) -> Iterator[FileFacts]:
+    """Examine all files, and yield what was found in their order.
+
+    Parameters
+    ----------
+    sources
+        The files.
+    makers
+        Who writes names like each file's.
+    workers
+        Files examined at once.
+    cache
+        The file of :mod:`jobs.catalog.cache`. Files that it knows and that have not changed are not opened; what is
+        found is added while it goes, so that a stopped run continues.
+    retry
+        Whether to examine files again of which nothing could be used.
+    examine_one
+        Examines one file.
+    """
+    known = read_cache(cache) if cache else {}
+    if cache and not known:
+        write_cache(cache, {})
+    trusted = {key: entry for key, entry in known.items() if not retry or entry[1].audio is not None}
+
+    def one(path: PurePath, maker: str) -> Found:
+        key, stand = as_text(str(path)), sources.stand(path)
+        before = trusted.get(key)
+        if before is not None and before[0] == stand:
+            return Found(key, stand, before[1], is_new=False)
+        return Found(key, stand, _examined(sources, path, maker, examine_one), is_new=True)
+
+    kept: Known = {}
+    for found in _in_order(one, sources.files, makers, workers, cache):
+        if found.stand is not None:
+            kept[found.key] = (found.stand, found.facts)
+        yield found.facts
+    if cache and any(kept.get(key) is not entry and kept.get(key) != entry for key, entry in known.items()):
+        write_cache(cache, kept)
+
+
+def _in_order(
+    one: Callable[[PurePath, str], Found],
+    paths: Sequence[PurePath],
+    makers: Sequence[str],
+    workers: int,
+    cache: Path | None,
+) -> Iterator[Found]:
+    """Run a function on all files, some ahead; write what is new to the cache in batches, and when it is stopped."""
+    ahead: deque[Future[Found]] = deque()
+    unwritten: list[Found] = []
+
+    def write() -> None:
+        if cache:
+            append_cache(cache, [(new.key, new.stand, new.facts) for new in unwritten if new.stand is not None])
+        unwritten.clear()
+
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for i in range(len(paths) + BATCH_FILES):
+                if i < len(paths):
+                    ahead.append(pool.submit(one, paths[i], makers[i]))
+                if i >= BATCH_FILES and ahead:
+                    found = ahead.popleft().result()
+                    unwritten += [found] if found.is_new else []
+                    if len(unwritten) >= BATCH_FILES:
+                        write()
+                    yield found
+        finally:
+            for future in ahead:
+                future.cancel()
+            write()
+
+
+def _examined(sources: Sources, path: PurePath, maker: str, examine_one: Examine) -> FileFacts:
+    """Examine a file; what it does to the process that reads it is its own fact."""
+    url = sources.url(path)
+    if as_text(url) != url:
+        return FileFacts(
+            problems=("name_not_utf8",), message=f"{as_text(url)}: the name is not UTF-8; rename the file."
+        )
+    try:
+        with sources.local(path) as local:
+            found = examine_one(str(local), maker)
+            return found if sources.remote is None else replace(found, message=found.message.replace(str(local), url))
+    except AudioError as error:
+        return FileFacts(problems=(error.problem,), message=str(error))
+    except OSError as error:
+        return FileFacts(problems=("unreadable",), message=f"{url}: cannot be opened ({error.strerror or error}).")

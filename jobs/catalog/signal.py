@@ -1,0 +1,87 @@
+"""What is wrong with the samples of a recording: silent, constant, clipped, not numbers, with holes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.common.audio import AudioInfo, open_audio
+
+BLOCK_SAMPLES = 4096
+N_BLOCKS = 32
+"""So many blocks, evenly spread, are looked at; of recordings that are no longer than they are, all of it."""
+FULL_SCALE = 32_767 / 32_768
+MIN_CLIPPED = 3
+"""Samples at full scale in a row that count as clipped, as in the spectrograms."""
+SILENT_PEAK = 1e-4
+"""No sample above this (-80 dBFS) is no microphone: the quietest recorders' own noise is louder."""
+
+
+def look(path: str, audio: AudioInfo) -> list[NDArray[np.float32]]:
+    """Read blocks that are spread evenly over a recording, its first and last samples among them.
+
+    Returns
+    -------
+    list of ndarray of float32, shape (n_channels, n)
+
+    Raises
+    ------
+    AudioError
+        If a block does not decode.
+    """
+    starts = spread(audio.n_samples)
+    with open_audio(path, audio.reading) as reader:
+        return [reader.read(start, min(BLOCK_SAMPLES, audio.n_samples - start)) for start in starts]
+
+
+def spread(n_samples: int) -> list[int]:
+    """Return where the blocks that are looked at start."""
+    if n_samples <= N_BLOCKS * BLOCK_SAMPLES:
+        return list(range(0, n_samples, BLOCK_SAMPLES))
+    return [int(start) for start in np.linspace(0, n_samples - BLOCK_SAMPLES, N_BLOCKS)]
+
+
+def judge(blocks: Sequence[NDArray[np.float32]]) -> tuple[str, ...]:
+    """Name what is wrong with blocks of samples.
+
+    Parameters
+    ----------
+    blocks
+        Each of shape (n_channels, n); 1.0 is full scale.
+
+    Returns
+    -------
+    tuple of str
+        ``all_zero``; else ``constant`` (each channel has one value); else ``silent`` (no sample above
+        :data:`SILENT_PEAK`); else ``zero_blocks`` (a whole block of :data:`BLOCK_SAMPLES` is zero, others are not).
+        Also ``clipped`` (:data:`MIN_CLIPPED` samples in a row at full scale) and ``not_a_number``.
+    """
+    if not blocks:
+        return ()
+    found = []
+    samples = np.concatenate(blocks, axis=1)
+    is_number = np.isfinite(samples)
+    peak = float(np.max(np.abs(samples), where=is_number, initial=0.0))
+    if not is_number.all():
+        found.append("not_a_number")
+    if peak == 0:
+        found.append("all_zero")
+    elif (samples == samples[:, :1]).all():
+        found.append("constant")
+    elif peak <= SILENT_PEAK:
+        found.append("silent")
+    elif any(block.shape[1] == BLOCK_SAMPLES and not block.any() for block in blocks):
+        found.append("zero_blocks")
+    if peak >= FULL_SCALE and any(_longest_run(np.abs(block) >= FULL_SCALE) >= MIN_CLIPPED for block in blocks):
+        found.append("clipped")
+    return tuple(found)
+
+
+def _longest_run(is_there: NDArray[np.bool_]) -> int:
+    """Return the longest run of true values along the last axis, up to :data:`MIN_CLIPPED`."""
+    run = is_there
+    for n in range(1, MIN_CLIPPED + 1):
+        if not run.any():
+            return n - 1
+        run = run[..., 1:] & is_there[..., n:]
+    return MIN_CLIPPED

@@ -1,0 +1,154 @@
+"""What a table of recordings holds, by recorder, as numbers and as lines to read."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from jobs.catalog.timeline import Clock, as_facts
+from lake.recordings import PROBLEMS, is_usable
+
+_MOST = 8
+
+
+def count_recordings(
+    table: pd.DataFrame, clocks: Mapping[str, Clock] | None = None, deployments: pd.DataFrame | None = None
+) -> dict[str, Any]:
+    """Return how much a table of recordings holds.
+
+    Parameters
+    ----------
+    table
+        Table of recordings.
+    clocks
+        Clocks by recorder (:func:`jobs.catalog.timeline.mark_timeline`).
+    deployments
+        Table of deployments, for the names of the sites.
+
+    Returns
+    -------
+    dict
+        ``n_files``; ``n_usable`` (readable, no duplicates) and ``hours`` of these; ``n_placed`` (those with a
+        time in UTC); by recorder ``n_files``, ``hours``, ``first`` and ``last`` start in UTC, ``offsets`` (local
+        time minus UTC) and ``sources`` of the times with the number of files, ``n_days`` with recordings and
+        ``n_silent_days`` between them, ``deployments`` in order of time, ``gains_db``, ``clock``, ``problems``,
+        ``n_conflicts``; by problem the number of files.
+    """
+    usable = table[is_usable(table)]
+    sites = dict(zip(deployments["deployment"], deployments["site"], strict=True)) if deployments is not None else {}
+    return {
+        "n_files": len(table),
+        "n_usable": len(usable),
+        "n_placed": int(usable["start_utc"].notna().sum()),
+        "hours": _hours(usable),
+        "recorders": {
+            str(recorder): _recorder(own, as_facts(clocks or {}, str(recorder)), sites)
+            for recorder, own in table.groupby("recorder")
+        },
+        "problems": _codes(table),
+    }
+
+
+def describe(counts: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines that people read: a line a recorder, what is to be known of it, and what the codes mean.
+
+    Parameters
+    ----------
+    counts
+        As :func:`count_recordings` returns them.
+    """
+    recorders: Mapping[str, Mapping[str, Any]] = counts["recorders"]
+    width = max([len(name) for name in recorders], default=0)
+    for name, own in recorders.items():
+        span = f"{own['first']} to {own['last']}" if own["first"] else "no time in UTC"
+        zones = ", ".join(f"{offset or 'zone unknown'} ({n})" for offset, n in own["offsets"].items())
+        sources = ", ".join(own["sources"]) or "nothing"
+        yield f"{name:<{width}}  {own['n_files']} files, {own['hours']:.2f} hours, {span}"
+        yield f"{'':<{width}}  local time {zones}, told by {sources}"
+        for note in _notes(own):
+            yield f"{'':<{width}}  {note}"
+    for code, n in counts["problems"].items():
+        yield f"{code:<22}{n:>8}  {PROBLEMS.get(code, '')}"
+
+
+def _notes(own: Mapping[str, Any]) -> Iterator[str]:
+    clock = own["clock"]
+    if own["n_silent_days"] or clock["longest_gap_s"] >= 1:
+        yield f"longest gap {_span(clock['longest_gap_s'])}; {own['n_silent_days']} days without a recording"
+    if clock["n_overlaps"]:
+        yield (
+            f"{clock['n_overlaps']} overlaps, {clock['overlap_s']:.1f} s in all: the recording that started first owns "
+            "the shared seconds"
+        )
+    if clock["drift_s_per_day"] is not None:
+        way = "falls behind" if clock["drift_s_per_day"] < 0 else "runs ahead of"
+        yield (
+            f"clock drift {clock['drift_s_per_day']:+.1f} s/day over {clock['n_joins']} joins: "
+            f"the clock that names the files {way} the samples"
+        )
+    if clock["n_resets"]:
+        yield f"{clock['n_resets']} starts cannot be right: the clock was reset"
+    if len(own["deployments"]) > 1:
+        yield f"moved or changed: {_listed([_stay(one) for one in own['deployments']])}"
+    if len(own["gains_db"]) > 1:
+        yield f"gain {', '.join(f'{gain:g}' for gain in own['gains_db'])} dB"
+    if own["n_conflicts"]:
+        yield f"{own['n_conflicts']} recordings whose witnesses disagree about the time; see time_conflict"
+    if own["problems"]:
+        yield f"problems {_listed([f'{n} {code}' for code, n in own['problems'].items()])}"
+
+
+def _stay(stay: Mapping[str, Any]) -> str:
+    site = f" at {stay['site']}" if stay["site"] else ""
+    return f"{stay['deployment']}{site} from {stay['first']}"
+
+
+def _recorder(own: pd.DataFrame, clock: dict[str, object], sites: Mapping[str, str]) -> dict[str, Any]:
+    usable = own[is_usable(own)]
+    days = usable["start_utc"].dropna().dt.floor("D").drop_duplicates()
+    n_span = int((days.max() - days.min()).days) + 1 if len(days) else 0
+    timed = own[own["start_local"].notna()]
+    stays = own[own["deployment"] != ""].groupby("deployment")["start_utc"].min().sort_values(kind="stable")
+    return {
+        "n_files": len(own),
+        "hours": _hours(usable),
+        "first": _iso(own["start_utc"].min()),
+        "last": _iso(own["start_utc"].max()),
+        "offsets": {str(key): int(n) for key, n in timed["utc_offset"].value_counts().sort_index().items()},
+        "sources": {str(key): int(n) for key, n in timed["time_source"].value_counts().sort_index().items()},
+        "n_days": len(days),
+        "n_silent_days": n_span - len(days),
+        "deployments": [
+            {"deployment": str(name), "site": str(sites.get(str(name), "")), "first": _iso(first)}
+            for name, first in stays.items()
+        ],
+        "gains_db": sorted(set(own["gain_db"].dropna().tolist())),
+        "clock": clock,
+        "problems": _codes(own),
+        "n_conflicts": int((own["time_conflict"] != "").sum()),
+    }
+
+
+def _codes(table: pd.DataFrame) -> dict[str, int]:
+    codes = table["problems"].str.split(";").explode()
+    return {str(code): int(n) for code, n in codes[codes != ""].value_counts().sort_index().items()}
+
+
+def _listed(texts: Sequence[str]) -> str:
+    more = f" and {len(texts) - _MOST} more" if len(texts) > _MOST else ""
+    return ", ".join(texts[:_MOST]) + more
+
+
+def _span(seconds: float) -> str:
+    for size, unit in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def _hours(table: pd.DataFrame) -> float:
+    return round(float(table["duration_s"].sum()) / 3600, 4)
+
+
+def _iso(time_utc: pd.Timestamp) -> str | None:
+    return None if pd.isna(time_utc) else time_utc.isoformat() + "Z"

@@ -1,0 +1,92 @@
+"""The survey effort: how much each recorder recorded on each day, as a picture."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lake.errors import InputError
+from lake.recordings import is_usable
+from lake.storage import Storage
+
+DAY_S = 86_400.0
+
+
+def daily_effort(
+    table: pd.DataFrame,
+) -> tuple[list[str], NDArray[np.datetime64], NDArray[np.float64], NDArray[np.int64]]:
+    """Return hours recorded, and problems, by recorder and day.
+
+    Parameters
+    ----------
+    table
+        Table of recordings (:mod:`lake.recordings`).
+
+    Returns
+    -------
+    tuple
+        Recorders, sorted; days in UTC, datetime64[D], from the first to the last with a recording; hours of
+        usable recordings that start on each day, shape (n_recorders, n_days); files of that day with a
+        problem, same shape. Recordings without a time, or of a clock that was reset, are not in it.
+    """
+    is_reset = (";" + table["problems"] + ";").str.contains(";clock_reset;", regex=False)
+    timed = table[table["start_utc"].notna() & ~is_reset.astype(bool)]
+    recorders = sorted(timed["recorder"].unique())
+    if not recorders:
+        return [], np.empty(0, "datetime64[D]"), np.empty((0, 0)), np.empty((0, 0), np.int64)
+    day = timed["start_utc"].to_numpy().astype("datetime64[D]")
+    days = np.arange(day.min(), day.max() + 1)
+    at = np.array([recorders.index(name) for name in timed["recorder"]]), (day - days[0]).astype(np.int64)
+    hours = np.zeros((len(recorders), len(days)))
+    np.add.at(hours, at, np.where(is_usable(timed), timed["duration_s"].fillna(0), 0) / 3600)
+    problems = np.zeros(hours.shape, np.int64)
+    np.add.at(problems, at, (timed["problems"] != "").to_numpy(np.int64))
+    return recorders, days, hours, problems
+
+
+def draw_effort(table: pd.DataFrame, target: str | Path) -> None:
+    """Draw the survey effort, recorder by day: colour is hours recorded, a ring marks days with problems.
+
+    Parameters
+    ----------
+    table
+        Table of recordings.
+    target
+        Path or fsspec URL of the PNG.
+
+    Raises
+    ------
+    InputError
+        If no recording has a time, or matplotlib is not installed.
+    """
+    recorders, days, hours, problems = daily_effort(table)
+    if not recorders:
+        raise InputError(f"{target}: no recording has a time in UTC, so there is no effort by day to draw. Name zones.")
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 (one image has it, others do not)
+        from matplotlib.figure import Figure  # noqa: PLC0415
+    except ImportError as error:
+        raise InputError(f"{target}: drawing needs matplotlib; install `dawnchorus[cluster]`.") from error
+    figure = Figure(figsize=(min(16, 4 + 0.12 * len(days)), 1.6 + 0.32 * len(recorders)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    shown = np.ma.masked_equal(hours, 0)
+    edges = np.append(days, days[-1] + 1).astype("datetime64[ms]").astype(object)
+    mesh = axes.pcolormesh(
+        edges, np.arange(len(recorders) + 1), shown, vmin=0, vmax=max(24.0, hours.max()), cmap="YlGnBu"
+    )
+    rows, columns = np.nonzero(problems)
+    middles = (days[columns].astype("datetime64[ms]") + np.timedelta64(12, "h")).astype(object)
+    axes.scatter(middles, rows + 0.5, s=18, facecolors="none", edgecolors="crimson", linewidths=0.8, label="problems")
+    axes.set_yticks(np.arange(len(recorders)) + 0.5, recorders)
+    axes.invert_yaxis()
+    axes.tick_params(axis="x", rotation=30)
+    axes.set_xlabel("day (UTC)")
+    axes.set_title(f"{hours.sum():.1f} hours of {len(recorders)} recorders; rings: days with problems", fontsize=10)
+    figure.colorbar(mesh, label="hours recorded")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
+    folder, _, name = str(target).rpartition("/")
+    Storage(folder or ".").write(name, buffer.getvalue())
