@@ -1,9 +1,14 @@
+"""Partitions: here and on a local cluster; what fails, what dies, and what is told of it."""
+
 import os
+import signal
 import socket
 import ssl
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+import dask.config
 import psutil
 import pytest
 from distributed import Client, Security
@@ -11,8 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_info
 
-from jobs.common.partitions import _on_cluster, local_client, map_partitions, share
-from lake.errors import InputError, StoreError, TryAgainError
+from jobs.common.machines import current_client, local_client
+from jobs.common.memory import Memory
+from jobs.common.partitions import map_partitions, share
+from lake.errors import DawnchorusError, InputError, StoreError, TryAgainError
 
 BLAS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -25,9 +32,12 @@ def square(number: int) -> int:
     return number * number
 
 
-def refuse(number: int) -> int:
-    if number == 3:
-        raise StoreError(f"shard {number} is damaged")
+def refuse(number: int, *, folder: Path, kind: type[Exception] = StoreError, times: int = 9) -> int:
+    """Leave a file for each call, and fail the first times that task 3 is called."""
+    called = folder / f"{number}-{len(list(folder.glob(f'{number}-*')))}"
+    called.touch()
+    if number == 3 and int(called.name.partition("-")[2]) < times:
+        raise kind(f"shard {number} is damaged")
     return number
 
 
@@ -38,10 +48,21 @@ def surroundings(_: int) -> tuple[int, list[int], list[str | None]]:
     return os.getpid(), [pool["num_threads"] for pool in threadpool_info()], [os.environ.get(name) for name in BLAS]
 
 
-def die(number: int) -> int:
-    if number == 3:
-        os._exit(9)
+def die(number: int, *, folder: Path, times: int = 9) -> int:
+    """Kill the worker the first times that task 3 is called."""
+    called = folder / f"{number}-{len(list(folder.glob(f'{number}-*')))}"
+    called.touch()
+    if number == 3 and int(called.name.partition("-")[2]) < times:
+        os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+
+def n_calls(folder: Path, number: int) -> int:
+    return len(list(folder.glob(f"{number}-*")))
+
+
+def day(number: int) -> str:
+    return f"recorder {number}"
 
 
 # Shares ----------------------------------------------------------------------------------------------------
@@ -77,8 +98,75 @@ def test_alone() -> None:
     ((pid, threads, _),) = map_partitions(surroundings, [1], workers=4, advance=nothing)
     assert pid == os.getpid(), "no cluster for one task"
     assert set(threads) == {1}
-    with pytest.raises(StoreError, match="shard 3 is damaged"):
-        map_partitions(refuse, tasks, workers=1, advance=nothing)
+
+
+@pytest.mark.parametrize(
+    ("kind", "told", "raised"),
+    [
+        (StoreError, "shard 3 is damaged", StoreError),
+        (InputError, "shard 3 is damaged", InputError),
+        (ValueError, r"ValueError: shard 3 is damaged \(.*test_partitions.py:\d+\)", DawnchorusError),
+        (OSError, r"OSError: shard 3 is damaged \(.*test_partitions.py:\d+\)", DawnchorusError),
+    ],
+)
+def test_what_fails_twice_is_told_when_the_rest_is_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: type[Exception], told: str, raised: type[Exception]
+) -> None:
+    done: list[int] = []
+    function = partial(refuse, folder=tmp_path, kind=kind)
+    message = (
+        rf"^1 of 6 partitions failed twice; the others are written:\n  recorder 3: {told}\n"
+        r"Mend the cause, then type the same command again: it continues with these\.$"
+    )
+    with pytest.raises(raised, match=message) as caught:
+        map_partitions(function, range(6), workers=1, advance=done.append, n_units=lambda n: n, name_of=day)
+    assert type(caught.value) is raised
+    assert isinstance(caught.value.__cause__, kind)
+    assert done == [0, 1, 2, 4, 5]
+    assert [n_calls(tmp_path, number) for number in range(6)] == [1, 1, 1, 2, 1, 1]
+    first = told.replace("\\", "").split(" (")[0]
+    assert capsys.readouterr().err.startswith(f"recorder 3 failed ({first}")
+
+
+def test_what_fails_once_costs_nothing(tmp_path: Path) -> None:
+    done: list[int] = []
+    function = partial(refuse, folder=tmp_path, kind=OSError, times=1)
+    assert map_partitions(function, range(6), workers=1, advance=done.append, n_units=lambda n: n) == [0, 1, 2, 3, 4, 5]
+    assert done == [0, 1, 2, 4, 5, 3], "it came last"
+
+
+@pytest.mark.parametrize("kind", [TryAgainError, KeyboardInterrupt])
+def test_what_ends_a_run_ends_it_at_once(tmp_path: Path, kind: type[Exception]) -> None:
+    with pytest.raises(kind, match=r"^shard 3 is damaged$"):
+        map_partitions(partial(refuse, folder=tmp_path, kind=kind), range(6), workers=1, advance=nothing)
+    assert n_calls(tmp_path, 4) == 0
+
+
+def test_the_gravest_failure_decides_how_a_run_ends(tmp_path: Path) -> None:
+    kinds: dict[int, type[Exception]] = {0: InputError, 1: InputError}
+    with pytest.raises(InputError, match="2 of 2 partitions failed twice"):
+        map_partitions(partial(fail, kinds=kinds), [0, 1], workers=1, advance=nothing)
+    with pytest.raises(StoreError, match=r"partition 1 of 2: 0\n  partition 2 of 2: 1\n"):
+        map_partitions(partial(fail, kinds={**kinds, 1: StoreError}), [0, 1], workers=1, advance=nothing)
+    with pytest.raises(DawnchorusError) as caught:
+        map_partitions(partial(fail, kinds={0: StoreError, 1: KeyError}), [0, 1], workers=1, advance=nothing)
+    assert caught.value.exit_code == 1
+
+
+def fail(number: int, *, kinds: dict[int, type[Exception]]) -> None:
+    raise kinds[number](str(number))
+
+
+def test_memory_decides_how_many_work_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
+    short = Memory(task_bytes=1000, allowed_bytes=1999)
+    found = map_partitions(surroundings, [1, 2, 3], workers=4, advance=nothing, memory=short)
+    assert {pid for pid, _, _ in found} == {os.getpid()}, "one fits, and that is this process"
+    assert capsys.readouterr().err == (
+        "3 workers would need up to 2.93 kiB of memory, 1.95 kiB may be used: only 1 start. --max-memory allows more.\n"
+    )
+    told = r"needs up to 0.98 kiB of memory, 900 B may be used\. Raise --max-memory, .* smaller shard_windows\.$"
+    with pytest.raises(InputError, match=told):
+        map_partitions(square, [1, 2], workers=1, advance=nothing, memory=Memory(1000, 900))
 
 
 def torch_threads(_: int) -> int:
@@ -108,16 +196,26 @@ def client() -> Iterator[Client]:
         yield client
 
 
-def test_results_come_in_the_tasks_order(client: Client) -> None:
+def test_results_come_in_the_tasks_order_and_few_are_in_flight(client: Client) -> None:
     told: list[int] = []
+    in_flight: list[int] = []
     tasks = list(range(25))
-    found = _on_cluster(client, square, tasks, told.append, lambda task: task)
-    assert found == [square(task) for task in tasks]
+
+    def advance(n: int) -> None:
+        told.append(n)
+        in_flight.append(len(client.futures))
+
+    assert map_partitions(square, tasks, workers=2, advance=advance, n_units=lambda n: n) == [n * n for n in tasks]
     assert sorted(told) == tasks
+    assert max(in_flight) <= 4 + 1, "two for each thread, and the one that has ended"
+    in_flight.clear()
+    bound = Memory(task_bytes=10, allowed_bytes=19)
+    map_partitions(square, tasks, workers=2, advance=advance, memory=bound)
+    assert max(in_flight) <= 1 + 1
 
 
 def test_workers_are_processes_of_one_thread(client: Client) -> None:
-    found = _on_cluster(client, surroundings, list(range(8)), nothing, lambda _: 1)
+    found = map_partitions(surroundings, range(8), workers=2, advance=nothing)
     pids = {pid for pid, _, _ in found}
     assert len(pids) == 2
     assert os.getpid() not in pids
@@ -126,11 +224,39 @@ def test_workers_are_processes_of_one_thread(client: Client) -> None:
     assert {worker["nthreads"] for worker in client.scheduler_info()["workers"].values()} == {1}
 
 
-def test_an_error_of_a_task_reaches_the_caller_as_it_is(client: Client) -> None:
-    with pytest.raises(StoreError, match=r"^shard 3 is damaged$") as caught:
-        _on_cluster(client, refuse, list(range(10)), nothing, lambda _: 1)
-    assert caught.value.exit_code == 4
-    assert _on_cluster(client, square, [1, 2], nothing, lambda _: 1) == [1, 4], "the others go on"
+def test_failures_on_a_cluster_are_told_as_those_here(client: Client, tmp_path: Path) -> None:
+    function = partial(refuse, folder=tmp_path)
+    with pytest.raises(StoreError, match=r"1 of 10 partitions failed twice.*\n  recorder 3: shard 3 is damaged\n"):
+        map_partitions(function, range(10), workers=2, advance=nothing, name_of=day)
+    assert [n_calls(tmp_path, number) for number in range(10)] == [1, 1, 1, 2, 1, 1, 1, 1, 1, 1]
+    with pytest.raises(DawnchorusError, match=r"ValueError: shard 3 is damaged \(.*test_partitions.py:\d+\)"):
+        map_partitions(partial(function, kind=ValueError), range(10), workers=2, advance=nothing)
+    with pytest.raises(TryAgainError, match=r"^shard 3 is damaged$"):
+        map_partitions(partial(function, kind=TryAgainError), range(2000), workers=2, advance=nothing)
+    assert n_calls(tmp_path, 1999) == 0, "it ended at once"
+    assert map_partitions(square, [1, 2], workers=2, advance=nothing) == [1, 4], "the workers go on"
+
+
+def test_a_worker_that_dies_is_survived(client: Client, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    before = dask.config.get("distributed.worker.memory.terminate")
+    done: list[int] = []
+    found = map_partitions(partial(die, folder=tmp_path, times=1), range(12), workers=2, advance=done.append)
+    assert found == list(range(12))
+    assert len(done) == 12
+    lines = capfd.readouterr().err.splitlines()
+    assert lines, "it is told"
+    assert all(" failed (its worker process died, perhaps for want of memory" in line for line in lines), lines
+    assert dask.config.get("distributed.worker.memory.terminate") == before
+
+
+def test_a_task_that_kills_its_workers_is_told_of_and_the_rest_is_done(client: Client, tmp_path: Path) -> None:
+    done: list[int] = []
+    told = r"^1 of 12 partitions failed twice.*\n  recorder 3: its worker process died, .* fewer --workers"
+    with pytest.raises(TryAgainError, match=told) as caught:
+        map_partitions(partial(die, folder=tmp_path), range(12), workers=2, advance=done.append, name_of=day)
+    assert caught.value.exit_code == 75
+    assert len(done) == 11, "only the guilty one is blamed"
+    assert n_calls(tmp_path, 3) == 2
 
 
 def test_nothing_listens_beyond_this_machine(client: Client) -> None:
@@ -156,6 +282,7 @@ def test_traffic_is_encrypted_and_a_stranger_is_refused(client: Client, tmp_path
         (tmp_path / name).write_text(other[name])
     stranger.load_cert_chain(tmp_path / "cert", tmp_path / "key")
     friend = client.security.get_connection_args("client")["ssl_context"]
+    client.wait_for_workers(2, timeout=60)  # type: ignore[no-untyped-call] # it is not typed
     info = client.scheduler_info()
     addresses = [info["address"], *info["workers"]]
     assert len(addresses) == 3
@@ -181,10 +308,13 @@ def answers(port: int, context: ssl.SSLContext | None) -> bool:
             return False
 
 
-@pytest.mark.slow
-def test_a_worker_that_dies_again_and_again_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cluster_of_a_run_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in BLAS:
         monkeypatch.setenv(name, "3")
-    with pytest.raises(TryAgainError, match=r"a worker process died .* fewer --workers"):
-        map_partitions(die, list(range(6)), workers=2, advance=nothing)
+    with local_client(2, Memory(10**9, 3 * 10**9)) as own:
+        assert current_client() is own
+        limits = {worker["memory_limit"] for worker in own.scheduler_info()["workers"].values()}
+        assert limits == {3 * 10**9 // 2}, "a worker that takes more is ended"
+        pids = {pid for pid, _, _ in map_partitions(surroundings, range(4), workers=2, advance=nothing)}
+    assert not any(psutil.pid_exists(pid) for pid in pids)
     assert [os.environ[name] for name in BLAS] == ["3"] * len(BLAS), "the environment is as it was"
