@@ -7,7 +7,11 @@ import pandas as pd
 import pytest
 import soundfile
 
-from jobs.catalog.command import common_root, count_recordings, run_catalog
+from jobs.catalog.command import run_catalog
+from jobs.catalog.examine import examine
+from jobs.catalog.sources import common_root, survey
+from jobs.catalog.summary import count_recordings
+from jobs.catalog.timeline import Clock
 from lake.errors import InputError
 from lake.recordings import make_recordings, read_recordings
 
@@ -37,11 +41,20 @@ COUNTS = {
     "n_placed": 2,
     "hours": 0.0075,
     "recorders": {
-        "A": {"n_files": 3, "hours": 0.005, "first": "2021-06-22T05:00:00Z", "last": "2021-06-22T07:00:00Z"},
-        "B": {"n_files": 2, "hours": 0.0025, "first": None, "last": None},
+        "A": {
+            "n_files": 3, "hours": 0.005, "first": "2021-06-22T05:00:00Z", "last": "2021-06-22T07:00:00Z",
+            "offsets": {"-05:00": 3}, "sources": {"name": 3}, "n_days": 1, "n_silent_days": 0, "deployments": [],
+            "gains_db": [], "clock": vars(Clock(longest_gap_s=3591.0)), "problems": {"duplicate": 1}, "n_conflicts": 0,
+        },
+        "B": {
+            "n_files": 2, "hours": 0.0025, "first": None, "last": None, "offsets": {"": 1}, "sources": {"name": 1},
+            "n_days": 0, "n_silent_days": 0, "deployments": [], "gains_db": [], "clock": vars(Clock()),
+            "problems": {"OE001": 1, "OE002": 1, "OE004": 1, "empty": 1, "no_time": 1, "zone_unknown": 1},
+            "n_conflicts": 0,
+        },
     },
-    "problems": {"duplicate": 1, "empty": 1, "no_time": 1, "zone_unknown": 1},
-}
+    "problems": {"OE001": 1, "OE002": 1, "OE004": 1, "duplicate": 1, "empty": 1, "no_time": 1, "zone_unknown": 1},
+}  # fmt: skip
 
 
 def test_the_table_the_counts_and_the_receipt(study: Path, tmp_path: Path) -> None:
@@ -58,7 +71,7 @@ def test_the_table_the_counts_and_the_receipt(study: Path, tmp_path: Path) -> No
     assert receipt["counts"] == COUNTS
     assert receipt["table_sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
     assert receipt["arguments"] == {
-        "audio": [str(study)], "out": str(out), "zones": {}, "deployments": None, "workers": 2,
+        "audio": [str(study)], "out": str(out), "zones": {}, "deployments": None, "guesses": [], "workers": 2,
     }  # fmt: skip
     assert receipt["unreadable"] == {"B/x.wav": f"{study}/B/x.wav: is empty (0 bytes)."}
     assert {"libsndfile", "pyav"} <= set(receipt["decoders"])
@@ -67,8 +80,8 @@ def test_the_table_the_counts_and_the_receipt(study: Path, tmp_path: Path) -> No
 
 
 def test_the_table_is_the_same_each_time(study: Path, tmp_path: Path) -> None:
-    run_catalog([study], tmp_path / "a.csv", zones={"B": "America/Chicago"}, workers=1)
-    run_catalog([study / "B", study / "A"], tmp_path / "b.csv", zones={"B": "America/Chicago"}, workers=3)
+    run_catalog([study], tmp_path / "a.csv", zones={"B": "America/Chicago"}, workers=1, examine_one=examine)
+    run_catalog([study / "B", study / "A"], tmp_path / "b.csv", zones={"B": "America/Chicago"}, workers=2)
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
 
 
@@ -78,7 +91,7 @@ def test_deployments_fill_in_gain_and_position(study: Path, tmp_path: Path) -> N
         "deployment,recorder,start,end,gain_db,latitude,longitude\n"
         "d1,A,2021-06-22T00:30-05:00,2021-06-22T01:30-05:00,20,41.8,-88.1\n"
     )
-    run_catalog([study], tmp_path / "t.csv", zones={}, deployments=deployments)
+    run_catalog([study], tmp_path / "t.csv", zones={}, deployments=deployments, examine_one=examine)
     table = read_recordings(tmp_path / "t.csv")
     assert table["deployment"].tolist() == ["", "d1", "", "", ""]
     assert [table.loc[1, name] for name in ("gain_db", "latitude", "longitude")] == [20.0, 41.8, -88.1]
@@ -96,11 +109,14 @@ def test_wrong_input_leaves_no_table(study: Path, tmp_path: Path) -> None:
 
 
 def test_the_root_is_the_deepest_folder_above_all(study: Path) -> None:
-    assert common_root([study]) == study
-    assert common_root([study / "A", study / "B"]) == study
-    assert common_root([study / "A" / ".." / "B"]) == study / "B"
-    assert common_root([study / "B" / "x.wav"]) == study / "B"
-    assert common_root([study / "A", study / "B" / "x.wav"]) == study
+    def root(*given: Path) -> Path:
+        return Path(common_root(survey(given)))
+
+    assert root(study) == study
+    assert root(study / "A", study / "B") == study
+    assert root(study / "A" / ".." / "B") == study / "B"
+    assert root(study / "B" / "x.wav") == study / "B"
+    assert root(study / "A", study / "B" / "x.wav") == study
 
 
 def test_counts_of_nothing() -> None:

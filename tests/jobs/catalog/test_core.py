@@ -12,6 +12,9 @@ import soundfile
 from pandas.testing import assert_frame_equal
 
 from jobs.catalog.core import catalog
+from jobs.catalog.examine import FileFacts, examine
+from jobs.catalog.reading import examine_apart
+from jobs.catalog.sources import survey
 from lake.errors import InputError
 from lake.recordings import COLUMNS, PROBLEMS, is_usable, read_recordings, write_recordings
 
@@ -26,7 +29,9 @@ def sound(path: Path, seed: int = 0, *, n_samples: int = 800, n_channels: int = 
 
 
 def table_of(folder: Path, zones: Mapping[str, str] | None = None, **options: Any) -> pd.DataFrame:
-    return catalog([folder], zones=zones or {}, root=folder, **options)
+    """Catalogue a folder, examining files in this process."""
+    options = {"examine_one": examine} | options
+    return catalog(survey([folder]), zones=zones or {}, root=folder, **options)
 
 
 def test_a_whole_row(tmp_path: Path) -> None:
@@ -51,7 +56,7 @@ def test_a_whole_row(tmp_path: Path) -> None:
         "format": "WAV/PCM_16",
         "sha256": hashlib.sha256(content).hexdigest(),
         "reading": "libsndfile",
-        "problems": "",
+        "problems": "FL004",
         "latitude": -27.3866,
         "longitude": 152.8761,
     }
@@ -70,7 +75,7 @@ def test_what_cannot_be_read_is_a_row_with_its_reason(tmp_path: Path) -> None:
     told: dict[str, str] = {}
     table = table_of(tmp_path, on_unreadable=told.__setitem__)
     assert table["problems"].tolist() == [
-        "", "", "empty", "unreadable", "truncated", "truncated", "no_samples", "not_a_file", "unreadable",
+        "", "", "empty;OE004", "unreadable", "truncated", "truncated", "no_samples", "not_a_file", "unreadable",
     ]  # fmt: skip
     assert table["n_samples"].fillna(-1).tolist() == [800, 20_000, -1, -1, 500, 16_384, -1, -1, -1]
     assert table["duration_s"].fillna(-1).tolist() == [0.1, 2.5, -1, -1, 0.0625, 2.048, -1, -1, -1]
@@ -91,13 +96,13 @@ def test_times_without_a_zone_are_never_utc(tmp_path: Path) -> None:
     assert table["start_utc"].isna().all()
     assert table["utc_offset"].tolist() == [""] * 4
     assert table["start_local"].notna().tolist() == [True] * 3 + [False]
-    assert table["problems"].tolist() == ["zone_unknown"] * 3 + ["no_time"]
+    assert table["problems"].tolist() == ["zone_unknown;OE002"] * 3 + ["no_time;OE001"]
     placed = table_of(tmp_path, {"R1": "America/Chicago"})
     assert placed["start_utc"].tolist()[:3] == [
         pd.Timestamp(text) for text in ("2021-03-14T08:30", "2021-06-22T10:00", "2021-11-07T06:30")
     ]
     assert placed["utc_offset"].tolist() == ["-06:00", "-05:00", "-05:00", ""]
-    assert placed["problems"].tolist() == ["local_time_skipped", "", "local_time_repeated", "no_time"]
+    assert placed["problems"].tolist() == ["local_time_skipped", "", "local_time_repeated", "no_time;OE001"]
     assert placed["time_source"].tolist() == ["name+zone"] * 3 + [""]
 
 
@@ -120,10 +125,10 @@ def test_the_second_of_two_same_files_is_not_used(tmp_path: Path) -> None:
     table = table_of(tmp_path)
     assert dict(zip(table["path"], table["problems"], strict=True)) == {
         "a/20210622T000000Z.wav": "",
-        "a/x.wav": "empty;no_time",
-        "a/y.wav": "empty;no_time",
+        "a/x.wav": "empty;OE004;no_time;OE001",
+        "a/y.wav": "empty;OE004;no_time;OE001",
         "b/20210622T000000Z.wav": "duplicate",
-        "c/copy.wav": "no_time;duplicate",
+        "c/copy.wav": "no_time;OE001;duplicate",
     }
 
 
@@ -137,7 +142,7 @@ def test_a_file_that_cannot_be_read_to_its_end_is_not_used(tmp_path: Path, monke
     told: dict[str, str] = {}
     table = table_of(tmp_path, on_unreadable=told.__setitem__)
     assert table[["reading", "sha256", "problems"]].to_numpy().tolist() == [["", "", "unreadable"]]
-    assert told["20210622T000000Z.wav"].endswith("cannot be read to its end; check the disk.")
+    assert told["20210622T000000Z.wav"].endswith("cannot be read to its end (Input/output error); check the disk.")
 
 
 def test_a_name_that_is_no_text_is_a_row_and_not_used(tmp_path: Path) -> None:
@@ -153,37 +158,41 @@ def test_a_name_that_is_no_text_is_a_row_and_not_used(tmp_path: Path) -> None:
 
 
 def test_workers_change_nothing_and_progress_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.catalog.core.BATCH_FILES", 3)
+    monkeypatch.setattr("jobs.catalog.reading.BATCH_FILES", 3)
     for i in range(11):
         sound(tmp_path / f"R{i % 3}" / f"20210622T0000{i:02d}Z.{'flac' if i % 2 else 'wav'}", i % 7)
     steps: list[tuple[int, int]] = []
     one = table_of(tmp_path, on_progress=lambda done, total: steps.append((done, total)))
     assert steps == [(i + 1, 11) for i in range(11)]
     assert_frame_equal(table_of(tmp_path, workers=4), one)
+    assert_frame_equal(table_of(tmp_path, workers=2, examine_one=examine_apart), one)
     assert one["path"].is_monotonic_increasing
 
 
 def test_several_folders_share_a_root(tmp_path: Path) -> None:
     sound(tmp_path / "set1/A/20210622T000000Z.wav")
     sound(tmp_path / "set2/A/20210623T000000Z.wav", 1)
-    table = catalog([tmp_path / "set2", tmp_path / "set1"], zones={}, root=tmp_path)
+    both = survey([tmp_path / "set2", tmp_path / "set1"])
+    table = catalog(both, zones={}, root=tmp_path, examine_one=examine)
     assert table["path"].tolist() == ["set1/A/20210622T000000Z.wav", "set2/A/20210623T000000Z.wav"]
     assert table["recorder"].tolist() == ["A", "A"]
     with pytest.raises(
         InputError, match=rf"{tmp_path}/set1 should hold all recordings, but .*set2/A/2021.* are elsewhere"
     ):
-        catalog([tmp_path / "set2", tmp_path / "set1"], zones={}, root=tmp_path / "set1")
+        catalog(both, zones={}, root=tmp_path / "set1", examine_one=examine)
 
 
-def test_wrong_input_is_refused_before_any_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.catalog.core.probe", lambda _: pytest.fail("a file was read"))
+def test_wrong_input_is_refused_before_any_file_is_read(tmp_path: Path) -> None:
+    def unasked(*_: str) -> FileFacts:
+        pytest.fail("a file was read")
+
     with pytest.raises(InputError, match=r"expected recordings .* found no files"):
         table_of(tmp_path)
     (tmp_path / "20210622_000000.wav").touch()
     with pytest.raises(InputError, match=r"zone 'America/Chicgo' is unknown: .*America/Chicago"):
-        table_of(tmp_path, {"": "America/Chicgo"})
+        table_of(tmp_path, {"": "America/Chicgo"}, examine_one=unasked)
     with pytest.raises(InputError, match="no recording is in a folder of that name"):
-        table_of(tmp_path, {"elsewhere": "UTC"})
+        table_of(tmp_path, {"elsewhere": "UTC"}, examine_one=unasked)
 
 
 def test_all_codes_are_explained(tmp_path: Path) -> None:
@@ -200,7 +209,7 @@ def test_untimed_rows_keep_what_is_known(tmp_path: Path) -> None:
         -27.3866,
         152.8761,
         "",
-        "no_time",
+        "no_time;OE001",
     )
     assert row["start_utc"] is pd.NaT
     assert datetime(2021, 1, 1) not in table_of(tmp_path)["start_local"].tolist()
