@@ -1,7 +1,6 @@
 """The command line. Each command imports what it needs, so an image without torch starts as well."""
 
 import json
-import os
 import re
 import sys
 from importlib import metadata
@@ -10,14 +9,16 @@ from typing import Annotated
 
 import typer
 
+from jobs.cli_lake import commands
+from jobs.cli_lake import print_line as _print
 from jobs.common.run import Options
 from lake.errors import DawnchorusError, TryAgainError, UsageError
-from lake.storage import Storage
 
 app = typer.Typer(
     name="dawnchorus", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="Months of passive sound recordings in; sound clusters to look at and query out.",
 )  # fmt: skip
+app.add_typer(commands)
 
 ManifestArg = Annotated[Path, typer.Argument(help="the manifest, a TOML file")]
 RunsArg = Annotated[list[str] | None, typer.Argument(help="runs; all of them if none is named")]
@@ -169,45 +170,6 @@ def verify(manifest: ManifestArg, runs: RunsArg = None) -> None:
 
 
 @app.command()
-def query(
-    store: Annotated[
-        str, typer.Argument(help="a store: …/embeddings/RUN.zarr, …/clusters/RUN.zarr, …/spectrograms/RUN.zarr")
-    ],
-    recorder: Annotated[list[str] | None, typer.Option(help="only this recorder; can be given again")] = None,
-    date: Annotated[str | None, typer.Option(help="2021-07-14, 2021-07, or two joined by a slash; UTC")] = None,
-    features: Annotated[bool, typer.Option("--features", help="the embedding's features as columns")] = False,
-    out: Annotated[Path | None, typer.Option(help="write to .csv or .parquet instead of printing CSV")] = None,
-    as_json: JsonOpt = False,
-) -> None:
-    """Print a table of windows by recorder and date."""
-    from lake.query import open_any, parse_dates, select, to_table
-
-    dates = parse_dates(date) if date else None
-    if out is not None and out.suffix not in {".csv", ".parquet"}:
-        raise UsageError(f"--out {out}: expected a name that ends in .csv or .parquet.")
-    table = to_table(select(open_any(store), recorder or [], dates), features=features)
-    if out is None:
-        text = (
-            table.to_json(orient="records", date_format="iso", date_unit="ms") if as_json else table.to_csv(index=False)
-        )
-        _print(text.rstrip("\n"))
-        return
-    if out.suffix == ".parquet":
-        from jobs.registry import needing
-
-        with needing(f"--out {out}", "cluster"):
-            import pyarrow as pa
-        made = pa.BufferOutputStream()
-        table.to_parquet(made, index=False)
-        data = made.getvalue().to_pybytes()
-    else:
-        data = table.to_csv(index=False).encode()
-    Storage(out.absolute().parent).write(out.name, data)
-    facts = {"out": str(out), "n_windows": len(table)}
-    _print(json.dumps(facts, indent=2) if as_json else f"{out}: {len(table)} windows")
-
-
-@app.command()
 def demo(
     folder: Annotated[
         Path | None, typer.Option(help="where the lake goes; data/demo, or data/NAME of the folder")
@@ -223,14 +185,6 @@ def demo(
         from jobs.quickstart import quickstart
 
         quickstart(folder, audio=audio, zones=parse_zones(zone), workers=workers, say=typer.echo)
-
-
-def _print(text: str) -> None:
-    """Print a line; a reader that has seen enough, such as `head`, is no error."""
-    try:
-        typer.echo(text)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parse_partition(text: str | None) -> tuple[int, int] | None:

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,9 @@ def claim(storage: Storage, run: str, part: tuple[int, int], plan: str) -> Itera
             stop.set()
             beat.join()
     finally:
-        storage.remove(key)
+        # A disk that is full or cannot be written is told of already; a claim that stays is a dead process's soon.
+        with suppress(OSError, TryAgainError):
+            storage.remove(key)
 
 
 def live_claims(storage: Storage) -> list[dict[str, Any]]:
@@ -67,10 +69,9 @@ def live_claims(storage: Storage) -> list[dict[str, Any]]:
     for key in storage.list_keys("claims"):
         if not key.endswith(".json"):
             continue
-        text = storage.read_or_none(key)
-        if text is None:
+        owner = _owner(storage, key)
+        if owner is None:
             continue
-        owner = _parsed(text)
         i, n = key.removeprefix("claims/").removesuffix(".json").split("of")
         if _is_alive(owner):
             found.append({**owner, "part": (int(i), int(n))})
@@ -98,15 +99,17 @@ def _take_over(storage: Storage, key: str) -> None:
             storage.remove(f"{key}.takeover")
         time.sleep(0.05)
         return
-    text = storage.read_or_none(key)
-    if text is not None and not _is_alive(_parsed(text)):
+    owner = _owner(storage, key)
+    if owner is not None and not _is_alive(owner):
         storage.remove(key)
     storage.remove(f"{key}.takeover")
 
 
 def _beat(storage: Storage, key: str, mine: dict[str, Any], stop: threading.Event) -> None:
     while not stop.wait(BEAT_S):
-        storage.write(key, _beaten(mine))
+        # Who works on is still alive although the disk is full, or the network gone for a moment.
+        with suppress(OSError, TryAgainError):
+            storage.write(key, _beaten(mine))
 
 
 def _beaten(mine: dict[str, Any]) -> bytes:
@@ -115,9 +118,15 @@ def _beaten(mine: dict[str, Any]) -> bytes:
     return json.dumps({**mine, "beat": text, "beat_s": now}).encode()
 
 
-def _parsed(text: bytes) -> dict[str, Any]:
+def _owner(storage: Storage, key: str) -> dict[str, Any] | None:
+    """Return what a claim says of its owner, or ``None`` if there is none."""
     try:
+        text = storage.read(key)
+        if not text:  # just created, on a disk where that takes two steps
+            return {"beat_s": storage.fs.modified(storage.path(key)).timestamp()}
         return dict(json.loads(text))
+    except FileNotFoundError:
+        return None
     except ValueError:
         return {}
 

@@ -1,5 +1,6 @@
 """A folder on a local disk or an object store, with the few operations whose atomicity the lake relies on."""
 
+import errno
 import os
 import uuid
 from pathlib import Path
@@ -9,6 +10,9 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from lake.errors import TryAgainError
+
+NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+"""What file systems answer that cannot link."""
 
 
 class Storage:
@@ -29,7 +33,8 @@ class Storage:
     """
 
     def __init__(self, url: str | Path, **options: Any) -> None:  # noqa: ANN401 (fsspec's own options)
-        fs, path = fsspec.core.url_to_fs(str(url), **options)
+        # What other processes write meanwhile has to be seen: no listing is remembered.
+        fs, path = fsspec.core.url_to_fs(str(url), **{"use_listings_cache": False, **options})
         self.fs: fsspec.AbstractFileSystem = fs
         self.root: str = path.rstrip("/")
         self.is_local = isinstance(fs, LocalFileSystem)
@@ -77,8 +82,11 @@ class Storage:
         if self.is_local:
             target = Path(self.path(key))
             aside = self._write_aside(target, data)
-            aside.replace(target)
-            _sync_folder(target.parent)
+            try:
+                aside.replace(target)
+                _sync_folder(target.parent)
+            except OSError as error:
+                raise _told(error, target) from error
         else:
             self.fs.pipe_file(self.path(key), data)
 
@@ -90,7 +98,13 @@ class Storage:
         return True
 
     def create(self, key: str, data: bytes) -> bool:
-        """Put bytes under a key only if nothing is there; tell whether this call did it."""
+        """Put bytes under a key only if nothing is there; tell whether this call did it.
+
+        Raises
+        ------
+        TryAgainError
+            If the disk is full or cannot be written.
+        """
         if not self.is_local:
             try:
                 self.fs.pipe_file(self.path(key), data, mode="create")
@@ -100,16 +114,23 @@ class Storage:
         target = Path(self.path(key))
         aside = self._write_aside(target, data)
         try:
-            os.link(aside, target)
-        except FileExistsError:
-            return False
+            if not _create(target, aside, data):
+                return False
+        except OSError as error:
+            raise _told(error, target) from error
         finally:
-            aside.unlink()
+            aside.unlink(missing_ok=True)
         _sync_folder(target.parent)
         return True
 
     def append(self, key: str, data: bytes) -> None:
-        """Append bytes to a local file, durably."""
+        """Append bytes to a local file, durably.
+
+        Raises
+        ------
+        TryAgainError
+            If the disk is full or cannot be written; a part of the bytes may have been.
+        """
         target = Path(self.path(key))
         is_new = not target.exists()
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -124,9 +145,20 @@ class Storage:
             _sync_folder(target.parent)
 
     def remove(self, key: str) -> None:
-        """Remove a key; nothing happens if it is not there."""
-        if self.exists(key):
-            self.fs.rm_file(self.path(key))
+        """Remove a key; nothing happens if it is not there.
+
+        Raises
+        ------
+        TryAgainError
+            If the disk cannot be written.
+        """
+        try:
+            if self.exists(key):
+                self.fs.rm_file(self.path(key))
+        except FileNotFoundError:  # another process was faster
+            return
+        except OSError as error:
+            raise _told(error, Path(self.path(key))) from error
 
     def list_keys(self, prefix: str = "") -> list[str]:
         """Return the keys of all files below a folder, sorted, relative to this storage's root."""
@@ -157,6 +189,27 @@ class Storage:
         return aside
 
 
+def _create(target: Path, aside: Path, data: bytes) -> bool:
+    """Let a file appear whole under its name if there is none; tell whether it did."""
+    try:
+        os.link(aside, target)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+    else:
+        return True
+    try:  # a disk without links, such as exFAT: for a moment the file is there without its bytes
+        with target.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError:
+        return False
+    return True
+
+
 def _is_aside(path: str) -> bool:
     return path.endswith(".aside")
 
@@ -171,12 +224,12 @@ def _sync_folder(folder: Path) -> None:
 
 def _told(error: OSError, target: Path) -> Exception:
     """Return the error that says what to do about a failed write."""
-    if error.errno in {28, 122}:  # ENOSPC, EDQUOT
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return TryAgainError(
             f"{target}: the disk (or your quota) is full ({error.strerror}). What was written before is whole. "
             "Free some space and type the same command again: it continues where it stopped."
         )
-    if error.errno in {13, 30}:  # EACCES, EROFS
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return TryAgainError(
             f"{target}: cannot be written ({error.strerror}). What was written before is whole. "
             "Make the folder writable and type the same command again."

@@ -1,0 +1,174 @@
+"""Commands that read finished stores: tables, nearest windows, where a window comes from, tables for other programs."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lake.errors import UsageError
+from lake.storage import Storage
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+commands = typer.Typer()
+
+StoreArg = Annotated[
+    str, typer.Argument(help="a store: …/embeddings/RUN.zarr, …/clusters/RUN.zarr, …/spectrograms/RUN.zarr")
+]
+JsonOpt = Annotated[bool, typer.Option("--json", help="print facts as JSON")]
+RecorderOpt = Annotated[list[str] | None, typer.Option(help="only this recorder; can be given again")]
+DateOpt = Annotated[str | None, typer.Option(help="2021-07-14, 2021-07, or two joined by a slash")]
+HourOpt = Annotated[str | None, typer.Option(help="5, or 5-8: from five until before eight; 22-4 is over midnight")]
+LocalOpt = Annotated[bool, typer.Option("--local", help="days and hours are local time at the recorder, not UTC")]
+SiteOpt = Annotated[list[str] | None, typer.Option(help="only this site; can be given again")]
+ClusterOpt = Annotated[list[int] | None, typer.Option(help="only this cluster; can be given again")]
+CubeOpt = Annotated[str | None, typer.Option(help="the cube; found by itself inside a lake")]
+ClustersOpt = Annotated[str | None, typer.Option(help="the clustering; found by itself if there is but one")]
+OutOpt = Annotated[Path | None, typer.Option(help="write to .csv, .parquet or .json instead of printing")]
+
+
+def print_line(text: str) -> None:
+    """Print a line; a reader that has seen enough, such as `head`, is no error."""
+    try:
+        typer.echo(text)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@commands.command()
+def query(
+    store: StoreArg,
+    recorder: RecorderOpt = None,
+    date: DateOpt = None,
+    hour: HourOpt = None,
+    local: LocalOpt = False,
+    site: SiteOpt = None,
+    cluster: ClusterOpt = None,
+    features: Annotated[bool, typer.Option("--features", help="the embedding's features as columns")] = False,
+    cube: CubeOpt = None,
+    clusters: ClustersOpt = None,
+    out: OutOpt = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """Print a table of windows by recorder, day, hour of the day, site and cluster."""
+    from lake.find import Wanted, find, parse_hours
+    from lake.query import open_any, parse_dates
+
+    wanted = Wanted(
+        tuple(recorder or ()), tuple(site or ()), tuple(cluster or ()), parse_dates(date) if date else None,
+        parse_hours(hour) if hour else None, local,
+    )  # fmt: skip
+    _require_suffix(out)
+    dataset = open_any(store)
+    beside = _beside(
+        store, dataset, cube=cube, clusters=clusters, needs_cube=local or bool(site), needs_clusters=bool(cluster)
+    )
+    table = find(dataset, wanted, cube=beside["cube"], clusters=beside["clusters"], features=features)
+    _give(table, out, as_json=as_json)
+
+
+@commands.command()
+def similar(
+    store: Annotated[str, typer.Argument(help="a store: …/embeddings/RUN.zarr")],
+    recorder: Annotated[str, typer.Option(help="recorder of the window")],
+    time: Annotated[str, typer.Option(help="time in UTC that the window begins at, or holds")],
+    n: Annotated[int, typer.Option(min=1, help="windows to list")] = 20,
+    euclidean: Annotated[bool, typer.Option("--euclidean", help="Euclidean distance instead of cosine")] = False,
+    apart: Annotated[
+        float | None, typer.Option(min=0, help="seconds within which the recorder's own windows are left out")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="threads that read")] = 2,
+    out: OutOpt = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """List the windows whose vectors are nearest to that of one window; all are compared, in one pass."""
+    from jobs.common.progress import progress
+    from lake.read import open_embeddings, usable_windows
+    from lake.similar import similar as nearest
+
+    _require_suffix(out)
+    with open_embeddings(store) as dataset:
+        n_windows = len(usable_windows(dataset, status="embedding_status"))
+    with progress("similar", n_windows, "windows") as advance:
+        table = nearest(
+            store, recorder, time, n=n, metric="euclidean" if euclidean else "cosine", apart_s=apart, threads=workers,
+            advance=advance,
+        )  # fmt: skip
+    _give(table, out, as_json=as_json)
+
+
+def _beside(
+    store: str,
+    dataset: "xr.Dataset",
+    *,
+    cube: str | None,
+    clusters: str | None,
+    needs_cube: bool,
+    needs_clusters: bool,
+) -> dict[str, "xr.Dataset | None"]:
+    """Open the cube and the clustering that were named, or that are needed and can be found in the lake."""
+    from lake.chain import clusterings_of, made_by
+    from lake.query import open_any
+
+    if needs_cube and cube is None:
+        if "spectrogram" in dataset:
+            return {"cube": dataset, "clusters": open_any(clusters) if clusters else None}
+        found = made_by(store).nearest("spectrograms")
+        cube = found.output.url if found else None
+    if needs_clusters and clusters is None and "cluster" not in dataset:
+        made = made_by(store)
+        names = clusterings_of(made)
+        if len(names) != 1:
+            raise UsageError(
+                f"{store}: name one of its clusterings with --clusters; it has {', '.join(names) or 'none'}."
+            )
+        clusters = made.lake.output("clusters", names[0]).url
+    return {"cube": open_any(cube) if cube else None, "clusters": open_any(clusters) if clusters else None}
+
+
+def _require_suffix(out: Path | None) -> None:
+    if out is not None and out.suffix not in {".csv", ".parquet", ".json"}:
+        raise UsageError(f"--out {out}: expected a name that ends in .csv, .parquet or .json.")
+
+
+def _give(table: "pd.DataFrame", out: Path | None, *, as_json: bool) -> None:
+    """Print a table, or write it to a file and say so."""
+    if out is None:
+        print_line(_as_json(table) if as_json else table.to_csv(index=False).rstrip("\n"))
+        return
+    write_table(table, out)
+    facts = {"out": str(out), "n_windows": len(table)}
+    print_line(json.dumps(facts, indent=2) if as_json else f"{out}: {len(table)} windows")
+
+
+def write_table(table: "pd.DataFrame", out: Path) -> None:
+    """Write a table in the form that the file's name says."""
+    if out.suffix == ".parquet":
+        with _pyarrow(out):
+            import pyarrow as pa
+
+        made = pa.BufferOutputStream()
+        table.to_parquet(made, index=False)
+        data = made.getvalue().to_pybytes()
+    else:
+        data = (_as_json(table) + "\n" if out.suffix == ".json" else table.to_csv(index=False)).encode()
+    Storage(out.absolute().parent).write(out.name, data)
+
+
+def _as_json(table: "pd.DataFrame") -> str:
+    return str(table.to_json(orient="records", date_format="iso", date_unit="ms"))
+
+
+@contextmanager
+def _pyarrow(out: Path) -> Iterator[None]:
+    from jobs.registry import needing
+
+    with needing(f"--out {out}", "cluster"):
+        yield
