@@ -43,7 +43,7 @@ def test_the_demo_runs_from_nothing_to_a_page_and_then_does_nothing(here: Path) 
     text = "\n".join(said)
     assert "windows    66 ok, 5 partial, 0 unreadable" in text
     assert re.search(r"set aside  1 \(AM07/\S+: empty;OA002\) of 41 recordings", text)
-    assert re.search(r"noticed    1 \(AM07/\S+: truncated\) among the others", text)
+    assert re.search(r"noticed    5 \(00023788/\S+: overlap, .*\) among the others", text)
     assert "clusters   5 of 5" in text
     for role in ("logmel", "trained", "untrained"):
         assert f"{role} 0." in text
