@@ -32,6 +32,8 @@ class JobEntry:
         Whether a run grows with its input; otherwise it stays as it is until refreshed.
     labels
         Whether it reads the manifest's table of labels.
+    together
+        Whether the processes that one launcher starts (torchrun, srun, mpiexec) work on one run together.
     """
 
     package: str
@@ -42,6 +44,7 @@ class JobEntry:
     any_role: str | None = None
     extends: bool = False
     labels: bool = False
+    together: bool = False
 
     def config_model(self) -> type[JobConfig]:
         """Return the job's configuration model; never loads torch."""
@@ -80,7 +83,7 @@ def needing(what: str, extra: str) -> Iterator[None]:
 
 JOBS = {
     "spectrograms": JobEntry("jobs.spectrograms", "spectrograms", "spectrograms", {}, extends=True),
-    "dino": JobEntry("jobs.dino", "models", "dino", {"spectrograms": "spectrograms"}),
+    "dino": JobEntry("jobs.dino", "models", "dino", {"spectrograms": "spectrograms"}, together=True),
     "embed": JobEntry(
         "jobs.embed", "embeddings", "dino", {"spectrograms": "spectrograms", "model": "dino"},
         optional=frozenset({"model"}), extends=True,

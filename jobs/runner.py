@@ -1,6 +1,7 @@
 """Executing the runs of a manifest: in order, skipping what is done, leaving receipts."""
 
 import hashlib
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.common.gpus import missing_gpus
+from jobs.common.processes import ALONE, Place, place
 from jobs.common.run import Options, Outcome, Run, is_committed
 from jobs.manifest import Manifest, nearest
 from jobs.registry import JOBS, needing
@@ -73,8 +75,11 @@ def execute_runs(manifest: Manifest, names: Sequence[str], options: Options, say
         it is not asked; finalising tells.
     """
     runs = chosen(manifest, names)
+    here = ALONE if options.part is not None else place(os.environ)
     if options.part is not None:
         _require_partitions(runs)
+    if here.n_ranks > 1:
+        _require_together(runs, here)
     too_many = []
     for run in runs:
         began = time.monotonic()
@@ -85,6 +90,10 @@ def execute_runs(manifest: Manifest, names: Sequence[str], options: Options, say
             say(f"{run.name}: {state.state}{': ' + state.detail if state.detail else ', nothing to do'}")
             continue
         _require_image(run)
+        if here.rank:  # process 0 holds the claim and leaves the receipt
+            with needing(f"run {run.name!r}", JOBS[run.job].extra):
+                JOBS[run.job].command().execute(run, options)
+            continue
         _tell_gpus(run, options, say)
         run.ledger.open_run(run.name, run.record)
         outcome = _execute(run, options)
@@ -244,6 +253,17 @@ def _require_partitions(runs: Sequence[Run]) -> None:
         others = ", ".join(run.name for run in runs if JOBS[run.job].extends)
         advice = f"name those that have: {others}" if others else "leave out --partition"
         raise InputError(f"{', '.join(whole)}, which has no partitions; {advice}.")
+
+
+def _require_together(runs: Sequence[Run], here: Place) -> None:
+    alone = [f"run {run.name!r} is a {run.job!r} run" for run in runs if not JOBS[run.job].together]
+    if alone:
+        others = ", ".join(run.name for run in runs if JOBS[run.job].together)
+        advice = f"name those that do: {others}" if others else "start it once, with --workers or --partition"
+        raise InputError(
+            f"{here.launcher} started this as one of {here.n_ranks} processes. {', '.join(alone)}, on which they do "
+            f"not work together; {advice}."
+        )
 
 
 def _require_inputs(run: Run, manifest: Path) -> None:

@@ -1,8 +1,23 @@
-"""The device that torch computes on, and its name in ledgers and receipts."""
+"""The device that torch computes on, its name in ledgers and receipts, and how fast it could be."""
+
+import resource
+import time
+from typing import Final, Literal
 
 import torch
 
 from lake.errors import InputError
+
+PEAK_FLOPS: Final = {
+    "H200": {"bf16": 989e12, "fp32": 67e12},
+    "H100": {"bf16": 989e12, "fp32": 67e12},
+    "A100": {"bf16": 312e12, "fp32": 19.5e12},
+    "V100": {"bf16": 125e12, "fp32": 15.7e12},
+}
+"""Dense matrix products without sparsity or TF32, operations/s, from the vendor's data sheets (SXM boards; of the
+V100 that of fp16)."""
+
+SIDE: Final = 1024
 
 
 def choose_device(wanted: str | None) -> str:
@@ -27,3 +42,30 @@ def backend_of(device: str = "cpu") -> str:
         major, minor = torch.cuda.get_device_capability(device)
         return f"cuda-sm{major}{minor}"
     return f"cpu-{torch.backends.cpu.get_cpu_capability()}"
+
+
+def peak_flops(device: str, precision: Literal["fp32", "bf16"]) -> float | None:
+    """Return the operations/s that a device could reach: by its data sheet, or what one product reaches on a CPU.
+
+    Returns
+    -------
+    float or None
+        ``None`` for a CUDA device that is not in :data:`PEAK_FLOPS`.
+    """
+    if device.startswith("cuda"):
+        name = torch.cuda.get_device_name(device)
+        return next((peak[precision] for known, peak in PEAK_FLOPS.items() if known in name), None)
+    square = torch.ones(SIDE, SIDE, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
+    best_s = float("inf")
+    for _ in range(4):
+        began_s = time.perf_counter()
+        torch.mm(square, square)
+        best_s = min(best_s, time.perf_counter() - began_s)
+    return 2.0 * SIDE**3 / best_s
+
+
+def peak_memory_bytes(device: str) -> int:
+    """Return the most memory that this process has held so far: on a CUDA device its tensors', else its own."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.max_memory_allocated(device))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

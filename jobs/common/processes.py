@@ -74,7 +74,9 @@ def place(environment: Mapping[str, str]) -> Place:
         if n_ranks <= 1:
             return ALONE
         if rank >= n_ranks:
-            raise InputError(f"{names[0]}={rank}: expected less than {names[1]}={n_ranks}. Look at the launcher's command.")
+            raise InputError(
+                f"{names[0]}={rank}: expected less than {names[1]}={n_ranks}. Look at the launcher's command."
+            )
         local = _number(environment, names[2]) if names[2] in environment else rank
         return Place(rank, n_ranks, local, _address(environment, launcher), _port(environment), launcher)
     return ALONE

@@ -20,6 +20,10 @@ class Resources(BaseModel):
         Processes of one task; as many as the site's profile says if not given.
     memory_gb
         Memory of one node, GB of 10^9 bytes, where the scheduler has to be told.
+    accumulate
+        Parts that each process's share of a training's batch is computed in, one after the other, for less memory.
+    compiled
+        Whether the networks of a training are compiled by ``torch.compile``.
     dask
         Whether a partitioned run becomes one Dask cluster inside one allocation instead of an array.
     """
@@ -32,4 +36,6 @@ class Resources(BaseModel):
     tasks: int | None = Field(None, ge=1)
     workers: int | None = Field(None, ge=1)
     memory_gb: float | None = Field(None, gt=0)
+    accumulate: int = Field(1, ge=1)
+    compiled: bool = False
     dask: bool = False

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import signal
 import threading
 import time
@@ -14,20 +15,24 @@ from typing import Any, Final, Literal, cast
 import numpy as np
 import torch
 import xarray as xr
-from numpy.typing import NDArray
 
 from jobs.common.backbone import CARD_FILE, WEIGHT_FILES, ModelCard
-from jobs.common.devices import backend_of, choose_device
+from jobs.common.devices import backend_of, choose_device, peak_flops
+from jobs.common.processes import ALONE, Place, place
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run
-from jobs.dino import checkpoint
+from jobs.dino import checkpoint, group
 from jobs.dino.config import Config
-from jobs.dino.data import Source, held
-from jobs.dino.statistics import level_counts, level_statistics
-from jobs.dino.loop import Surroundings, fit
+from jobs.dino.data import Places, Source, held
+from jobs.dino.group import joined
+from jobs.dino.loop import fit
 from jobs.dino.schedule import n_steps
+from jobs.dino.shards import layout_of, open_windows
+from jobs.dino.statistics import backgrounds, level_counts, level_counts_by_recorder, level_statistics
+from jobs.dino.watch import Surroundings
 from lake.errors import IdentityError, InputError
-from lake.read import grid_of, open_array, open_cube, read_rows, usable_windows
+from lake.names import MS_PER_DAY
+from lake.read import Windows, grid_of, open_cube, usable_windows
 from lake.storage import Storage
 
 SUMMARY_FILE: Final = "summary.json"
@@ -43,11 +48,11 @@ def execute(run: Run, options: Options) -> Outcome:
     ------
     As :func:`train`.
     """
-    config = cast("Config", run.config)
+    config, here = cast("Config", run.config), place(os.environ)
     cube_url = run.inputs["spectrograms"].output.url
     with open_cube(cube_url) as cube:
         total = n_steps(len(usable_windows(cube, partial=config.partial)), config)
-    with progress(f"{run.name}: training", total, "steps") as advance:
+    with progress(f"{run.name}: training", total, "steps") if here.rank == 0 else _silence() as advance:
         done = 0
 
         def on_progress(step: int, _total: int) -> None:
@@ -65,9 +70,15 @@ def execute(run: Run, options: Options) -> Outcome:
             refresh=options.refresh,
             mix=options.mix,
             on_progress=on_progress,
+            here=here,
+            n_micro=run.resources.accumulate,
+            n_workers=options.workers,
+            compiled=run.resources.compiled,
         )
-    run.ledger.settle_files({key: hashlib.sha256(run.output.read(key)).hexdigest() for key in PRODUCTS})
     counts = {"windows": summary["n_windows"], "steps": summary["n_steps"]}
+    if here.rank:
+        return Outcome(did=False, counts=counts, backend=summary["backend"])
+    run.ledger.settle_files({key: hashlib.sha256(run.output.read(key)).hexdigest() for key in PRODUCTS})
     return Outcome(did=True, counts=counts, backend=summary["backend"])
 
 
@@ -87,6 +98,10 @@ def train(
     checkpoint_every_s: float = 300.0,
     on_progress: Callable[[int, int], None] | None = None,
     on_collapse: Literal["stop", "go on"] = "stop",
+    here: Place = ALONE,
+    n_micro: int = 1,
+    n_workers: int = 0,
+    compiled: bool = False,
 ) -> dict[str, Any]:
     """Train a backbone on the usable windows of a cube; go on where an earlier call was stopped.
 
@@ -118,6 +133,14 @@ def train(
         Called after every step with the steps done and their number in all.
     on_collapse
         Whether a training that has collapsed ends with an error or goes on.
+    here
+        This process among those that train together; each must call.
+    n_micro
+        Equal parts that a process's share of a batch is computed in, one after the other, to need less memory.
+    n_workers
+        Processes that read windows, where they are not held in memory; without any a thread does.
+    compiled
+        Whether the networks are compiled by ``torch.compile``.
 
     Returns
     -------
@@ -127,7 +150,7 @@ def train(
     Raises
     ------
     TryAgainError
-        If it was stopped by SIGTERM or the deadline, or the disk is full; call again.
+        If it was stopped by SIGTERM or the deadline, another process is gone, or the disk is full; call again.
     IdentityError
         If the folder holds a training with another configuration.
     InputError
@@ -139,50 +162,105 @@ def train(
     storage = Storage(out_folder)
     if not storage.is_local:
         raise InputError(f"{out_folder}: expected a folder on a local disk. Train there and copy the model.")
-    finished = _summary(storage, run, config_id)
-    if finished is not None and not refresh:
-        return finished
-    chosen = torch.device(choose_device(device))
-    with open_cube(cube_path) as cube:
-        source = cube_source(cube_path, cube, partial_too=config.partial)
-        if refresh and (finished is not None or checkpoint.is_of_other_windows(storage, source.digest)):
-            for key in storage.list_keys():
-                storage.remove(key)
-        if source.n_bytes <= memory_bytes:
-            source = held(source)
-        make_card = partial(_card, cube, source, config, run=run, config_id=config_id)
-        with _sigterm() as was_told:
+    chosen = _device(device, here)
+    backend = backend_of(str(chosen)) + ("-compiled" if compiled else "")
+    with joined(here, chosen):
+        finished = group.of_first(_summary(storage, run, config_id) if here.rank == 0 else None)
+        if finished is not None and not refresh:
+            return finished
+        with open_cube(cube_path) as cube, _sigterm() as was_told:
+            source = cube_source(cube_path, cube, partial_too=config.partial)
+            if refresh and here.rank == 0:
+                _begin_anew(storage, source, finished)
+            group.of_first(None)  # nobody looks for checkpoints before that is done
+            if source.n_bytes * here.n_ranks <= memory_bytes:
+                source = held(source)
             around = Surroundings(
                 run=run,
                 config_id=config_id,
                 device=chosen,
-                backend=backend_of(str(chosen)),
+                backend=backend,
                 mix=mix,
                 log_every=log_every,
                 checkpoint_every_s=checkpoint_every_s,
                 on_progress=on_progress or (lambda _done, _total: None),
                 why_stop=partial(_why_stop, was_told, deadline_s),
                 on_collapse=on_collapse,
+                n_micro=n_micro,
+                n_workers=n_workers,
+                compiled=compiled,
+                peak_flops=peak_flops(str(chosen), config.precision),
             )
+            make_card = partial(_card, cube, source, config, run=run, config_id=config_id)
             summary = fit(storage, source, config, make_card=make_card, around=around)
-    storage.write(SUMMARY_FILE, (json.dumps(summary, indent=2) + "\n").encode())
+        if here.rank == 0:
+            storage.write(SUMMARY_FILE, (json.dumps(summary, indent=2) + "\n").encode())
     return summary
+
+
+def _device(wanted: str | None, here: Place) -> torch.device:
+    """Return the device of this process: of several on a host each takes its own."""
+    chosen = torch.device(choose_device(wanted))
+    if chosen.type != "cuda":
+        return chosen
+    if here.n_ranks > 1:
+        chosen = torch.device("cuda", here.local_rank % torch.cuda.device_count())
+    torch.cuda.set_device(chosen)
+    return chosen
+
+
+def _begin_anew(storage: Storage, source: Source, finished: dict[str, Any] | None) -> None:
+    """Remove a training that is finished, or was on other windows."""
+    if finished is not None or checkpoint.is_of_other_windows(storage, source.digest):
+        for key in storage.list_keys():
+            storage.remove(key)
+
+
+@contextmanager
+def _silence() -> Iterator[Callable[[int], None]]:
+    yield lambda _n: None
 
 
 def cube_source(cube_path: str, cube: xr.Dataset, *, partial_too: bool) -> Source:
     """Return the usable windows of a cube; one that is missing or unreadable is never among them."""
     windows = usable_windows(cube, partial=partial_too)
-    array = open_array(cube_path, "spectrogram")
-
-    def read(numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
-        return np.asarray(read_rows(array, windows.recorder[numbers], windows.cell[numbers]))
-
+    opener = partial(open_windows, cube_path, windows.recorder, windows.cell)
     digest = hashlib.sha256(windows.recorder.tobytes() + windows.cell.tobytes()).hexdigest()
-    return Source(len(windows), cube.sizes["mel"], cube.sizes["frame"], read, digest)
+    return Source(
+        len(windows),
+        cube.sizes["mel"],
+        cube.sizes["frame"],
+        opener(),
+        digest,
+        _places(cube, windows, cube_path),
+        opener,
+    )
+
+
+def _places(cube: xr.Dataset, windows: Windows, cube_path: str) -> Places:
+    """Return where windows come from."""
+    recording = np.empty(len(windows), dtype=np.int64)
+    for i in np.unique(windows.recorder).tolist():  # a recorder at a time, as the cube is laid out
+        own = windows.recorder == i
+        recording[own] = cube["recording"][i].to_numpy()[windows.cell[own]]
+    grid = grid_of(cube)
+    layout = layout_of(cube_path)
+    cells_per_shard = layout.cells_per_shard if layout else 1
+    return Places(
+        recorders=tuple(cube["recorder"].to_numpy().tolist()),
+        recorder=windows.recorder,
+        recording=recording,
+        hour=(grid.origin_ms + windows.cell * grid.hop_ms) % MS_PER_DAY // 3_600_000,
+        shard=windows.recorder.astype(np.int64) * (cube.sizes["time"] + 1) + windows.cell // cells_per_shard,
+    )
 
 
 def _card(cube: xr.Dataset, source: Source, config: Config, *, run: str, config_id: str) -> ModelCard:
     mean_db, deviation_db = level_statistics(level_counts(source, config))
+    background_db = None
+    if config.background == "recorder":
+        medians, deviation_db = backgrounds(dict(level_counts_by_recorder(source, config)), mean_db)
+        background_db = {name: tuple(values.tolist()) for name, values in medians.items()}
     mel_hz = cube["mel"].to_numpy()
     return ModelCard(
         arch=config.arch,
@@ -198,6 +276,8 @@ def _card(cube: xr.Dataset, source: Source, config: Config, *, run: str, config_
         mel_last_hz=float(mel_hz[-1]),
         run=run,
         config_id=config_id,
+        registers=config.n_registers,
+        background_db=background_db,
     )
 
 

@@ -35,9 +35,7 @@ def joined(place: Place, device: torch.device) -> Iterator[None]:
     torchrun = place.launcher == "torchrun"  # its agent holds the store already
     where: dict[str, Any] = {"init_method": "env://" if torchrun else f"tcp://{place.address}:{place.port}"}
     try:
-        distributed.init_process_group(
-            backend, rank=place.rank, world_size=place.n_ranks, timeout=PATIENCE, **where
-        )
+        distributed.init_process_group(backend, rank=place.rank, world_size=place.n_ranks, timeout=PATIENCE, **where)
         yield
     except RuntimeError as error:
         if not any(sign in str(error).lower() for sign in SIGNS_OF_A_LOST_PROCESS):

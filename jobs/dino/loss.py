@@ -85,7 +85,7 @@ def spread_loss(features: Tensor) -> Tensor:
     """
     direction = torch.nn.functional.normalize(at_least_fp32(features), dim=-1, eps=1e-6)
     total = direction.new_zeros(())
-    for part in direction.split(SPREAD_GROUP, dim=1):
+    for part in torch.split(direction, SPREAD_GROUP, dim=1):
         cosine = part @ part.transpose(1, 2)
         itself = torch.eye(part.shape[1], dtype=torch.bool, device=part.device)
         nearest = cosine.masked_fill(itself, -1.0).amax(dim=2)

@@ -78,7 +78,9 @@ def layout_of(url: str) -> Layout | None:
         and shape[0] == 1
         and shape[2:] == chunk[2:] == tuple(open_array(url, "spectrogram").shape[2:])
     )
-    return Layout(Path(storage.url) / "spectrogram", *chunk[2:], cells_per_shard=shape[1]) if as_known else None
+    if not as_known:
+        return None
+    return Layout(Path(storage.url) / "spectrogram", n_mels=chunk[2], n_frames=chunk[3], cells_per_shard=shape[1])
 
 
 @dataclass
@@ -93,9 +95,7 @@ class _Shard:
         os.close(self.descriptor)
 
 
-def open_windows(
-    url: str, recorder: NDArray[np.int32], cell: NDArray[np.int64], *, n_threads: int = 1
-) -> Read:
+def open_windows(url: str, recorder: NDArray[np.int32], cell: NDArray[np.int64], *, n_threads: int = 1) -> Read:
     """Open a cube's windows for reading in any order; picklable arguments, so that a process can do it for itself.
 
     Parameters
@@ -161,16 +161,12 @@ def _opened(layout: Layout, recorder: int, number: int) -> _Shard | None:
     data = os.pread(descriptor, n_bytes + 4, max(size - n_bytes - 4, 0))
     expected = int.from_bytes(data[n_bytes:], "little")
     if len(data) != n_bytes + 4 or google_crc32c.value(data[:n_bytes]) != expected:
-        raise StoreError(
-            f"{path}: its index is damaged. {ADVICE}"
-        )
+        raise StoreError(f"{path}: its index is damaged. {ADVICE}")
     shard.index = np.frombuffer(data[:n_bytes], dtype="<u8").reshape(-1, 2)
     return shard
 
 
-def _read_into(
-    out: NDArray[np.uint8], shard: _Shard | None, place: int, zstd: zstandard.ZstdDecompressor
-) -> None:
+def _read_into(out: NDArray[np.uint8], shard: _Shard | None, place: int, zstd: zstandard.ZstdDecompressor) -> None:
     offset, size = (NO_CHUNK, 0) if shard is None else (int(value) for value in shard.index[place])
     if shard is None or offset == NO_CHUNK:
         out[:] = 0
@@ -178,7 +174,7 @@ def _read_into(
     data, problem = os.pread(shard.descriptor, size, offset), None
     try:
         with zstd.stream_reader(data) as stream:
-            n_read = stream.readinto(memoryview(out.reshape(-1)))
+            n_read = stream.readinto(out.reshape(-1).data)
     except zstandard.ZstdError as error:
         n_read, problem = 0, error
     if n_read != out.size:

@@ -45,7 +45,12 @@ def test_launchers_are_recognised(environment: dict[str, str], expected: Place) 
 @pytest.mark.parametrize(
     ("launcher", "ranks", "job", "nodes"),
     [
-        ("PALS", {"PALS_RANKID": "6", "PMI_RANK": "6", "PMI_SIZE": "8", "PALS_LOCAL_RANKID": "2"}, "PBS_JOBID", "PBS_NODEFILE"),
+        (
+            "PALS",
+            {"PALS_RANKID": "6", "PMI_RANK": "6", "PMI_SIZE": "8", "PALS_LOCAL_RANKID": "2"},
+            "PBS_JOBID",
+            "PBS_NODEFILE",
+        ),
         (
             "Open MPI",
             {"OMPI_COMM_WORLD_RANK": "6", "OMPI_COMM_WORLD_SIZE": "8", "OMPI_COMM_WORLD_LOCAL_RANK": "2"},

@@ -11,7 +11,8 @@ from jobs.common.backbone import ModelCard, Weights, features, load_backbone, pr
 from jobs.dino import journal
 from jobs.dino.config import Config
 from jobs.dino.data import from_array
-from jobs.dino.loop import Surroundings, fit
+from jobs.dino.loop import fit
+from jobs.dino.watch import Surroundings
 from lake.storage import Storage
 
 MakeConfig = Callable[..., Config]

@@ -15,11 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 from jobs.common.backbone import ModelCard, load_backbone
-from jobs.dino import checkpoint, journal, loop
+from jobs.dino import checkpoint, journal, loop, watch
 from jobs.dino.config import Config
 from jobs.dino.data import from_array
-from jobs.dino.loop import Surroundings, fit
+from jobs.dino.loop import fit
 from jobs.dino.train import advance
+from jobs.dino.watch import Surroundings
 from lake.errors import InputError, StoreError, TryAgainError
 from lake.storage import Storage
 
@@ -28,7 +29,7 @@ MakeCard = Callable[[Config, NDArray[np.uint8]], ModelCard]
 Codes = NDArray[np.uint8]
 
 ROOT = Path(__file__).parents[3]
-TIMINGS = ("windows_per_s", "data_wait")
+TIMINGS = ("windows_per_s", "data_wait", "memory_bytes", "flops_per_s", "mfu")
 
 
 @pytest.fixture
@@ -78,6 +79,7 @@ def test_a_training_leaves_what_it_should(
         "backbone.safetensors",
         "checkpoints",
         "config.json",
+        "health.png",
         "initial.safetensors",
         "metrics.jsonl",
     ]
@@ -106,7 +108,8 @@ import numpy as np, torch
 from jobs.common.backbone import ModelCard
 from jobs.dino.config import Config
 from jobs.dino.data import from_array
-from jobs.dino.loop import Surroundings, fit
+from jobs.dino.loop import fit
+from jobs.dino.watch import Surroundings
 from lake.storage import Storage
 
 folder, how, n_threads = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
@@ -250,7 +253,7 @@ def test_no_number_ends_the_training_and_names_the_last_checkpoint(
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "PATIENCE", 15)
+    monkeypatch.setattr(watch, "PATIENCE", 15)
 
 
 @pytest.mark.usefixtures("impatient")

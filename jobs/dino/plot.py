@@ -1,0 +1,52 @@
+"""The course of a training as a picture beside its metrics."""
+
+import io
+from collections.abc import Sequence
+from typing import Final
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from jobs.dino import journal
+from lake.storage import Storage
+
+FILE: Final = "health.png"
+
+PANELS: Final = (
+    ("loss, nats", ("loss", "teacher_entropy", "batch_entropy")),
+    ("information and divergence, nats", ("information", "divergence")),
+    ("deviation of features (1: everywhere)", ("feature_std",)),
+    ("effective rank of features", ("rank_me",)),
+    ("what neighbours tell", ("recorder_knn", "recorder_share", "hour_knn", "hour_share")),
+    ("norms", ("gradient_norm", "center_norm")),
+    ("windows per second", ("windows_per_s",)),
+    ("shares of time and speed", ("data_wait", "mfu")),
+)
+"""Title of each panel, and what is drawn in it."""
+
+
+def draw(storage: Storage) -> None:
+    """Write ``health.png`` from the lines of metrics, if there are any."""
+    entries = journal.read(storage)
+    if entries:
+        storage.write(FILE, picture(entries))
+
+
+def picture(entries: Sequence[dict[str, float]]) -> bytes:
+    """Return a PNG of the metrics over the steps; a metric that few lines have is drawn through those."""
+    figure = Figure(figsize=(14, 7), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, (title, names) in zip(figure.subplots(2, 4).flat, PANELS, strict=True):
+        for name in names:
+            points = [(entry["step"], entry[name]) for entry in entries if name in entry]
+            if points:
+                axes.plot(
+                    *zip(*points, strict=True), label=name.replace("_", " "), marker="." if len(points) < 20 else ""
+                )
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("step")
+        if axes.lines:
+            axes.legend(fontsize=8)
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=100, metadata={"Software": None})
+    return out.getvalue()
