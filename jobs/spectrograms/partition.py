@@ -11,9 +11,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.common.audio import AudioError, open_audio
-from jobs.common.decoder import READ_DEADLINE_S
-from jobs.common.decoder_child import Opener
+from jobs.common.audio import AudioError
 from jobs.spectrograms.assemble import Reader, Window, read_window
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.core import Facts, window_codes
@@ -49,10 +47,6 @@ class Partition:
         Shards to be written.
     backend
         What computes the numbers.
-    deadline_s
-        Seconds after which a decoder that gives nothing is stopped.
-    opener
-        Opens a recording in the decoder's process.
     """
 
     store: Storage
@@ -65,8 +59,6 @@ class Partition:
     i_recorder: int
     blocks: tuple[Block, ...]
     backend: str
-    deadline_s: float = READ_DEADLINE_S
-    opener: Opener = open_audio
 
     @property
     def n_windows(self) -> int:
@@ -83,7 +75,7 @@ def write_partition(partition: Partition) -> Counter[str]:
         If a recording is gone, or is not the file that the table lists; the block that needs it, and those after
         it, are not written.
     """
-    reader = Reader(partition.root, deadline_s=partition.deadline_s, opener=partition.opener)
+    reader = Reader(partition.root)
     counts: Counter[str] = Counter()
     first = partition.blocks[0]
     before = partition.ledger.day(first.recorder, partition.spec.grid.day_of(first.cells[0]))

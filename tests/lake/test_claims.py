@@ -3,11 +3,13 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from lake import claims
 from lake.claims import claim, live_claims
 from lake.errors import TryAgainError
 from lake.storage import Storage
@@ -74,3 +76,43 @@ except TryAgainError:
     Storage(tmp_path).write("claims/0of1.json", json.dumps(dead).encode())
     running = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(4)]
     assert sorted(process.wait() for process in running) == [0, 75, 75, 75]
+
+
+def test_a_claim_without_its_words_yet_is_a_live_one_for_a_minute(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    storage.write("claims/0of1.json", b"")
+    with pytest.raises(TryAgainError, match=r"worked on by process \? on \?"), claim(storage, "mels", (0, 1), "plan"):
+        pytest.fail("two owners")
+    old = time.time() - 61
+    os.utime(tmp_path / "claims/0of1.json", (old, old))
+    with claim(storage, "mels", (0, 1), "plan"):
+        pass
+
+
+def test_a_disk_that_cannot_be_written_any_more_hides_no_other_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = Storage(tmp_path)
+
+    def refuse(*_: object) -> None:
+        raise TryAgainError("cannot be written")
+
+    monkeypatch.setattr(Storage, "remove", refuse)
+    with pytest.raises(ZeroDivisionError), claim(storage, "mels", (0, 1), "plan"):
+        raise ZeroDivisionError
+
+
+def test_a_beat_that_fails_is_followed_by_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage, failures = Storage(tmp_path), [TryAgainError("full"), OSError(5, "no network")]
+    write, beaten = Storage.write, threading.Event()
+
+    def flaky(self: Storage, key: str, data: bytes) -> None:
+        if failures:
+            raise failures.pop()
+        write(self, key, data)
+        beaten.set()
+
+    monkeypatch.setattr(claims, "BEAT_S", 0.01)
+    with claim(storage, "mels", (0, 1), "plan"):
+        monkeypatch.setattr(Storage, "write", flaky)
+        assert beaten.wait(10)

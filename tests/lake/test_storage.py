@@ -58,3 +58,37 @@ def test_a_name_is_one_path_component(tmp_path: Path) -> None:
     assert safe_name("..") == "%2E%2E"
     assert lake.output("spectrograms", "a/b").root == f"{tmp_path}/spectrograms/a%2Fb.zarr"
     assert lake.output("models", "m").root == f"{tmp_path}/models/m"
+
+
+def test_a_disk_without_links_still_has_one_who_creates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cannot(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", cannot)
+    storage = Storage(tmp_path)
+    assert storage.create("claim", b"first")
+    assert not storage.create("claim", b"second")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"first"]
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+@pytest.mark.parametrize("name", ["write", "create", "append", "remove"])
+def test_whatever_cannot_be_changed_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, number: int
+) -> None:
+    storage = Storage(tmp_path)
+    storage.write("key", b"old")
+    before = sorted(tmp_path.iterdir())
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    for module, function in ((Path, "open"), (Path, "replace"), (os, "link"), (storage.fs, "rm_file")):
+        monkeypatch.setattr(module, function, refuse)
+    with pytest.raises(
+        TryAgainError, match=r"cannot be written \(.*\). What was written before is whole. Make the fol"
+    ):
+        getattr(storage, name)("key", *([] if name == "remove" else [b"new"]))
+    monkeypatch.undo()
+    assert sorted(tmp_path.iterdir()) == before
+    assert storage.read("key") == b"old"
