@@ -116,7 +116,9 @@ def name_recorders(files: Sequence[PurePath], prefixes: Sequence[str], given: Se
     folder.
     """
     stops = {absolute(folder) if isinstance(folder, Path) else folder for folder in given}
-    homes = [_home(file.parent, stops) for file in files]
+    folders = [file.parent for file in files]
+    home_of = {folder: _home(folder, stops) for folder in dict.fromkeys(folders)}
+    homes = [home_of[folder] for folder in folders]
     seen: defaultdict[PurePath, set[str]] = defaultdict(set)
     for home, prefix in zip(homes, prefixes, strict=True):
         seen[home].update({prefix} - {""})
