@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from jobs.cli_clusters import commands as cluster_commands
 from jobs.cli_lake import commands
 from jobs.cli_lake import print_line as _print
 from jobs.common.run import Options
@@ -18,7 +19,8 @@ app = typer.Typer(
     name="dawnchorus", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="Months of passive sound recordings in; sound clusters to look at and query out.",
 )  # fmt: skip
-app.add_typer(commands)
+app.registered_commands += commands.registered_commands
+app.add_typer(cluster_commands)
 
 ManifestArg = Annotated[Path, typer.Argument(help="the manifest, a TOML file")]
 RunsArg = Annotated[list[str] | None, typer.Argument(help="runs; all of them if none is named")]

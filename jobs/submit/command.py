@@ -1,0 +1,100 @@
+"""Writing the scripts of a submission and handing them over."""
+
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.manifest import Manifest
+from jobs.runner import chosen
+from jobs.submit.plan import Step, folders, plan
+from jobs.submit.schedulers import SCHEDULERS, submit_script
+from jobs.submit.scripts import RANK, SHARE, Place, script
+from jobs.submit.sites import Site
+from lake.errors import InputError, TryAgainError
+
+COMMANDS = {"slurm": "sbatch", "pbs": "qsub", "cobalt": "qsub", "local": "bash"}
+
+
+@dataclass(frozen=True)
+class Where:
+    """Folders of a submission: the images, and where the scripts and logs go."""
+
+    images: Path
+    out: Path
+
+
+def submit(
+    manifest: Manifest, names: Sequence[str], site: Site, where: Where, say: Callable[[str], None], *, dry_run: bool
+) -> list[Step]:
+    """Write the scripts of runs and hand them to the scheduler; return the steps.
+
+    Parameters
+    ----------
+    manifest, names
+        The manifest, and the runs to execute; all if empty.
+    site, where
+        Where they are to run.
+    say
+        Called with one line for each step, then with what the scheduler answers.
+    dry_run
+        Write the scripts alone; images need not be there.
+
+    Raises
+    ------
+    InputError
+        If the plan does not fit the site, an image is not there, or the scheduler's commands are not.
+    TryAgainError
+        If the scheduler refuses a job.
+    """
+    runs = chosen(manifest, names)
+    steps = plan(manifest, runs, site, where.images, digest=not dry_run)
+    if not dry_run and shutil.which(COMMANDS[site.scheduler]) is None:
+        raise InputError(
+            f"{COMMANDS[site.scheduler]} is not on the PATH: this is no login node of a {site.scheduler} cluster. "
+            "Choose another --site, or write the scripts with --dry-run and run submit.sh there."
+        )
+    for run in runs:
+        if run.lake.storage.is_local:
+            Path(run.lake.storage.url).mkdir(parents=True, exist_ok=True)  # a folder must be there to be bound
+    out = where.out.resolve()
+    write_scripts(steps, Place(out, manifest.path.resolve(), folders(manifest, runs, site), site))
+    for step in steps:
+        say(told(step))
+    if dry_run:
+        say(f"{out}: scripts written, nothing queued; `bash {out / 'submit.sh'}` queues them")
+        return steps
+    done = subprocess.run(["bash", str(out / "submit.sh")], check=False)  # noqa: S603, S607 (our own script)
+    if done.returncode:
+        raise TryAgainError(
+            f"{out / 'submit.sh'} ended with exit code {done.returncode}: the scheduler did not take all jobs, "
+            f"or one of them failed. {out / 'jobs.txt'} lists those before it; mend the cause and submit again."
+        )
+    return steps
+
+
+def write_scripts(steps: Sequence[Step], place: Place) -> None:
+    """Write one script for each step, those that they call, and ``submit.sh``."""
+    place.folder.mkdir(parents=True, exist_ok=True)
+    texts = {f"{step.name}.sh": script(step, place) for step in steps}
+    texts |= {"rank.sh": RANK, "share.sh": SHARE}
+    texts["submit.sh"] = submit_script(steps, SCHEDULERS[place.site.scheduler])
+    for name, text in texts.items():
+        path = place.folder / name
+        path.write_text(text, encoding="utf-8")
+        path.chmod(0o755)
+
+
+def told(step: Step) -> str:
+    """Return a step's line."""
+    what = {
+        "whole": f"{step.processes} workers", "finalise": "makes the shares readable",
+        "shares": f"{step.tasks} tasks of {step.processes} workers",
+        "dask": f"a Dask cluster of {step.nodes} × {step.processes} workers",
+        "train": f"torchrun, {step.nodes} × {step.processes} processes",
+        "spread": f"a share on each of {step.nodes} × {step.processes} GPUs",
+    }[step.kind]  # fmt: skip
+    after = f", after {', '.join(step.needs)}" if step.needs else ""
+    more = f", {step.attempts} jobs in turn" if step.attempts > 1 else ""
+    return f"{step.name}: {what}, {step.hours:g} h{more}, {step.image.name}{after}"
