@@ -5,7 +5,7 @@ VENV ?= .venv
 WORKERS ?= 2
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint lock clean
+.PHONY: demo test test-slow lint lock images lock-images clean
 
 # make demo [AUDIO=/some/folder] [ZONE=America/Chicago]
 demo: $(VENV)/ready
@@ -31,6 +31,30 @@ bench-%: $(VENV)/bench-ready
 lock: $(VENV)/ready
 	$(BIN)/python containers/lock.py > containers/requirements.lock.new
 	mv containers/requirements.lock.new containers/requirements.lock
+
+# make images [IMAGES="dino cluster"] [IMAGE_DIR=build/images] [MIRROR=URL | OCI=python:3.13-slim] [TORCH_INDEX=URL]
+# Needs Apptainer; what is up to date is left alone. See docs/containers.md.
+IMAGES ?= spectrograms dino cluster
+IMAGE_DIR ?= build/images
+BUILD := build/tools/bin/python containers/build.py --out $(IMAGE_DIR) $(if $(WHEELS),--wheels $(WHEELS)) \
+  $(if $(MIRROR),--mirror $(MIRROR)) $(if $(OCI),--oci $(OCI)) $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX))
+
+images: build/tools/ready
+	$(BUILD) $(IMAGES)
+
+# The versions in the images, resolved with the Python of the base image: containers/<image>.lock
+lock-images: build/tools/ready
+	$(BUILD) base
+	for image in $(IMAGES); do \
+	  build/tools/bin/python containers/lock.py --base $(IMAGE_DIR)/base.sif $$image > build/$$image.lock \
+	    && mv build/$$image.lock containers/$$image.lock || exit 1; \
+	done
+
+build/tools/ready:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dawnchorus needs Python 3.11 or newer: make PYTHON=…")'
+	$(PYTHON) -m venv build/tools
+	build/tools/bin/python -m pip install --quiet --disable-pip-version-check hatchling
+	touch $@
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dawnchorus needs Python 3.11 or newer: make PYTHON=…")'
