@@ -59,7 +59,7 @@ def catalogued(folder: Path, out: Path) -> dict[str, float]:
 def read_once(folder: Path) -> float:
     """Return the seconds that finding, reading and digesting all files takes."""
     began = time.perf_counter()
-    digests = set()
+    digests: set[str] = set()
     for parent, _, names in os.walk(folder):
         digests.update(hashlib.sha256(Path(parent, name).read_bytes()).hexdigest() for name in names)
     return time.perf_counter() - began

@@ -4,7 +4,6 @@ They lie at the root of the card. What they say holds for the recordings in thei
 """
 
 import csv
-import io
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
@@ -73,6 +72,7 @@ _FIRMWARE = re.compile(r"firmware(?: version)?\s*:?\s*v?(\d+\.\d+)", re.IGNORECA
 _FIX = re.compile(
     r"([-+]?\d{1,2}\.\d+),?([-+]?\d{1,3}\.\d+),(\d\d):(\d\d),(\d\d)/(\d\d)/(\d{2,4})",
 )
+_LONGEST = 10_000
 _TITLES = ("date", "time", "utc", "filename", "gain")
 _ZONE = re.compile(r"([-+])(\d{1,2}):?(\d\d)")
 _DATE = re.compile(r"(\d\d)/(\d\d)/(\d{4})")
@@ -107,7 +107,7 @@ def card_of(path: PurePath, cards: Mapping[PurePath, Card]) -> Card | None:
 def parse_reclog(text: str) -> Iterable[tuple[str, LogEntry]]:
     """Yield the recordings that a ``Reclog.csv`` lists, by name."""
     columns: dict[str, int] = {}
-    for cells in csv.reader(io.StringIO(text)):
+    for cells in csv.reader(line[:_LONGEST] for line in text.splitlines()):
         if not columns:
             columns = _columns([cell.strip().lower() for cell in cells])
             continue
