@@ -83,5 +83,5 @@ def _longest_run(is_there: NDArray[np.bool_]) -> int:
     for n in range(1, MIN_CLIPPED + 1):
         if not run.any():
             return n - 1
-        run = run[..., 1:] & is_there[..., n:]
+        run = run[..., :-1] & is_there[..., n:]
     return MIN_CLIPPED

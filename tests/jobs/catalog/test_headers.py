@@ -53,8 +53,8 @@ def flac(path: Path, comments: bytes) -> None:
 COMMENTS = [
     (("Recorded at 19:17:30 13/12/2018 (UTC) by AudioMoth 0FE081F80FE081F0 at gain setting 2 while battery state was "
      "3.8V"), "2018-12-13T19:17:30", 0),
-    (("Recorded at 10:25:00 04/04/2020 (UTC+1) by AudioMoth 24526B065D325963 at medium gain setting while battery state "
-     "was 4.9V and temperature was 20.1C"), "2020-04-04T10:25:00", 60),
+    (("Recorded at 10:25:00 04/04/2020 (UTC+1) by AudioMoth 24526B065D325963 at medium gain setting while battery "
+     "state was 4.9V and temperature was 20.1C"), "2020-04-04T10:25:00", 60),
     (("Recorded at 03:13:00 03/05/2025 (UTC-5) by AudioMoth 242A2604603691DD at medium gain while battery was 3.8V and "
      "temperature was 13.1C. Recording stopped due to low voltage."), "2025-05-03T03:13:00", -300),
     (("Recorded at 03:13:00.123 03/05/2025 (UTC+9:30) during deployment 24A04F085FDF2793 at high gain by AudioMoth "
