@@ -35,3 +35,21 @@ def submit(
     folder = images or Path(profile.images or "build/images")
     where = Where(folder.resolve(), out or Path("submitted") / manifest.stem)
     submit(read_manifest(manifest), runs or [], profile, where, typer.echo, dry_run=dry_run)
+
+
+@commands.command()
+def reproduce(
+    receipt: Annotated[Path, typer.Argument(help="<lake>/receipts/<run>/….json of a finished run")],
+    into: Annotated[Path | None, typer.Option(help="an empty folder for the fresh lake; reproduced/RUN")] = None,
+    images: Annotated[Path | None, typer.Option(help="folder that has the image of the receipt")] = None,
+    anywhere: Annotated[bool, typer.Option("--anywhere", help="compare even outside of the receipt's image")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="processes that work side by side on this machine")] = 2,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda")] = None,
+) -> None:
+    """Do a run again from its receipt, in its image, into a fresh place, and compare what comes out."""
+    from jobs.common.run import Options
+    from jobs.reproduce import reproduce
+
+    options = Options(workers=workers, device=device)
+    folder = into or Path("reproduced") / receipt.resolve().parent.name
+    reproduce(receipt, folder, options, typer.echo, images=images, anywhere=anywhere)

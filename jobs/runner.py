@@ -17,8 +17,8 @@ from jobs.registry import JOBS, needing
 from lake.claims import claim, live_claims
 from lake.errors import DawnchorusError, InputError, QuarantineError, StoreError
 from lake.identity import differences, require_same
-from lake.names import LOST
 from lake.image import current_image, require_image
+from lake.names import LOST
 from lake.receipts import latest_receipt, write_receipt
 from lake.verify import damages
 
@@ -182,6 +182,12 @@ def chosen(manifest: Manifest, names: Sequence[str]) -> list[Run]:
     return [run for name, run in manifest.runs.items() if not names or name in names]
 
 
+def execute_run(run: Run, options: Options) -> Outcome:
+    """Execute one resolved run whose inputs are done, and leave its receipt."""
+    run.ledger.open_run(run.name, run.record)
+    return _execute(run, options)
+
+
 def _execute(run: Run, options: Options) -> Outcome:
     began, made_of = time.monotonic(), _made_of(run)
     entry = JOBS[run.job]
@@ -215,7 +221,12 @@ def _made_of(run: Run) -> dict[str, Any]:
             "run": source.name,
             **{key: receipt.get(key) for key in ("config_id", "content_id", "n_windows")},
         }
-    return {"inputs": inputs, **({"labels_sha256": _labels_sha256(run)} if JOBS[run.job].labels else {})}
+    told: dict[str, Any] = {"inputs": inputs}
+    if JOBS[run.job].labels:
+        told |= {"labels": str(run.labels) if run.labels else None, "labels_sha256": _labels_sha256(run)}
+    if not run.inputs and run.recordings is not None:
+        told["recordings"] = run.recordings.record
+    return told
 
 
 def _labels_sha256(run: Run) -> str | None:

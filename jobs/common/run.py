@@ -1,5 +1,6 @@
 """What a job is given and what it gives back."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,17 @@ class Recordings:
     root: Path
     deployments: Path | None = None
     span_ms: tuple[int | None, int | None] = (None, None)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What a receipt says of them."""
+        return {
+            "table": str(self.table),
+            "table_sha256": hashlib.sha256(self.table.read_bytes()).hexdigest() if self.table.is_file() else None,
+            "root": str(self.root),
+            "deployments": str(self.deployments) if self.deployments else None,
+            "span_ms": list(self.span_ms),
+        }
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,317 @@
+"""Doing a run again from its receipt, elsewhere, and comparing what comes out."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from jobs.common.run import Image, Options, Recordings, Run, listed
+from jobs.manifest import explain
+from jobs.registry import JOBS
+from jobs.runner import execute_run
+from lake.errors import InputError, StoreError
+from lake.grid import Grid, iso
+from lake.identity import config_id
+from lake.image import DIGEST_VARIABLE, current_image
+from lake.layout import Lake
+from lake.ledger import Entry, Ledger
+from lake.receipts import latest_receipt
+
+Say = Callable[[str], None]
+
+
+def reproduce(
+    receipt: Path, into: Path, options: Options, say: Say, *, images: Path | None = None, anywhere: bool = False
+) -> None:
+    """Execute the recorded configuration on the recorded inputs into a fresh lake, and compare.
+
+    Parameters
+    ----------
+    receipt
+        A receipt of a run that was finished, where its run left it: ``<lake>/receipts/<run>/….json``.
+    into
+        A folder that is empty or not there: the fresh lake.
+    options
+        How it is executed.
+    say
+        Called with what is done, and whether it is the same.
+    images
+        Folder to look for the recorded image in, when this process does not run in it.
+    anywhere
+        Go on where the recorded image is not to be had.
+
+    Raises
+    ------
+    InputError
+        If this is no receipt of a finished run, its image is another, or its algorithm or recordings changed.
+    StoreError
+        If inputs are not what they were, or what comes out differs: every difference by place.
+    """
+    facts = read_receipt(receipt)
+    if into.exists() and any(into.iterdir()):
+        raise InputError(f"{into}: expected an empty folder, found files. Name another with --into.")
+    if _elsewhere(facts, receipt, into, images, say, anywhere=anywhere):
+        return
+    lake = Lake(str(receipt.resolve().parents[2]))
+    old = recorded_run(lake, facts)
+    changed = [*_changed_inputs(old, facts), *_changed_tables(facts)]
+    if changed:
+        raise StoreError(
+            f"{receipt}: what the run read is not what it was:\n{listed([f'  {line}' for line in changed])}\n"
+            "Restore it, or reproduce a later receipt."
+        )
+    new = replace(old, lake=Lake(str(into.resolve())), image=None)
+    say(f"{old.name}: {old.job} again, into {into}")
+    outcome = execute_run(new, options)
+    if new.ledger.summary()["content_id"] == facts["content_id"]:
+        say(f"{old.name}: the same bytes, content_id {facts['content_id']}")
+        return
+    lines = list(compare(old.ledger, new.ledger))
+    stored = old.ledger.summary()["content_id"]
+    if not lines and stored == facts["content_id"]:
+        say(f"{old.name}: the same values in every window; files differ in their bytes (another zarr or compressor)")
+        return
+    raise StoreError(_told(old, new, facts, outcome.backend, lines, has_changed=stored != facts["content_id"]))
+
+
+def read_receipt(path: Path) -> dict[str, Any]:
+    """Return a receipt of a finished run.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    try:
+        facts = dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such receipt; they are in <lake>/receipts/<run>.") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a receipt: {error}.") from error
+    missing = [
+        key for key in ("run", "job", "algorithm", "config", "config_id", "content_id", "inputs") if key not in facts
+    ]
+    if missing or path.resolve().parents[1].name != "receipts":
+        what = f"it lacks {', '.join(missing)}" if missing else "it is not in <lake>/receipts/<run>"
+        raise InputError(f"{path}: not a receipt that a run left: {what}.")
+    if facts.get("state") != "done":
+        raise InputError(
+            f"{path}: the receipt of {facts.get('state')!r}, not of a whole run. Take that of `dawnchorus finalise`."
+        )
+    if facts["job"] not in JOBS:
+        raise InputError(f"{path}: of the job {facts['job']!r}, which this version has not.")
+    return facts
+
+
+def recorded_run(lake: Lake, facts: Mapping[str, Any]) -> Run:
+    """Return a run as its receipt tells it, with the runs it read.
+
+    Raises
+    ------
+    InputError
+        If this version computes something else under the same configuration.
+    StoreError
+        If a run that it read has left no receipt.
+    """
+    job, name = JOBS[facts["job"]], facts["run"]
+    if facts["algorithm"] != job.algorithm():
+        raise InputError(
+            f"run {name!r} was made by algorithm {facts['algorithm']} of the job {facts['job']!r}; this version has "
+            f"algorithm {job.algorithm()}. Use the image of the receipt: {_image_told(facts)}."
+        )
+    model = job.config_model()
+    try:
+        config = model.model_validate_json(json.dumps(facts["config"]))
+    except ValidationError as error:
+        lines = "\n".join(f"  {line}" for line in explain(error, model, ("config",)))
+        raise InputError(f"run {name!r}: this version does not know its configuration:\n{lines}") from error
+    inputs = {}
+    for role, source in sorted(facts["inputs"].items()):
+        theirs = latest_receipt(lake, source["run"])
+        if theirs is None:
+            raise StoreError(
+                f"run {name!r} read {source['run']!r} ({role}), which has left no receipt in {lake.storage.url}."
+            )
+        inputs[role] = recorded_run(lake, theirs)
+    ids = {role: run.config_id for role, run in inputs.items()}
+    wanted = config_id(facts["job"], facts["algorithm"], facts["config"], ids)
+    if wanted != facts["config_id"] and not _has_later_fields(lake, facts):
+        changed = [f"{role}: {facts['inputs'][role]['config_id']}, now {one}" for role, one in ids.items()]
+        raise StoreError(f"run {name!r}: its inputs have another configuration than recorded: {'; '.join(changed)}.")
+    tables = facts.get("recordings")
+    return Run(
+        lake=lake, name=name, job=facts["job"], kind=job.kind, config=config, algorithm=facts["algorithm"],
+        config_id=facts["config_id"], inputs=inputs,
+        recordings=_recordings(tables) if tables else None,
+        labels=Path(facts["labels"]) if facts.get("labels") else None,
+        image=Image(facts["image"]["name"]) if facts.get("image") else None,
+    )  # fmt: skip
+
+
+def _has_later_fields(lake: Lake, facts: Mapping[str, Any]) -> bool:
+    """Tell whether the ledger itself names this identity: fields that came later are not in its hash."""
+    record = Ledger(lake.ledger(facts["run"])).record()
+    return record is not None and record["config_id"] == facts["config_id"]
+
+
+def _recordings(tables: Mapping[str, Any]) -> Recordings:
+    first, last = tables["span_ms"]
+    deployments = Path(tables["deployments"]) if tables["deployments"] else None
+    return Recordings(Path(tables["table"]), Path(tables["root"]), deployments, (first, last))
+
+
+def _changed_inputs(run: Run, facts: Mapping[str, Any]) -> Iterator[str]:
+    for role, source in run.inputs.items():
+        then, now = facts["inputs"][role]["content_id"], source.ledger.summary()["content_id"]
+        if then != now:
+            yield f"{source.name} ({role}): content_id {then} then, {now} now"
+
+
+def _changed_tables(facts: Mapping[str, Any]) -> Iterator[str]:
+    tables = facts.get("recordings") or {}
+    pairs = [(tables.get("table"), tables.get("table_sha256")), (facts.get("labels"), facts.get("labels_sha256"))]
+    for path, then in pairs:
+        if path is None:
+            continue
+        now = hashlib.sha256(Path(path).read_bytes()).hexdigest() if Path(path).is_file() else None
+        if then != now:
+            yield f"{path}: sha256 {then} then, {now or 'not there'} now"
+
+
+def compare(old: Ledger, new: Ledger) -> Iterator[str]:
+    """Yield one line for each place where the outputs that two ledgers list differ in what they hold.
+
+    Notes
+    -----
+    Stores are compared window by window by the digests of the decoded values and by the index values; other
+    files by their digest.
+    """
+    before, after = old.files() or {}, new.files() or {}
+    for key in sorted({*before, *after}):
+        if before.get(key) != after.get(key):
+            what = "is new" if key not in before else "is missing" if key not in after else "differs"
+            yield f"{key} {what}"
+    settled = old.grid()
+    if settled is None:
+        return
+    grid, _ = settled
+    mine = {(recorder, block): entry for recorder, _, day in old.entries() for block, entry in day.items()}
+    for recorder, _, day in new.entries():
+        for block, entry in sorted(day.items()):
+            yield from _compare_block(recorder, mine.pop((recorder, block), None), entry, grid)
+    for (recorder, _), entry in sorted(mine.items()):
+        yield f"{recorder}: {_starts(entry.cells, grid)}: missing"
+
+
+def _compare_block(recorder: str, old: Entry | None, new: Entry, grid: Grid) -> Iterator[str]:
+    if old is None:
+        yield f"{recorder}: {_starts(new.cells, grid)}: not there before"
+        return
+    before, after = dict(zip(old.cells, old.digests, strict=True)), dict(zip(new.cells, new.digests, strict=True))
+    parts = {
+        "missing": [cell for cell in before if cell not in after],
+        "not there before": [cell for cell in after if cell not in before],
+        "other values": [cell for cell in before if cell in after and before[cell] != after[cell]],
+    }
+    for what, cells in parts.items():
+        if cells:
+            yield f"{recorder}: {_starts(cells, grid)}: {what}"
+    if old.cells == new.cells:
+        for name in sorted({*old.index, *new.index}):
+            pairs = zip(old.cells, old.index.get(name, []), new.index.get(name, []), strict=False)
+            cells = [cell for cell, one, other in pairs if one != other]
+            if cells or (name in old.index) != (name in new.index):
+                yield f"{recorder}: {_starts(cells, grid)}: another {name}"
+
+
+def _starts(cells: Sequence[int], grid: Grid) -> str:
+    starts = [iso(grid.start_ms(cell)) for cell in cells[:3]]
+    return ", ".join(starts) + (f" and {len(cells) - 3} more windows" if len(cells) > 3 else "")
+
+
+def _told(
+    old: Run, new: Run, facts: Mapping[str, Any], backend: str, lines: Sequence[str], *, has_changed: bool
+) -> str:
+    hints = []
+    if backend != facts.get("backend"):
+        hints.append(
+            f"It was made on {facts.get('backend')}, here on {backend}: bytes are promised for the same one alone."
+        )
+    here = current_image()
+    if (here or {}).get("sha256") != (facts.get("image") or {}).get("sha256"):
+        hints.append(f"It was made in {_image_told(facts)}, here in {_image_told({'image': here})}.")
+    if has_changed:
+        hints.append(f"{old.output.url} has changed since this receipt; it is compared as it is now.")
+    count = f"{len(lines)} differences" if len(lines) != 1 else "1 difference"
+    return "\n".join(
+        [f"run {old.name!r} gave something else: {count} between {old.output.url} and {new.output.url}:",
+         listed([f"  {line}" for line in lines]), *hints]
+    )  # fmt: skip
+
+
+def _image_told(facts: Mapping[str, Any]) -> str:
+    image = facts.get("image")
+    return f"{image['name']} (sha256 {image['sha256']})" if image else "no image"
+
+
+def _elsewhere(
+    facts: Mapping[str, Any], receipt: Path, into: Path, images: Path | None, say: Say, *, anywhere: bool
+) -> bool:
+    """Run this command in the recorded image, unless this is it; tell whether it was."""
+    recorded, here = facts.get("image"), current_image()
+    if (recorded or {}).get("sha256") == (here or {}).get("sha256"):
+        return False
+    if anywhere:
+        say(f"{facts['run']}: made in {_image_told(facts)}, here in {_image_told({'image': here})}")
+        return False
+    path = _find(recorded, images) if recorded and here is None else None
+    command = shutil.which("apptainer") or shutil.which("singularity")
+    if path is None or command is None or not recorded:
+        raise InputError(
+            f"{receipt}: made in {_image_told(facts)}, but this is {_image_told({'image': here})}. Give "
+            "--images FOLDER with that image, outside of any; or --anywhere to compare what comes out here."
+        )
+    into.mkdir(parents=True, exist_ok=True)
+    tables = facts.get("recordings") or {}
+    paths = [
+        tables.get("root"),
+        *(tables.get(key) and str(Path(tables[key]).parent) for key in ("table", "deployments")),
+    ]
+    paths.append(facts.get("labels") and str(Path(facts["labels"]).parent))
+    binds = [f"--bind={path}:{path}:ro" for path in sorted({*filter(None, paths), str(receipt.resolve().parents[2])})]
+    words = [
+        command,
+        "exec",
+        "--cleanenv",
+        "--containall",
+        *binds,
+        f"--bind={into.resolve()}",
+        f"--pwd={into.resolve()}",
+    ]
+    words += [
+        f"--env={DIGEST_VARIABLE}={recorded['sha256']}",
+        f"--env=OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '')}",
+    ]
+    words += [str(path), "dawnchorus", "reproduce", str(receipt.resolve()), "--into", str(into.resolve())]
+    say(f"{facts['run']}: in {path}")
+    code = subprocess.run(words, check=False).returncode  # noqa: S603 (our own command)
+    if code:
+        sys.exit(code)
+    return True
+
+
+def _find(recorded: Mapping[str, Any], images: Path | None) -> Path | None:
+    """Return the image with the recorded digest, among those of a folder."""
+    for path in sorted(images.glob("*.sif")) if images and recorded["sha256"] else []:
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() == recorded["sha256"]:
+                return path
+    return None
