@@ -1,11 +1,7 @@
 """The job as a whole, on real files: invariance, kills, growth, refusals."""
 
 import hashlib
-import multiprocessing
 import os
-import random
-import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -24,8 +20,6 @@ from jobs.runner import execute_runs, finalise_run, states
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.core import window_codes
 from lake.errors import IdentityError, InputError, QuarantineError, StoreError, TryAgainError
-from lake.layout import Lake
-from lake.ledger import Ledger
 from lake.names import QUALITY, STATUS
 from lake.read import open_cube, read_codes, usable_windows
 from lake.storage import Storage
@@ -208,86 +202,6 @@ def test_run_again_does_nothing_and_says_so(study: Study) -> None:
     assert run(manifest) == "mels: done, nothing to do"
     assert {path: path.stat().st_mtime_ns for path in (study.folder / "lake").rglob("*") if path.is_file()} == before
     assert [state.state for state in states(read_manifest(manifest))] == ["done"]
-
-
-# Kills -----------------------------------------------------------------------------------------------------
-
-
-def killed_at(manifest: str, moment: int, torn: bool) -> None:
-    """Run the manifest in this process and kill it at its n-th durable step."""
-    count = 0
-
-    def step() -> None:
-        nonlocal count
-        count += 1
-        if count == moment:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    append, write = Storage.append, Storage.write
-
-    def tearing_append(self: Storage, key: str, data: bytes) -> None:
-        if torn and count + 1 == moment:
-            append(self, key, data[: len(data) // 2])
-        step()
-        append(self, key, data)
-        step()
-
-    def stepping_write(self: Storage, key: str, data: bytes) -> None:
-        if torn and count + 1 == moment:
-            aside = Path(self.path(key)).with_name(".cut.aside")
-            aside.parent.mkdir(parents=True, exist_ok=True)
-            aside.write_bytes(data[: len(data) // 2])
-        step()
-        write(self, key, data)
-        step()
-
-    Storage.append, Storage.write = tearing_append, stepping_write  # type: ignore[method-assign] # the point of it
-    run(Path(manifest))
-    os._exit(count if moment == 0 else 0)
-
-
-def in_child(target: Callable[..., None], *args: object) -> int:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["jobs.runner", "jobs.spectrograms.command"])
-    child = context.Process(target=target, args=args)
-    child.start()
-    child.join(120)
-    assert child.exitcode is not None
-    return child.exitcode
-
-
-def kill_and_resume(study: Study, n_kills: int, seed: int) -> None:
-    undisturbed = study.write(lake="undisturbed")
-    n_steps = in_child(killed_at, str(undisturbed), 0, False)
-    assert n_steps > 40
-    expected = files(study.folder / "undisturbed" / "spectrograms")
-    choose = random.Random(seed)
-    manifest = study.write(lake="killed")
-    n_killed = 0
-    for _ in range(n_kills):
-        code = in_child(killed_at, str(manifest), choose.randint(1, 2 * n_steps // n_kills), choose.random() < 0.5)
-        n_killed += code == -signal.SIGKILL
-        assert code in {0, -signal.SIGKILL}
-        if (study.folder / "killed/spectrograms/mels.zarr/zarr.json").exists():
-            assert cube(manifest)["status"].to_numpy().any(), "what opens is whole"
-    assert n_killed >= min(n_kills, 5), f"seed {seed}: only {n_killed} kills hit"
-    run(manifest, workers=2)
-    found = files(study.folder / "killed" / "spectrograms")
-    assert {key: value for key, value in found.items() if not key.endswith(".aside")} == expected, f"seed {seed}"
-    assert (
-        Ledger(Lake(str(study.folder / "killed")).ledger("mels")).summary()["content_id"]
-        == (Ledger(Lake(str(study.folder / "undisturbed")).ledger("mels")).summary()["content_id"])
-    )
-
-
-def test_sigkill_anywhere_and_resume_gives_the_same_bytes(study: Study) -> None:
-    kill_and_resume(study, n_kills=8, seed=1)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(10, 16))
-def test_sigkill_many_times_and_resume_gives_the_same_bytes(study: Study, seed: int) -> None:
-    kill_and_resume(study, n_kills=12, seed=seed)
 
 
 # Growth ----------------------------------------------------------------------------------------------------
