@@ -154,8 +154,8 @@ def how_to_start(folder: Path) -> str:
     file = f"--scheduler-file {place / SCHEDULER_FILE}"
     return "\n".join([
         f"{place}: a key and its certificate, for a year; whoever reads the key can run what he likes as you.",
-        f"dask scheduler --protocol tls {tls} {file} --dashboard-address 127.0.0.1:0",
-        f"dask worker {tls} {file} --nthreads 1 --no-dashboard        # as many as wanted, anywhere",
+        f"dask scheduler --protocol tls --port 0 {tls} {file} --dashboard-address 127.0.0.1:0",
+        f"dask worker {tls} {file} --nthreads 1 --dashboard-address 127.0.0.1:0        # as many as wanted, anywhere",
         f"dawnchorus run MANIFEST {file} --tls {place}",
     ])  # fmt: skip
 

@@ -8,6 +8,8 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Generic, TypeVar
@@ -158,7 +160,8 @@ def _on_cluster(
             if error is not None:
                 failures[i] = error
                 continue
-            results[i] = future.result()
+            with _talking_to(client):
+                results[i] = future.result()
             failures.pop(i, None)
             work.advance(work.units[i])
     return results, failures
@@ -166,9 +169,11 @@ def _on_cluster(
 
 def _again(work: Work[Task, Result], failures: Failures) -> Iterator[int]:
     """Yield, once everything else is done, the tasks that have failed."""
-    for i, error in list(failures.items()):
-        sys.stderr.write(f"{work.names[i]} failed ({_line(error)}); it is tried once more\n")
-        yield i
+    first = dict(failures)
+    if first:
+        lines = [f"  {work.names[i]}: {_line(error)}" for i, error in first.items()]
+        sys.stderr.write(f"{len(first)} partitions failed and are tried once more:\n{listed(lines)}\n")
+    yield from first
 
 
 def _completed(
@@ -185,10 +190,12 @@ def _completed(
             in_flight[future.key] = i
             running.add(future)
 
-    fill()
+    with _talking_to(client):
+        fill()
     for future in running:
         yield in_flight.pop(future.key), future
-        fill()
+        with _talking_to(client):
+            fill()
 
 
 def _capacity(client: Client, most: int | None) -> Callable[[], int]:
@@ -209,16 +216,27 @@ def _error_of(client: Client, future: Future[Result]) -> BaseException | None:
     """Return why a task failed, if it did; what ends a run is raised."""
     if future.status == "finished":
         return None
-    error: BaseException | None = future.exception()
-    if error is None:
+    with _talking_to(client):
+        if future.status != "error":
+            raise CancelledError(future.status)
+        error: BaseException = future.exception()
+        trace = future.traceback()
+    if isinstance(error, TryAgainError):
+        raise error
+    return error.with_traceback(trace)
+
+
+@contextmanager
+def _talking_to(client: Client) -> Iterator[None]:
+    """Turn what happens when a scheduler is lost into a message; errors of tasks do not pass here."""
+    try:
+        yield
+    except (OSError, CancelledError) as error:
         address = client.scheduler.address if client.scheduler else "the scheduler"
         raise TryAgainError(
             f"{address}: the connection to the Dask scheduler is lost. What was written before is whole. Look what "
             "became of it, then type the same command again: it continues where it stopped."
-        )
-    if isinstance(error, TryAgainError):
-        raise error
-    return error.with_traceback(future.traceback())
+        ) from error
 
 
 def _failed(names: Sequence[str], failures: Failures) -> DawnchorusError:
