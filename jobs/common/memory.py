@@ -77,7 +77,7 @@ def workers_within(workers: int, memory: Memory | None) -> int:
     if memory.n_tasks < workers:
         sys.stderr.write(
             f"{workers} workers would need up to {size(workers * memory.task_bytes)} of memory, "
-            f"{size(memory.usable_bytes)} may be used: {memory.n_tasks} work side by side. --max-memory allows more.\n"
+            f"{size(memory.usable_bytes)} may be used: only {memory.n_tasks} start. --max-memory allows more.\n"
         )
     return min(workers, memory.n_tasks)
 
