@@ -1,68 +1,87 @@
-"""The ``evaluate`` job: clusterings and labels around the pure core, tables out."""
+"""The ``evaluate`` job: clusterings, vectors and labels around the pure core, tables out."""
 
 import csv
-import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from jobs.common.folders import publish
-from jobs.common.progress import Advance, progress
+from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run
+from jobs.evaluate.audit import Audited, audit_clusters, audit_vectors, nuisances
 from jobs.evaluate.config import Config
-from jobs.evaluate.core import NONE, agreement, confusion, dominant_labels
-from jobs.evaluate.labels import Intervals, Labels, read_labels
+from jobs.evaluate.formats import is_plain_table, read_marks
+from jobs.evaluate.labels import Labels, read_labels
+from jobs.evaluate.scores import Row, make_splits, of_chance, of_clusters, of_vectors
+from jobs.evaluate.units import (
+    Units,
+    commonest_cluster,
+    labels_of_units,
+    mean_vectors,
+    recordings_of,
+    units_of_labels,
+    units_of_marks,
+    windows_of,
+)
+from jobs.evaluate.windows import Score, score_windows
+from lake.digest import sha256_of
 from lake.errors import InputError
-from lake.grid import iso
 from lake.layout import safe_name
-from lake.names import STATUS
-from lake.read import grid_of, open_clusters
+from lake.read import open_array, open_clusters, open_cube, open_embeddings, read_rows, usable_windows
 
-UNLABELLED = "none"
-DECIMALS = 6
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Score:
-    """One row of ``scores.csv``: how well one clustering agrees with the labels.
+class Study:
+    """What an evaluation reads: the labels as intervals and by recorder, the cube, and the stores by role.
+
+    ``n_strange`` labels are of recordings that the cube does not have.
+    """
+
+    units: Units
+    labels: Labels
+    n_strange: int
+    cube: xr.Dataset | None
+    stores: Mapping[str, xr.Dataset]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The intervals that every input has windows of, and what each input says of them.
 
     Attributes
     ----------
-    role, run
-        The clustering's role among the inputs, and its run.
-    n_windows
-        Windows that took part.
-    n_labels
-        Different labels among them.
-    n_clusters
-        Clusters of the clustering, empty ones included.
-    ami, nmi
-        Adjusted and normalised mutual information.
+    units, labels
+        The intervals, and the number of each one's label.
+    vectors, clusters
+        By role: mean vectors, or the commonest cluster.
+    n_left_out
+        Intervals that some input has no window of, or that were not drawn.
     """
 
-    role: str
-    run: str
-    n_windows: int
-    n_labels: int
-    n_clusters: int
-    ami: float
-    nmi: float
+    units: Units
+    labels: Ints
+    vectors: Mapping[str, NDArray[np.float32]]
+    clusters: Mapping[str, Ints]
+    n_left_out: int
 
 
 def execute(run: Run, options: Options) -> Outcome:  # noqa: ARG001 (every job takes options)
-    """Score every clustering among the inputs and write the tables.
+    """Score every clustering and every set of vectors among the inputs, audit them, and write the tables.
 
     Raises
     ------
     InputError
-        If there are no labels, no clusterings, or no window that a label covers.
+        If there are no labels, no inputs, or no window that a label covers.
     """
     if run.labels is None:
         raise InputError(
@@ -70,102 +89,151 @@ def execute(run: Run, options: Options) -> Outcome:  # noqa: ARG001 (every job t
         )
     if not run.inputs:
         raise InputError(f"run {run.name!r} needs at least one clustering among its inputs, found none.")
-    labels = read_labels(run.labels)
     scores: list[Score] = []
-    known: set[str] = set()
-    with TemporaryDirectory() as scratch:
+    with TemporaryDirectory() as scratch, ExitStack() as opened:
         folder = Path(scratch)
-        for role, source in run.inputs.items():
-            with open_clusters(source.output.url) as store:
-                known.update(store["recorder"].to_numpy().tolist())
-                score, table = _score(run, role, store, labels)
+        study = _study(run, run.labels, opened)
+        for role in [role for role in run.inputs if _is_clustering(run, role)]:
+            score, table = score_windows(run, role, study.stores[role], study.labels)
             scores.append(score)
             _write_csv(folder / f"confusion-{safe_name(role)}.csv", table)
-        strangers = {name: len(rows) for name, rows in labels.by_recorder.items() if name not in known}
+        known = {str(name) for store in study.stores.values() for name in store["recorder"].to_numpy()}
+        strangers = {name: len(rows) for name, rows in study.labels.by_recorder.items() if name not in known}
+        compared = _compared(run, study)
+        rows, audited = _rows(run, compared), _audited(run, study)
         _write_csv(folder / "scores.csv", [list(Score.__annotations__), *(asdict(score).values() for score in scores)])
+        _write_csv(folder / "intervals.csv", [_names(Row), *(asdict(row).values() for row in rows)])
+        _write_csv(folder / "audit.csv", [_names(Audited), *(asdict(row).values() for row in audited)])
         summary = {
             "config": run.record["config"],
             "labels": {
-                "sha256": hashlib.sha256(run.labels.read_bytes()).hexdigest(), "n_intervals": labels.n_intervals,
-                "n_labels": len(labels.names), "n_intervals_of_unknown_recorders": strangers,
+                "sha256": sha256_of(run.labels), "n_intervals": study.labels.n_intervals,
+                "n_labels": len(study.labels.names), "n_intervals_of_unknown_recorders": strangers,
+                "n_intervals_of_unknown_recordings": study.n_strange, "n_intervals_left_out": compared.n_left_out,
             },
             "scores": [asdict(score) for score in scores],
         }  # fmt: skip
         (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
         publish(run, folder)
     counts = {
-        "clusterings": len(scores), "labelled_intervals": labels.n_intervals,
-        "intervals_of_unknown_recorders": sum(strangers.values()), **{f"ami_of_{s.role}": s.ami for s in scores},
+        "clusterings": len(scores), "labelled_intervals": study.labels.n_intervals,
+        "intervals_of_unknown_recorders": sum(strangers.values()),
+        "intervals_of_unknown_recordings": study.n_strange, "intervals_compared": len(compared.units),
+        **{f"ami_of_{s.role}": s.ami for s in scores},
     }  # fmt: skip
     return Outcome(did=True, counts=counts, backend="numpy")
 
 
-def _score(run: Run, role: str, store: xr.Dataset, labels: Labels) -> tuple[Score, list[list[object]]]:
-    """Return a clustering's score, and its table of clusters by labels, the header first."""
-    config, source = cast("Config", run.config), run.inputs[role]
-    names = [*labels.names, *([UNLABELLED] if config.keep_unlabelled and UNLABELLED not in labels.names else [])]
-    n_recorders = store.sizes["recorder"]
-    with progress(f"{run.name}: labels for {source.name}", n_recorders, "recorders") as advance:
-        clusters, found = _compared(store, labels, config, advance)
-    if not (found != NONE).any():
-        raise InputError(_nothing_in_common(run, role, store, labels))
-    if config.keep_unlabelled:
-        found = np.where(found == NONE, names.index(UNLABELLED), found)
-    clusters, found = clusters[found != NONE], found[found != NONE]
-    n_clusters = store.sizes["cluster_id"]
-    measured = agreement(clusters, found)
-    table = confusion(clusters, found, n_clusters, len(names))
-    score = Score(
-        role, source.name, len(found), len(np.unique(found)), n_clusters,
-        round(measured.ami, DECIMALS), round(measured.nmi, DECIMALS),
-    )  # fmt: skip
-    return score, [["cluster", *names], *([i, *row] for i, row in enumerate(table.tolist()))]
+def _is_clustering(run: Run, role: str) -> bool:
+    return run.inputs[role].kind == "clusters"
 
 
-def _compared(
-    store: xr.Dataset, labels: Labels, config: Config, advance: Advance
-) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
-    """Return cluster and label of every clustered window, by recorder and time."""
-    grid = grid_of(store)
-    clusters, found = [], []
-    for i, recorder in enumerate(store["recorder"].to_numpy().tolist()):
-        usable = np.isin(store["cluster_status"][i].to_numpy(), [STATUS["ok"], STATUS["partial"]])
-        cells = np.flatnonzero(usable).astype(np.int64)
-        clusters.append(store["cluster"][i].to_numpy()[cells])
-        intervals = labels.by_recorder.get(recorder)
-        if intervals is None:
-            found.append(np.full(len(cells), NONE, dtype=np.int64))
+def _study(run: Run, path: Path, opened: ExitStack) -> Study:
+    """Open the stores and lay the labels on the study's time."""
+    config = cast("Config", run.config)
+    source = next((found for one in run.inputs.values() for found in [_cube_of(one)] if found is not None), None)
+    cube = None
+    if source is not None and source.output.exists("zarr.json"):
+        cube = opened.enter_context(open_cube(source.output.url))
+    if is_plain_table(path):
+        labels = read_labels(path)
+        units, n_strange = units_of_labels(labels, recordings_of(cube) if cube is not None else None), 0
+    elif cube is None:
+        raise InputError(
+            f"run {run.name!r}: {path} labels recordings, and only a cube knows their times; found none among what "
+            "the inputs were made from. Label recorders instead: recorder, start_utc, end_utc, label."
+        )
+    else:
+        found = read_marks(path)
+        units, n_strange = units_of_marks(found, recordings_of(cube), min_confidence=config.min_confidence)
+        labels = labels_of_units(units)
+    stores = {
+        role: opened.enter_context((open_clusters if _is_clustering(run, role) else open_embeddings)(one.output.url))
+        for role, one in run.inputs.items()
+    }
+    return Study(units, labels, n_strange, cube, stores)
+
+
+def _cube_of(run: Run) -> Run | None:
+    if run.kind == "spectrograms":
+        return run
+    return next((found for one in run.inputs.values() for found in [_cube_of(one)] if found is not None), None)
+
+
+def _compared(run: Run, study: Study) -> Compared:
+    """Return the intervals that all inputs have windows of, with each input's word on them."""
+    config = cast("Config", run.config)
+    windows = {}
+    with progress(f"{run.name}: intervals", len(run.inputs), "inputs") as advance:
+        for role, store in study.stores.items():
+            status = "cluster_status" if _is_clustering(run, role) else "embedding_status"
+            windows[role] = windows_of(store, status, study.units, min_overlap_ms=round(config.min_overlap_s * 1000))
+            advance(1)
+    there = np.array([all(len(one[i][1]) for one in windows.values()) for i in range(len(study.units))], dtype=np.bool_)
+    rows = np.flatnonzero(there)
+    if len(rows) > config.most_intervals:
+        drawn = np.random.default_rng([config.seed, 0]).choice(len(rows), config.most_intervals, replace=False)
+        rows = rows[np.sort(drawn)]
+    units = study.units.take(rows)
+    vectors, clusters = {}, {}
+    for role, found in windows.items() if len(rows) else []:
+        mine = [found[row] for row in rows]
+        if _is_clustering(run, role):
+            clusters[role] = commonest_cluster(study.stores[role], mine)
         else:
-            min_overlap_ms = round(config.min_overlap_s * 1000)
-            found.append(dominant_labels(intervals, cells, grid, min_overlap_ms=min_overlap_ms))
-        advance(1)
-    return np.concatenate(clusters), np.concatenate(found)
+            vectors[role] = mean_vectors(run.inputs[role].output.url, mine)
+    labels = np.unique(units.label, return_inverse=True)[1].astype(np.int64)
+    return Compared(units, labels, vectors, clusters, len(study.units) - len(rows))
 
 
-def _nothing_in_common(run: Run, role: str, store: xr.Dataset, labels: Labels) -> str:
-    config, grid = cast("Config", run.config), grid_of(store)
-    spans = list(labels.by_recorder.values())
-    return (
-        f"run {run.name!r}: none of the {labels.n_intervals} intervals of {run.labels} covers "
-        f"{config.min_overlap_s:g} s of a window of {run.inputs[role].name!r}.\n"
-        f"  labels: recorders {_named(labels.by_recorder)}; {iso(_first(spans))} to {iso(_last(spans))}\n"
-        f"  windows: recorders {_named(store['recorder'].to_numpy().tolist())}; {iso(grid.origin_ms)} to "
-        f"{iso(grid.end_ms)}, {grid.window_ms / 1000:g} s each\n"
-        "Recorders have to be named alike in both, and times are UTC."
-    )
+def _rows(run: Run, compared: Compared) -> list[Row]:
+    """Return all figures of all splits; none where fewer than two labels or ten intervals can be compared."""
+    config, labels = cast("Config", run.config), compared.labels
+    if len(labels) < 10 or labels.max() == 0:
+        return []
+    rows: list[Row] = []
+    splits = make_splits(compared.units, labels, config)
+    with progress(f"{run.name}: splits", len(splits) * len(run.inputs), "tables") as advance:
+        for split in splits:
+            if len(np.unique(labels[split.rows])) < 2:
+                continue
+            rows += of_chance(labels, split, config)
+            for role, source in run.inputs.items():
+                who = role, source.name
+                if role in compared.clusters:
+                    rows += of_clusters(who, compared.clusters[role], labels, split, config)
+                else:
+                    rows += of_vectors(who, compared.vectors[role], labels, split, config)
+                advance(1)
+    return rows
 
 
-def _first(spans: Sequence[Intervals]) -> int:
-    return min(int(intervals.start_ms.min()) for intervals in spans)
+def _audited(run: Run, study: Study) -> list[Audited]:
+    config = cast("Config", run.config)
+    rows: list[Audited] = []
+    with progress(f"{run.name}: audit", len(run.inputs), "inputs") as advance:
+        for role, source in run.inputs.items():
+            store = study.stores[role]
+            status = "cluster_status" if _is_clustering(run, role) else "embedding_status"
+            windows = usable_windows(store, status=status)
+            if len(windows) > config.n_audit_windows:
+                drawn = np.random.default_rng([config.seed, 4]).choice(
+                    len(windows), config.n_audit_windows, replace=False
+                )
+                windows = windows.take(np.sort(drawn))
+            found = nuisances(store, windows, study.cube)
+            name = "cluster" if _is_clustering(run, role) else "embedding"
+            values = read_rows(open_array(source.output.url, name), windows.recorder, windows.cell)
+            if _is_clustering(run, role):
+                rows += audit_clusters(role, source.name, values.astype(np.int64), found)
+            else:
+                rows += audit_vectors(role, source.name, values.astype(np.float32), found, config)
+            advance(1)
+    return rows
 
 
-def _last(spans: Sequence[Intervals]) -> int:
-    return max(int(intervals.end_ms.max()) for intervals in spans)
-
-
-def _named(names: Iterable[str], most: int = 5) -> str:
-    listed = sorted(names)
-    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
+def _names(row: Any) -> list[str]:  # noqa: ANN401 (a dataclass)
+    return [field.name for field in fields(row)]
 
 
 def _write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:

@@ -16,3 +16,32 @@ class Config(JobConfig):
     keep_unlabelled: bool = Field(
         False, description="whether windows without a label take part, labelled 'none', or are left out"
     )
+    min_confidence: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="labels of a program (BirdNET) that is less sure than this are left out",
+        json_schema_extra={"introduced_as": 0.0},
+    )
+    seed: int = Field(0, ge=0, description="root of every random choice", json_schema_extra={"introduced_as": 0})
+    n_folds: int = Field(
+        5, ge=2, description="parts that intervals are split into", json_schema_extra={"introduced_as": 5}
+    )
+    n_neighbours: int = Field(
+        5, ge=1, description="neighbours that vote in k-NN", json_schema_extra={"introduced_as": 5}
+    )
+    n_bootstrap: int = Field(
+        400, ge=20, description="resamples of the groups for an interval", json_schema_extra={"introduced_as": 400}
+    )
+    most_intervals: int = Field(
+        5_000,
+        ge=10,
+        description="labelled intervals that take part at most, drawn at random",
+        json_schema_extra={"introduced_as": 5_000},
+    )
+    n_audit_windows: int = Field(
+        2_000,
+        ge=10,
+        description="windows, drawn at random, that the audit of nuisances looks at",
+        json_schema_extra={"introduced_as": 2_000},
+    )

@@ -72,7 +72,7 @@ def test_scores_of_several_clusterings(tmp_path: Path) -> None:
     assert counts.loc[2, "call 1"] == ((kinds == 1) & (good == 2)).sum()
     summary = json.loads(run.output.read("summary.json"))
     assert summary["scores"][0]["ami"] == scores["ami"][0] == outcome.counts["ami_of_clusters"]
-    assert summary["config"] == {"keep_unlabelled": False, "min_overlap_s": 0.5}
+    assert summary["config"] == Config().model_dump()
     assert set(run.ledger.files() or {}) == set(run.output.list_keys())
 
 

@@ -1,0 +1,117 @@
+"""Everything that is measured of labelled intervals, as rows of a table."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.evaluate.config import Config
+from jobs.evaluate.measures import Measure, accuracies, agreements, with_intervals
+from jobs.evaluate.probes import Predict, commonest, held_out, held_out_clusters, linear, names_of, neighbours
+from jobs.evaluate.splits import LEAKY, grouped_folds, label_seen, leaky_folds
+from jobs.evaluate.units import GROUPS, Units
+
+Ints = NDArray[np.int64]
+Who = tuple[str, str]
+"""An input's role and its run."""
+CHANCE = "chance"
+
+
+@dataclass(frozen=True)
+class Split:
+    """One way to part intervals: its name, the rows that take part, their group and their fold."""
+
+    name: str
+    rows: Ints
+    groups: Ints
+    folds: Ints
+    label_seen: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured figure.
+
+    Attributes
+    ----------
+    role, run
+        What was measured: the input's role and its run, or ``chance``.
+    split
+        ``leaky``, or what is never on both sides: ``recording``, ``day``, ``recorder``, ``group``.
+    measure
+        ``knn_accuracy``, ``linear_balanced_accuracy``, ``kmeans_ami`` and so on.
+    value, low, high
+        The figure, and the 2.5th and 97.5th percentile over resampled groups.
+    n_intervals, n_groups, n_labels
+        What took part.
+    label_seen
+        Share of the intervals whose label training has at all: no accuracy can be higher.
+    """
+
+    role: str
+    run: str
+    split: str
+    measure: str
+    value: float
+    low: float
+    high: float
+    n_intervals: int
+    n_groups: int
+    n_labels: int
+    label_seen: float
+
+
+def make_splits(units: Units, labels: Ints, config: Config) -> list[Split]:
+    """Return the leaky split and those by every group of which there are at least two."""
+    everything = np.arange(len(units))
+    folds = leaky_folds(labels, config.n_folds, config.seed)
+    splits = [Split(LEAKY, everything, everything, folds, label_seen(folds, labels))]
+    for kind in GROUPS:
+        rows, groups = units.groups(kind)
+        if len(rows) and groups.max() > 0:
+            folds = grouped_folds(groups, labels[rows], config.n_folds, config.seed)
+            splits.append(Split(kind, rows, groups, folds, label_seen(folds, labels[rows])))
+    return splits
+
+
+def of_vectors(who: Who, vectors: NDArray[np.float32], labels: Ints, split: Split, config: Config) -> list[Row]:
+    """Return k-NN, the linear probe and k-means (as many clusters as labels) of one split, all on what was held out."""
+    x, y = vectors[split.rows], labels[split.rows]
+    probes: Mapping[str, Predict] = {"knn": neighbours(config.n_neighbours), "linear": linear}
+    measured: dict[str, Measure] = {
+        name: accuracies(held_out(probe, x, y, split.folds), y) for name, probe in probes.items()
+    }
+    n_labels = len(np.unique(y))
+    clusters, named = held_out_clusters(x, y, split.folds, n_clusters=n_labels, seed=config.seed)
+    measured["kmeans"] = agreements(clusters, y, split.folds, named)
+    return [row for name, measure in measured.items() for row in _rows(who, name, measure, y, split, config)]
+
+
+def of_clusters(who: Who, clusters: Ints, labels: Ints, split: Split, config: Config) -> list[Row]:
+    """Return how a clustering of everything agrees with labels; its purity by names that other folds gave."""
+    c, y = clusters[split.rows], labels[split.rows]
+    named = np.empty(len(y), dtype=np.int64)
+    for fold in np.unique(split.folds):
+        test = split.folds == fold
+        named[test] = names_of(c[~test], y[~test], int(c.max()) + 1)[c[test]]
+    whole = np.zeros(len(y), dtype=np.int64)
+    return _rows(who, "clusters", agreements(c, y, whole, named), y, split, config)
+
+
+def of_chance(labels: Ints, split: Split, config: Config) -> list[Row]:
+    """Return what the commonest label of training is right about."""
+    y = labels[split.rows]
+    found = held_out(commonest, np.zeros((len(y), 1), dtype=np.float32), y, split.folds)
+    return _rows((CHANCE, ""), "commonest", accuracies(found, y), y, split, config)
+
+
+def _rows(who: Who, name: str, measure: Measure, labels: Ints, split: Split, config: Config) -> list[Row]:  # noqa: PLR0917
+    found = with_intervals(measure, split.groups, n_bootstrap=config.n_bootstrap, seed=config.seed)
+    n_groups, n_labels = int(split.groups.max()) + 1, len(np.unique(labels))
+    counts, seen = (len(labels), n_groups, n_labels), round(split.label_seen, 4)
+    rows = []
+    for key, numbers in found.items():
+        value, low, high = (round(number, 4) for number in numbers)
+        rows.append(Row(*who, split.name, f"{name}_{key}", value, low, high, *counts, seen))
+    return rows

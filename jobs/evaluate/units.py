@@ -1,0 +1,237 @@
+"""The units of an evaluation: labelled intervals, what each belongs to, and its mean vector or its cluster."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import PurePosixPath
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from jobs.evaluate.formats import Mark
+from jobs.evaluate.labels import Intervals, Labels
+from lake.errors import InputError
+from lake.grid import iso
+from lake.read import grid_of, open_array, read_rows
+
+Ints = NDArray[np.int64]
+GROUPS = ("recording", "day", "recorder", "group")
+"""What an interval belongs to, in the order of the tables."""
+UNTIMED = "untimed:"
+INTERVALS_AT_ONCE = 2_000
+
+
+@dataclass(frozen=True)
+class Placed:
+    """The recordings of a cube: path, recorder, start and end (milliseconds since 1970), by row.
+
+    Attributes
+    ----------
+    by_path
+        Row by path.
+    """
+
+    path: tuple[str, ...]
+    recorder: tuple[str, ...]
+    start_ms: Ints
+    end_ms: Ints
+
+    @property
+    def by_path(self) -> dict[str, int]:
+        """Row by path."""
+        return {path: i for i, path in enumerate(self.path)}
+
+
+@dataclass(frozen=True)
+class Units:
+    """Labelled intervals; all arrays have the shape (n_intervals,).
+
+    Attributes
+    ----------
+    recorder
+        Name.
+    start_ms, end_ms
+        Milliseconds since 1970 on the study's grid.
+    label
+        Name.
+    recording, day, group
+        What the interval belongs to; empty where that is not known.
+    """
+
+    recorder: NDArray[np.str_]
+    start_ms: Ints
+    end_ms: Ints
+    label: NDArray[np.str_]
+    recording: NDArray[np.str_]
+    day: NDArray[np.str_]
+    group: NDArray[np.str_]
+
+    def __len__(self) -> int:
+        return len(self.start_ms)
+
+    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> "Units":
+        """Return some of the intervals."""
+        return Units(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def groups(self, kind: str) -> tuple[Ints, Ints]:
+        """Return the rows whose group of a kind is known, and the groups' numbers from 0."""
+        names = getattr(self, kind)
+        rows = np.flatnonzero(names != "")
+        return rows, np.unique(names[rows], return_inverse=True)[1].astype(np.int64)
+
+
+def recordings_of(cube: xr.Dataset) -> Placed:
+    """Return the recordings table of a cube."""
+    start_ms = cube["recording_start_ms"].to_numpy().astype(np.int64)
+    length_ms = cube["recording_n_samples"].to_numpy() * 1000 / cube["recording_sample_rate_hz"].to_numpy()
+    path, recorder = (tuple(str(x) for x in cube[key].to_numpy()) for key in ("recording_path", "recording_recorder"))
+    return Placed(path, recorder, start_ms, start_ms + np.ceil(length_ms).astype(np.int64))
+
+
+def units_of_labels(labels: Labels, cube: Placed | None) -> Units:
+    """Return the intervals of a table in UTC; each belongs to the recording that holds its middle, if one does."""
+    parts = [(name, one) for name, one in labels.by_recorder.items()]
+    recorder = np.concatenate([np.full(len(one), name) for name, one in parts])
+    start_ms = np.concatenate([one.start_ms for _, one in parts])
+    end_ms = np.concatenate([one.end_ms for _, one in parts])
+    label = np.array(labels.names)[np.concatenate([one.label for _, one in parts])]
+    recording = np.full(len(start_ms), "", dtype=object)
+    for name, one in parts if cube else []:
+        mine = np.flatnonzero(np.array(cube.recorder) == name) if cube else np.empty(0, dtype=np.int64)
+        mine = mine[np.argsort(cube.start_ms[mine], kind="stable")] if cube else mine
+        if cube is None or not len(mine):
+            continue
+        middle = (one.start_ms + one.end_ms) // 2
+        at = np.searchsorted(cube.start_ms[mine], middle, side="right") - 1
+        inside = (at >= 0) & (middle < cube.end_ms[mine][np.maximum(at, 0)])
+        paths = np.array(cube.path, dtype=object)[mine][np.maximum(at, 0)]
+        recording[recorder == name] = np.where(inside, paths, "")
+    return _units(recorder, start_ms, end_ms, label, recording, np.full(len(start_ms), ""))
+
+
+def units_of_marks(marks: Sequence[Mark], cube: Placed, *, min_confidence: float) -> tuple[Units, int]:
+    """Return the intervals of marks in recordings of a cube, and how many marks are of other recordings.
+
+    A recording is found by its path or the end of it, with or without its suffix.
+
+    Raises
+    ------
+    InputError
+        If two recordings answer to a name, or none of the marks is of the cube's recordings.
+    """
+    sure = [mark for mark in marks if mark.confidence >= min_confidence]
+    ends = _ends(cube.path)
+    rows: list[int] = []
+    kept: list[Mark] = []
+    for mark in sure:
+        found = ends.get(mark.recording) or ends.get(PurePosixPath(mark.recording).name) or []
+        if len(found) > 1:
+            named = ", ".join(cube.path[i] for i in found[:3])
+            raise InputError(f"{mark.where}: {mark.recording!r} may be {named}; name more of the path.")
+        if found:
+            rows.append(found[0])
+            kept.append(mark)
+    if not kept:
+        some = ", ".join(sorted({mark.recording for mark in sure})[:3]) or "none that is sure enough"
+        raise InputError(
+            f"none of {len(marks)} labels is of a recording of the cube; labelled are {some}; the cube has "
+            f"{', '.join(cube.path[:3])}. Recordings are named by their path below the root, or the end of it."
+        )
+    start_ms = cube.start_ms[rows] + np.array([round(mark.start_s * 1000) for mark in kept], dtype=np.int64)
+    length = np.array([max(1, round((mark.end_s - mark.start_s) * 1000)) for mark in kept], dtype=np.int64)
+    units = _units(
+        np.array([cube.recorder[i] for i in rows]), start_ms, start_ms + length, np.array([m.label for m in kept]),
+        np.array([cube.path[i] for i in rows], dtype=object), np.array([mark.group for mark in kept]),
+    )  # fmt: skip
+    return units, len(sure) - len(kept)
+
+
+def labels_of_units(units: Units) -> Labels:
+    """Return intervals as a table of labels, by recorder."""
+    names, label = np.unique(units.label, return_inverse=True)
+    by_recorder: Mapping[str, Intervals] = {
+        str(name): Intervals(
+            units.start_ms[rows], units.end_ms[rows], label[rows].astype(np.int64), np.full(int(rows.sum()), np.nan)
+        )
+        for name in np.unique(units.recorder)
+        for rows in [units.recorder == name]
+    }
+    return Labels(tuple(str(name) for name in names), by_recorder)
+
+
+def windows_of(store: xr.Dataset, status: str, units: Units, *, min_overlap_ms: int) -> list[tuple[int, Ints]]:
+    """Return recorder number and cells of the windows that each interval shares enough time with.
+
+    Enough is ``min_overlap_ms``, or all of an interval that is shorter. Where a store's vectors stand beside
+    their cells (``embedding_offset_s``), their own times count.
+    """
+    grid, names = grid_of(store), [str(name) for name in store["recorder"].to_numpy()]
+    out: list[tuple[int, Ints]] = [(-1, np.empty(0, dtype=np.int64))] * len(units)
+    for name in np.unique(units.recorder):
+        if name not in names:
+            continue
+        i = names.index(str(name))
+        cells = np.flatnonzero(np.isin(store[status][i].to_numpy(), [1, 2]))
+        start_ms = grid.origin_ms + cells * grid.hop_ms
+        if "embedding_offset_s" in store and len(cells):
+            start_ms = start_ms + np.rint(store["embedding_offset_s"][i].to_numpy()[cells] * 1000).astype(np.int64)
+        for row in np.flatnonzero(units.recorder == name):
+            begin, end = int(units.start_ms[row]), int(units.end_ms[row])
+            low, high = np.searchsorted(start_ms, [begin - grid.window_ms, end])
+            first = start_ms[low:high]
+            shared = np.minimum(first + grid.window_ms, end) - np.maximum(first, begin)
+            out[row] = i, cells[low:high][shared >= min(min_overlap_ms, end - begin)].astype(np.int64)
+    return out
+
+
+def mean_vectors(url: str, windows: Sequence[tuple[int, Ints]]) -> NDArray[np.float32]:
+    """Return the mean vector of each interval's windows, float32, shape (n_intervals, n_features)."""
+    array = open_array(url, "embedding")
+    out = np.empty((len(windows), array.shape[2]), dtype=np.float32)
+    for first in range(0, len(windows), INTERVALS_AT_ONCE):
+        part = windows[first : first + INTERVALS_AT_ONCE]
+        sizes = np.array([len(cells) for _, cells in part])
+        recorder = np.repeat([i for i, _ in part], sizes)
+        place = np.stack([recorder, np.concatenate([cells for _, cells in part])])
+        unique, inverse = np.unique(place, axis=1, return_inverse=True)
+        rows = np.asarray(read_rows(array, unique[0], unique[1]), dtype=np.float64)[inverse.ravel()]
+        begins = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+        out[first : first + len(part)] = np.add.reduceat(rows, begins, axis=0) / sizes[:, None]
+    return out
+
+
+def commonest_cluster(store: xr.Dataset, windows: Sequence[tuple[int, Ints]]) -> Ints:
+    """Return the cluster that most of each interval's windows are in; of a tie, the lower number."""
+    labels = {i: store["cluster"][i].to_numpy() for i in {i for i, _ in windows}}
+    return np.array([np.bincount(labels[i][cells]).argmax() for i, cells in windows], dtype=np.int64)
+
+
+def _units(  # noqa: PLR0917 (one column each)
+    recorder: NDArray[np.str_],
+    start_ms: Ints,
+    end_ms: Ints,
+    label: NDArray[np.str_],
+    recording: NDArray[np.object_],
+    group: NDArray[np.str_],
+) -> Units:
+    day = np.array(
+        [
+            "" if name.startswith(UNTIMED) else iso(int(start))[:10]
+            for name, start in zip(recorder, start_ms, strict=True)
+        ]
+    )
+    return Units(
+        recorder.astype(str), start_ms, end_ms, label.astype(str), recording.astype(str), day, group.astype(str)
+    )
+
+
+def _ends(paths: Sequence[str]) -> dict[str, list[int]]:
+    """Return the rows by every end of a path, with the suffix and without."""
+    ends: dict[str, list[int]] = {}
+    for i, path in enumerate(paths):
+        parts = PurePosixPath(path).parts
+        for n in range(len(parts)):
+            end = "/".join(parts[n:])
+            for name in {end, end.removesuffix(PurePosixPath(path).suffix)}:
+                ends.setdefault(name, []).append(i)
+    return {**ends, **{path: [i] for i, path in enumerate(paths)}}
