@@ -19,7 +19,8 @@ from lake.receipts import latest_receipt
 
 ROOT = Path(__file__).resolve().parents[1]
 TORCH = ("torch", "torchvision", "torchaudio", "timm")
-JOB_PACKAGES = sorted(path.parent.name for path in ROOT.glob("jobs/*/__init__.py") if path.parent.name != "common")
+HELPERS = {"common", "submit"}
+JOB_PACKAGES = sorted(path.parent.name for path in ROOT.glob("jobs/*/__init__.py") if path.parent.name not in HELPERS)
 LAKE = sorted(f"lake.{path.stem}" for path in ROOT.glob("lake/*.py") if path.stem != "__init__")
 WITHOUT_TORCH = [
     "jobs.cli", "jobs.manifest", "jobs.runner", "jobs.quickstart",
