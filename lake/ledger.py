@@ -18,6 +18,8 @@ RUN_RECORD = "run.json"
 GRID_RECORD = "grid.json"
 FILES_RECORD = "files.json"
 USABLE = (STATUS["ok"], STATUS["partial"])
+_HEAVY = ((b'"cells":[', b"]"), (b'"digests":[', b"]"), (b'"index":{', b"}"))
+"""What nearly all of a line is made of, and where it ends. No text holds these: its quotation marks are escaped."""
 
 
 @dataclass(frozen=True)
@@ -141,8 +143,14 @@ class Ledger:
         else:
             self.storage.write(f"{folder}/{day}/{entry.block}.json", line)
 
-    def entries(self) -> Iterator[tuple[str, str, dict[int, Entry]]]:
-        """Yield recorder, day and the day's latest entries by block, sorted by recorder and day."""
+    def entries(self, *, light: bool = False) -> Iterator[tuple[str, str, dict[int, Entry]]]:
+        """Yield recorder, day and the day's latest entries by block, sorted by recorder and day.
+
+        Parameters
+        ----------
+        light
+            Leave out ``cells``, ``digests`` and ``index``, which are nearly all of an entry's bytes.
+        """
         days: dict[tuple[str, str], list[str]] = {}
         for key in self.storage.list_keys():
             if key.endswith(".jsonl") and key.count("/") == 1:
@@ -154,7 +162,7 @@ class Ledger:
         for (_, day), keys in sorted(days.items()):
             latest: dict[int, Entry] = {}
             for key in keys:
-                latest.update({entry.block: entry for entry in self._read(key)})
+                latest.update({entry.block: entry for entry in self._read(key, light=light)})
             if latest:
                 yield next(iter(latest.values())).recorder, day, dict(sorted(latest.items()))
 
@@ -170,10 +178,9 @@ class Ledger:
 
     def written(self) -> dict[tuple[str, int], Entry]:
         """Return the latest entry of every block by recorder and number, without its cells."""
-        light: dict[str, Any] = {"cells": [], "digests": [], "index": {}, "recordings": [], "deployments": []}
         return {
-            (recorder, block): replace(entry, **light)
-            for recorder, _, day in self.entries()
+            (recorder, block): replace(entry, recordings=[], deployments=[])
+            for recorder, _, day in self.entries(light=True)
             for block, entry in day.items()
         }
 
@@ -214,11 +221,11 @@ class Ledger:
                 for key in objects:
                     self.storage.remove(key)
 
-    def _read(self, key: str) -> Iterator[Entry]:
+    def _read(self, key: str, *, light: bool = False) -> Iterator[Entry]:
         lines = self.storage.read(key).split(b"\n")
         for line in lines[:-1]:  # what follows the last newline is empty, or was cut short
             try:
-                yield Entry(**json.loads(line))
+                yield Entry(**json.loads(_emptied(line) if light else line))
             except (ValueError, TypeError) as error:
                 raise StoreError(
                     f"{self.storage.path(key)}: a line is damaged ({error}). Expected one JSON entry a line. "
@@ -236,6 +243,16 @@ class Ledger:
                 return
         data = self.storage.read(key)
         self.storage.write(key, data[: data.rfind(b"\n") + 1])
+
+
+def _emptied(line: bytes) -> bytes:
+    """Return a line without what is heavy in it, which need not be parsed then."""
+    for begin, end in _HEAVY:
+        at = line.find(begin)
+        if at >= 0:
+            at += len(begin)
+            line = line[:at] + line[line.index(end, at) :]
+    return line
 
 
 def day_of_block(grid: Grid, cells_per_block: int, block: int) -> str:

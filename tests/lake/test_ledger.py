@@ -1,4 +1,6 @@
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,11 +37,23 @@ def test_the_latest_entry_of_a_block_counts(ledger: Ledger) -> None:
     ]  # fmt: skip
     assert ledger.day("r/1", "2021-07-01")[1] == entry(1, "new")
     assert ledger.written()["r/1", 1].inputs == "new"
+    bare: dict[str, Any] = {"cells": [], "digests": [], "index": {}, "recordings": [], "deployments": []}
+    whole = {(name, block): replace(one, **bare) for name, _, blocks in days for block, one in blocks.items()}
+    assert ledger.written() == whole
     assert ledger.summary()["n_windows"] == 4, "unreadable windows do not count"
     before = ledger.summary()
     ledger.compact()
     assert ledger.summary() == before
     assert ledger.day("r/1", "2021-07-01")[1] == entry(1, "new")
+
+
+def test_what_is_written_is_told_without_cells_whatever_stands_in_text(ledger: Ledger) -> None:
+    odd = 'a"cells":[1],"index":{"b":[2]},"digests":[x].wav'
+    full = replace(entry(3), recordings=[{"path": odd, "cells": [1]}], problems={odd: "timeout"}, backend=odd)
+    ledger.add("2021-07-01", full)
+    expected = replace(full, cells=[], digests=[], index={}, recordings=[], deployments=[])
+    assert ledger.written() == {("r/1", 3): expected}
+    assert ledger.day("r/1", "2021-07-01") == {3: full}
 
 
 def test_a_line_cut_short_is_no_entry_and_is_mended(tmp_path: Path) -> None:
