@@ -62,6 +62,7 @@ class RunEntry(Entry):
     job: str
     inputs: dict[str, str] = Field(default_factory=dict)
     config: dict[str, Any] = Field(default_factory=dict)
+    files: dict[str, str] = Field(default_factory=dict)
     resources: Resources = Field(default_factory=Resources)
     image: ImageEntry | None = None
 
@@ -128,6 +129,7 @@ def read_manifest(path: Path) -> Manifest:
             config_id=config_id(wanted.job, job.algorithm(), identity_config(config), ids), inputs=inputs,
             recordings=_recordings(path, entry.recordings), labels=_path(path, entry.labels),
             max_quarantined=entry.max_quarantined, resources=wanted.resources,
+            files={key: Path(_resolved(path, text)) for key, text in wanted.files.items()},
             image=Image(wanted.image.name, wanted.image.sha256) if wanted.image else None,
         )  # fmt: skip
     return Manifest(path, {name: runs[name] for name in order})
@@ -197,14 +199,22 @@ def _input_problems(entry: ManifestEntry, name: str, names: Set[str]) -> list[st
     problems: list[str] = []
     job = JOBS[run.job]
     problems += [
+        f"runs.{name}.files: the job {run.job!r} needs {key} = a path" for key in sorted(job.files - set(run.files))
+    ]
+    problems += [
+        f"runs.{name}.files.{key}: the job {run.job!r} reads no such file{nearest(key, sorted(job.files))}"
+        for key in run.files
+        if key not in job.files
+    ]
+    problems += [
         f"runs.{name}.inputs: the job {run.job!r} needs {role} = the name of a {job.inputs[role]!r} run"
         for role in sorted(set(job.inputs) - set(run.inputs) - job.optional)
     ]
     if job.any_role and not run.inputs:
         problems.append(f"runs.{name}.inputs: the job {run.job!r} needs at least one {job.any_role!r} run")
     for role, source in run.inputs.items():
-        wanted = job.inputs.get(role, job.any_role)
-        if wanted is None:
+        wanted = job.takes(role)
+        if not wanted:
             problems.append(
                 f"runs.{name}.inputs.{role}: the job {run.job!r} has no such input{nearest(role, job.inputs)}"
             )
@@ -212,9 +222,10 @@ def _input_problems(entry: ManifestEntry, name: str, names: Set[str]) -> list[st
             problems.append(
                 f"runs.{name}.inputs.{role} = {source!r}: the manifest has no such run{nearest(source, sorted(names))}"
             )
-        elif source in entry.runs and entry.runs[source].job != wanted:
+        elif source in entry.runs and entry.runs[source].job not in wanted:
             problems.append(
-                f"runs.{name}.inputs.{role} = {source!r}: expected a {wanted!r} run, found {entry.runs[source].job!r}"
+                f"runs.{name}.inputs.{role} = {source!r}: expected a {' or '.join(map(repr, wanted))} run, "
+                f"found {entry.runs[source].job!r}"
             )
     return problems
 

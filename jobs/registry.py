@@ -23,15 +23,17 @@ class JobEntry:
     extra
         The extra of the distribution, and the image, that has what the job needs.
     inputs
-        The job that each input role must come from.
+        The job that each input role must come from, or several joined by " or ".
     optional
         Roles that may be left out.
     any_role
-        The job whose runs may come in under any further role.
+        The job, or jobs, whose runs may come in under any further role.
     extends
         Whether a run grows with its input; otherwise it stays as it is until refreshed.
     labels
         Whether it reads the manifest's table of labels.
+    files
+        Files besides the recordings that it reads, by the key that the manifest names them under.
     together
         Whether the processes that one launcher starts (torchrun, srun, mpiexec) work on one run together.
     """
@@ -45,6 +47,12 @@ class JobEntry:
     extends: bool = False
     labels: bool = False
     together: bool = False
+    files: frozenset[str] = frozenset()
+
+    def takes(self, role: str) -> tuple[str, ...]:
+        """Return the jobs whose runs may come in under a role."""
+        wanted = self.inputs.get(role, self.any_role)
+        return tuple(wanted.split(" or ")) if wanted else ()
 
     def config_model(self) -> type[JobConfig]:
         """Return the job's configuration model; never loads torch."""
@@ -88,7 +96,12 @@ JOBS = {
         "jobs.embed", "embeddings", "dino", {"spectrograms": "spectrograms", "model": "dino"},
         optional=frozenset({"model"}), extends=True,
     ),
-    "cluster": JobEntry("jobs.cluster", "clusters", "cluster", {"embeddings": "embed"}),
-    "evaluate": JobEntry("jobs.evaluate", "scores", "cluster", {}, any_role="cluster", labels=True),
+    "import": JobEntry(
+        "jobs.imports", "embeddings", "cluster", {"spectrograms": "spectrograms"}, files=frozenset({"table", "vectors"})
+    ),
+    "cluster": JobEntry("jobs.cluster", "clusters", "cluster", {"embeddings": "embed or import"}),
+    "evaluate": JobEntry(
+        "jobs.evaluate", "scores", "cluster", {}, any_role="cluster or embed or import", labels=True
+    ),
     "atlas": JobEntry("jobs.atlas", "atlas", "cluster", {"clusters": "cluster", "spectrograms": "spectrograms"}),
 }  # fmt: skip

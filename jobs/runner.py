@@ -1,6 +1,5 @@
 """Executing the runs of a manifest: in order, skipping what is done, leaving receipts."""
 
-import hashlib
 import os
 import time
 from collections import Counter
@@ -15,6 +14,7 @@ from jobs.common.run import Options, Outcome, Run, is_committed
 from jobs.manifest import Manifest, nearest
 from jobs.registry import JOBS, needing
 from lake.claims import claim, live_claims
+from lake.digest import sha256_of
 from lake.errors import DawnchorusError, InputError, QuarantineError, StoreError
 from lake.identity import differences, require_same
 from lake.image import current_image, require_image
@@ -224,15 +224,19 @@ def _made_of(run: Run) -> dict[str, Any]:
     told: dict[str, Any] = {"inputs": inputs}
     if JOBS[run.job].labels:
         told |= {"labels": str(run.labels) if run.labels else None, "labels_sha256": _labels_sha256(run)}
+    if run.files:
+        told["files_sha256"] = _files_sha256(run)
     if not run.inputs and run.recordings is not None:
         told["recordings"] = run.recordings.record
     return told
 
 
 def _labels_sha256(run: Run) -> str | None:
-    if run.labels is None or not run.labels.is_file():
-        return None
-    return hashlib.sha256(run.labels.read_bytes()).hexdigest()
+    return sha256_of(run.labels) if run.labels is not None and run.labels.exists() else None
+
+
+def _files_sha256(run: Run) -> dict[str, str | None]:
+    return {key: sha256_of(path) if path.exists() else None for key, path in sorted(run.files.items())}
 
 
 def _leave_receipt(
@@ -352,6 +356,8 @@ def _changes(run: Run, receipt: Mapping[str, Any]) -> list[str]:
         elif now["content_id"] != then.get("content_id"):
             n = now["n_windows"] - (then.get("n_windows") or 0)
             why.append(f"{source.name} " + (f"grew by {n} window{'s'[: n - 1]}" if n > 0 else "was made again"))
+    then_files = receipt.get("files_sha256") or {}
+    why += [f"{run.files[key].name} changed" for key, now in _files_sha256(run).items() if now != then_files.get(key)]
     if JOBS[run.job].labels and _labels_sha256(run) != receipt.get("labels_sha256"):
         why.append(f"{run.labels.name if run.labels else 'the table of labels'} changed")
     return why

@@ -77,6 +77,8 @@ class Run:
         The run in each input role.
     recordings, labels
         The manifest's recordings, and its table of labels.
+    files
+        Files besides those that it reads, by key.
     max_quarantined, resources
         The share of recordings that may be set aside, and what the run asks of a scheduler; never part of
         the identity.
@@ -94,6 +96,7 @@ class Run:
     inputs: Mapping[str, "Run"]
     recordings: Recordings | None = None
     labels: Path | None = None
+    files: Mapping[str, Path] = field(default_factory=dict)
     max_quarantined: float = 0.05
     resources: Resources = field(default_factory=Resources)
     image: Image | None = None

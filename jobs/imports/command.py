@@ -1,0 +1,161 @@
+"""The ``import`` job: a table and an array of vectors around the pure core."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.common.progress import progress
+from jobs.common.run import Options, Outcome, Run
+from jobs.imports.config import Config
+from jobs.imports.core import Placed, place
+from lake.digest import sha256_of
+from lake.errors import InputError
+from lake.grid import Grid
+from lake.identity import short_hash
+from lake.ledger import Entry
+from lake.names import STATUS
+from lake.read import grid_of, open_cube
+from lake.schema import ArraySpec, StoreSpec, embedding_spec
+from lake.write import commit, write_block
+
+MOST_TOLD = 5
+
+
+def execute(run: Run, options: Options) -> Outcome:  # noqa: ARG001 (every job takes options)
+    """Place every vector by its recording's time in the cube, and write the store.
+
+    Raises
+    ------
+    InputError
+        If table and vectors do not fit each other, none of the recordings is in the cube, a vector is not
+        finite, or several want the same cell.
+    """
+    config = cast("Config", run.config)
+    table, array = run.files["table"], run.files["vectors"]
+    names, start_s = _read_table(table, config)
+    vectors = _read_vectors(array, len(names))
+    with open_cube(run.inputs["spectrograms"].output.url) as cube:
+        recorders = [str(name) for name in cube["recorder"].to_numpy()]
+        paths = {str(path): i for i, path in enumerate(cube["recording_path"].to_numpy())}
+        begins = cube["recording_start_ms"].to_numpy().astype(np.int64)
+        owners = [recorders.index(str(name)) for name in cube["recording_recorder"].to_numpy()]
+        theirs = grid_of(cube)
+    grid = Grid(theirs.origin_ms, theirs.end_ms, round(config.window_s * 1000), round(config.hop_s * 1000))
+    rows = np.array([i for i, name in enumerate(names) if name in paths], dtype=np.int64)
+    if not len(rows):
+        raise InputError(
+            f"run {run.name!r}: none of the {len(names)} vectors of {table} is of a recording of the cube; the table "
+            f"has {', '.join(names[:3])}; the cube has {', '.join(list(paths)[:3])}. Paths are relative to the same root."
+        )
+    found = np.array([paths[names[i]] for i in rows], dtype=np.int64)
+    start_ms = begins[found] + np.rint(start_s[rows] * 1000).astype(np.int64)
+    placed = place(start_ms, np.array(owners, dtype=np.int64)[found], grid)
+    if len(placed.shared):
+        told = ", ".join(f"row {rows[i] + 2}" for i in placed.shared[:MOST_TOLD])
+        raise InputError(
+            f"run {run.name!r}: {len(placed.shared)} vectors of {table} want a cell that another stands in ({told}): "
+            f"hop_s = {config.hop_s:g} is longer than the distance of their starts. Choose a shorter hop_s."
+        )
+    placed = replace(placed, row=rows[placed.row])
+    digest = short_hash([sha256_of(table), sha256_of(array)])
+    spec = _spec(run, grid, vectors.shape[1], config)
+    _write(run, spec, placed, vectors, recorders=recorders, digest=digest)
+    tables = {"feature": np.arange(vectors.shape[1], dtype=np.int32)}
+    commit(run.output, run.ledger, spec, recorders, tables)
+    counts = {"vectors": len(rows), "vectors_of_unknown_recordings": len(names) - len(rows)}
+    return Outcome(did=True, counts=counts, backend="numpy")
+
+
+def _read_table(path: Path, config: Config) -> tuple[list[str], NDArray[np.float64]]:
+    if not path.is_file():
+        raise InputError(f"{path}: expected a table of vectors, found no file.")
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        wanted = (config.recording_column, config.start_column)
+        header = reader.fieldnames or []
+        missing = [name for name in wanted if name not in header]
+        if missing:
+            raise InputError(
+                f"{path}: expected the columns {', '.join(wanted)}, found {', '.join(header) or 'nothing'}. "
+                "Name them in recording_column and start_column."
+            )
+        rows = list(reader)
+    names, starts, problems = [], [], []
+    for i, row in enumerate(rows, 2):
+        names.append(str(row[wanted[0]]))
+        try:
+            starts.append(float(str(row[wanted[1]])))
+        except ValueError:
+            problems.append(f"  row {i}: {wanted[1]} should be a number of seconds, found {row[wanted[1]]!r}")
+    if problems:
+        raise InputError(f"{path}: {len(problems)} rows cannot be read:\n" + "\n".join(problems[:MOST_TOLD]))
+    return names, np.array(starts)
+
+
+def _read_vectors(path: Path, n_rows: int) -> NDArray[Any]:
+    if not path.is_file():
+        raise InputError(f"{path}: expected vectors in NumPy's format (.npy), found no file.")
+    try:
+        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise InputError(f"{path}: expected vectors in NumPy's format (.npy): {error}.") from error
+    if vectors.ndim != 2 or len(vectors) != n_rows or vectors.dtype.kind != "f":
+        raise InputError(
+            f"{path}: expected one vector for each of the table's {n_rows} rows, numbers of shape "
+            f"({n_rows}, n_features); found {vectors.dtype} of shape {vectors.shape}."
+        )
+    return np.asarray(vectors)
+
+
+def _spec(run: Run, grid: Grid, n_features: int, config: Config) -> StoreSpec:
+    attrs = {**run.store_attrs, "grid": grid.attrs}
+    spec = embedding_spec(grid, n_features=n_features, dtype=config.dtype, attrs=attrs)
+    told = {"long_name": "start of the vector's sound after the start of its cell", "units": "s"}
+    day = (1, grid.cells_per_day)
+    offset = ArraySpec("embedding_offset_s", ("recorder", "time"), "float64", float("nan"), day, None, told)
+    return replace(spec, index=(offset, *spec.index))
+
+
+def _write(
+    run: Run, spec: StoreSpec, placed: Placed, vectors: NDArray[Any], *, recorders: Sequence[str], digest: str
+) -> None:  # fmt: skip
+    run.ledger.settle_grid(spec.grid, recorders)
+    block_of = placed.cell // spec.cells_per_block
+    edges = np.flatnonzero(np.diff(np.stack([placed.recorder, block_of]), axis=1, prepend=-1).any(axis=0))
+    (data,) = spec.data
+    new = {(recorders[int(placed.recorder[i])], int(block_of[i])) for i in edges}
+    gone = sorted(set(run.ledger.written()) - new)
+    if gone:
+        raise InputError(
+            f"run {run.name!r}: {len(gone)} days that are in the store have no vector any more (first {gone[0][0]}, "
+            f"{spec.grid.day_of(gone[0][1] * spec.cells_per_block)}). Give the run a new name in the manifest."
+        )
+    with progress(f"{run.name}: vectors", len(placed.row), "vectors") as advance:
+        for first, last in zip(edges, [*edges[1:], len(placed.row)], strict=True):
+            number, i_recorder = int(block_of[first]), int(placed.recorder[first])
+            cells, rows = placed.cell[first:last], placed.row[first:last]
+            block = np.full(data.block, data.fill, dtype=data.dtype)
+            with np.errstate(over="ignore"):  # what float16 cannot hold is refused just below
+                values = vectors[rows].astype(data.dtype)
+            wrong = rows[~np.isfinite(values).all(axis=1)]
+            if len(wrong):
+                raise InputError(
+                    f"run {run.name!r}: {len(wrong)} vectors are not finite as {data.dtype} (first in row "
+                    f"{wrong[0] + 2} of {run.files['table']}). Leave them out, or store them as float32."
+                )
+            block[0, cells - number * spec.cells_per_block] = values
+            index = {
+                "embedding_offset_s": placed.offset_s[first:last].tolist(),
+                "embedding_status": [STATUS["ok"]] * len(cells),
+            }
+            entry = Entry(
+                recorder=recorders[i_recorder], block=number, inputs=digest, files={}, cells=cells.tolist(), digests=[],
+                index=index, backend="numpy",
+            )  # fmt: skip
+            write_block(run.output, run.ledger, spec, {data.name: block}, entry, i_recorder=i_recorder)
+            advance(len(rows))

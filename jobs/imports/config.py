@@ -1,0 +1,32 @@
+"""What decides the numbers in a store of imported vectors."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from jobs.common.config import JobConfig
+from lake.names import MS_PER_DAY
+
+ALGORITHM = 1
+
+
+class Config(JobConfig):
+    """Settings of the ``import`` job; the vectors themselves are files of the run."""
+
+    window_s: float = Field(3.0, gt=0, description="seconds of sound that a vector was made from")
+    hop_s: float = Field(
+        3.0, gt=0, description="distance of two cells of the grid in seconds; divides a day; no two vectors in one cell"
+    )
+    dtype: Literal["float32", "float16"] = Field("float32", description="type of the stored vectors")
+    recording_column: str = Field("recording", description="column of the table with the recording's path")
+    start_column: str = Field("start_s", description="column with the seconds after the recording's start")
+
+    @model_validator(mode="after")
+    def _check(self) -> "Config":
+        for name in ("window_s", "hop_s"):
+            value_ms = getattr(self, name) * 1000
+            if abs(value_ms - round(value_ms)) > 1e-6:
+                raise ValueError(f"{name} = {value_ms / 1000!r} is not a whole number of milliseconds")
+        if MS_PER_DAY % round(self.hop_s * 1000):
+            raise ValueError(f"hop_s = {self.hop_s:g} does not divide a day of 86400 s")
+        return self
