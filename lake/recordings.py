@@ -131,6 +131,21 @@ _DEPLOYMENTS: Mapping[str, Column] = {
     "zone": Column(_zone, is_optional=True),
 }
 
+CAMTRAP_DP: Mapping[str, str | None] = {
+    "deploymentID": "deployment",
+    "cameraID": "recorder",
+    "locationName": "site",
+    "deploymentStart": "start",
+    "deploymentEnd": "end",
+    **dict.fromkeys((
+        "locationID", "coordinateUncertainty", "setupBy", "cameraModel", "cameraDelay", "cameraHeight", "cameraDepth",
+        "cameraTilt", "cameraHeading", "detectionDistance", "timestampIssues", "baitUse", "featureType",
+        "deploymentGroups", "deploymentTags", "deploymentComments",
+    )),
+}  # fmt: skip
+"""Columns of ``deployments.csv`` in Camtrap DP 1.0 by ours; ``latitude``, ``longitude`` and ``habitat`` are called the
+same there, and what a table of deployments has no use for is passed over."""
+
 COLUMNS = tuple(_RECORDINGS)
 """Columns of a table of recordings, in order."""
 
@@ -223,7 +238,7 @@ def read_deployments(source: str | Path) -> pd.DataFrame:
     source
         Path or fsspec URL of a CSV file. ``deployment``, ``recorder`` and ``start`` are obligatory; ``site,
         latitude, longitude, end, gain_db, habitat, zone`` are optional. Times without an offset are UTC; an
-        empty ``end`` is open.
+        empty ``end`` is open. Camtrap DP's names (:data:`CAMTRAP_DP`) are understood as well.
 
     Returns
     -------
@@ -236,7 +251,9 @@ def read_deployments(source: str | Path) -> pd.DataFrame:
         If the file is missing or no such table, a deployment is there twice, does not end after it starts,
         or overlaps another of its recorder; the message lists all problems with their rows.
     """
-    table, problems = read_table(source, _DEPLOYMENTS, what="deployments", remedy="name another, or leave it out")
+    table, problems = read_table(
+        source, _DEPLOYMENTS, what="deployments", remedy="name another, or leave it out", aliases=CAMTRAP_DP
+    )
     problems += repeated(table, "deployment")
     problems += [(row, "end is not after start") for row in table.index[table["end"] <= table["start"]]]
     for recorder, own in table.sort_values("start", kind="stable").groupby("recorder"):

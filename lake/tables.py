@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -120,7 +121,12 @@ def instant(pattern: str, expected: str, *, is_required: bool = False) -> Callab
 
 
 def read_table(
-    source: str | Path, columns: Mapping[str, Column], *, what: str, remedy: str
+    source: str | Path,
+    columns: Mapping[str, Column],
+    *,
+    what: str,
+    remedy: str,
+    aliases: Mapping[str, str | None] = MappingProxyType({}),
 ) -> tuple[pd.DataFrame, list[RowProblem]]:
     """Read a table.
 
@@ -132,6 +138,8 @@ def read_table(
         The table's columns.
     what, remedy
         For messages: what the table holds, and what to do when it is not there.
+    aliases
+        Other names of columns, and with ``None`` the names of columns that are passed over.
 
     Returns
     -------
@@ -150,8 +158,9 @@ def read_table(
         raise InputError(f"{source}: expected a table of {what}, found no file; {remedy}.") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{source}: expected CSV in UTF-8, found other bytes; save the table as UTF-8.") from error
-    header, *rows = list(csv.reader(io.StringIO(content, newline=""))) or [[]]
-    refuse(source, what, wrong_columns(header, columns))
+    titles, *rows = list(csv.reader(io.StringIO(content, newline=""))) or [[]]
+    header = [aliases.get(title, title) for title in titles]
+    refuse(source, what, wrong_columns([title for title in header if title is not None], columns))
     numbered = [(i, row) for i, row in enumerate(rows, 2) if row]
     problems = [
         (i, f"expected {len(header)} cells, found {len(row)}") for i, row in numbered if len(row) != len(header)

@@ -82,11 +82,12 @@ def catalog(
     prefixes = [one.name.recorder or file.header.recorder for one, file in zip(heard, facts, strict=True)]
     recorders = name_recorders(sources.files, prefixes, sources.folders)
     sites = site_zones(deployments)
+    n_root = len(root.as_posix().rstrip("/")) + 1
     rows = []
     first_of: dict[str, PurePath] = {}
     for one, file, recorder in zip(heard, facts, recorders, strict=True):
         row = make_row(one, file, sites.get(recorder, []))
-        row |= {"path": as_text(one.path.relative_to(root).as_posix()), "recorder": as_text(recorder)}
+        row |= {"path": as_text(one.path.as_posix()[n_root:]), "recorder": as_text(recorder)}
         if file.audio and first_of.setdefault(file.sha256, one.path) != one.path:
             row["problems"] = ";".join(filter(None, [str(row["problems"]), "duplicate"]))
         rows.append(row)

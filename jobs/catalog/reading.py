@@ -31,6 +31,9 @@ class Found:
     is_new: bool
 
 
+Started = Found | Future[Found]
+
+
 def examine_apart(path: str, maker: str) -> FileFacts:
     """Examine a file in this thread's decoder process, which is killed when the file's deadline is over."""
     deadline_s = DEADLINE_S + Path(path).stat().st_size / SLOWEST_BYTES_PER_S
@@ -69,15 +72,26 @@ def examine_files(
         write_cache(cache, {})
     trusted = {key: entry for key, entry in known.items() if not retry or entry[1].audio is not None}
 
+    def remembered(path: PurePath) -> Found | None:
+        before = trusted.get(as_text(str(path)))
+        if before is None or before[0] != sources.stand(path):
+            return None
+        return Found(as_text(str(path)), before[0], before[1], is_new=False)
+
     def one(path: PurePath, maker: str) -> Found:
+        known_one = remembered(path) if sources.remote else None
+        if known_one:
+            return known_one
         key, stand = as_text(str(path)), sources.stand(path)
-        before = trusted.get(key)
-        if before is not None and before[0] == stand:
-            return Found(key, stand, before[1], is_new=False)
         return Found(key, stand, _examined(sources, path, maker, examine_one), is_new=True)
 
+    def begin(pool: ThreadPoolExecutor, path: PurePath, maker: str) -> Started:
+        # A local file is looked up at once: handing it to a thread takes longer.
+        known_one = None if sources.remote else remembered(path)
+        return known_one or pool.submit(one, path, maker)
+
     kept: Known = {}
-    for found in _in_order(one, sources.files, makers, workers, cache):
+    for found in _in_order(begin, sources.files, makers, workers, cache):
         if found.stand is not None:
             kept[found.key] = (found.stand, found.facts)
         yield found.facts
@@ -86,14 +100,14 @@ def examine_files(
 
 
 def _in_order(
-    one: Callable[[PurePath, str], Found],
+    begin: Callable[[ThreadPoolExecutor, PurePath, str], Started],
     paths: Sequence[PurePath],
     makers: Sequence[str],
     workers: int,
     cache: Path | None,
 ) -> Iterator[Found]:
-    """Run a function on all files, some ahead; write what is new to the cache in batches, and when it is stopped."""
-    ahead: deque[Future[Found]] = deque()
+    """Begin with all files, some ahead; write what is new to the cache in batches, and when it is stopped."""
+    ahead: deque[Started] = deque()
     unwritten: list[Found] = []
 
     def write() -> None:
@@ -105,16 +119,18 @@ def _in_order(
         try:
             for i in range(len(paths) + BATCH_FILES):
                 if i < len(paths):
-                    ahead.append(pool.submit(one, paths[i], makers[i]))
+                    ahead.append(begin(pool, paths[i], makers[i]))
                 if i >= BATCH_FILES and ahead:
-                    found = ahead.popleft().result()
+                    first = ahead.popleft()
+                    found = first if isinstance(first, Found) else first.result()
                     unwritten += [found] if found.is_new else []
                     if len(unwritten) >= BATCH_FILES:
                         write()
                     yield found
         finally:
-            for future in ahead:
-                future.cancel()
+            for started in ahead:
+                if not isinstance(started, Found):
+                    started.cancel()
             write()
 
 

@@ -37,7 +37,8 @@ class Heard:
 def listen(sources: Sources, zones: Mapping[str, str], guesses: Sequence[str], root: PurePath) -> list[Heard]:
     """Gather what names, folders and cards say, and refuse what the user got wrong before any recording is read."""
     check_zones(zones)
-    outside = [str(file) for file in sources.files if not file.is_relative_to(root)]
+    above = root.as_posix().rstrip("/") + "/"
+    outside = [str(file) for file in sources.files if not file.as_posix().startswith(above)]
     if outside:
         raise InputError(
             f"{root} should hold all recordings, but {outside[0]} and {len(outside) - 1} others are elsewhere."

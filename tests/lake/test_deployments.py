@@ -42,6 +42,26 @@ def test_deployments_may_lack_what_is_optional(tmp_path: Path) -> None:
     assert table["end"].isna().tolist() == [True]
 
 
+def test_the_columns_of_camtrap_dp_are_understood(tmp_path: Path) -> None:
+    text = (
+        "deploymentID,locationID,locationName,latitude,longitude,coordinateUncertainty,deploymentStart,deploymentEnd,"
+        "cameraID,habitat,deploymentComments\n"
+        "d1,l1,pond,41.5,-88,10,2021-06-01T00:00:00-05:00,2021-07-14T12:00:00Z,R,wet,moved later\n"
+    )
+    theirs = read_deployments(deployments_file(tmp_path, text))
+    ours = read_deployments(
+        deployments_file(
+            tmp_path,
+            "deployment,recorder,site,latitude,longitude,start,end,habitat\n"
+            "d1,R,pond,41.5,-88,2021-06-01T05:00:00Z,2021-07-14T12:00:00Z,wet\n",
+        )
+    )
+    assert_frame_equal(theirs, ours)
+    both = text.replace("locationID", "deployment")
+    with pytest.raises(InputError, match="column deployment is there 2 times"):
+        read_deployments(deployments_file(tmp_path, both))
+
+
 def test_a_recording_belongs_from_start_to_just_before_end(tmp_path: Path) -> None:
     deployments = read_deployments(deployments_file(tmp_path, DEPLOYMENTS))
     starts = {
