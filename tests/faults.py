@@ -4,14 +4,19 @@ A process is armed with moments; a fault happens once, and leaves a mark in a fo
 started again do not meet it again.
 """
 
+import multiprocessing
 import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+
+import fsspec.config
 
 from jobs.common.run import Options
 from jobs.manifest import read_manifest
@@ -21,6 +26,8 @@ from lake.storage import Storage
 
 STEPS = ("shard", "ledger", "index", "commit")
 WHENS = ("before", "torn", "after")
+PRELOADED = ["jobs.runner", "jobs.spectrograms.command", "jobs.spectrograms.core", "distributed"]
+"""What takes long to import, and must not depend on the environment."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,57 @@ def run_until_killed(manifest: str, moments: Sequence[Moment], workers: int, mar
     Lake.output = arming_output  # type: ignore[method-assign] # the point of it
     arm([moment for moment in moments if moment.who == "driver"], marks, os.getpid())
     execute_runs(read_manifest(Path(manifest)), [], Options(workers=workers), lambda _: None)
+
+
+def run_and_pause(manifest: str, moment: Moment, folder: str) -> None:
+    """Run a manifest in this process; at a moment leave ``there`` in a folder and wait until ``go`` is in it."""
+
+    def pause(_: Moment) -> None:
+        (Path(folder) / "there").touch()
+        while not (Path(folder) / "go").exists():
+            time.sleep(0.02)
+
+    watch_steps([moment], pause)
+    execute_runs(read_manifest(Path(manifest)), [], Options(), lambda _: None)
+
+
+@contextmanager
+def paused_child(manifest: str, moment: Moment, folder: Path) -> Iterator[BaseProcess]:
+    """Have a process run a manifest and wait at a moment until the block ends; then it goes on to its end."""
+    folder.mkdir()
+    child = started(run_and_pause, manifest, moment, str(folder))
+    try:
+        stop = time.monotonic() + 120
+        while not (folder / "there").exists() and child.is_alive() and time.monotonic() < stop:
+            time.sleep(0.02)
+        assert (folder / "there").exists(), "the moment came"
+        yield child
+    finally:
+        (folder / "go").touch()
+        child.join(240)
+
+
+def in_child(target: Callable[..., None], *args: object) -> int:
+    """Call a function in a process of its own; return the exit code of that."""
+    child = started(target, *args)
+    child.join(240)
+    assert child.exitcode is not None
+    return child.exitcode
+
+
+def started(target: Callable[..., None], *args: object) -> BaseProcess:
+    """Start a process that calls a function, with this one's environment."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    child = context.Process(target=_with_environment, args=(dict(os.environ), target, args))
+    child.start()
+    return child
+
+
+def _with_environment(environment: dict[str, str], target: Callable[..., None], args: Sequence[object]) -> None:
+    os.environ.update(environment)
+    fsspec.config.set_conf_env(fsspec.config.conf)
+    target(*args)
 
 
 def arm(moments: Sequence[Moment], marks: str, driver: int) -> None:

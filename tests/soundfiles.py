@@ -65,7 +65,7 @@ class Study:
         for column in ("sample_rate_hz", "n_channels", "n_samples"):
             table[column] = table[column].astype("Int64")
         write_recordings(table, self.folder / f"{name}.csv")
-        manifest = self.folder / f"{name}-{lake}.toml"
+        manifest = self.folder / f"{name}-{lake.rpartition('/')[2]}.toml"
         manifest.write_text(
             f'lake = "{lake}"\nrecordings = {{ table = "{name}.csv", root = "audio"{extra} }}\n'
             f'[runs.mels]\njob = "spectrograms"\nconfig = {{ {config} }}\n'

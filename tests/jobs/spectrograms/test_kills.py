@@ -1,9 +1,7 @@
 """SIGKILL to driver, worker and both, at every kind of step; then the same command again gives the same bytes."""
 
-import multiprocessing
 import random
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import faults
@@ -19,7 +17,6 @@ from lake.layout import Lake
 from lake.ledger import Ledger
 from lake.read import open_cube, read_codes, usable_windows
 
-PRELOADED = ["jobs.runner", "jobs.spectrograms.command", "jobs.spectrograms.core", "distributed"]
 Whole = tuple[dict[str, bytes], str]
 """Files of a finished cube, and its content's identity."""
 
@@ -119,7 +116,7 @@ def kill(study: Study, moments: list[Moment], *, workers: int = 1) -> None:
     for mark in marks.iterdir():
         mark.unlink()
     manifest = study.write()
-    code = in_child(faults.run_until_killed, str(manifest), moments, workers, str(marks))
+    code = faults.in_child(faults.run_until_killed, str(manifest), moments, workers, str(marks))
     assert sorted(mark.name for mark in marks.iterdir()) == sorted({moment.mark for moment in moments})
     assert code == (0 if all(moment.who == "worker" for moment in moments) else -signal.SIGKILL)
     if (study.folder / "lake/spectrograms/mels.zarr/zarr.json").exists():
@@ -154,13 +151,3 @@ def windows(store: xr.Dataset) -> dict[tuple[str, str], bytes]:
     names, times = store["recorder"].to_numpy(), store["time"].to_numpy()
     keys = [(str(names[i]), str(times[cell])) for i, cell in zip(found.recorder, found.cell, strict=True)]
     return dict(zip(keys, [window.tobytes() for window in codes], strict=True))
-
-
-def in_child(target: Callable[..., None], *args: object) -> int:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    child = context.Process(target=target, args=args)
-    child.start()
-    child.join(240)
-    assert child.exitcode is not None
-    return child.exitcode
