@@ -50,7 +50,7 @@ def execute(run: Run, options: Options) -> Outcome:  # noqa: ARG001 (every job t
     if not len(rows):
         raise InputError(
             f"run {run.name!r}: none of the {len(names)} vectors of {table} is of a recording of the cube; the table "
-            f"has {', '.join(names[:3])}; the cube has {', '.join(list(paths)[:3])}. Paths are relative to the same root."
+            f"has {', '.join(names[:3])}; the cube has {', '.join(list(paths)[:3])}. Both are relative to one root."
         )
     found = np.array([paths[names[i]] for i in rows], dtype=np.int64)
     start_ms = begins[found] + np.rint(start_s[rows] * 1000).astype(np.int64)
