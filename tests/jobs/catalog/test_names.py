@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jobs.catalog.names import PATTERNS, NameFacts, parse_name
+from jobs.catalog.names import GUESSES, PATTERNS, NameFacts, has_impossible_time, maker_of, parse_name
 
 Position = tuple[float, float]
 
@@ -122,6 +122,65 @@ def test_a_position_needs_no_time_and_must_be_on_earth() -> None:
     assert parse_name("REC [-27.3866 152.8761].flac") == NameFacts(latitude=-27.3866, longitude=152.8761)
     assert parse_name("REC [-97.3866 152.8761].flac") == NameFacts()
     assert parse_name("REC [-27.3866 192.8761].flac") == NameFacts()
+
+
+GUESSED = [
+    ("short_time_180801_1630_test.wav", "two-digit-year", "2018-08-01T16:30", "short_time"),
+    ("sel.14.ch01.221101.181934.74..wav", "two-digit-year", "2022-11-01T18:19:34", "sel.14.ch01"),
+    ("671629352.181204100002.wav", "two-digit-year", "2018-12-04T10:00:02", "671629352"),
+    ("a_2359-01012015_blah.wav", "day-first", "2015-01-01T23:59", ""),
+    ("north_01122015_235900.wav", "day-first", "2015-12-01T23:59", "north"),
+    ("01-12-2015 23-59-30.wav", "day-first", "2015-12-01T23:59:30", ""),
+    ("01.12.2015_2359.wav", "day-first", "2015-12-01T23:59", ""),
+]
+
+
+@pytest.mark.parametrize(("name", "guess", "start", "recorder"), GUESSED, ids=[case[0] for case in GUESSED])
+def test_ambiguous_dates_are_read_only_when_the_user_says_how(name: str, guess: str, start: str, recorder: str) -> None:
+    assert parse_name(name).start is None
+    facts = parse_name(name, {guess})
+    assert (facts.start, facts.offset) == (datetime.fromisoformat(start), None)
+    assert recorder in {facts.recorder, ""}
+    others = set(GUESSES) - {guess}
+    assert parse_name(name, others).start is None
+
+
+@pytest.mark.parametrize("name", [case[0] for case in CASES])
+def test_a_guess_changes_no_name_that_is_clear(name: str) -> None:
+    assert parse_name(name, GUESSES) == parse_name(name)
+
+
+def test_a_guess_of_no_date_is_none() -> None:
+    assert parse_name("a_2359-31022015.wav", GUESSES).start is None
+    assert parse_name("189901_126000.wav", GUESSES).start is None
+
+
+@pytest.mark.parametrize(
+    ("name", "maker"),
+    [
+        ("20210622T000000-0500_REC.flac", "FL"), ("00008570_Dartmouth_20220331T094900-0300_Rec.flac", "FL"),
+        ("33901_BigHarbourIslandA1_20250710T130000-0300.wav", "FL"), ("20221002_080000_Rec.wav", "FL"),
+        ("-0000001_20210614T120000-0300_Rec.wav", "FL"), ("201906 7T095935+1000_REC [1.2144 2.8811].flac", "FL"),
+        ("20160809_063108_Dawn _1.4647 116.9136_.wav", "FL"), ("data", "FL"),
+        ("S20240815T091156.982648+1000_E20240815T091251.967555+1000_.wav", "FL"),
+        ("SM304290_0+1_20211001_120004.wav", "WA"), ("S4U09523_20210621_205706.wav", "WA"),
+        ("SMM215_20231117_090800.wav", "WA"), ("OLONG-CH1_0+1_20171121$143444.wav", "WA"),
+        ("FNQ-RBS_20190102_044802_010.wav", "WA"), ("NORTH_20190102_044802.wac", "WA"),
+        ("2MU01234_20230101_000000.wav", "WA"),
+        ("5B07C752.WAV", "OA"), ("20190919_070035T.WAV", "OA"), ("24A04F085FDF2793_20231231_120000.WAV", "OA"),
+        ("WALDEN_20240601_140505.wav", ""), ("20110921_110000.wav", ""), ("OWL_123456_2022-07-19_T00-00-00.WAV", ""),
+        ("SwiftOne_20220719_000000_-0400.wav", ""), ("WOO_20170611_100000+1000.wav", ""), ("dawn.wav", ""),
+    ],
+)  # fmt: skip
+def test_only_forms_that_one_maker_alone_uses_tell_the_maker(name: str, maker: str) -> None:
+    assert maker_of(name, parse_name(name)) == maker
+
+
+def test_digits_that_are_no_time_are_told_from_none() -> None:
+    for name in ("20211301_120000.wav", "20210622_250000.wav", "A_20210230T120000+1000.wav"):
+        assert has_impossible_time(name)
+    for name in ("dawn.wav", "20180525.WAV", "20210622_120000.wav", "12345678_123456.wav"):
+        assert not has_impossible_time(name)
 
 
 @given(

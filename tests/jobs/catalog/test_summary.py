@@ -1,0 +1,86 @@
+"""What people read of a catalog: the demo study's irregularities, and the picture of its effort."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jobs.catalog.command import run_catalog
+from jobs.catalog.examine import examine
+from jobs.catalog.summary import count_recordings, describe
+from jobs.catalog.timeline import Clock
+from jobs.demo.config import SMALL
+from jobs.demo.study import make_study
+from lake.errors import UsageError
+from lake.recordings import make_recordings, read_recordings
+
+ZONES = {"AM07": "America/Chicago", "S4A01207": "America/Chicago"}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("demo")
+    make_study(folder / "study", SMALL, workers=1)
+    return folder
+
+
+def test_the_summary_of_the_demo_study_tells_what_is_irregular(study: Path) -> None:
+    out = study / "recordings.csv"
+    facts = run_catalog(
+        [study / "study/audio"], out, zones=ZONES, deployments=study / "study/deployments.csv",
+        effort=study / "effort.png", examine_one=examine,
+    )  # fmt: skip
+    text = "\n".join(describe(facts))
+    recorders = facts["recorders"]
+    assert recorders["00023764"]["offsets"] == {"+00:00": recorders["00023764"]["n_files"]}, "it names its files in UTC"
+    assert recorders["00004862"]["offsets"] == {"-05:00": recorders["00004862"]["n_files"]}
+    assert list(recorders["AM07"]["sources"]) == list(recorders["S4A01207"]["sources"]) == ["name+zone"]
+    moved = recorders["00004862"]["deployments"]
+    assert [stay["site"] for stay in moved] == ["creek", "meadow"]
+    assert "moved or changed: 00004862-1 at creek from 2021-06-22T05:45:00Z, 00004862-2 at meadow from 2021-" in text
+    drifting = recorders["00023788"]["clock"]
+    assert drifting["n_overlaps"] == 4
+    assert drifting["drift_s_per_day"] < 0
+    assert "the clock that names the files falls behind the samples" in text
+    assert all(own["clock"]["drift_s_per_day"] is None for name, own in recorders.items() if name != "00023788")
+    assert recorders["AM07"]["problems"] == {"OA002": 1, "empty": 1, "truncated": 1}
+    assert "local time -05:00 (9), told by name+zone" in text
+    table = read_recordings(out)
+    assert (table["deployment"] != "").all()
+    assert table["gain_db"].notna().all()
+    with Image.open(study / "effort.png") as picture:
+        assert picture.format == "PNG"
+        assert picture.size[0] > 300
+        pixels = np.asarray(picture.convert("RGB"))
+    assert ((pixels[..., 0] > 200) & (pixels[..., 1] < 60)).any(), "rings mark the days with problems"
+
+
+def test_a_table_without_much_in_it() -> None:
+    rows = [{"path": "a.wav", "recorder": "A", "problems": "no_time"}]
+    clocks = {"A": Clock(n_resets=2, longest_gap_s=7300.0)}
+    counts = count_recordings(make_recordings(rows), clocks)
+    lines = list(describe(counts))
+    assert lines[0] == "A  1 files, 0.00 hours, no time in UTC"
+    assert lines[1].endswith("told by nothing")
+    assert "   longest gap 2.0 hours; 0 days without a recording" in lines
+    assert "   2 starts cannot be right: the clock was reset" in lines
+    assert lines[-1].split()[:2] == ["no_time", "1"]
+    assert list(describe(count_recordings(make_recordings([])))) == []
+
+
+def test_gains_conflicts_and_silent_days_are_told() -> None:
+    rows = [
+        {"path": f"{day}.wav", "recorder": "A", "reading": "libsndfile", "n_samples": 10, "duration_s": 1.0,
+         "gain_db": gain, "start_utc": f"2021-06-{day:02d}T00:00:00", "time_conflict": conflict}
+        for day, gain, conflict in ((1, 35.0, ""), (4, 40.0, "header says …"), (9, 40.0, ""))
+    ]  # fmt: skip
+    text = "\n".join(describe(count_recordings(make_recordings(rows))))
+    assert "6 days without a recording" in text
+    assert "gain 35, 40 dB" in text
+    assert "1 recordings whose witnesses disagree about the time" in text
+
+
+def test_an_unknown_guess_is_refused(study: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--guess month-first: expected two-digit-year or day-first"):
+        run_catalog([study / "study/audio"], tmp_path / "t.csv", zones={}, guesses=["month-first"])
