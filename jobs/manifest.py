@@ -127,7 +127,7 @@ def read_manifest(path: Path) -> Manifest:
         runs[name] = Run(
             lake=lake, name=name, job=wanted.job, kind=job.kind, config=config, algorithm=job.algorithm(),
             config_id=config_id(wanted.job, job.algorithm(), identity_config(config), ids), inputs=inputs,
-            recordings=_recordings(path, entry.recordings), labels=_path(path, entry.labels),
+            recordings=_recordings(path, entry.recordings), labels=_path(path, wanted.files.get("labels", entry.labels)),
             max_quarantined=entry.max_quarantined, resources=wanted.resources,
             files={key: Path(_resolved(path, text)) for key, text in wanted.files.items()},
             image=Image(wanted.image.name, wanted.image.sha256) if wanted.image else None,
@@ -201,10 +201,11 @@ def _input_problems(entry: ManifestEntry, name: str, names: Set[str]) -> list[st
     problems += [
         f"runs.{name}.files: the job {run.job!r} needs {key} = a path" for key in sorted(job.files - set(run.files))
     ]
+    readable = sorted(job.files | job.optional_files)
     problems += [
-        f"runs.{name}.files.{key}: the job {run.job!r} reads no such file{nearest(key, sorted(job.files))}"
+        f"runs.{name}.files.{key}: the job {run.job!r} reads no such file{nearest(key, readable)}"
         for key in run.files
-        if key not in job.files
+        if key not in readable
     ]
     problems += [
         f"runs.{name}.inputs: the job {run.job!r} needs {role} = the name of a {job.inputs[role]!r} run"

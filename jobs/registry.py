@@ -34,6 +34,8 @@ class JobEntry:
         Whether it reads the manifest's table of labels.
     files
         Files besides the recordings that it reads, by the key that the manifest names them under.
+    optional_files
+        Those that may be left out.
     together
         Whether the processes that one launcher starts (torchrun, srun, mpiexec) work on one run together.
     """
@@ -48,6 +50,7 @@ class JobEntry:
     labels: bool = False
     together: bool = False
     files: frozenset[str] = frozenset()
+    optional_files: frozenset[str] = frozenset()
 
     def takes(self, role: str) -> tuple[str, ...]:
         """Return the jobs whose runs may come in under a role."""
@@ -101,7 +104,8 @@ JOBS = {
     ),
     "cluster": JobEntry("jobs.cluster", "clusters", "cluster", {"embeddings": "embed or import"}),
     "evaluate": JobEntry(
-        "jobs.evaluate", "scores", "cluster", {}, any_role="cluster or embed or import", labels=True
+        "jobs.evaluate", "scores", "cluster", {}, any_role="cluster or embed or import", labels=True,
+        optional_files=frozenset({"labels"}),
     ),
     "atlas": JobEntry("jobs.atlas", "atlas", "cluster", {"clusters": "cluster", "spectrograms": "spectrograms"}),
 }  # fmt: skip
