@@ -287,3 +287,9 @@ def test_usable_is_readable_not_empty_and_no_duplicate() -> None:
     assert has_problem(table, "truncated").tolist() == [False, False, True, False, True]
     assert not has_problem(table, "time").any()
     assert is_usable(make_recordings([])).tolist() == []
+
+
+def test_every_code_and_column_is_documented() -> None:
+    text = (Path(__file__).parents[2] / "docs/recordings.md").read_text()
+    assert [code for code, meaning in PROBLEMS.items() if f"| `{code}` | {meaning} |" not in text] == []
+    assert [column for column in COLUMNS if f"`{column}`" not in text] == []
