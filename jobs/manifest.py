@@ -127,7 +127,8 @@ def read_manifest(path: Path) -> Manifest:
         runs[name] = Run(
             lake=lake, name=name, job=wanted.job, kind=job.kind, config=config, algorithm=job.algorithm(),
             config_id=config_id(wanted.job, job.algorithm(), identity_config(config), ids), inputs=inputs,
-            recordings=_recordings(path, entry.recordings), labels=_path(path, wanted.files.get("labels", entry.labels)),
+            recordings=_recordings(path, entry.recordings),
+            labels=_path(path, wanted.files.get("labels", entry.labels)),
             max_quarantined=entry.max_quarantined, resources=wanted.resources,
             files={key: Path(_resolved(path, text)) for key, text in wanted.files.items()},
             image=Image(wanted.image.name, wanted.image.sha256) if wanted.image else None,
