@@ -22,8 +22,8 @@ COMMANDS = ("sbatch", "qsub", "mpirun", "mpiexec", "srun", "apptainer", "singula
 def install(folder: Path, kind: str) -> dict[str, str]:
     """Put the stand-ins into a folder and return the environment to use them; ``kind`` is the scheduler."""
     tools, record = folder / "tools", folder / "record"
-    for path in (tools, record):
-        path.mkdir(parents=True)
+    for made in (tools, record):
+        made.mkdir(parents=True)
     scripts = {name: f'exec {sys.executable} {__file__} {name} {kind} "$@"' for name in COMMANDS}
     scripts["dawnchorus"] = f'PYTHONPATH={ROOT} exec {sys.executable} -m jobs "$@"'
     scripts["torchrun"] = f'PYTHONPATH={ROOT} exec {sys.executable} -m torch.distributed.run "$@"'
@@ -63,7 +63,7 @@ def inside(words: list[str]) -> int:
         if word in {"--env", "--bind", "--pwd", "--workdir"}:
             value = words.pop(0)
             if word == "--env":
-                environment.update([value.split("=", 1)])
+                environment[value.partition("=")[0]] = value.partition("=")[2]
             elif word == "--bind" and not Path(value.split(":")[0]).exists():
                 sys.stderr.write(f"apptainer: mount source {value.split(':')[0]} doesn't exist\n")
                 return 255

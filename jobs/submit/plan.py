@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -77,15 +78,28 @@ def plan(manifest: Manifest, runs: Sequence[Run], site: Site, images: Path, *, d
         If a run asks for more than the site has, or an image is not there or not the pinned one.
     """
     steps: list[Step] = []
-    last = {run.name: f"{run.name}-finalise" if _is_shared(run) else run.name for run in runs}
+    names = _file_names(runs)
+    last = {run.name: f"{names[run.name]}-finalise" if _is_shared(run) else names[run.name] for run in runs}
     problems = [line for run in runs for line in _beyond(run, site)]
     if problems:
         raise InputError(f"{manifest.path}:\n" + "\n".join(f"  {line}" for line in problems))
     known: dict[Path, str] = {}
     for run in runs:
         needs = tuple(last[source.name] for source in run.inputs.values() if source.name in last)
-        steps += _steps(run, site, _image(run, images, known, digest=digest), tuple(dict.fromkeys(needs)))
+        image = _image(run, images, known, digest=digest)
+        steps += _steps(run, names[run.name], site, image, tuple(dict.fromkeys(needs)))
     return steps
+
+
+def _file_names(runs: Sequence[Run]) -> dict[str, str]:
+    """Return a name that files, schedulers and shells take, for each run."""
+    names: dict[str, str] = {}
+    for run in runs:
+        name = re.sub(r"[^A-Za-z0-9_.-]", "_", run.name)
+        while {name, f"{name}-finalise"} & {*names.values(), *(f"{other}-finalise" for other in names.values())}:
+            name += "_"
+        names[run.name] = name
+    return names
 
 
 def folders(manifest: Manifest, runs: Sequence[Run], site: Site) -> list[tuple[str, bool]]:
@@ -104,7 +118,7 @@ def folders(manifest: Manifest, runs: Sequence[Run], site: Site) -> list[tuple[s
     return sorted(found.items())
 
 
-def _steps(run: Run, site: Site, image: tuple[Path, str], needs: tuple[str, ...]) -> Iterator[Step]:
+def _steps(run: Run, name: str, site: Site, image: tuple[Path, str], needs: tuple[str, ...]) -> Iterator[Step]:
     wanted = run.resources
     kind = _kind(run)
     hours = min(wanted.hours, site.max_hours)
@@ -112,7 +126,7 @@ def _steps(run: Run, site: Site, image: tuple[Path, str], needs: tuple[str, ...]
     cpus = max(processes, wanted.workers or site.workers) if wanted.gpus else processes
     threads = {"whole": cpus, "train": cpus // processes}.get(kind, 1)
     step = Step(
-        name=run.name, run=run.name, kind=kind, image=image[0], sha256=image[1],
+        name=name, run=run.name, kind=kind, image=image[0], sha256=image[1],
         nodes=1 if kind == "shares" else wanted.nodes, gpus=wanted.gpus, cpus=cpus,
         processes=processes, threads=threads, tasks=(wanted.tasks or wanted.nodes) if kind == "shares" else 1,
         hours=hours, attempts=1 if site.requeue else math.ceil(wanted.hours / site.max_hours - 1e-9),
@@ -121,8 +135,8 @@ def _steps(run: Run, site: Site, image: tuple[Path, str], needs: tuple[str, ...]
     yield step
     if _is_shared(run):
         yield replace(
-            step, name=f"{run.name}-finalise", kind="finalise", nodes=1, gpus=0, cpus=1, processes=1, threads=1,
-            tasks=1, hours=min(SHORT_HOURS, site.max_hours), attempts=1, needs=(run.name,),
+            step, name=f"{name}-finalise", kind="finalise", nodes=1, gpus=0, cpus=1, processes=1, threads=1,
+            tasks=1, hours=min(SHORT_HOURS, site.max_hours), attempts=1, needs=(name,),
         )  # fmt: skip
 
 
