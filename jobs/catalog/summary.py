@@ -62,9 +62,9 @@ def describe(counts: Mapping[str, Any]) -> Iterator[str]:
     for name, own in recorders.items():
         span = f"{own['first']} to {own['last']}" if own["first"] else "no time in UTC"
         zones = ", ".join(f"{offset or 'zone unknown'} ({n})" for offset, n in own["offsets"].items())
-        sources = ", ".join(own["sources"]) or "nothing"
+        told = f"local time {zones}, told by {', '.join(own['sources'])}" if zones else "nothing tells a time"
         yield f"{name:<{width}}  {own['n_files']} files, {own['hours']:.2f} hours, {span}"
-        yield f"{'':<{width}}  local time {zones}, told by {sources}"
+        yield f"{'':<{width}}  {told}"
         for note in _notes(own):
             yield f"{'':<{width}}  {note}"
     for code, n in counts["problems"].items():

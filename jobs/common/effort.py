@@ -11,8 +11,6 @@ from lake.errors import InputError
 from lake.recordings import is_usable
 from lake.storage import Storage
 
-DAY_S = 86_400.0
-
 
 def daily_effort(
     table: pd.DataFrame,
@@ -73,15 +71,15 @@ def draw_effort(table: pd.DataFrame, target: str | Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     shown = np.ma.masked_equal(hours, 0)
-    edges = np.append(days, days[-1] + 1).astype("datetime64[ms]").astype(object)
-    mesh = axes.pcolormesh(
-        edges, np.arange(len(recorders) + 1), shown, vmin=0, vmax=max(24.0, hours.max()), cmap="YlGnBu"
-    )
+    edges = _moments(np.append(days, days[-1] + 1))
+    mesh = axes.pcolormesh(edges, np.arange(len(recorders) + 1), shown, vmin=0, vmax=hours.max(), cmap="YlGnBu")
     rows, columns = np.nonzero(problems)
-    middles = (days[columns].astype("datetime64[ms]") + np.timedelta64(12, "h")).astype(object)
+    middles = _moments(days[columns], hours=12)
     axes.scatter(middles, rows + 0.5, s=18, facecolors="none", edgecolors="crimson", linewidths=0.8, label="problems")
     axes.set_yticks(np.arange(len(recorders)) + 0.5, recorders)
     axes.invert_yaxis()
+    shown_days = days[:: -(-len(days) // 14)]
+    axes.set_xticks(_moments(shown_days), [str(day) for day in shown_days], ha="right")
     axes.tick_params(axis="x", rotation=30)
     axes.set_xlabel("day (UTC)")
     axes.set_title(f"{hours.sum():.1f} hours of {len(recorders)} recorders; rings: days with problems", fontsize=10)
@@ -90,3 +88,8 @@ def draw_effort(table: pd.DataFrame, target: str | Path) -> None:
     figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
     folder, _, name = str(target).rpartition("/")
     Storage(folder or ".").write(name, buffer.getvalue())
+
+
+def _moments(days: NDArray[np.datetime64], *, hours: int = 0) -> NDArray[np.object_]:
+    """Return times of day as matplotlib takes them."""
+    return (days.astype("datetime64[ms]") + np.timedelta64(hours, "h")).astype(object)

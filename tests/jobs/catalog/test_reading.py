@@ -11,13 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from faultyfiles import examine_faulty
 
 from jobs.catalog.cache import append_cache, read_cache, write_cache
+from jobs.catalog.command import run_catalog
 from jobs.catalog.examine import FileFacts, examine
 from jobs.catalog.headers import HeaderFacts
 from jobs.catalog.reading import examine_apart, examine_files
 from jobs.catalog.sources import survey
 from jobs.common.audio import AudioError, AudioInfo
+from lake.recordings import is_usable, read_recordings
 
 FACTS = FileFacts(
     "0" * 64, AudioInfo(8000, 1, 800, "WAV/PCM_16", "libsndfile", ("truncated",)), ("truncated", "FL010"),
@@ -156,10 +159,24 @@ def test_examined_apart_is_examined_alike(folder: Path) -> None:
     assert examine_apart(path, "FL") == examine(path, "FL")
 
 
-def test_a_decoder_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.catalog.reading.DEADLINE_S", 0.5)
-    monkeypatch.setattr("jobs.catalog.reading.examine", time.sleep)
-    (tmp_path / "a.wav").touch()
-    with pytest.raises(AudioError, match=r"failed of it|nothing came within") as caught:
-        examine_apart(str(tmp_path / "a.wav"), "")
-    assert caught.value.problem in {"crashed", "timeout"}
+def test_files_that_hang_or_kill_their_decoder_stop_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.catalog.reading.DEADLINE_S", 1.0)
+    monkeypatch.setattr("jobs.catalog.reading.examine", examine_faulty)
+    folder, out = tmp_path / "audio", tmp_path / "t.csv"
+    folder.mkdir()
+    for i, fault in enumerate(["", "-hang", "", "-crash", "", "-exit", ""]):
+        path = folder / f"20210622T00000{i}Z_{i}{fault}.wav"
+        soundfile.write(path, np.random.default_rng(i).uniform(-0.1, 0.1, 100), 8000)
+    facts = run_catalog([folder], out, zones={}, workers=2)
+    table = read_recordings(out)
+    assert table["problems"].tolist() == ["", "timeout", "", "crashed", "", "crashed", ""]
+    assert is_usable(table).tolist() == [True, False] * 3 + [True]
+    told = json.loads(Path(facts["receipt"]).read_text())["unreadable"]
+    assert "nothing came within 1 s, and its decoder was stopped" in told["20210622T000001Z_1-hang.wav"]
+    assert "its decoder died of it (SIGSEGV)" in told["20210622T000003Z_3-crash.wav"]
+    assert "its decoder died of it (exit code 7)" in told["20210622T000005Z_5-exit.wav"]
+    monkeypatch.setattr("jobs.catalog.reading.examine", examine)
+    run_catalog([folder], out, zones={})
+    assert read_recordings(out)["problems"].tolist() == table["problems"].tolist(), "unchanged, so not tried again"
+    run_catalog([folder], out, zones={}, retry=True)
+    assert set(read_recordings(out)["problems"]) == {""}
