@@ -84,11 +84,11 @@ def catalog(
     sites = site_zones(deployments)
     n_root = len(root.as_posix().rstrip("/")) + 1
     rows = []
-    first_of: dict[str, PurePath] = {}
-    for one, file, recorder in zip(heard, facts, recorders, strict=True):
+    first_of: dict[str, int] = {}
+    for i, (one, file, recorder) in enumerate(zip(heard, facts, recorders, strict=True)):
         row = make_row(one, file, sites.get(recorder, []))
         row |= {"path": as_text(one.path.as_posix()[n_root:]), "recorder": as_text(recorder)}
-        if file.audio and first_of.setdefault(file.sha256, one.path) != one.path:
+        if file.audio and first_of.setdefault(file.sha256, i) != i:
             row["problems"] = ";".join(filter(None, [str(row["problems"]), "duplicate"]))
         rows.append(row)
         if file.message and on_unreadable:

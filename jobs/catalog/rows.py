@@ -11,7 +11,7 @@ import pandas as pd
 
 from jobs.catalog.examine import FileFacts
 from jobs.catalog.faults import name_faults
-from jobs.catalog.folders import folder_date, name_recorders
+from jobs.catalog.folders import folder_date, name_recorders, parents_of
 from jobs.catalog.names import NameFacts, maker_of, parse_name
 from jobs.catalog.sidecars import Card, LogEntry, card_of
 from jobs.catalog.sources import Sources
@@ -28,6 +28,7 @@ class Heard:
     """All that is known of a file besides its bytes: its name, its maker, its card, its zones."""
 
     path: PurePath
+    folder: PurePath
     name: NameFacts
     maker: str
     card: Card | None
@@ -45,11 +46,13 @@ def listen(sources: Sources, zones: Mapping[str, str], guesses: Sequence[str], r
         )
     names = [parse_name(file, guesses) for file in sources.files]
     recorders = name_recorders(sources.files, [facts.recorder for facts in names], sources.folders)
-    chosen = choose_zones(zones, [file.parent for file in sources.files], recorders)
+    folders = parents_of(sources.files)
+    chosen = choose_zones(zones, folders, recorders)
     cards = sources.cards()
+    card_in = {folder: card_of(folder, cards) for folder in dict.fromkeys(folders)}
     return [
-        Heard(file, facts, maker_of(file, facts), card_of(file, cards) if cards else None, zone)
-        for file, facts, zone in zip(sources.files, names, chosen, strict=True)
+        Heard(file, folder, facts, maker_of(file, facts), card_in[folder], zone)
+        for file, folder, facts, zone in zip(sources.files, folders, names, chosen, strict=True)
     ]
 
 
@@ -112,7 +115,7 @@ def _start(one: Heard, file: FileFacts, sites: Sequence[Site]) -> Start:
     entry = _entry(one, file)
     if entry:
         witnesses.append(Witness("reclog", entry.start, entry.offset))
-    made = _folder_date(one.path.parent)
+    made = _folder_date(one.folder)
     start = resolve_start(one.name, one.zone, witnesses, folder_date=made)
     if start.utc is not None or start.local is None or not sites:
         return start
@@ -140,7 +143,7 @@ def _entry(one: Heard, file: FileFacts) -> LogEntry | None:
 def _position(one: Heard, file: FileFacts) -> tuple[float | None, float | None]:
     fixed = one.card.position(one.name.start or file.header.start) if one.card else (None, None)
     places = [(said.latitude, said.longitude) for said in (one.name, file.header)]
-    places += [fixed, _folder_position(one.path.parent)]
+    places += [fixed, _folder_position(one.folder)]
     return next((place for place in places if place[0] is not None), (None, None))
 
 

@@ -99,9 +99,9 @@ def read_card(cards: dict[PurePath, Card], path: PurePath, content: bytes) -> No
         card.firmware = card.firmware or (firmware[1] if firmware else "")
 
 
-def card_of(path: PurePath, cards: Mapping[PurePath, Card]) -> Card | None:
-    """Return the card that a recording is on: that of the nearest folder above it that has sidecar files."""
-    return next((cards[folder] for folder in path.parents if folder in cards), None)
+def card_of(folder: PurePath, cards: Mapping[PurePath, Card]) -> Card | None:
+    """Return the card that a folder is on: that of the nearest one, itself or above it, that has sidecar files."""
+    return next((cards[above] for above in (folder, *folder.parents) if above in cards), None)
 
 
 def parse_reclog(text: str) -> Iterable[tuple[str, LogEntry]]:

@@ -122,7 +122,7 @@ def survey(given: Sequence[str | Path]) -> Sources:
             raise InputError(nothing_found(str(one), seen))
         files.update(audio)
         sidecars.update(found for found in seen if is_sidecar(found.name))
-    return Sources(sorted(files), sorted(sidecars), [_path(path) for _, path in systems], remote)
+    return Sources(sorted(files, key=str), sorted(sidecars, key=str), [_path(path) for _, path in systems], remote)
 
 
 def common_root(sources: Sources) -> PurePath:
