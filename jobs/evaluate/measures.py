@@ -39,9 +39,10 @@ def agreement(table: Ints) -> dict[str, float]:
     own, other = np.square(rows).sum() - n, np.square(columns).sum() - n
     by_chance = own * other / (n * (n - 1))
     spread = (own + other) / 2 - by_chance
+    same = float(either - shared <= TINY)
     return {
-        "ami": float((shared - expected) / room) if abs(room) > TINY else 0.0,
-        "ari": float((pairs - by_chance) / spread) if abs(spread) > TINY else 0.0,
+        "ami": float((shared - expected) / room) if abs(room) > TINY else same,
+        "ari": float((pairs - by_chance) / spread) if abs(spread) > TINY else same,
         "nmi": float(shared / either) if either > TINY else 0.0,
     }
 
