@@ -3,6 +3,7 @@
 import errno
 import os
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,8 @@ class Storage:
         except OSError as error:
             raise _told(error, target) from error
         finally:
-            aside.unlink(missing_ok=True)
+            with suppress(OSError):
+                aside.unlink()
         _sync_folder(target.parent)
         return True
 
@@ -184,7 +186,8 @@ class Storage:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            aside.unlink(missing_ok=True)
+            with suppress(OSError):
+                aside.unlink()
             raise _told(error, target) from error
         return aside
 
