@@ -17,6 +17,7 @@ from jobs.common.run import Image, Options, Recordings, Run, listed
 from jobs.manifest import explain
 from jobs.registry import JOBS
 from jobs.runner import execute_run
+from lake.digest import sha256_of
 from lake.errors import InputError, StoreError
 from lake.grid import Grid, iso
 from lake.identity import config_id
@@ -69,8 +70,10 @@ def reproduce(
             "Restore it, or reproduce a later receipt."
         )
     new = replace(old, lake=Lake(str(into.resolve())), image=None)
-    say(f"{old.name}: {old.job} again, into {into}")
-    outcome = execute_run(new, options)
+    n_processes = int(facts.get("n_processes", 1))
+    say(f"{old.name}: {old.job} again, into {into}" + (f", by {n_processes} processes" if n_processes > 1 else ""))
+    _execute(new, receipt, options, n_processes)
+    backend = str((latest_receipt(new.lake, new.name) or {}).get("backend", ""))
     if new.ledger.summary()["content_id"] == facts["content_id"]:
         say(f"{old.name}: the same bytes, content_id {facts['content_id']}")
         return
@@ -79,7 +82,26 @@ def reproduce(
     if not lines and stored == facts["content_id"]:
         say(f"{old.name}: the same values in every window; files differ in their bytes (another zarr or compressor)")
         return
-    raise StoreError(_told(old, new, facts, outcome.backend, lines, has_changed=stored != facts["content_id"]))
+    raise StoreError(_told(old, new, facts, backend, lines, has_changed=stored != facts["content_id"]))
+
+
+def _execute(new: Run, receipt: Path, options: Options, n_processes: int) -> None:
+    """Execute the run, by as many processes as made it: another number rounds sums otherwise."""
+    if n_processes == 1:
+        execute_run(new, options)
+        return
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n_processes}"]
+    words += ["-m", "jobs.reproduce", str(receipt), new.lake.storage.url, options.device or ""]
+    code = subprocess.run(words, check=False).returncode  # noqa: S603 (our own command)
+    if code:
+        raise StoreError(f"run {new.name!r}: its {n_processes} processes ended with exit code {code}; see above.")
+
+
+def _one_process(receipt: str, into: str, device: str) -> None:
+    """Be one of the processes of a run that several make together."""
+    path = Path(receipt)
+    old = recorded_run(Lake(str(path.resolve().parents[2])), read_receipt(path))
+    execute_run(replace(old, lake=Lake(into), image=None), Options(device=device or None))
 
 
 def read_receipt(path: Path) -> dict[str, Any]:
@@ -152,6 +174,7 @@ def recorded_run(lake: Lake, facts: Mapping[str, Any]) -> Run:
         config_id=facts["config_id"], inputs=inputs,
         recordings=_recordings(tables) if tables else None,
         labels=Path(facts["labels"]) if facts.get("labels") else None,
+        files={key: Path(path) for key, path in facts.get("files", {}).items()},
         image=Image(facts["image"]["name"]) if facts.get("image") else None,
     )  # fmt: skip
 
@@ -178,10 +201,11 @@ def _changed_inputs(run: Run, facts: Mapping[str, Any]) -> Iterator[str]:
 def _changed_tables(facts: Mapping[str, Any]) -> Iterator[str]:
     tables = facts.get("recordings") or {}
     pairs = [(tables.get("table"), tables.get("table_sha256")), (facts.get("labels"), facts.get("labels_sha256"))]
+    pairs += [(path, facts["files_sha256"][key]) for key, path in facts.get("files", {}).items()]
     for path, then in pairs:
         if path is None:
             continue
-        now = hashlib.sha256(Path(path).read_bytes()).hexdigest() if Path(path).is_file() else None
+        now = sha256_of(Path(path)) if Path(path).exists() else None
         if then != now:
             yield f"{path}: sha256 {then} then, {now or 'not there'} now"
 
@@ -285,7 +309,7 @@ def _elsewhere(
         tables.get("root"),
         *(tables.get(key) and str(Path(tables[key]).parent) for key in ("table", "deployments")),
     ]
-    paths.append(facts.get("labels") and str(Path(facts["labels"]).parent))
+    paths += [str(Path(path).parent) for path in [facts.get("labels"), *facts.get("files", {}).values()] if path]
     binds = [f"--bind={path}:{path}:ro" for path in sorted({*filter(None, paths), str(receipt.resolve().parents[2])})]
     words = [
         command,
@@ -315,3 +339,7 @@ def _find(recorded: Mapping[str, Any], images: Path | None) -> Path | None:
             if hashlib.file_digest(file, "sha256").hexdigest() == recorded["sha256"]:
                 return path
     return None
+
+
+if __name__ == "__main__":
+    _one_process(*sys.argv[1:])

@@ -91,8 +91,7 @@ def execute_runs(manifest: Manifest, names: Sequence[str], options: Options, say
             continue
         _require_image(run)
         if here.rank:  # process 0 holds the claim and leaves the receipt
-            with needing(f"run {run.name!r}", JOBS[run.job].extra):
-                JOBS[run.job].command().execute(run, options)
+            execute_run(run, options)
             continue
         _tell_gpus(run, options, say)
         run.ledger.open_run(run.name, run.record)
@@ -183,7 +182,11 @@ def chosen(manifest: Manifest, names: Sequence[str]) -> list[Run]:
 
 
 def execute_run(run: Run, options: Options) -> Outcome:
-    """Execute one resolved run whose inputs are done, and leave its receipt."""
+    """Execute one resolved run whose inputs are done; the first of its processes leaves the receipt."""
+    if place(os.environ).rank:
+        with needing(f"run {run.name!r}", JOBS[run.job].extra):
+            outcome: Outcome = JOBS[run.job].command().execute(run, options)
+        return outcome
     run.ledger.open_run(run.name, run.record)
     return _execute(run, options)
 
@@ -216,7 +219,7 @@ def _made_of(run: Run) -> dict[str, Any]:
     """Return what a receipt says of a run's inputs; taken before they are read, so that growth meanwhile shows."""
     inputs = {}
     for role, source in run.inputs.items():
-        receipt = latest_receipt(run.lake, source.name) or {}
+        receipt = latest_receipt(source.lake, source.name) or {}
         inputs[role] = {
             "run": source.name,
             **{key: receipt.get(key) for key in ("config_id", "content_id", "n_windows")},
@@ -225,7 +228,7 @@ def _made_of(run: Run) -> dict[str, Any]:
     if JOBS[run.job].labels:
         told |= {"labels": str(run.labels) if run.labels else None, "labels_sha256": _labels_sha256(run)}
     if run.files:
-        told["files_sha256"] = _files_sha256(run)
+        told |= {"files": {key: str(path) for key, path in run.files.items()}, "files_sha256": _files_sha256(run)}
     if not run.inputs and run.recordings is not None:
         told["recordings"] = run.recordings.record
     return told
@@ -248,6 +251,8 @@ def _leave_receipt(
         "set_aside": dict(outcome.quarantined), "n_recordings": outcome.n_recordings, "backend": outcome.backend,
         "seconds": round(seconds, 3), "seed": run.record["config"].get("seed"),
     }  # fmt: skip
+    if JOBS[run.job].together:
+        facts["n_processes"] = place(os.environ).n_ranks
     write_receipt(run.lake, run.name, part or (0, 1), facts)
 
 

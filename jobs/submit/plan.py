@@ -110,8 +110,8 @@ def folders(manifest: Manifest, runs: Sequence[Run], site: Site) -> list[tuple[s
             tables = [run.recordings.table, run.recordings.deployments]
             found |= {str(path.parent): False for path in tables if path is not None}
             found[str(run.recordings.root)] = False
-        if run.labels is not None:
-            found[str(run.labels.parent)] = False
+        files = [run.labels] if run.labels is not None else []
+        found |= {str(path.parent): False for path in [*files, *run.files.values()]}
     for run in runs:
         if run.lake.storage.is_local:
             found[run.lake.storage.url] = True
