@@ -91,6 +91,7 @@ def run_catalog(
     sources = survey(audio)
     root = common_root(sources)
     unreadable: dict[str, str] = {}
+    firmware: dict[str, set[str]] = {}
     table = catalog(
         sources,
         zones=zones,
@@ -102,13 +103,14 @@ def run_catalog(
         retry=retry,
         on_progress=on_progress,
         on_unreadable=unreadable.__setitem__,
+        on_firmware=lambda recorder, version: firmware.setdefault(recorder, set()).add(version),
         examine_one=examine_one,
     )
     if places is not None:
         table = assign_deployments(table, places)
     table, clocks = mark_timeline(table, places, latest=pd.Timestamp(began.replace(tzinfo=None)) + LEEWAY)
     write_recordings(table, out)
-    counts = count_recordings(table, clocks, places)
+    counts = count_recordings(table, clocks, places, firmware)
     if effort is not None:
         draw_effort(table, effort)
     receipt = {
@@ -120,6 +122,7 @@ def run_catalog(
             "zones": dict(zones),
             "deployments": str(deployments) if deployments else None,
             "guesses": list(guesses),
+            "retry_quarantined": retry,
             "workers": workers,
         },
         "root": sources.url(root),

@@ -19,6 +19,8 @@ OnProgress = Callable[[int, int], None]
 """Called with the number of files done and of all files."""
 OnUnreadable = Callable[[str, str], None]
 """Called with the path and the message of each file that cannot be read."""
+OnFirmware = Callable[[str, str], None]
+"""Called with the recorder and the firmware of each file that tells it."""
 
 
 def catalog(
@@ -33,6 +35,7 @@ def catalog(
     retry: bool = False,
     on_progress: OnProgress | None = None,
     on_unreadable: OnUnreadable | None = None,
+    on_firmware: OnFirmware | None = None,
     examine_one: Examine = examine_apart,
 ) -> pd.DataFrame:
     """List recordings: when and on which recorder they were made, and what is wrong with them.
@@ -55,8 +58,8 @@ def catalog(
         File that keeps what was found in each file; see :mod:`jobs.catalog.cache`.
     retry
         Whether to examine again, although they have not changed, files of which nothing could be used.
-    on_progress, on_unreadable
-        Told about each file that is done, and about each that cannot be read.
+    on_progress, on_unreadable, on_firmware
+        Told about each file that is done, each that cannot be read, and each whose recorder's firmware is known.
     examine_one
         Examines a file; by default in a process that can be killed.
 
@@ -79,7 +82,10 @@ def catalog(
         facts.append(found)
         if on_progress:
             on_progress(len(facts), len(heard))
-    prefixes = [one.name.recorder or file.header.recorder for one, file in zip(heard, facts, strict=True)]
+    prefixes = [
+        one.name.recorder or file.header.recorder or (one.card.serial if one.card else "")
+        for one, file in zip(heard, facts, strict=True)
+    ]
     recorders = name_recorders(sources.files, prefixes, sources.folders)
     sites = site_zones(deployments)
     n_root = len(root.as_posix().rstrip("/")) + 1
@@ -91,6 +97,9 @@ def catalog(
         if file.audio and first_of.setdefault(file.sha256, i) != i:
             row["problems"] = ";".join(filter(None, [str(row["problems"]), "duplicate"]))
         rows.append(row)
+        firmware = file.header.firmware or (one.card.firmware if one.card else "")
+        if firmware and on_firmware:
+            on_firmware(str(row["recorder"]), firmware)
         if file.message and on_unreadable:
             on_unreadable(str(row["path"]), file.message)
     return make_recordings(rows)

@@ -51,7 +51,7 @@ def listen(sources: Sources, zones: Mapping[str, str], guesses: Sequence[str], r
     cards = sources.cards()
     card_in = {folder: card_of(folder, cards) for folder in dict.fromkeys(folders)}
     return [
-        Heard(file, folder, facts, maker_of(file, facts), card_in[folder], zone)
+        Heard(file, folder, facts, maker_of(file, facts) or ("FL" if card_in[folder] else ""), card_in[folder], zone)
         for file, folder, facts, zone in zip(sources.files, folders, names, chosen, strict=True)
     ]
 

@@ -1,6 +1,7 @@
 """What a table of recordings holds, by recorder, as numbers and as lines to read."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -12,7 +13,10 @@ _MOST = 8
 
 
 def count_recordings(
-    table: pd.DataFrame, clocks: Mapping[str, Clock] | None = None, deployments: pd.DataFrame | None = None
+    table: pd.DataFrame,
+    clocks: Mapping[str, Clock] | None = None,
+    deployments: pd.DataFrame | None = None,
+    firmware: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Return how much a table of recordings holds.
 
@@ -24,6 +28,8 @@ def count_recordings(
         Clocks by recorder (:func:`jobs.catalog.timeline.mark_timeline`).
     deployments
         Table of deployments, for the names of the sites.
+    firmware
+        Versions by recorder.
 
     Returns
     -------
@@ -31,8 +37,8 @@ def count_recordings(
         ``n_files``; ``n_usable`` (readable, no duplicates) and ``hours`` of these; ``n_placed`` (those with a
         time in UTC); by recorder ``n_files``, ``hours``, ``first`` and ``last`` start in UTC, ``offsets`` (local
         time minus UTC) and ``sources`` of the times with the number of files, ``n_days`` with recordings and
-        ``n_silent_days`` between them, ``deployments`` in order of time, ``gains_db``, ``clock``, ``problems``,
-        ``n_conflicts``; by problem the number of files.
+        ``n_silent_days`` between them, ``deployments`` in order of time, ``gains_db``, ``firmware``, ``clock``,
+        ``problems``, ``n_conflicts``; by problem the number of files.
     """
     usable = table[is_usable(table)]
     sites = dict(zip(deployments["deployment"], deployments["site"], strict=True)) if deployments is not None else {}
@@ -43,6 +49,7 @@ def count_recordings(
         "hours": _hours(usable),
         "recorders": {
             str(recorder): _recorder(own, as_facts(clocks or {}, str(recorder)), sites)
+            | {"firmware": sorted(firmware.get(str(recorder), ()))}
             for recorder, own in table.groupby("recorder")
         },
         "problems": _codes(table),
@@ -92,6 +99,8 @@ def _notes(own: Mapping[str, Any]) -> Iterator[str]:
         yield f"moved or changed: {_listed([_stay(one) for one in own['deployments']])}"
     if len(own["gains_db"]) > 1:
         yield f"gain {', '.join(f'{gain:g}' for gain in own['gains_db'])} dB"
+    if own["firmware"]:
+        yield f"firmware {_listed(own['firmware'])}"
     if own["n_conflicts"]:
         yield f"{own['n_conflicts']} recordings whose witnesses disagree about the time; see time_conflict"
     if own["problems"]:

@@ -44,11 +44,12 @@ COUNTS = {
         "A": {
             "n_files": 3, "hours": 0.005, "first": "2021-06-22T05:00:00Z", "last": "2021-06-22T07:00:00Z",
             "offsets": {"-05:00": 3}, "sources": {"name": 3}, "n_days": 1, "n_silent_days": 0, "deployments": [],
-            "gains_db": [], "clock": vars(Clock(longest_gap_s=3591.0)), "problems": {"duplicate": 1}, "n_conflicts": 0,
+            "gains_db": [], "firmware": [], "clock": vars(Clock(longest_gap_s=3591.0)),
+            "problems": {"duplicate": 1}, "n_conflicts": 0,
         },
         "B": {
             "n_files": 2, "hours": 0.0025, "first": None, "last": None, "offsets": {"": 1}, "sources": {"name": 1},
-            "n_days": 0, "n_silent_days": 0, "deployments": [], "gains_db": [], "clock": vars(Clock()),
+            "n_days": 0, "n_silent_days": 0, "deployments": [], "gains_db": [], "firmware": [], "clock": vars(Clock()),
             "problems": {"OE001": 1, "OE002": 1, "OE004": 1, "empty": 1, "no_time": 1, "zone_unknown": 1},
             "n_conflicts": 0,
         },
@@ -71,7 +72,8 @@ def test_the_table_the_counts_and_the_receipt(study: Path, tmp_path: Path) -> No
     assert receipt["counts"] == COUNTS
     assert receipt["table_sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
     assert receipt["arguments"] == {
-        "audio": [str(study)], "out": str(out), "zones": {}, "deployments": None, "guesses": [], "workers": 2,
+        "audio": [str(study)], "out": str(out), "zones": {}, "deployments": None, "guesses": [],
+        "retry_quarantined": False, "workers": 2,
     }  # fmt: skip
     assert receipt["unreadable"] == {"B/x.wav": f"{study}/B/x.wav: is empty (0 bytes)."}
     assert {"libsndfile", "pyav"} <= set(receipt["decoders"])

@@ -143,8 +143,11 @@ def test_gain_and_position_come_from_the_card(tmp_path: Path) -> None:
         "22/06/2021 ,00:00:01 ,-05:00,0:/20210622_STUDY/20210622T000000-0500_REC.wav,40dB\n"
         "22/07/2021 ,00:00:01 ,-05:00,0:/20210622_STUDY/20210722T000000-0500_REC.wav,35dB\n"
     )
+    (folder / "logfile_00008570_SD1.txt").write_text("01/06/2021 00:00:00 Firmware: V3.30\n")
     (folder / "GPS_log.csv").write_text("41.8141-088.0712,00:00,01/06/2021\n41.8200-088.0600,00:00,01/07/2021\n")
-    table = table_of(tmp_path)
+    told: list[tuple[str, str]] = []
+    table = table_of(tmp_path, on_firmware=lambda *facts: told.append(facts))
+    assert told == [("00023764", "3.30")] * 2
     assert table["gain_db"].tolist() == [40.0, 35.0]
     assert table["latitude"].tolist() == [41.8141, 41.82]
     assert table["longitude"].tolist() == [-88.0712, -88.06]
