@@ -88,6 +88,12 @@ def describe(run: Run, options: Options) -> list[str]:
     return [f"{n_recordings}, {total} windows in all", *aside, *described(run, days, options)]
 
 
+def planned_days(run: Run) -> list[Day]:
+    """Return what is missing of a run's cube, a recorder's UTC day each."""
+    plan, _ = _plan(run)
+    return missing_days(plan, run.ledger.written())
+
+
 def write_here(partition: "Partition", *, mix: bool) -> Counter[str]:
     """Write a partition in this process, which may be a worker on another machine.
 
