@@ -17,6 +17,7 @@ from lake.storage import Storage
 RUN_RECORD = "run.json"
 GRID_RECORD = "grid.json"
 FILES_RECORD = "files.json"
+COMMIT_RECORD = "commit.json"
 USABLE = (STATUS["ok"], STATUS["partial"])
 _HEAVY = ((b'"cells":[', b"]"), (b'"digests":[', b"]"), (b'"index":{', b"}"))
 """What nearly all of a line is made of, and where it ends. No text holds these: its quotation marks are escaped."""
@@ -131,6 +132,17 @@ class Ledger:
     def settle_files(self, files: Mapping[str, str]) -> None:
         """Store the files of a run whose output is a folder; they must stand already."""
         self.storage.write(FILES_RECORD, json.dumps(dict(files), indent=2, sort_keys=True).encode() + b"\n")
+
+    def committed(self) -> tuple[str, dict[str, str]] | None:
+        """Return what the last finalise stored: the identity of the shards, and SHA-256 by key of all other files."""
+        data = self.storage.read_or_none(COMMIT_RECORD)
+        return None if data is None else (json.loads(data)["content_id"], dict(json.loads(data)["files"]))
+
+    def settle_commit(self, content: str, files: Mapping[str, str]) -> None:
+        """Store what a finalise wrote beside the shards; the files must stand already."""
+        record = {"content_id": content, "files": dict(files)}
+        data = json.dumps(record, indent=1, sort_keys=True).encode() + b"\n"
+        self.storage.write_if_changed(COMMIT_RECORD, data)
 
     def add(self, day: str, entry: Entry) -> None:
         """Append an entry, durably. The files it names must stand already."""

@@ -1,7 +1,7 @@
 """Writing a store: blocks with their ledger entries, then index, coordinates and the one commit point."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lake.blocks import block_key, decode_block, encode_block, metadata_documents
 from lake.errors import StoreError
 from lake.grid import Grid
+from lake.identity import content_id
 from lake.ledger import Entry, Ledger, day_of_block
 from lake.schema import ArraySpec, StoreSpec
 from lake.storage import Storage
@@ -97,7 +98,8 @@ def commit(
 ) -> None:
     """Write index variables, coordinates and tables, then the root metadata: the one commit point.
 
-    Idempotent: what stands already is not written again, so unchanged files keep their time.
+    Idempotent: what stands already is not written again, so unchanged files keep their time. While a store grows
+    within its extent, a cell's status comes last, so that whoever reads it finds the rest.
 
     Parameters
     ----------
@@ -111,19 +113,22 @@ def commit(
         For ``recording`` and ``deployment``: the row of the store's table by the key that
         :func:`row_key` makes of an entry's row.
     """
-    for recorder, day, latest in ledger.entries():
-        i_day = _day_number(spec.grid, day)
-        _write_index_day(store, spec, (recorders.index(recorder), i_day), list(latest.values()), row_maps or {})
+    files: dict[str, str] = {}
+    shards: list[tuple[str, str]] = []
     values = {**tables, "recorder": np.asarray(recorders, dtype=object), "time": spec.grid.starts()}
     sizes = {"recorder": len(recorders), "time": spec.grid.n_cells, **spec.sizes}
     for array in spec.tables:
         sizes.update(dict(zip(array.dims, values[array.name].shape, strict=True)))
-        _write_table(store, array, values[array.name])
+        _write_all(store, _table(array, values[array.name]), files)
+    for recorder, day, latest in ledger.entries():
+        position = (recorders.index(recorder), _day_number(spec.grid, day))
+        _write_all(store, _index_day(spec, position, list(latest.values()), row_maps or {}), files)
+        shards += [item for entry in latest.values() for item in entry.files.items()]
     documents = metadata_documents(spec, sizes)
-    for key, data in documents.items():
-        if key != "zarr.json":
-            store.write_if_changed(key, data)
-    store.write_if_changed("zarr.json", documents["zarr.json"])
+    root = documents.pop("zarr.json")
+    _write_all(store, documents.items(), files)
+    _write_all(store, [("zarr.json", root)], files)
+    ledger.settle_commit(content_id(shards), files)
     ledger.compact()
 
 
@@ -132,15 +137,23 @@ def row_key(row: Mapping[str, Any]) -> str:
     return str(row.get("sha256") or row["deployment"])
 
 
-def _write_index_day(
-    store: Storage,
+def _write_all(store: Storage, files: Iterable[tuple[str, bytes | None]], written: dict[str, str]) -> None:
+    """Write files unless they stand already, and add their digests to those written."""
+    for key, data in files:
+        if data is not None:
+            store.write_if_changed(key, data)
+            written[key] = hashlib.sha256(data).hexdigest()
+
+
+def _index_day(
     spec: StoreSpec,
     position: tuple[int, int],
     entries: Sequence[Entry],
     row_maps: Mapping[str, Mapping[str, int]],
-) -> None:
+) -> Iterator[tuple[str, bytes | None]]:
+    """Yield key and bytes of one day of each index variable, the status last."""
     first = position[1] * spec.grid.cells_per_day
-    for array in spec.index:
+    for array in sorted(spec.index, key=lambda array: array.name.endswith("status")):
         day = np.full(array.block, array.fill, dtype=array.dtype)
         for entry in entries:
             values = entry.index[array.name]
@@ -149,22 +162,18 @@ def _write_index_day(
                 numbers = [row_maps[array.name][row_key(row)] for row in rows]
                 values = [numbers[value] if value >= 0 else array.fill for value in values]
             day[0, np.asarray(entry.cells, dtype=np.int64) - first] = [array.fill if v is None else v for v in values]
-        data = encode_block(array, day)
-        if data is not None:
-            store.write_if_changed(block_key(array, position), data)
+        yield block_key(array, position), encode_block(array, day)
 
 
-def _write_table(store: Storage, array: ArraySpec, values: NDArray[Any]) -> None:
-    """Write a coordinate or table chunk by chunk along its first dimension."""
+def _table(array: ArraySpec, values: NDArray[Any]) -> Iterator[tuple[str, bytes | None]]:
+    """Yield key and bytes of each chunk of a coordinate or table along its first dimension."""
     rows = array.chunks[0]
     for i in range(-(-values.shape[0] // rows)):
         part = values[i * rows : (i + 1) * rows]
         dtype = object if array.dtype == "str" else array.dtype
         block = np.full((rows, *part.shape[1:]), array.fill, dtype=dtype)
         block[: len(part)] = part
-        data = encode_block(array, block)
-        if data is not None:
-            store.write_if_changed(block_key(array, (i, *(0 for _ in array.dims[1:]))), data)
+        yield block_key(array, (i, *(0 for _ in array.dims[1:]))), encode_block(array, block)
 
 
 def _day_number(grid: Grid, day: str) -> int:

@@ -1,12 +1,18 @@
+import re
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pytest
 import stores
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from jobs.common.run import Run
 from lake.grid import iso
 from lake.read import open_array
-from lake.verify import damages
+from lake.verify import damages, n_files
 
 
 def test_nothing_differs_in_what_was_just_written(tmp_path: Path) -> None:
@@ -14,25 +20,84 @@ def test_nothing_differs_in_what_was_just_written(tmp_path: Path) -> None:
     assert list(damages(cube.output, cube.ledger, cube.kind)) == []
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_a_flipped_bit_is_found_and_its_window_named(tmp_path: Path, seed: int) -> None:
-    codes = stores.random_codes()
-    cube = stores.make_cube(tmp_path, codes)
-    random = np.random.default_rng(seed)
-    shards = sorted(Path(cube.output.url).glob("spectrogram/c.*"))
-    shard = shards[random.integers(len(shards))]
-    data = bytearray(shard.read_bytes())
-    data[random.integers(len(data))] ^= 1 << random.integers(8)
-    shard.write_bytes(data)
-    (line,) = damages(cube.output, cube.ledger, cube.kind)
-    assert shard.name in line
-    assert "differs from the ledger" in line
-    i_recorder, block = map(int, shard.name.split(".")[1:3])
-    n_cells = (open_array(cube.output.url, "spectrogram").shards or ())[1]
-    assert f"{stores.RECORDERS[i_recorder]}: " in line
-    cells = np.flatnonzero(codes[i_recorder].any(axis=(1, 2)))
-    starts = [iso(stores.ORIGIN_MS + cell * 600_000) for cell in cells.tolist() if cell // n_cells == block]
-    assert any(start in line for start in starts) or "no window changed" in line
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Return a cube that every test leaves as it was."""
+    return stores.make_cube(tmp_path_factory.mktemp("whole"), stores.random_codes())
+
+
+@settings(max_examples=150)
+@given(which=st.floats(0, 1, exclude_max=True), where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_a_flipped_bit_in_any_file_is_found_and_named(whole: Run, which: float, where: float, bit: int) -> None:
+    keys = [key for key in whole.output.list_keys() if not key.endswith("zarr.json") or where < 0.5]
+    key = keys[int(which * len(keys))]
+    sound = whole.output.read(key)
+    at = int(where * len(sound))
+    whole.output.write(key, sound[:at] + bytes([sound[at] ^ 1 << bit]) + sound[at + 1 :])
+    try:
+        (line,) = damages(whole.output, whole.ledger, whole.kind)
+    finally:
+        whole.output.write(key, sound)
+    assert line.startswith(f"{whole.output.path(key)}: differs from the ledger")
+    name, _, position = key.partition("/c.")
+    numbers = [int(number) for number in position.split(".") if number]
+    if name == "spectrogram" and numbers:
+        assert_windows_named(line, numbers, sound, at)
+    elif len(numbers) == 2:
+        day = np.datetime64("2021-06-01") + numbers[1]
+        assert line.endswith(f"; {stores.RECORDERS[numbers[0]]}: {day}")
+    else:
+        assert line.endswith("differs from the ledger")
+
+
+def assert_windows_named(line: str, numbers: list[int], sound: bytes, at: int) -> None:
+    """Check that the one window whose chunk a byte belongs to is named; all of a shard, if it belongs to the index."""
+    n_cells = 72
+    index = np.frombuffer(sound[-4 - 16 * n_cells : -4], dtype="<u8").reshape(n_cells, 2)
+    there = np.flatnonzero(index[:, 0] != 2**64 - 1)
+    hit = there[(index[there, 0] <= at) & (at < index[there].sum(axis=1))]
+    starts = [iso(stores.ORIGIN_MS + (numbers[1] * n_cells + int(cell)) * 600_000) for cell in there]
+    (told,) = [part for part in line.split("; ") if part.startswith(f"{stores.RECORDERS[numbers[0]]}: ")]
+    if len(hit):
+        assert len(hit) == 1
+        named = iso(stores.ORIGIN_MS + (numbers[1] * n_cells + int(hit[0])) * 600_000)
+        assert named in told or told.endswith("no window changed")
+        assert told.count("Z") <= 1
+    else:
+        assert all(f"{start} (does not decode)" in told for start in starts)
+
+
+def test_a_file_beside_the_shards_that_is_gone_is_named_with_its_recorder_and_day(tmp_path: Path) -> None:
+    cube = stores.make_cube(tmp_path)
+    cube.output.remove("status/c.1.1")
+    cube.output.remove("mel/c.0")
+    lines = list(damages(cube.output, cube.ledger, cube.kind))
+    assert [line.partition("mels.zarr/")[2] for line in lines] == [
+        "mel/c.0: is in the ledger, but not there",
+        "status/c.1.1: is in the ledger, but not there; south: 2021-06-02",
+    ]
+    assert n_files(cube.ledger) == len(cube.output.list_keys()) + 2
+
+
+def test_what_a_damaged_description_says_of_a_damaged_shard_is_not_believed(tmp_path: Path) -> None:
+    cube = stores.make_cube(tmp_path)
+    cube.output.write("spectrogram/zarr.json", b"{")
+    key = cube.output.list_keys("spectrogram")[0]
+    cube.output.write(key, b"")
+    shard, description = damages(cube.output, cube.ledger, cube.kind)
+    assert re.search(rf"{key}: differs from the ledger; north: any of \d+ windows from 2021-06-01T", shard)
+    assert description.endswith("spectrogram/zarr.json: differs from the ledger")
+
+
+def test_while_a_store_grows_what_is_beside_its_shards_is_not_compared(tmp_path: Path) -> None:
+    cube = stores.make_cube(tmp_path)
+    ((day, entry), *_) = [(day, entry) for _, day, latest in cube.ledger.entries() for entry in latest.values()]
+    cube.output.remove("mel/c.0")
+    data = cube.output.read(next(iter(entry.files)))
+    cube.ledger.add(day, replace(entry, files={key: sha256(data).hexdigest() for key in [*entry.files, "more"]}))
+    lines = list(damages(cube.output, cube.ledger, cube.kind))
+    assert len(lines) == 1
+    assert "more: is in the ledger, but not there" in lines[0]
 
 
 def test_a_value_that_changed_names_its_window_alone(tmp_path: Path) -> None:
