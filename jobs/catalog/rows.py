@@ -132,7 +132,7 @@ def _start(one: Heard, file: FileFacts, sites: Sequence[Site]) -> Start:
 def _problems(one: Heard, file: FileFacts, start: Start) -> list[str]:
     """Return the codes of a recording: of its bytes, its time, its name."""
     about_name = name_faults(one.path, one.name, file.header.maker or one.maker)
-    about_zone = ["OE002"] if "zone_unknown" in start.problems else []
+    about_zone = ["OE002"] if "zone_unknown" in start.problems and one.name.start else []
     return [*file.problems, *start.problems, *about_name, *about_zone]
 
 

@@ -1,0 +1,74 @@
+"""``dawnchorus catalog`` as people type it."""
+
+import json
+import tracemalloc
+from pathlib import Path, PurePath
+
+import numpy as np
+import pytest
+import soundfile
+from commands import Cli
+
+from jobs.catalog.core import catalog
+from jobs.catalog.examine import FileFacts
+from jobs.catalog.sources import Sources
+from jobs.common.audio import AudioInfo
+from lake.recordings import read_recordings
+
+
+@pytest.fixture
+def audio(tmp_path: Path) -> Path:
+    folder = tmp_path / "audio" / "north"
+    folder.mkdir(parents=True)
+    for i, name in enumerate(["20210714_050000.wav", "180801_1630_x.wav"]):
+        soundfile.write(folder / name, np.random.default_rng(i).uniform(-0.1, 0.1, 800), 8000)
+    return tmp_path / "audio"
+
+
+def test_guesses_zones_as_offsets_and_the_picture(cli: Cli, audio: Path, tmp_path: Path) -> None:
+    out, effort = tmp_path / "t.csv", tmp_path / "effort.png"
+    words = ["catalog", audio, "--out", out, "--zone", "north=-05:00"]
+    code, text, _ = cli(*words, "--guess", "two-digit-year", "--effort", effort)
+    assert code == 0
+    assert "local time -05:00 (2), told by name+zone" in text
+    assert read_recordings(out)["start_utc"].notna().all()
+    assert effort.read_bytes().startswith(b"\x89PNG")
+    code, text, error = cli(*words, "--guess", "month-first")
+    assert (code, text) == (2, "")
+    assert "--guess month-first: expected two-digit-year or day-first" in error
+    code, text, error = cli("catalog", audio, "--out", out, "--zone", "-25:00")
+    assert (code, text) == (3, "")
+    assert "or an offset such as -05:00" in error
+
+
+def test_a_second_run_examines_only_what_it_is_told_to(cli: Cli, audio: Path, tmp_path: Path) -> None:
+    (audio / "north" / "20210714_060000.wav").touch()
+    out = tmp_path / "t.csv"
+    assert cli("catalog", audio, "--out", out).code == 0
+    cache = tmp_path / "t.cache.jsonl"
+    lines = cache.read_text().splitlines()
+    assert len(lines) == 4
+    cache.write_text("\n".join(lines).replace('"problems":["empty","OE004"]', '"problems":["timeout"]') + "\n")
+    told = json.loads(cli("catalog", audio, "--out", out, "--json").out)
+    assert "timeout" in told["problems"], "what is known is believed"
+    told = json.loads(cli("catalog", audio, "--out", out, "--json", "--retry-quarantined").out)
+    assert "timeout" not in told["problems"]
+    assert told["problems"]["empty"] == 1
+
+
+def test_memory_grows_with_the_number_of_files_and_no_faster() -> None:
+    facts = FileFacts("0" * 64, AudioInfo(8000, 1, 800, "WAV/PCM_16", "libsndfile"))
+
+    def peak_bytes(n_files: int) -> int:
+        files = [PurePath(f"/a/R{i % 7}/20210622T{i // 60 % 24:02d}{i % 60:02d}00Z_{i}.wav") for i in range(n_files)]
+        tracemalloc.start()
+        catalog(
+            Sources(sorted(files), [], [PurePath("/a")]), zones={}, root=PurePath("/a"), examine_one=lambda *_: facts
+        )
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    peak_bytes(10)
+    small, large = peak_bytes(300), peak_bytes(1500)
+    assert (large - small) / 1200 < 12_000
