@@ -192,7 +192,7 @@ def is_committed(run: Run, content: str | None = None) -> bool:
         The ``content_id`` of its ledger, if it is known already: to find it, all of the ledger is read.
     """
     receipt = latest_receipt(run.lake, run.name)
-    if receipt is None or not run.output.exists("zarr.json"):
+    if receipt is None or run.ledger.committed() is None or not run.output.exists("zarr.json"):
         return False
     return bool(receipt["content_id"] == (content or run.ledger.summary()["content_id"]))
 
