@@ -20,7 +20,7 @@ from lake.identity import differences, require_same
 from lake.image import current_image, require_image
 from lake.names import LOST
 from lake.receipts import latest_receipt, write_receipt
-from lake.verify import damages
+from lake.verify import damages, n_files
 
 NOT_LOST = "duplicate"
 """A recording that is there twice is set aside once; nothing is lost by it."""
@@ -137,13 +137,13 @@ def verify_runs(manifest: Manifest, names: Sequence[str], say: Callable[[str], N
     wrong: list[str] = []
     for run in chosen(manifest, names):
         found = list(damages(run.output, run.ledger, run.kind))
-        n_files = len(run.ledger.files() or {}) + sum(len(entry.files) for entry in run.ledger.written().values())
-        say(f"{run.name}: {n_files} files in the ledger, {len(found)} of them differ")
+        say(f"{run.name}: {n_files(run.ledger)} files in the ledger, {len(found)} of them differ")
         wrong += found
     if wrong:
         raise StoreError(
             f"{len(wrong)} files are not what their ledgers say:\n" + "\n".join(f"  {line}" for line in wrong) + "\n"
-            "Restore them from a copy; or remove their lines from the ledger, and they are written again."
+            "Restore them from a copy; or remove their lines from the ledger (for files that are no shards, the ledger's "
+            "commit.json), run again, and they are written again."
         )
 
 
@@ -211,7 +211,8 @@ def _execute(run: Run, options: Options) -> Outcome:
 
 def _with_lost(run: Run, outcome: Outcome) -> Outcome:
     """Add to what was set aside the recordings that decoders hung or died of, in this share or another."""
-    lost = {path: problem for path, problem in run.ledger.summary()["problems"].items() if problem in LOST}
+    entries = run.ledger.written().values()
+    lost = {path: problem for entry in entries for path, problem in entry.problems.items() if problem in LOST}
     return replace(outcome, quarantined={**outcome.quarantined, **lost})
 
 
