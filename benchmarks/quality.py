@@ -10,11 +10,9 @@ The studies: ``demo`` (``make demo`` first) and ``clips`` (labelled recordings; 
 
 import argparse
 import csv
-import json
-import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -132,7 +130,9 @@ def trained(study: Study, name: str, variant: str, seed: int, until_s: float) ->
 
 def show(study: Study, name: str, variants: list[str], n_seeds: int) -> None:
     """Print the table of what is finished, and how far each training is above its untrained network."""
-    rows: list[tuple[str, list[dict[str, float]]]] = [("log-mel mean, deviation, maximum", [scores(study, bands(study))])]
+    rows: list[tuple[str, list[dict[str, float]]]] = [
+        ("log-mel mean, deviation, maximum", [scores(study, bands(study))])
+    ]
     figures = []
     for variant in variants:
         before, after = [], []

@@ -34,7 +34,8 @@ def draw(storage: Storage) -> None:
 
 def picture(entries: Sequence[dict[str, float]]) -> bytes:
     """Return a PNG of the metrics over the steps; a metric that few lines have is drawn through those."""
-    figure = Figure(figsize=(14, 7), layout="constrained")
+    figure = Figure(figsize=(14, 7))
+    figure.subplots_adjust(left=0.04, right=0.98, top=0.95, bottom=0.07, hspace=0.3)
     FigureCanvasAgg(figure)
     for axes, (title, names) in zip(figure.subplots(2, 4).flat, PANELS, strict=True):
         for name in names:
@@ -48,5 +49,5 @@ def picture(entries: Sequence[dict[str, float]]) -> bytes:
         if axes.lines:
             axes.legend(fontsize=8)
     out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=100, metadata={"Software": None})
+    figure.savefig(out, format="png", dpi=80, metadata={"Software": None})
     return out.getvalue()
