@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from jobs.cli_clusters import commands as cluster_commands
-from jobs.cli_lake import commands
 from jobs.cli_lake import print_line as _print
+from jobs.cli_trace import commands
 from jobs.common.run import Options
 from lake.errors import DawnchorusError, TryAgainError, UsageError
 

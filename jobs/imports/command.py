@@ -55,11 +55,12 @@ def execute(run: Run, options: Options) -> Outcome:  # noqa: ARG001 (every job t
     found = np.array([paths[names[i]] for i in rows], dtype=np.int64)
     start_ms = begins[found] + np.rint(start_s[rows] * 1000).astype(np.int64)
     placed = place(start_ms, np.array(owners, dtype=np.int64)[found], grid)
-    if len(placed.shared):
+    if len(placed.shared) and config.shared_cells == "refuse":
         told = ", ".join(f"row {rows[i] + 2}" for i in placed.shared[:MOST_TOLD])
         raise InputError(
             f"run {run.name!r}: {len(placed.shared)} vectors of {table} want a cell that another stands in ({told}): "
-            f"hop_s = {config.hop_s:g} is longer than the distance of their starts. Choose a shorter hop_s."
+            f"hop_s = {config.hop_s:g} is longer than the distance of their starts. Choose a shorter "
+            "hop_s, or shared_cells = 'nearest' to leave these out."
         )
     placed = replace(placed, row=rows[placed.row])
     digest = short_hash([sha256_of(table), sha256_of(array)])
@@ -67,7 +68,11 @@ def execute(run: Run, options: Options) -> Outcome:  # noqa: ARG001 (every job t
     _write(run, spec, placed, vectors, recorders=recorders, digest=digest)
     tables = {"feature": np.arange(vectors.shape[1], dtype=np.int32)}
     commit(run.output, run.ledger, spec, recorders, tables)
-    counts = {"vectors": len(rows), "vectors_of_unknown_recordings": len(names) - len(rows)}
+    counts = {
+        "vectors": len(placed.row),
+        "left_out": len(placed.shared),
+        "vectors_of_unknown_recordings": len(names) - len(rows),
+    }
     return Outcome(did=True, counts=counts, backend="numpy")
 
 

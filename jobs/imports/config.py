@@ -17,6 +17,10 @@ class Config(JobConfig):
     hop_s: float = Field(
         3.0, gt=0, description="distance of two cells of the grid in seconds; divides a day; no two vectors in one cell"
     )
+    shared_cells: Literal["refuse", "nearest"] = Field(
+        "refuse",
+        description="where two vectors want one cell: refuse, or keep the one that starts nearest to it and count the others",
+    )
     dtype: Literal["float32", "float16"] = Field("float32", description="type of the stored vectors")
     recording_column: str = Field("recording", description="column of the table with the recording's path")
     start_column: str = Field("start_s", description="column with the seconds after the recording's start")

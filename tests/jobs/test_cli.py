@@ -16,7 +16,10 @@ from typer.testing import CliRunner
 from jobs.cli import app
 from lake.claims import claim
 
-COMMANDS = ("catalog", "run", "certificate", "finalise", "status", "verify", "query", "demo")
+COMMANDS = (
+    "catalog", "run", "certificate", "finalise", "status", "verify", "query", "demo", "similar", "trace", "export",
+    "names", "import",
+)  # fmt: skip
 
 
 # Help and versions -----------------------------------------------------------------------------------------
@@ -26,7 +29,9 @@ def test_help_lists_the_commands() -> None:
     result = CliRunner().invoke(app, ["--help"])
     assert result.exit_code == 0
     assert all(name in result.output for name in COMMANDS)
-    assert sorted(info.callback.__name__ for info in app.registered_commands if info.callback) == sorted(COMMANDS)
+    assert sorted(info.name or info.callback.__name__ for info in app.registered_commands if info.callback) == sorted(
+        COMMANDS
+    )
     assert CliRunner().invoke(app, []).exit_code == 2, "a command is missing"
 
 
@@ -57,7 +62,7 @@ def test_done_is_0_and_facts_go_to_standard_output(whole: Path) -> None:
         (["run", "m.toml", "--workers", "0"], "--workers"),
         (["run", "m.toml", "--partition", "4/4"], "--partition '4/4': expected i/n with 0 <= i < n, for example 0/4"),
         (["query", "x.zarr", "--date", "14.07.2021"], "--date '14.07.2021': expected a day (2021-07-14), a month"),
-        (["query", "x.zarr", "--out", "x.xlsx"], "--out x.xlsx: expected a name that ends in .csv or .parquet"),
+        (["query", "x.zarr", "--out", "x.xlsx"], "--out x.xlsx: expected a name that ends in .csv, .parquet or .json"),
         (["quarry"], "No such command 'quarry'"),
         (["status"], "issing argument"),
         (["status", "m.toml", "--jason"], "No such option: --jason"),

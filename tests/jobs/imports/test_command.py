@@ -40,7 +40,7 @@ def test_vectors_stand_at_their_recordings_times(tmp_path: Path) -> None:
     vectors = vectors_of(41)
     run = imported(tmp_path, [*ROWS, ("elsewhere.wav", 0)], vectors)
     outcome = command.execute(run, Options())
-    assert dict(outcome.counts) == {"vectors": 40, "vectors_of_unknown_recordings": 1}
+    assert dict(outcome.counts) == {"vectors": 40, "left_out": 0, "vectors_of_unknown_recordings": 1}
     with open_embeddings(run.output.url) as store:
         assert store.attrs["grid"] == {"origin_ms": ORIGIN_MS, "window_ms": 3000, "hop_ms": 3000}
         assert store["recorder"].to_numpy().tolist() == ["north", "south"]
@@ -80,7 +80,7 @@ def test_again_changes_nothing_and_days_do_not_vanish(tmp_path: Path) -> None:
     [
         (ROWS, vectors_of(39), HEADER, r"one vector for each of the table's 40 rows.*found float32 of shape \(39, 6\)"),
         (ROWS, vectors_of(40), "file,start_s", r"expected the columns recording, start_s, found file, start_s\. Name"),
-        ([("north/all.wav", "soon")], vectors_of(1), HEADER, r"row 2: start_s should be a number of seconds, found 'so"),
+        ([("north/all.wav", "soon")], vectors_of(1), HEADER, r"row 2: start_s should be a number of seconds, found"),
         ([("x.wav", 0)], vectors_of(1), HEADER, r"none of the 1 vectors.*the table has x\.wav; the cube has north/all"),
         (ROWS, vectors_of(40) * np.nan, HEADER, r"20 vectors are not finite as float32 \(first in row 22 of"),
         ([("north/all.wav", 0), ("north/all.wav", 1)], vectors_of(2), HEADER, r"1 vectors .* want a cell .*\(row 3\)"),
@@ -104,6 +104,14 @@ def test_files_that_are_missing_or_something_else(tmp_path: Path) -> None:
     run.files["table"].unlink()
     with pytest.raises(InputError, match=r"vectors\.csv: expected a table of vectors, found no file"):
         command.execute(run, Options())
+
+
+def test_vectors_that_share_a_cell_can_be_left_out(tmp_path: Path) -> None:
+    rows = [("north/all.wav", start_s) for start_s in (0.4, 1, 3)]
+    run = imported(tmp_path, rows, vectors_of(3), Config(shared_cells="nearest"))
+    assert command.execute(run, Options()).counts["left_out"] == 1
+    with open_embeddings(run.output.url) as store:
+        np.testing.assert_array_equal(store["embedding"].to_numpy()[0, :2], vectors_of(3)[[0, 2]])
 
 
 def test_config_bounds() -> None:

@@ -1,0 +1,212 @@
+"""Commands on where windows come from and where they go: trace, export, names, import."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jobs.cli_lake import (
+    ClusterOpt,
+    CubeOpt,
+    DateOpt,
+    HourOpt,
+    JsonOpt,
+    LocalOpt,
+    RecorderOpt,
+    SiteOpt,
+    StoreArg,
+    commands,
+    print_line,
+    write_table,
+)
+from lake.errors import InputError, UsageError
+from lake.storage import Storage
+
+if TYPE_CHECKING:
+    from lake.trace import Trace
+
+__all__ = ["commands"]
+
+FORMATS = ("raven", "audacity", "csv", "parquet")
+RootOpt = Annotated[Path | None, typer.Option(help="folder that the recordings' paths are relative to")]
+
+
+@commands.command()
+def trace(
+    store: StoreArg,
+    recorder: Annotated[str | None, typer.Option(help="recorder of the window")] = None,
+    time: Annotated[str | None, typer.Option(help="time in UTC that the window begins at, or holds")] = None,
+    cluster: Annotated[int | None, typer.Option(min=0, help="instead: this cluster's exemplar")] = None,
+    exemplar: Annotated[int, typer.Option(min=0, help="which exemplar, 0 is the nearest")] = 0,
+    audio: Annotated[Path | None, typer.Option(help="write the window's sound: .flac or .wav")] = None,
+    root: RootOpt = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """Say which samples of which file a window is made of, and every run on the way to it."""
+    from lake.trace import trace as traced
+
+    if (recorder is None or time is None) == (cluster is None):
+        raise UsageError("trace: name a window with --recorder and --time, or an exemplar with --cluster.")
+    if audio is not None and (root is None or audio.suffix not in {".flac", ".wav"}):
+        raise UsageError(f"--audio {audio}: expected a name that ends in .flac or .wav, and --root.")
+    if cluster is not None:
+        recorder, time = _exemplar(store, cluster, exemplar)
+    found = traced(store, str(recorder), str(time))
+    if audio is not None and root is not None:
+        from jobs.registry import needing
+
+        with needing(f"--audio {audio}", "spectrograms"):
+            from jobs.common.cutting import cut
+
+            cut(found, root, audio)
+    if as_json:
+        facts = found.as_dict()
+        print_line(json.dumps({**facts, "audio": str(audio) if audio else None}, indent=2))
+        return
+    for line in [*_lines(found), *([f"sound      {audio}"] if audio else [])]:
+        print_line(line)
+
+
+@commands.command()
+def export(
+    store: Annotated[str, typer.Argument(help="a store: …/clusters/RUN.zarr")],
+    out: Annotated[Path, typer.Option(help="a folder for raven and audacity, a file for csv and parquet")],
+    to: Annotated[str, typer.Option(help=f"one of {', '.join(FORMATS)}")] = "csv",
+    recorder: RecorderOpt = None,
+    date: DateOpt = None,
+    hour: HourOpt = None,
+    local: LocalOpt = False,
+    site: SiteOpt = None,
+    cluster: ClusterOpt = None,
+    cube: CubeOpt = None,
+    round_coordinates: Annotated[
+        int | None, typer.Option(min=0, max=6, help="decimals of a degree to keep; 2 is about a kilometre")
+    ] = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """Write windows and their clusters for Raven, Audacity or a table."""
+    from lake.chain import made_by
+    from lake.export import audacity_sheets, clustering_table, raven_sheets
+    from lake.find import Wanted, parse_hours
+    from lake.naming import read_names
+    from lake.query import open_any, parse_dates
+
+    if to not in FORMATS:
+        raise UsageError(f"--to {to!r}: expected one of {', '.join(FORMATS)}.")
+    if to in {"csv", "parquet"} and out.suffix != f".{to}":
+        raise UsageError(f"--out {out}: expected a name that ends in .{to}.")
+    clusters = open_any(store)
+    if "cluster" not in clusters:
+        raise InputError(f"{store}: expected a store of clusters; name one below `clusters`.")
+    above = made_by(store).nearest("spectrograms") if cube is None else None
+    if cube is None and above is None:
+        raise InputError(f"{store}: no cube is known that it was made from; name it with --cube.")
+    opened = open_any(cube or (above.output.url if above else ""))
+    wanted = Wanted(
+        tuple(recorder or ()), tuple(site or ()), tuple(cluster or ()), parse_dates(date) if date else None,
+        parse_hours(hour) if hour else None, local,
+    )  # fmt: skip
+    names = {name.cluster: name.name for name in read_names(Storage(store))}
+    table = clustering_table(clusters, opened, wanted, names=names, round_coordinates=round_coordinates)
+    n_files = 1
+    if to in {"csv", "parquet"}:
+        write_table(table, out)
+    else:
+        high_hz = float(opened["mel"].to_numpy()[-1])
+        sheets = list(raven_sheets(table, high_hz=high_hz) if to == "raven" else audacity_sheets(table))
+        folder, n_files = Storage(out.absolute()), len(sheets)
+        for sheet in sheets:
+            folder.write(sheet.key, sheet.text.encode())
+    facts = {"out": str(out), "n_files": n_files, "n_rows": len(table)}
+    print_line(json.dumps(facts, indent=2) if as_json else f"{out}: {len(table)} rows in {n_files} files")
+
+
+@commands.command()
+def names(
+    store: Annotated[str, typer.Argument(help="a clustering, …/clusters/RUN.zarr, whose names are to be carried")],
+    to: Annotated[str, typer.Argument(help="another clustering of the same windows")],
+    min_overlap: Annotated[float, typer.Option(min=0, max=1, help="least Jaccard index to carry a name with")] = 0.5,
+    write: Annotated[bool, typer.Option("--write", help="write RUN.names.csv; without, only show")] = False,
+    as_json: JsonOpt = False,
+) -> None:
+    """Carry the names of clusters to another clustering, by the windows that they share."""
+    from lake.chain import made_by
+    from lake.naming import carried, match_names, names_key, overlap_table, read_names, write_names
+    from lake.read import open_clusters
+
+    old, new = Storage(store), Storage(to)
+    given = read_names(old)
+    folder, key = names_key(old)
+    if not given:
+        raise InputError(f"{folder.path(key)}: expected names (columns cluster, name, notes), found none.")
+    with open_clusters(store) as first, open_clusters(to) as second:
+        matches = match_names(given, overlap_table(first, second), min_overlap=min_overlap)
+    there = {name.cluster: name for name in read_names(new)}
+    kept = [name for name in carried(matches, made_by(store).name) if name.cluster not in there]
+    if write:
+        write_names(new, [*there.values(), *kept])
+    if as_json:
+        rows = [{**vars(m), "name": m.name.name, "from_cluster": m.name.cluster} for m in matches]
+        print_line(json.dumps(rows, indent=2))
+        return
+    for match in matches:
+        taken = match.is_carried and match.cluster in there
+        became = f"cluster {match.cluster}, overlap {match.overlap:.2f}" if match.cluster >= 0 else "no cluster"
+        verdict = "has a name already" if taken else "carried" if match.is_carried else "not carried"
+        print_line(f"{match.name.cluster:5d}  {match.name.name:<30}  {became}: {verdict}")
+    where = names_key(new)
+    print_line(f"{where[0].path(where[1])}: {f'{len(kept)} names added' if write else 'not written; add --write'}")
+
+
+@commands.command(name="import")
+def import_(
+    manifest: Annotated[Path, typer.Argument(help="the manifest, a TOML file")],
+    run_name: Annotated[str, typer.Argument(metavar="RUN", help="a run whose job is `import`")],
+    refresh: Annotated[bool, typer.Option("--refresh", help="do a finished run again")] = False,
+) -> None:
+    """Take in vectors that another program made, as a run of the manifest names them."""
+    from jobs.common.run import Options
+    from jobs.manifest import read_manifest
+    from jobs.runner import chosen, execute_runs
+
+    study = read_manifest(manifest)
+    (run,) = chosen(study, [run_name])
+    if run.job != "import":
+        raise InputError(f"run {run_name!r} is a {run.job!r} run; `dawnchorus run {manifest} {run_name}` executes it.")
+    execute_runs(study, [run_name], Options(refresh=refresh), print_line)
+
+
+def _exemplar(store: str, cluster: int, exemplar: int) -> tuple[str, str]:
+    """Return recorder and time of a cluster's exemplar."""
+    from lake.grid import iso
+    from lake.read import grid_of, open_clusters
+
+    with open_clusters(store) as dataset:
+        shape = (dataset.sizes["cluster_id"], dataset.sizes["exemplar"])
+        if cluster >= shape[0] or exemplar >= shape[1]:
+            raise InputError(f"{store}: has {shape[0]} clusters of {shape[1]} exemplars, numbered from 0.")
+        i = int(dataset["exemplar_recorder"].to_numpy()[cluster, exemplar])
+        if i < 0:
+            raise InputError(f"{store}: cluster {cluster} has fewer than {exemplar + 1} windows.")
+        cell = int(dataset["exemplar_cell"].to_numpy()[cluster, exemplar])
+        return str(dataset["recorder"].to_numpy()[i]), iso(grid_of(dataset).start_ms(cell))
+
+
+def _lines(found: "Trace") -> list[str]:
+    """Return a trace as people read it."""
+    lines = [f"window     {found.recorder}, {found.start_utc} to {found.end_utc}, {found.status}, cell {found.cell}"]
+    for piece in found.pieces:
+        span = f"samples {piece.first_sample} to {piece.last_sample} of {piece.sample_rate_hz} a second"
+        lines += [f"recording  {piece.path}: {span}, from {piece.start_utc}", f"           sha256 {piece.sha256}"]
+    lines.append(f"channel    {found.channel}")
+    told: dict[str, Any] = {key: value for key, value in found.deployment.items() if value not in {None, ""}}
+    lines.append(f"deployment {', '.join(f'{key} {value}' for key, value in told.items()) or 'unknown'}")
+    lines.append(f"digest     {found.digest}")
+    for run in found.runs:
+        image = (run["image"] or {}).get("sha256") or "no image"
+        lines.append(
+            f"run        {run['run']} ({run['job']}), config {run['config_id']}, content {run['content_id']}, "
+            f"{run['written'] or 'no receipt'}, {image}"
+        )
+    return lines

@@ -1,0 +1,153 @@
+"""Tables of a clustering for other programs: Raven selection tables, Audacity labels, flat tables."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from lake.errors import InputError
+from lake.find import Wanted, find
+from lake.read import grid_of
+from lake.trace import pieces, recordings_table
+
+RAVEN = (
+    "Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)", "Begin File",
+    "Annotation", "Cluster", "Distance",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One file of an export: its path below the folder, and its text."""
+
+    key: str
+    text: str
+
+
+def clustering_table(
+    clusters: xr.Dataset,
+    cube: xr.Dataset,
+    wanted: Wanted,
+    *,
+    names: Mapping[int, str],
+    round_coordinates: int | None = None,
+) -> pd.DataFrame:
+    """Return one row for each piece of a window that lies in one recording.
+
+    Parameters
+    ----------
+    clusters, cube
+        Opened as numbers (:func:`lake.query.open_any`), on the same grid.
+    wanted
+        Which windows.
+    names
+        Name by cluster.
+    round_coordinates
+        Decimals that latitude and longitude are rounded to: 2 is about a kilometre. ``None`` leaves them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        recorder, time, time_local, site, latitude, longitude, recording, start_s, end_s (in the recording), cluster,
+        name, distance. A window across a join has a row for each of its recordings.
+
+    Raises
+    ------
+    InputError
+        As :func:`lake.find.find`.
+    """
+    found = find(clusters, wanted, cube=cube)
+    grid = grid_of(clusters)
+    rows = {name: recordings_table(cube, name) for name in found["recorder"].unique()}
+    starts = {name: np.array([row["start_ms"] for row in mine]) for name, mine in rows.items()}
+    ends = {
+        name: np.array([row["start_ms"] + row["n_samples"] / row["sample_rate_hz"] * 1000 for row in mine])
+        for name, mine in rows.items()
+    }
+    instants = found["time"].to_numpy().astype("datetime64[ms]").astype(np.int64)
+    kept, pieces_of = [], []
+    for i, (name, start_ms) in enumerate(zip(found["recorder"], instants, strict=True)):
+        near = np.flatnonzero((starts[name] < start_ms + grid.window_ms) & (ends[name] > start_ms))
+        for piece in pieces([rows[name][j] for j in near], int(start_ms), int(start_ms) + grid.window_ms):
+            kept.append(i)
+            pieces_of.append(piece)
+    table = found.iloc[kept].reset_index(drop=True)
+    latitude, longitude = _positions(clusters, cube, table)
+    if round_coordinates is not None:
+        latitude, longitude = np.round(latitude, round_coordinates), np.round(longitude, round_coordinates)
+    return pd.DataFrame(
+        {
+            "recorder": table["recorder"],
+            "time": table["time"],
+            "time_local": table["time_local"],
+            "site": table["site"],
+            "latitude": latitude,
+            "longitude": longitude,
+            "recording": [piece.path for piece in pieces_of],
+            "start_s": [round(piece.first_sample / piece.sample_rate_hz, 6) for piece in pieces_of],
+            "end_s": [round(piece.last_sample / piece.sample_rate_hz, 6) for piece in pieces_of],
+            "cluster": table["cluster"],
+            "name": [names.get(int(cluster), "") for cluster in table["cluster"]],
+            "distance": table["distance"],
+        }
+    )
+
+
+def raven_sheets(table: pd.DataFrame, *, high_hz: float) -> Iterator[Sheet]:
+    """Yield a Raven selection table for each recording: ``<recording>.Table.1.selections.txt``.
+
+    Parameters
+    ----------
+    table
+        From :func:`clustering_table`.
+    high_hz
+        Upper edge of the boxes: a window is all bands.
+    """
+    for path, mine in _by_recording(table):
+        lines = ["\t".join(RAVEN)]
+        for i, row in enumerate(mine.itertuples(index=False), 1):
+            cells = [
+                i, "Spectrogram 1", 1, f"{row.start_s:.6f}", f"{row.end_s:.6f}", 0, f"{high_hz:g}", path.split("/")[-1],
+                _label(row), row.cluster, f"{row.distance:.6g}",
+            ]  # fmt: skip
+            lines.append("\t".join(map(str, cells)))
+        yield Sheet(f"{path.rpartition('.')[0] or path}.Table.1.selections.txt", "\n".join(lines) + "\n")
+
+
+def audacity_sheets(table: pd.DataFrame) -> Iterator[Sheet]:
+    """Yield Audacity labels for each recording: ``<recording>.labels.txt``."""
+    for path, mine in _by_recording(table):
+        lines = [f"{row.start_s:.6f}\t{row.end_s:.6f}\t{_label(row)}" for row in mine.itertuples(index=False)]
+        yield Sheet(f"{path.rpartition('.')[0] or path}.labels.txt", "\n".join(lines) + "\n")
+
+
+def _by_recording(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    if table.empty:
+        raise InputError("no window is left to export; ask for other recorders, days or clusters.")
+    for path, mine in table.groupby("recording", sort=True):
+        yield str(path), mine.sort_values("start_s", kind="stable")
+
+
+def _label(row: object) -> str:
+    name = str(getattr(row, "name", "")).replace("\t", " ").replace("\n", " ")
+    return name or f"cluster {getattr(row, 'cluster', '')}"
+
+
+def _positions(
+    clusters: xr.Dataset, cube: xr.Dataset, table: pd.DataFrame
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return latitude and longitude of each row, degrees; NaN where the deployment is not known."""
+    grid = grid_of(clusters)
+    out = np.full((2, len(table)), np.nan)
+    known = [str(name) for name in cube["recorder"].to_numpy()]
+    both = [np.append(cube[name].to_numpy().astype(float), np.nan) for name in ("latitude", "longitude")]
+    cells = (table["time"].to_numpy().astype("datetime64[ms]").astype(np.int64) - grid.origin_ms) // grid.hop_ms
+    for name in table["recorder"].unique():
+        rows = np.flatnonzero(table["recorder"].to_numpy() == name)
+        low, high = int(cells[rows].min()), int(cells[rows].max()) + 1
+        deployment = cube.variables["deployment"][known.index(name), low:high].to_numpy()[cells[rows] - low]
+        out[:, rows] = both[0][deployment], both[1][deployment]
+    return out[0], out[1]
