@@ -1,14 +1,18 @@
 """``dawnchorus catalog`` as people type it."""
 
 import json
+import subprocess
+import sys
+import time
 import tracemalloc
 from pathlib import Path, PurePath
 
 import numpy as np
 import pytest
 import soundfile
-from commands import Cli
+from commands import ROOT, Cli
 
+from jobs.catalog.cache import read_cache
 from jobs.catalog.core import catalog
 from jobs.catalog.examine import FileFacts
 from jobs.catalog.sources import Sources
@@ -72,3 +76,27 @@ def test_memory_grows_with_the_number_of_files_and_no_faster() -> None:
     peak_bytes(10)
     small, large = peak_bytes(300), peak_bytes(1500)
     assert (large - small) / 1200 < 12_000
+
+
+@pytest.mark.slow
+def test_a_killed_run_continues_to_the_same_table(tmp_path: Path) -> None:
+    folder, out = tmp_path / "audio", tmp_path / "t.csv"
+    folder.mkdir()
+    for i in range(1500):
+        samples = np.random.default_rng(i).uniform(-0.1, 0.1, 64)
+        soundfile.write(folder / f"20210622T{i // 60:02d}{i % 60:02d}00Z.wav", samples, 8000)
+    words = [sys.executable, "-m", "jobs", "catalog", str(folder), "--out", str(out)]
+    cache = tmp_path / "t.cache.jsonl"
+    begun = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while begun.poll() is None and not (cache.exists() and cache.read_bytes().count(b"\n") > 300):
+        time.sleep(0.02)
+    begun.kill()
+    begun.wait()
+    n_known = len(read_cache(cache))
+    assert not out.exists()
+    assert 250 <= n_known < 1500
+    subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
+    again = tmp_path / "again.csv"
+    subprocess.run([*words[:-1], str(again)], cwd=ROOT, check=True, capture_output=True)
+    assert out.read_bytes() == again.read_bytes()
+    assert len(read_recordings(out)) == 1500
