@@ -175,21 +175,20 @@ def demo() -> Study:
 
 
 def clips() -> Study:
-    """Return the labelled clips: every window of a recording has its label; grouped by where it comes from."""
+    """Return the labelled clips: every window of a clip has its class; grouped by the upload it was cut from."""
     lake = ROOT / "data" / "clips"
     url = str(lake / "spectrograms" / "mels.zarr")
-    with (lake / "labels.csv").open(encoding="utf-8") as file:
-        of_path = {row["file"]: (row["label"], row["recorder_or_group"] or row["file"]) for row in csv.DictReader(file)}
+    with (lake / "classes.csv").open(encoding="utf-8") as file:
+        of_clip = {row["recording"]: (row["label"], row["group"]) for row in csv.DictReader(file)}
     with open_cube(url) as cube:
         source = cube_source(url, cube, partial_too=True)
         paths = cube["recording_path"].to_numpy().tolist()
     assert source.places is not None
-    known = [of_path.get(paths[i], ("", paths[i])) for i in source.places.recording.tolist()]
-    is_class = [path.startswith("clips/ESC10/") for path in (paths[i] for i in source.places.recording.tolist())]
-    names = sorted({label for (label, _), counts in zip(known, is_class, strict=True) if counts})
-    label = [names.index(label) if counts else NONE for (label, _), counts in zip(known, is_class, strict=True)]
+    known = [of_clip.get(paths[i], ("", paths[i])) for i in source.places.recording.tolist()]
+    names = sorted({label for label, _ in known} - {""})
+    label = np.array([names.index(label) if label else NONE for label, _ in known])
     _, group = np.unique([group for _, group in known], return_inverse=True)
-    return Study(url, source, np.array(label), group.astype(np.int64), len(names))
+    return Study(url, source, label, group.astype(np.int64), len(names))
 
 
 def vectors(study: Study, folder: Path, weights: Weights) -> Vectors:

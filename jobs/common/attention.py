@@ -1,5 +1,7 @@
 """What a backbone's class token looks at, without the whole attention matrix."""
 
+from typing import Any, cast
+
 import torch
 from timm.models import VisionTransformer
 from torch import Tensor
@@ -40,7 +42,7 @@ def attention_maps(model: VisionTransformer, x: Tensor, size: tuple[int, int] | 
     """
     if not model.has_class_token:
         raise InputError("attention: this network has no class token to look from.")
-    attention = model.blocks[-1].attn
+    attention: Any = cast("Any", model.blocks[-1]).attn
     if not hasattr(attention, "qkv"):
         raise InputError(f"attention: expected timm's plain attention, found {type(attention).__name__}.")
     shown = resize(x, size or tuple(model.patch_embed.img_size))
@@ -53,6 +55,6 @@ def attention_maps(model: VisionTransformer, x: Tensor, size: tuple[int, int] | 
     n_windows, n_tokens, _ = kept[0].shape
     query, key, _ = kept[0].reshape(n_windows, n_tokens, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4).float()
     query, key = attention.q_norm(query[:, :, :1]), attention.k_norm(key)
-    row = torch.softmax(query @ key.transpose(2, 3) * attention.scale, dim=-1)[:, :, 0]
+    row: Tensor = torch.softmax(query @ key.transpose(2, 3) * attention.scale, dim=-1)[:, :, 0]
     height, width = model.patch_embed.patch_size
-    return row[..., model.num_prefix_tokens :].unflatten(2, (shown.shape[2] // height, shown.shape[3] // width))
+    return row[..., model.num_prefix_tokens :].reshape(n_windows, -1, shown.shape[2] // height, shown.shape[3] // width)

@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -20,13 +20,17 @@ def network(**changes: Any) -> VisionTransformer:
     return build_backbone(ModelCard(**{**card, **changes})).eval()
 
 
+def last_attention(model: VisionTransformer) -> Any:
+    return cast("Any", model.blocks[-1]).attn
+
+
 def attended(model: VisionTransformer, x: Tensor) -> Tensor:
     """Return the last block's whole attention matrix, by the textbook, shape (n, heads, n_tokens, n_tokens)."""
     inputs: list[Tensor] = []
-    model.blocks[-1].attn.register_forward_pre_hook(lambda _module, args: inputs.append(args[0]))
+    last_attention(model).register_forward_pre_hook(lambda _module, args: inputs.append(args[0]))
     with torch.no_grad():
         model.forward_features(x)
-        attention, (tokens,) = model.blocks[-1].attn, inputs
+        attention, (tokens,) = last_attention(model), inputs
         _n, _n_tokens, width = tokens.shape
         rows = []
         for head in range(4):
@@ -68,7 +72,7 @@ def test_the_network_is_left_as_it_was() -> None:
         before = model.forward_features(x)
         attention_maps(model, x)
         assert torch.equal(model.forward_features(x), before)
-    assert not model.blocks[-1].attn.qkv._forward_hooks
+    assert not last_attention(model).qkv._forward_hooks
 
 
 def test_a_network_without_a_class_token_is_refused() -> None:

@@ -161,7 +161,7 @@ def test_neighbours_in_the_order_lie_in_few_files(shard: list[int], seed: int, n
     files = np.array(sorted(shard))[order]
     rest = set(files.tolist())
     while rest:  # each group of files is finished before the next begins
-        together = set()
+        together: set[int] = set()
         while len(files) and (files[0] in together or len(together) < n_together):
             together.add(int(files[0]))
             files = files[1:]
