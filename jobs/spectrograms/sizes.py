@@ -16,6 +16,8 @@ STORED_SHARE = 0.6
 """Stored bytes per byte of codes, on the safe side."""
 LEDGER_BYTES = 130
 """Of ledger and index variables for one window, on the safe side."""
+N_TABLE_FILES = 40
+"""Coordinates, tables and metadata of a store."""
 WORKER_BYTES = 900_000_000
 """Of a worker before it begins: Python, torch, compiled kernels; and of the child that decodes for it."""
 SHARDS_HELD = 4
@@ -30,8 +32,8 @@ def stored_bytes(n_windows: int, config: Config) -> int:
 
 
 def n_files(days: Sequence[Day]) -> int:
-    """Return the files that will be written: shards, and a ledger file and nine index variables a day."""
-    return sum(len(day.blocks) for day in days) + 10 * len(days)
+    """Return the files that will be written: shards, a ledger file and nine index variables a day, and tables."""
+    return sum(len(day.blocks) for day in days) + 10 * len(days) + N_TABLE_FILES
 
 
 def task_bytes(days: Sequence[Day], config: Config) -> int:
@@ -79,13 +81,15 @@ def described(run: Run, days: Sequence[Day], options: Options) -> list[str]:
     config = cast("Config", run.config)
     n_windows, n_shards = sum(day.n_windows for day in days), sum(len(day.blocks) for day in days)
     free = run.output.free_bytes()
-    there = "" if free is None else f"; {size(free)} are free"
+    wanted = stored_bytes(n_windows, config)
+    short = ", too few: the run will be refused" if free is not None and free < wanted else ""
+    there = "" if free is None else f"; {size(free)} are free{short}"
     memory = Memory(task_bytes(days, config), options.max_memory_bytes)
     n_workers = min(options.workers, len(days), memory.n_tasks)
     side_by_side = f"{n_workers} of {options.workers} workers side by side within {size(memory.usable_bytes)}"
     return [
         f"to write: {n_windows} windows in {len(days)} partitions (a recorder's day each), {n_shards} shards",
-        f"disk: up to {size(stored_bytes(n_windows, config))} in {n_files(days)} files{there}",
+        f"disk: up to {size(wanted)} in {n_files(days)} files{there}",
         f"memory: up to {size(memory.task_bytes)} a worker; {side_by_side}",
     ]
 
