@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -208,7 +208,7 @@ def build_wheel(folder: Path) -> Path:
     return wheel
 
 
-def is_current(target: Path, made_of: dict[str, object]) -> bool:
+def is_current(target: Path, made_of: Mapping[str, object]) -> bool:
     """Tell whether an image stands that was made of just this, and say so."""
     if not (target.exists() and stamp_path(target).exists()):
         return False
@@ -219,7 +219,7 @@ def is_current(target: Path, made_of: dict[str, object]) -> bool:
     return True
 
 
-def stamp(target: Path, made_of: dict[str, object]) -> None:
+def stamp(target: Path, made_of: Mapping[str, object]) -> None:
     """Write beside an image what it was made of, its size and its digest."""
     found = {"made_of": made_of, "size": target.stat().st_size, "sha256": sha256(target)}
     stamp_path(target).write_text(json.dumps(found, indent=2) + "\n")
@@ -227,7 +227,7 @@ def stamp(target: Path, made_of: dict[str, object]) -> None:
     say(target, found, "built")
 
 
-def say(target: Path, found: dict[str, object], what: str) -> None:
+def say(target: Path, found: Mapping[str, object], what: str) -> None:
     """Print an image's line."""
     size = target.stat().st_size / 1e6
     print(f"{target.stem}: {what}, {size:,.0f} MB, sha256 {found['sha256']}", flush=True)
