@@ -152,7 +152,7 @@ def pieces(recordings: list[dict[str, Any]], start_ms: int, end_ms: int) -> tupl
 
 def recordings_table(cube: xr.Dataset, recorder: str) -> list[dict[str, Any]]:
     """Return the rows of the cube's recordings table that are one recorder's."""
-    mine = np.flatnonzero(cube["recording_recorder"].to_numpy().astype(str) == recorder)
+    mine = np.flatnonzero([str(name) == recorder for name in cube["recording_recorder"].to_numpy()])
     names = ("path", "sha256", "start_ms", "n_samples", "sample_rate_hz")
     columns = [cube[f"recording_{name}"].to_numpy()[mine].tolist() for name in names]
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]

@@ -19,7 +19,7 @@ class Config(JobConfig):
     )
     shared_cells: Literal["refuse", "nearest"] = Field(
         "refuse",
-        description="where two vectors want one cell: refuse, or keep the one nearest to its start, and count the others",
+        description="where two vectors want one cell: refuse, or keep the one nearest to its start and count the rest",
     )
     dtype: Literal["float32", "float16"] = Field("float32", description="type of the stored vectors")
     recording_column: str = Field("recording", description="column of the table with the recording's path")
