@@ -253,7 +253,7 @@ def find_mirror(options: Options) -> str:
         sys.exit(
             "build: this machine names no Debian mirror; give one with --mirror URL, or start from OCI with --oci."
         )
-    return mirrors[0]
+    return str(mirrors[0])
 
 
 def least_driver(names: Sequence[str]) -> str:
