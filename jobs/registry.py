@@ -107,5 +107,7 @@ JOBS = {
         "jobs.evaluate", "scores", "cluster", {}, any_role="cluster or embed or import", labels=True,
         optional_files=frozenset({"labels"}),
     ),
-    "atlas": JobEntry("jobs.atlas", "atlas", "cluster", {"clusters": "cluster", "spectrograms": "spectrograms"}),
+    "atlas": JobEntry(
+        "jobs.atlas", "atlas", "cluster", {"clusters": "cluster", "spectrograms": "spectrograms"}, labels=True
+    ),
 }  # fmt: skip

@@ -1,7 +1,8 @@
-"""The ``atlas`` job: reads a clustering and its cube, leaves a folder of pages and pictures."""
+"""The ``atlas`` job: reads a clustering and its cube, leaves a folder with a page, pictures and sounds."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,136 +10,190 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from jobs.atlas.axes import frequency_ticks, linear_ticks
+from jobs.atlas.choose import least, rows_by_cluster
 from jobs.atlas.config import Config
-from jobs.atlas.pages import Cluster, RecorderFacts, Scale, Source, Study, image_key, render
-from jobs.atlas.pictures import bands_that_count, level_histogram, level_range, picture
-from jobs.atlas.study import (
-    Exemplar,
-    Stores,
-    Tally,
-    cluster_ids,
-    count_windows,
-    n_recorder_days,
-    open_stores,
-    read_exemplars,
-    sites_of,
-)
+from jobs.atlas.describe import Read, cluster_facts, put, study_facts
+from jobs.atlas.facts import Map
+from jobs.atlas.labels import Lift, can_read, lifts, read_intervals, windows_with
+from jobs.atlas.media import make_media, media_of
+from jobs.atlas.pages import render
+from jobs.atlas.pictures import bands_that_count, level_histogram, level_range
+from jobs.atlas.projection import layouts, sampled_rows
+from jobs.atlas.shown import Pick, Shown, describe, exemplar_picks
+from jobs.atlas.study import Stores, open_stores
+from jobs.atlas.tally import calendar_of, tally
+from jobs.atlas.thumbs import PER_SHEET, sheet_key, sheets, thumb
+from jobs.atlas.vectors import Scale, Seen, look, nearest_clusters, scale_of
+from jobs.atlas.windows import Table, n_recorder_days, read_table
 from jobs.common.folders import publish
-from jobs.common.progress import Advance, progress
+from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run
 from lake.read import open_array, read_rows
 
+N_NEIGHBOURS = 5
+N_LABELS = 12
+N_AT_ONCE = 16
 
-def execute(run: Run, options: Options) -> Outcome:  # noqa: ARG001 (the contract of all jobs)
-    """Make the pages of a clustering; what the atlas held before is replaced."""
+
+def execute(run: Run, options: Options) -> Outcome:
+    """Make the page of a clustering; what the atlas held before is replaced."""
     config = cast("Config", run.config)
     stores = open_stores(run.inputs["clusters"].output.url, run.inputs["spectrograms"].output.url)
     with progress(f"{run.name}: counting", n_recorder_days(stores), "recorder-days") as advance:
-        tally = count_windows(stores, advance)
-    exemplars = read_exemplars(stores, config.n_exemplars)
-    n_pictures = sum(map(len, exemplars))
+        table = read_table(stores, advance)
+    rows = rows_by_cluster(table, stores.n_clusters)
+    sampled = sampled_rows(len(table), config.n_map_windows, config.seed)
+    scale = scale_of(stores.clusters)
+    seen = _look(run, stores, table, scale, sampled)
+    shown = describe(stores, _picks(stores, config, table, rows, seen))
     codes = open_array(stores.cube_url, "spectrogram")
     level_range_db = config.level_range_db
     if level_range_db == "auto":
-        with progress(f"{run.name}: levels", n_pictures, "windows") as advance:
-            level_range_db = _level_range(stores, _windows(codes, exemplars), config, advance)
-    study = _study(run, config, stores, tally, level_range_db)
-    ids = cluster_ids(stores)
-    clusters = [
-        Cluster(ids[i], int(tally.by_recorder[i].sum()), tally.by_hour[i], tally.by_recorder[i], exemplars[i])
-        for i in range(stores.n_clusters)
-    ]
+        level_range_db = _level_range(run, stores, codes, shown)
+    places = [] if seen is None else layouts(seen.sample, perplexity=config.perplexity, seed=config.seed)
+    map_ = Map(sampled, places, -(-len(sampled) // PER_SHEET)) if places else None
+    n_windows = np.array([len(group) for group in rows])
+    found_lifts, labels_note = _lifts(run, stores, table, n_windows)
+    media = media_of(run, config, stores, level_range_db)
+    read = Read(
+        stores=stores,
+        table=table,
+        rows=rows,
+        tally=tally(table, n_clusters=stores.n_clusters, n_recorders=len(stores.recorders), sites=stores.texts("site")),
+        calendar=calendar_of(table),
+        shown=shown,
+        neighbours=nearest_clusters(scale.centroids, n_windows, N_NEIGHBOURS),
+        lifts=found_lifts,
+    )
     with tempfile.TemporaryDirectory(prefix="atlas-") as name:
         folder = Path(name)
-        for key, text in render(study, clusters):
-            _put(folder, key, text.encode())
-        keys = (image_key(cluster.id, i) for cluster in clusters for i in range(len(cluster.exemplars)))
-        width_px, height_px = study.scale.size_px
-        with progress(f"{run.name}: pictures", n_pictures, "pictures") as advance:
-            for key, window in zip(keys, _windows(codes, exemplars), strict=True):
-                _put(folder, key, picture(window, level_range_db, width_px=width_px, height_px=height_px))
-                advance(1)
+        clips = make_media(run, media, codes, read, folder, threads=options.workers)
+        if map_ is not None:
+            _sheets(
+                run, stores, codes, table, map_, level_range_db=level_range_db, folder=folder, threads=options.workers
+            )
+        notes = [note for note in (media.note, _map_note(seen, config), labels_note) if note]
+        study = study_facts(
+            run,
+            read,
+            map_=map_,
+            level_range_db=level_range_db,
+            notes=notes,
+            n_clips=sum(map(len, clips)),
+            folder=folder,
+        )
+        clusters = cluster_facts(read, clips, folder)
+        for key, text in render(study, clusters, table):
+            put(folder, key, text.encode())
         n_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         publish(run, folder)
-    counts = {"clusters": len(clusters), "windows": study.n_windows, "pictures": n_pictures, "bytes": n_bytes}
+    counts = {
+        "clusters": len(clusters), "windows": len(table), "pictures": sum(map(len, shown)), "clips": study.n_clips,
+        "map_windows": 0 if map_ is None else len(map_.rows), "bytes": n_bytes,
+    }  # fmt: skip
     return Outcome(did=True, counts=counts)
 
 
+def _look(run: Run, stores: Stores, table: Table, scale: Scale, sampled: NDArray[np.int64]) -> Seen | None:
+    """Pass over the vectors that the clustering was made of; ``None`` where they are gone."""
+    source = run.inputs["clusters"].inputs.get("embeddings")
+    if source is None or not source.output.exists("zarr.json"):
+        return None
+    with progress(f"{run.name}: vectors", len(table), "windows") as advance:
+        return look(source.output.url, stores, table, scale, rows=sampled, advance=advance)
+
+
+def _map_note(seen: Seen | None, config: Config) -> str:
+    if seen is not None or not config.n_map_windows:
+        return ""
+    return "The vectors that were clustered are not in this lake: there are no map and no borders."
+
+
+def _picks(
+    stores: Stores, config: Config, table: Table, rows: Sequence[NDArray[np.intp]], seen: Seen | None
+) -> list[Pick]:
+    """Return the windows to show: each cluster's exemplars, then outliers and borders that are none of them."""
+    picks = exemplar_picks(stores, config.n_exemplars)
+    position = table.recorder.astype(np.int64) * stores.grid.n_cells + table.cell
+    exemplars: dict[int, list[int]] = {}
+    for pick in picks:
+        row = int(np.searchsorted(position, pick.recorder * stores.grid.n_cells + pick.cell))
+        exemplars.setdefault(pick.cluster, []).append(row)
+    found = []
+    for i in range(stores.n_clusters):
+        taken = exemplars.get(i, [])
+        outliers = least(-table.distance, rows[i], table, hop_ms=stores.grid.hop_ms, n=config.n_outliers, taken=taken)
+        borders: list[int] = []
+        if seen is not None:
+            taken = [*taken, *outliers]
+            borders = least(seen.gap, rows[i], table, hop_ms=stores.grid.hop_ms, n=config.n_borders, taken=taken)
+        for place, row in enumerate(borders):
+            assert seen is not None
+            found.append(Pick("border", i, place, int(table.recorder[row]), int(table.cell[row]), int(seen.other[row])))
+        found += [
+            Pick("outlier", i, place, int(table.recorder[row]), int(table.cell[row]))
+            for place, row in enumerate(outliers)
+        ]
+    return sorted([*picks, *found], key=lambda pick: pick.cluster)
+
+
 def _level_range(
-    stores: Stores, windows: Iterator[NDArray[np.uint8]], config: Config, advance: Advance
+    run: Run, stores: Stores, codes: zarr.Array[Any], shown: Sequence[Sequence[Shown]]
 ) -> tuple[float, float]:
-    bands = bands_that_count(_mel_hz(stores))
+    """Return the range of levels that the exemplars call for."""
+    config = cast("Config", run.config)
+    bands = bands_that_count(np.asarray(stores.cube["mel"].to_numpy(), dtype=np.float64))
     histogram = np.zeros(256, dtype=np.int64)
-    for window in windows:
-        histogram += level_histogram(window[bands])
-        advance(1)
+    chosen = [[one for one in group if one.kind == "exemplar"] for group in shown]
+    with progress(f"{run.name}: levels", sum(map(len, chosen)), "windows") as advance:
+        for group in chosen:
+            for window in read_rows(codes, [one.cube_row for one in group], [one.cell for one in group]):
+                histogram += level_histogram(window[bands])
+                advance(1)
     return level_range(histogram, config.level_percentiles)
 
 
-def _mel_hz(stores: Stores) -> NDArray[np.float64]:
-    return np.asarray(stores.cube["mel"].to_numpy(), dtype=np.float64)
-
-
-def _windows(codes: zarr.Array[Any], exemplars: Sequence[Sequence[Exemplar]]) -> Iterator[NDArray[np.uint8]]:
-    """Yield the codes of all exemplars, those of one cluster read at a time."""
-    for group in exemplars:
-        rows = read_rows(codes, [e.cube_row for e in group], [e.cell for e in group])
-        yield from np.asarray(rows, dtype=np.uint8)
-
-
-def _study(run: Run, config: Config, stores: Stores, tally: Tally, level_range_db: tuple[float, float]) -> Study:
-    n_windows, is_real, sites = tally.by_recorder.sum(axis=0), stores.time_is_real, sites_of(stores)
-    recorders = [
-        RecorderFacts(
-            name=name,
-            sites=sites[i],
-            n_windows=int(n_windows[i]),
-            n_partial=int(tally.n_partial[i]),
-            span_ms=(int(tally.span_ms[i, 0]), int(tally.span_ms[i, 1])),
-            time_is_real=bool(is_real[i]),
+def _lifts(run: Run, stores: Stores, table: Table, n_windows: NDArray[np.int64]) -> tuple[list[list[Lift]] | None, str]:
+    """Return each cluster's labels, and a note where a table of labels was left out."""
+    if run.labels is None or not run.labels.is_file():
+        return None, ""
+    if not can_read(run.labels):
+        return None, (
+            f"The table of labels {run.labels.name} is left out: the atlas reads tables with the columns "
+            "recorder, start_utc, end_utc and label."
         )
-        for i, name in enumerate(stores.recorders)
-    ]
-    mel_hz = _mel_hz(stores)
-    window_s = stores.grid.window_ms / 1000
-    scale = Scale(
-        window_s=window_s,
-        band_hz=(float(mel_hz[0]), float(mel_hz[-1])),
-        level_range_db=level_range_db,
-        time_ticks=linear_ticks(0, window_s),
-        frequency_ticks=frequency_ticks(mel_hz),
-        level_ticks=linear_ticks(*level_range_db, 5),
-        size_px=(config.image_width_px, config.image_height_px),
-    )
-    output = run.inputs["clusters"].output
-    return Study(
-        title=config.title,
-        sources=_sources(run),
-        recorders=recorders,
-        hop_s=stores.grid.hop_ms / 1000,
-        effort=tally.by_hour.sum(axis=0),
-        n_utc_hours=tally.n_utc_hours,
-        store_path=output.root.removeprefix(run.lake.storage.root).lstrip("/"),
-        scale=scale,
-    )
+    intervals = read_intervals(run.labels, stores.recorders)
+    with_label = [windows_with(one, table, stores) for one in intervals.values()]
+    n_both = np.array(
+        [np.bincount(table.cluster[mask], minlength=stores.n_clusters) for mask in with_label], dtype=np.int64
+    ).reshape(len(with_label), stores.n_clusters)
+    return lifts(n_both.T, n_windows, list(intervals), n_most=N_LABELS), ""
 
 
-def _sources(run: Run) -> list[Source]:
-    """Return a run and all that led to it, each once, what reads before what is read."""
-    found: dict[str, Run] = {}
+def _sheets(
+    run: Run,
+    stores: Stores,
+    codes: zarr.Array[Any],
+    table: Table,
+    map_: Map,
+    *,
+    level_range_db: tuple[float, float],
+    folder: Path,
+    threads: int,
+) -> None:
+    """Write the small pictures of the map's windows."""
+    row, cell = stores.cube_row[table.recorder[map_.rows]], table.cell[map_.rows]
 
-    def visit(one: Run) -> None:
-        found.pop(one.name, None)
-        found[one.name] = one
-        for source in one.inputs.values():
-            visit(source)
+    def some(first: int) -> list[NDArray[np.uint8]]:
+        here = slice(first, first + N_AT_ONCE)
+        return [thumb(window, level_range_db) for window in read_rows(codes, row[here], cell[here])]
 
-    visit(run)
-    return [Source(one.name, one.job, one.config_id, one.config.model_dump(mode="json")) for one in found.values()]
+    def each() -> Iterator[NDArray[np.uint8]]:
+        with ThreadPoolExecutor(threads) as pool:
+            for group in pool.map(some, range(0, len(row), N_AT_ONCE)):
+                yield from group
 
-
-def _put(folder: Path, key: str, data: bytes) -> None:
-    path = folder / key
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+    with progress(f"{run.name}: map", map_.n_sheets, "sheets") as advance:
+        for number, data in enumerate(sheets(each())):
+            put(folder, sheet_key(number), data)
+            advance(1)

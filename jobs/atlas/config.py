@@ -7,7 +7,8 @@ from pydantic import Field, model_validator
 from jobs.common.config import JobConfig
 from lake.names import LEVEL_MAX_DB, LEVEL_MIN_DB
 
-ALGORITHM = 1
+ALGORITHM = 2
+"""2: one page with a map, borders, outliers, sound, calendars and names, in place of a page a cluster."""
 
 Pair = Annotated[tuple[float, float], Field(strict=False)]
 
@@ -20,7 +21,17 @@ class Config(JobConfig):
 
     title: str = Field("Sound clusters", min_length=1, description="heading of the overview")
     n_exemplars: int = Field(
-        6, ge=1, le=100, description="pictures of a cluster at most; no more than the clustering kept"
+        6, ge=1, le=100, description="exemplars of a cluster at most; no more than the clustering kept"
+    )
+    n_borders: int = Field(3, ge=0, le=100, description="windows of a cluster that are nearly as near to another one")
+    n_outliers: int = Field(3, ge=0, le=100, description="windows of a cluster that are farthest from its centroid")
+    n_map_windows: int = Field(
+        2000, ge=0, le=100_000, description="windows on the map at most, drawn uniformly; 0 for no map"
+    )
+    perplexity: float = Field(30.0, ge=2, le=1000, description="of t-SNE; at most a quarter of the windows on the map")
+    seed: int = Field(0, ge=0, description="root of every random choice")
+    audio: bool = Field(
+        True, description="whether sound is cut out of the recordings where they are at hand; recorders catch speech"
     )
     level_range_db: Literal["auto"] | Pair = Field(
         "auto", description="levels of the darkest and the brightest colour in dBFS; 'auto': by percentiles"

@@ -1,19 +1,15 @@
-"""What an atlas tells of a study: read from its stores, one recorder and day at a time."""
+"""The stores that an atlas shows, and what they say of recorders, sites and clusters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from jobs.atlas.hours import HOURS_PER_DAY, count_hours, local_time
-from jobs.common.progress import Advance
 from lake.errors import StoreError
 from lake.grid import Grid, iso
-from lake.names import STATUS
-from lake.read import grid_of, open_array, open_clusters, open_cube, read_rows
+from lake.read import grid_of, open_clusters, open_cube
 
 
 @dataclass(frozen=True)
@@ -57,70 +53,6 @@ class Stores:
         return [str(value) for value in self.cube[name].to_numpy()]
 
 
-@dataclass(frozen=True)
-class Tally:
-    """How many windows there are of what.
-
-    Attributes
-    ----------
-    by_hour
-        Windows by cluster and hour of day of the recorders with clock times, shape (n_clusters, 24).
-    by_recorder
-        Windows by cluster and recorder, shape (n_clusters, n_recorders).
-    n_partial
-        Windows that are partial, by recorder, shape (n_recorders,).
-    span_ms
-        Start of each recorder's first and last window, milliseconds since 1970; -1 without any,
-        shape (n_recorders, 2).
-    n_utc_hours
-        Windows in ``by_hour`` whose hour is UTC, since local time is unknown.
-    """
-
-    by_hour: NDArray[np.int64]
-    by_recorder: NDArray[np.int64]
-    n_partial: NDArray[np.int64]
-    span_ms: NDArray[np.int64]
-    n_utc_hours: int
-
-
-@dataclass(frozen=True)
-class Exemplar:
-    """A window near its cluster's centroid.
-
-    Attributes
-    ----------
-    recorder, deployment, site
-        Where it was recorded.
-    cube_row, cell
-        Its position in the cube.
-    start_ms
-        Its start, milliseconds since 1970.
-    offset_s
-        Local time minus UTC in seconds, or ``None`` while unknown.
-    time_is_real
-        Whether the recorder's times are clock times.
-    is_partial
-        Whether parts of it were not recorded.
-    distance
-        Euclidean distance to the centroid.
-    recording, recording_offset_s
-        The file it begins in, and where in it.
-    """
-
-    recorder: str
-    deployment: str
-    site: str
-    cube_row: int
-    cell: int
-    start_ms: int
-    offset_s: int | None
-    time_is_real: bool
-    is_partial: bool
-    distance: float
-    recording: str
-    recording_offset_s: float
-
-
 def open_stores(clusters_url: str, cube_url: str) -> Stores:
     """Open a clustering and its cube.
 
@@ -147,111 +79,10 @@ def open_stores(clusters_url: str, cube_url: str) -> Stores:
     return Stores(clusters, cube, clusters_url, cube_url, grid, recorders, cube_row)
 
 
-def n_recorder_days(stores: Stores) -> int:
-    """Return how many steps :func:`count_windows` takes."""
-    return len(stores.recorders) * stores.grid.n_days
-
-
-def count_windows(stores: Stores, advance: Advance) -> Tally:
-    """Count the clustered windows, reading one recorder and day at a time."""
-    n_recorders, per_day = len(stores.recorders), stores.grid.cells_per_day
-    labels = open_array(stores.clusters_url, "cluster")
-    statuses = open_array(stores.clusters_url, "cluster_status")
-    offsets, deployments = (open_array(stores.cube_url, name) for name in ("utc_offset_s", "deployment"))
-    zones, is_real = stores.texts("zone"), stores.time_is_real
-    by_hour = np.zeros((stores.n_clusters, HOURS_PER_DAY), dtype=np.int64)
-    by_recorder = np.zeros((stores.n_clusters, n_recorders), dtype=np.int64)
-    n_partial = np.zeros(n_recorders, dtype=np.int64)
-    span_ms = np.full((n_recorders, 2), -1, dtype=np.int64)
-    n_utc_hours = 0
-    for i in range(n_recorders):
-        for first in range(0, stores.grid.n_cells, per_day):
-            advance(1)
-            day = slice(first, first + per_day)
-            label = np.asarray(labels[i, day])
-            cells = np.flatnonzero(label >= 0)
-            if len(cells) == 0:
-                continue
-            cluster, start_ms = label[cells], stores.grid.origin_ms + (first + cells) * stores.grid.hop_ms
-            by_recorder[:, i] += np.bincount(cluster, minlength=stores.n_clusters)
-            n_partial[i] += np.count_nonzero(np.asarray(statuses[i, day])[cells] == STATUS["partial"])
-            span_ms[i] = start_ms[0] if span_ms[i, 0] < 0 else span_ms[i, 0], start_ms[-1]
-            if is_real[i]:
-                row = int(stores.cube_row[i])
-                offset_s, deployment = (np.asarray(array[row, day])[cells] for array in (offsets, deployments))
-                local = local_time(start_ms, offset_s, deployment, zones)
-                by_hour += count_hours(cluster, local.hours(start_ms), stores.n_clusters)
-                n_utc_hours += int(np.count_nonzero(~local.known))
-    return Tally(by_hour, by_recorder, n_partial, span_ms, n_utc_hours)
-
-
-def read_exemplars(stores: Stores, n_exemplars: int) -> list[list[Exemplar]]:
-    """Return the exemplars of each cluster, nearest first, at most ``n_exemplars``.
-
-    Raises
-    ------
-    StoreError
-        If the cube lacks one of them.
-    """
-    number = stores.clusters["exemplar_recorder"].to_numpy()[:, :n_exemplars]
-    cell = stores.clusters["exemplar_cell"].to_numpy()[:, :n_exemplars]
-    cluster, place = np.nonzero(number >= 0)
-    number, cell = number[cluster, place].astype(np.int64), cell[cluster, place].astype(np.int64)
-    row = stores.cube_row[number]
-    facts = {name: read_rows(open_array(stores.cube_url, name), row, cell) for name in _FACTS}
-    _require_there(stores, row, cell, facts["status"])
-    distance = read_rows(open_array(stores.clusters_url, "distance"), number, cell)
-    start_ms = stores.grid.origin_ms + cell * stores.grid.hop_ms
-    local = local_time(start_ms, facts["utc_offset_s"], facts["deployment"], stores.texts("zone"))
-    sites, names = stores.texts("site"), stores.texts("deployment_name")
-    paths, is_real = _recording_paths(stores, facts["recording"]), stores.time_is_real
-    found: list[list[Exemplar]] = [[] for _ in range(stores.n_clusters)]
-    for i in range(len(cell)):
-        deployment = int(facts["deployment"][i])
-        exemplar = Exemplar(
-            recorder=stores.recorders[number[i]],
-            deployment=names[deployment] if deployment >= 0 else "",
-            site=sites[deployment] if deployment >= 0 else "",
-            cube_row=int(row[i]),
-            cell=int(cell[i]),
-            start_ms=int(start_ms[i]),
-            offset_s=int(local.offset_s[i]) if local.known[i] else None,
-            time_is_real=bool(is_real[number[i]]),
-            is_partial=int(facts["status"][i]) == STATUS["partial"],
-            distance=float(distance[i]),
-            recording=paths.get(int(facts["recording"][i]), ""),
-            recording_offset_s=float(facts["offset_s"][i]),
-        )
-        found[cluster[i]].append(exemplar)
-    return found
-
-
 def sites_of(stores: Stores) -> list[tuple[str, ...]]:
     """Return the sites of each of the clustering's recorders, in the order of the cube's table."""
     pairs = list(zip(stores.texts("deployment_recorder"), stores.texts("site"), strict=True))
     return [tuple(dict.fromkeys(site for owner, site in pairs if owner == name and site)) for name in stores.recorders]
-
-
-_FACTS = ("status", "utc_offset_s", "deployment", "recording", "offset_s")
-
-
-def _recording_paths(stores: Stores, recording: NDArray[Any]) -> dict[int, str]:
-    rows = np.unique(recording[recording >= 0]).astype(np.int64)
-    if len(rows) == 0:
-        return {}
-    paths = open_array(stores.cube_url, "recording_path").oindex[rows]
-    return {int(row): str(path) for row, path in zip(rows, np.asarray(paths), strict=True)}
-
-
-def _require_there(stores: Stores, row: NDArray[np.int64], cell: NDArray[np.int64], status: NDArray[Any]) -> None:
-    lost = np.flatnonzero(~np.isin(status, [STATUS["ok"], STATUS["partial"]]))
-    if len(lost):
-        name = stores.cube["recorder"].to_numpy()[row[lost[0]]]
-        raise StoreError(
-            f"{stores.cube_url}: expected the window of {name} at {iso(stores.grid.start_ms(int(cell[lost[0]])))}, "
-            f"an exemplar in {stores.clusters_url}, found it missing (and {len(lost) - 1} more). "
-            "Name in the manifest, as `spectrograms`, the run that these clusters were made from."
-        )
 
 
 def _grid_words(grid: Grid) -> str:
@@ -261,3 +92,42 @@ def _grid_words(grid: Grid) -> str:
 def cluster_ids(stores: Stores) -> Sequence[int]:
     """Return the number of each cluster."""
     return [int(value) for value in stores.clusters["cluster_id"].to_numpy()]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the clustering itself says of a cluster; ``None`` where it does not.
+
+    Attributes
+    ----------
+    flags
+        Names of its flags.
+    stability
+        Mean Jaccard index with clusters of refits.
+    recorder_share, hour_share
+        Largest share of its windows from one recorder, and from one UTC hour of the day.
+    contrast_db
+        How far its exemplars stand out from their own background.
+    """
+
+    flags: tuple[str, ...] = ()
+    stability: float | None = None
+    recorder_share: float | None = None
+    hour_share: float | None = None
+    contrast_db: float | None = None
+
+
+def verdicts(stores: Stores) -> list[Verdict]:
+    """Return what the clustering says of each cluster; clusterings made before it said such things say nothing."""
+    data, n = stores.clusters, stores.n_clusters
+    columns: dict[str, list[float | None]] = {}
+    for name in ("stability", "recorder_share", "hour_share", "contrast_db"):
+        values = data[name].to_numpy().tolist() if name in data else [None] * n
+        columns[name] = [None if value is None or not np.isfinite(value) else float(value) for value in values]
+    flags: list[tuple[str, ...]] = [()] * n
+    if "cluster_flags" in data:
+        attrs = data["cluster_flags"].attrs
+        kinds = list(zip(str(attrs["flag_meanings"]).split(), np.atleast_1d(attrs["flag_masks"]).tolist(), strict=True))
+        bits = data["cluster_flags"].to_numpy().tolist()
+        flags = [tuple(name for name, mask in kinds if value & mask) for value in bits]
+    return [Verdict(flags[i], **{name: values[i] for name, values in columns.items()}) for i in range(n)]

@@ -1,0 +1,267 @@
+"""What the pages of an atlas say, as plain values."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.atlas import words
+from jobs.atlas.axes import Tick
+from jobs.atlas.heat import Heat
+from jobs.atlas.labels import Lift
+from jobs.atlas.projection import Layout
+from jobs.atlas.shown import Shown
+from jobs.atlas.study import Verdict
+from jobs.atlas.tally import Calendar
+from lake.naming import Name
+
+
+@dataclass(frozen=True)
+class Source:
+    """A run that the atlas shows, or that led to one: its name, job, identity and settings."""
+
+    run: str
+    job: str
+    config_id: str
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RecorderFacts:
+    """A recorder's row on the overview.
+
+    Attributes
+    ----------
+    name, sites
+        Its name, and where it stood.
+    n_windows, n_partial
+        Clustered windows, and how many of them are partial.
+    span_ms
+        Start of its first and last window; -1 without any.
+    time_is_real
+        Whether its times are clock times.
+    """
+
+    name: str
+    sites: tuple[str, ...]
+    n_windows: int
+    n_partial: int
+    span_ms: tuple[int, int]
+    time_is_real: bool
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Axes, colours and size that all pictures of an atlas share.
+
+    Attributes
+    ----------
+    window_s, band_hz
+        Length of a window, and the centres of the lowest and the highest band.
+    level_range_db
+        Levels of the darkest and the brightest colour.
+    time_ticks, frequency_ticks, level_ticks
+        Ticks in seconds, kHz and dBFS.
+    size_px
+        Width and height.
+    """
+
+    window_s: float
+    band_hz: tuple[float, float]
+    level_range_db: tuple[float, float]
+    time_ticks: Sequence[Tick]
+    frequency_ticks: Sequence[Tick]
+    level_ticks: Sequence[Tick]
+    size_px: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Dates:
+    """The calendar that all clusters share.
+
+    Attributes
+    ----------
+    calendar
+        What was recorded by date and hour.
+    effort
+        Picture of the windows by recorder (rows, the last at the bottom) and date.
+    rise, set
+        SVG paths of sunrise and sunset, empty where unknown.
+    place
+        Degrees north and east that the sun is computed for, or ``None``.
+    """
+
+    calendar: Calendar
+    effort: Heat
+    rise: str = ""
+    set: str = ""
+    place: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Map:
+    """The map of sampled windows.
+
+    Attributes
+    ----------
+    rows
+        Rows of the sampled windows in the table, shape (n_sampled,).
+    layouts
+        Where they stand, by each method.
+    n_sheets
+        Sheets of small pictures.
+    """
+
+    rows: NDArray[np.int64]
+    layouts: Sequence[Layout]
+    n_sheets: int
+
+
+@dataclass(frozen=True)
+class Study:
+    """What the pages say of the study as a whole.
+
+    Attributes
+    ----------
+    title, sources, recorders
+        Heading; the runs, this atlas first; the recorders in the cube's order.
+    sites, by_site
+        Sites and their windows, shape (n_sites,).
+    hop_s
+        Distance of two window starts.
+    effort
+        Windows of recorders with clock times by hour of day, shape (24,).
+    n_utc_hours
+        How many of them are counted by UTC.
+    names
+        Names that the clustering has beside it.
+    names_id
+        Identity of the clustering that names belong to.
+    store_path
+        Path of the cluster store below the lake.
+    scale
+        What all pictures share.
+    dates, map
+        The calendar and the map, or ``None``.
+    notes
+        What was left out, and why, in sentences.
+    n_clips
+        Sound files beside the page.
+    """
+
+    title: str
+    sources: Sequence[Source]
+    recorders: Sequence[RecorderFacts]
+    sites: tuple[str, ...]
+    by_site: NDArray[np.int64]
+    hop_s: float
+    effort: NDArray[np.int64]
+    n_utc_hours: int
+    names: Sequence[Name]
+    names_id: str
+    store_path: str
+    scale: Scale
+    dates: Dates | None
+    map: Map | None
+    notes: Sequence[str]
+    n_clips: int
+
+    @property
+    def n_windows(self) -> int:
+        """Clustered windows."""
+        return sum(recorder.n_windows for recorder in self.recorders)
+
+    @property
+    def n_partial(self) -> int:
+        """Clustered windows that are partial."""
+        return sum(recorder.n_partial for recorder in self.recorders)
+
+    @property
+    def span_ms(self) -> tuple[int, int] | None:
+        """Start of the first and last window of the recorders with clock times, if there is any."""
+        spans = [r.span_ms for r in self.recorders if r.time_is_real and r.n_windows]
+        return (min(s[0] for s in spans), max(s[1] for s in spans)) if spans else None
+
+    @property
+    def without_clock(self) -> list[str]:
+        """Recorders that no hour count includes."""
+        return [recorder.name for recorder in self.recorders if not recorder.time_is_real]
+
+    @property
+    def example(self) -> tuple[str, str]:
+        """A recorder and a date that have windows, for the lines to type."""
+        with_windows = [r for r in self.recorders if r.n_windows]
+        first = next((r for r in with_windows if r.time_is_real), with_windows[0])
+        return first.name, words.date(first.span_ms[0])
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What the pages say of one cluster.
+
+    Attributes
+    ----------
+    id, n_windows
+        Its number and size.
+    by_hour, by_recorder, by_site
+        Its windows by hour of day, recorder and site, shapes (24,), (n_recorders,) and (n_sites,).
+    shown
+        Its pictures' windows: exemplars, nearest to the centroid first, borders and outliers.
+    clips
+        Gain in dB of each window's sound file, by tag.
+    verdict
+        What the clustering says of it.
+    neighbours
+        Numbers and distances of the nearest clusters.
+    heat
+        Picture of its share of the windows by date and hour.
+    cells
+        Place in the calendar (date times 24 plus hour) and windows, of all with windows.
+    lifts
+        Labels that it has more often than chance would; ``None`` without labels.
+    """
+
+    id: int
+    n_windows: int
+    by_hour: NDArray[np.int64]
+    by_recorder: NDArray[np.int64]
+    by_site: NDArray[np.int64]
+    shown: Sequence[Shown]
+    clips: Mapping[str, float]
+    verdict: Verdict
+    neighbours: Sequence[tuple[int, float]]
+    heat: Heat | None
+    cells: Sequence[tuple[int, int]]
+    lifts: Sequence[Lift] | None
+
+    @property
+    def exemplars(self) -> list[Shown]:
+        """Its windows nearest to the centroid."""
+        return [shown for shown in self.shown if shown.kind == "exemplar"]
+
+
+def image_key(cluster: int, tag: str) -> str:
+    """Return the file of a picture of a cluster."""
+    return f"images/{cluster}-{tag}.webp"
+
+
+def clip_key(cluster: int, tag: str) -> str:
+    """Return the file of a sound of a cluster."""
+    return f"clips/{cluster}-{tag}.ogg"
+
+
+def page_key(cluster: int) -> str:
+    """Return the file of a cluster's part of the page."""
+    return f"clusters/{cluster}.js"
+
+
+def calendar_key(cluster: int) -> str:
+    """Return the file of a cluster's calendar."""
+    return f"calendars/{cluster}.png"
+
+
+def by_size(clusters: Sequence[Cluster]) -> list[Cluster]:
+    """Return clusters from the largest to the smallest, equal ones by number."""
+    return sorted(clusters, key=lambda cluster: (-cluster.n_windows, cluster.id))

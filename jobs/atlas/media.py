@@ -1,0 +1,121 @@
+"""Pictures and sounds of the windows that are shown."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+
+from jobs.atlas.config import Config
+from jobs.atlas.describe import Read, put
+from jobs.atlas.facts import clip_key, image_key
+from jobs.atlas.pictures import picture
+from jobs.atlas.shown import Shown
+from jobs.atlas.study import Stores, cluster_ids
+from jobs.common.progress import progress
+from jobs.common.run import Run
+from lake.names import MS_PER_DAY
+from lake.read import read_rows
+from lake.trace import pieces, recordings_table
+
+if TYPE_CHECKING:
+    from jobs.atlas.clips import Clip
+
+REACH_MS = 2 * MS_PER_DAY
+"""Recordings that began longer before a window are not asked for its sound."""
+
+
+@dataclass(frozen=True)
+class Media:
+    """How pictures are drawn and sounds are cut.
+
+    Attributes
+    ----------
+    level_range_db, width_px, height_px
+        Of all pictures.
+    window_s, channel
+        Length of a window, and the channel that the spectrograms show.
+    root, readings
+        Folder of the recordings, and each one's decoder by path; empty without sound.
+    note
+        Why there is no sound, in a sentence; empty if there is.
+    """
+
+    level_range_db: tuple[float, float]
+    width_px: int
+    height_px: int
+    window_s: float
+    channel: str | int
+    root: Path
+    readings: Mapping[str, Any]
+    note: str
+
+
+def media_of(run: Run, config: Config, stores: Stores, level_range_db: tuple[float, float]) -> Media:
+    """Find out how pictures are drawn, and what there is to cut sound from."""
+    readings: Mapping[str, Any] = {}
+    note = "" if config.audio else "Sound was left out on purpose."
+    if config.audio:
+        from jobs.atlas.clips import readings_of  # noqa: PLC0415 (decoders are loaded only where sound is cut)
+
+        readings = readings_of(run.recordings)
+        note = "" if readings else "There is no sound: the recordings were not at hand when this page was made."
+    return Media(
+        level_range_db=level_range_db,
+        width_px=config.image_width_px,
+        height_px=config.image_height_px,
+        window_s=stores.grid.window_ms / 1000,
+        channel=stores.cube.attrs.get("config", {}).get("channel", "mix"),
+        root=run.recordings.root if run.recordings else Path(),
+        readings=readings,
+        note=note,
+    )
+
+
+def make_media(
+    run: Run, media: Media, codes: zarr.Array[Any], read: Read, folder: Path, *, threads: int
+) -> list[dict[str, float]]:
+    """Write the pictures and sounds of all clusters.
+
+    Returns
+    -------
+    list of dict
+        For each cluster, the gain in dB of each sound by tag.
+    """
+    ids = cluster_ids(read.stores)
+    recorders = sorted({shown.recorder for group in read.shown for shown in group}) if media.readings else []
+    tables = {name: recordings_table(read.stores.cube, name) for name in recorders}
+
+    def one(place: int) -> dict[str, float]:
+        group, gains = read.shown[place], {}
+        windows = read_rows(codes, [shown.cube_row for shown in group], [shown.cell for shown in group])
+        for shown, window in zip(group, np.asarray(windows, dtype=np.uint8), strict=True):
+            data = picture(window, media.level_range_db, width_px=media.width_px, height_px=media.height_px)
+            put(folder, image_key(ids[place], shown.tag), data)
+            clip = _clip(shown, media, tables.get(shown.recorder))
+            if clip is not None:
+                put(folder, clip_key(ids[place], shown.tag), clip.data)
+                gains[shown.tag] = clip.gain_db
+        return gains
+
+    n_pictures = sum(map(len, read.shown))
+    with progress(f"{run.name}: pictures", n_pictures, "pictures") as advance, ThreadPoolExecutor(threads) as pool:
+        found = []
+        for place, gains in enumerate(pool.map(one, range(len(read.shown)))):
+            found.append(gains)
+            advance(len(read.shown[place]))
+    return found
+
+
+def _clip(shown: Shown, media: Media, recordings: list[dict[str, Any]] | None) -> "Clip | None":
+    if recordings is None:
+        return None
+    from jobs.atlas.clips import cut  # noqa: PLC0415 (as above)
+
+    end_ms = shown.start_ms + round(1000 * media.window_s)
+    near = [row for row in recordings if shown.start_ms - REACH_MS <= row["start_ms"] < end_ms]
+    found = pieces(near, shown.start_ms, end_ms)
+    return cut(found, root=media.root, readings=media.readings, window_s=media.window_s, channel=media.channel)

@@ -1,0 +1,438 @@
+// The atlas: shows clusters, the map, sounds and names. Everything that a study calls something goes through
+// textContent; only what the templates made, and escaped, becomes markup.
+"use strict";
+
+const DAY_MS = 86400000;
+const HUES = [210, 25, 140, 330, 50, 275, 180, 5, 95, 240, 300, 160];
+const state = { data: null, names: {}, loaded: {}, wanted: null, shown: null, playing: null, map: null };
+const $ = (id) => document.getElementById(id);
+
+function atlasData(data) {
+  state.data = data;
+  state.names = readNames();
+  showNames();
+  if (data.map) startMap(data.map);
+  addEventListener("hashchange", route);
+  addEventListener("keydown", onKey);
+  $("names-download").addEventListener("click", downloadNames);
+  $("names-file").addEventListener("change", loadNames);
+  route();
+}
+
+// --- which page is shown -------------------------------------------------------------------------------------
+
+function route() {
+  const found = /^#cluster-(-?\d+)$/.exec(location.hash);
+  const id = found && state.data.clusters.some(([one]) => one === Number(found[1])) ? Number(found[1]) : null;
+  state.wanted = id;
+  stopSound();
+  if (id === null) {
+    const before = state.shown;
+    state.shown = null;
+    $("cluster").hidden = true;
+    $("overview").hidden = false;
+    document.title = document.querySelector("#overview h1").textContent;
+    const target = location.hash.length > 1 ? $(location.hash.slice(1)) : before !== null && $("card-" + before);
+    if (target) target.scrollIntoView({ block: location.hash.length > 1 ? "start" : "center" });
+    if (state.map) drawMap();
+  } else if (state.loaded[id]) {
+    showCluster(id);
+  } else {
+    const script = document.createElement("script");
+    script.src = "clusters/" + id + ".js";
+    script.onerror = () => { $("cluster").textContent = script.src + " is missing beside this page."; swap(id); };
+    document.body.append(script);
+  }
+}
+
+function atlasCluster(found) {
+  state.loaded[found.id] = found;
+  if (state.wanted === found.id) showCluster(found.id);
+}
+
+function showCluster(id) {
+  const found = state.loaded[id];
+  const [before, after] = neighbours(id);
+  const box = $("cluster");
+  box.innerHTML = found.html; // escaped when it was made
+  box.prepend(besideNav(before, after));
+  box.append(besideNav(before, after));
+  swap(id);
+  startNaming(box.querySelector(".naming"), id);
+  box.querySelectorAll(".play").forEach((button) => button.addEventListener("click", () => toggleSound(button)));
+  startCalendar(found.cells);
+  showNames();
+}
+
+function swap(id) {
+  state.shown = id;
+  $("overview").hidden = true;
+  $("cluster").hidden = false;
+  document.title = "Cluster " + id + " – " + document.querySelector("#overview h1").textContent;
+  scrollTo(0, 0);
+  $("cluster").focus({ preventScroll: true });
+}
+
+function neighbours(id) {
+  const ids = state.data.clusters.map(([one]) => one);
+  const place = ids.indexOf(id);
+  return [ids[place - 1], place < 0 ? ids[0] : ids[place + 1]];
+}
+
+function besideNav(before, after) {
+  const nav = element("nav", { className: "beside", ariaLabel: "Clusters by size" });
+  const link = (id, text, rel) =>
+    id === undefined ? element("span", {}) : element("a", { href: "#cluster-" + id, textContent: text, rel });
+  nav.append(link(before, "← Cluster " + before + " (larger)", "prev"));
+  nav.append(element("a", { className: "up", href: "#clusters", textContent: "All clusters" }));
+  nav.append(link(after, "Cluster " + after + " (smaller) →", "next"));
+  return nav;
+}
+
+function element(tag, values) {
+  return Object.assign(document.createElement(tag), values);
+}
+
+function onKey(event) {
+  const field = event.target.closest("input, textarea, select");
+  if (event.key === "Escape") {
+    if (field) field.blur();
+    else if (state.shown !== null) location.hash = "#clusters";
+    return;
+  }
+  if (field || event.ctrlKey || event.metaKey || event.altKey) return;
+  const [before, after] = neighbours(state.shown);
+  if (event.key === "j" && after !== undefined) location.hash = "#cluster-" + after;
+  else if (event.key === "k" && before !== undefined) location.hash = "#cluster-" + before;
+  else if (event.key === "p" && state.shown !== null) playNext();
+  else if (event.key === "n" && state.shown !== null) {
+    event.preventDefault();
+    document.querySelector(".naming input").focus();
+  }
+}
+
+// --- sound ---------------------------------------------------------------------------------------------------
+
+function toggleSound(button) {
+  const wasPlaying = state.playing && state.playing.button === button;
+  stopSound();
+  if (wasPlaying) return;
+  const audio = button.parentElement.querySelector("audio");
+  const head = button.closest("figure").querySelector(".playhead");
+  const image = button.closest("figure").querySelector("img");
+  state.playing = { button, audio, head };
+  button.setAttribute("aria-pressed", "true");
+  button.textContent = "■ Stop";
+  audio.currentTime = 0;
+  audio.onended = stopSound;
+  audio.onerror = () => { stopSound(); button.textContent = "no sound"; };
+  audio.play().catch(() => {});
+  const move = () => {
+    if (!state.playing || state.playing.audio !== audio) return;
+    if (audio.duration) {
+      head.hidden = false;
+      head.style.left = (image.clientWidth * audio.currentTime) / audio.duration + "px";
+    }
+    requestAnimationFrame(move);
+  };
+  move();
+}
+
+function stopSound() {
+  if (!state.playing) return;
+  const { button, audio, head } = state.playing;
+  state.playing = null;
+  audio.pause();
+  head.hidden = true;
+  button.textContent = "▶ Play";
+  button.removeAttribute("aria-pressed");
+}
+
+function playNext() {
+  const buttons = [...document.querySelectorAll("#cluster .play")];
+  if (!buttons.length) return;
+  const place = buttons.indexOf(state.last);
+  state.last = buttons[(place + 1) % buttons.length];
+  stopSound();
+  state.last.scrollIntoView({ block: "center" });
+  toggleSound(state.last);
+}
+
+// --- names ---------------------------------------------------------------------------------------------------
+
+const storeKey = () => "dawnchorus names " + state.data.names_id;
+
+// What was typed here goes before what came with the clustering; an empty name says that it was taken away.
+function readNames() {
+  try {
+    return { ...state.data.names, ...JSON.parse(localStorage.getItem(storeKey())) };
+  } catch {
+    return { ...state.data.names };
+  }
+}
+
+function keepNames() {
+  try {
+    localStorage.setItem(storeKey(), JSON.stringify(state.names));
+  } catch {
+    $("names-said").textContent = "This browser keeps nothing for pages from a folder: download names.csv before you leave.";
+  }
+}
+
+const isNamed = (id) => Boolean(state.names[id] && (state.names[id].name || state.names[id].notes));
+
+function startNaming(form, id) {
+  const known = state.names[id] || { name: "", notes: "" };
+  form.elements.name.value = known.name;
+  form.elements.notes.value = known.notes;
+  form.addEventListener("submit", (event) => { event.preventDefault(); form.elements.name.blur(); });
+  form.addEventListener("input", () => {
+    const given = { name: form.elements.name.value.trim(), notes: form.elements.notes.value.trim() };
+    if (given.name || given.notes || state.data.names[id]) state.names[id] = given;
+    else delete state.names[id];
+    keepNames();
+    showNames();
+  });
+}
+
+function showNames() {
+  document.querySelectorAll("[data-name]").forEach((place) => {
+    const known = state.names[place.dataset.name];
+    place.textContent = known ? known.name : "";
+    place.hidden = !place.textContent;
+  });
+  const rows = state.data.clusters.filter(([id]) => isNamed(id)).map(([id]) => {
+    const row = element("tr", {});
+    const cell = element("th", { scope: "row" });
+    cell.append(element("a", { href: "#cluster-" + id, textContent: String(id) }));
+    row.append(cell, element("td", { textContent: state.names[id].name }), element("td", { textContent: state.names[id].notes }));
+    return row;
+  });
+  $("names-table").hidden = !rows.length;
+  $("names-table").tBodies[0].replaceChildren(...rows);
+}
+
+function downloadNames() {
+  const quoted = (text) => (/[",\r\n]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text);
+  const ids = Object.keys(state.names).map(Number).filter(isNamed).sort((a, b) => a - b);
+  const lines = ids.map((id) => [String(id), state.names[id].name, state.names[id].notes].map(quoted).join(","));
+  const blob = new Blob([["cluster,name,notes", ...lines, ""].join("\n")], { type: "text/csv;charset=utf-8" });
+  const link = element("a", { href: URL.createObjectURL(blob), download: "names.csv" });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  $("names-said").textContent = lines.length + (lines.length === 1 ? " cluster" : " clusters") + " in names.csv.";
+}
+
+async function loadNames(event) {
+  const file = event.target.files[0];
+  if (!file) return;
+  const [header, ...rows] = parseCsv(await file.text());
+  event.target.value = "";
+  const places = ["cluster", "name", "notes"].map((one) => (header || []).indexOf(one));
+  if (places[0] < 0 || places[1] < 0) {
+    $("names-said").textContent = "That file has no columns cluster and name: expected a names.csv.";
+    return;
+  }
+  let n = 0;
+  const ids = new Set(state.data.clusters.map(([id]) => String(id)));
+  for (const row of rows) {
+    const [id, name, notes] = places.map((place) => (place < 0 ? "" : (row[place] || "").trim()));
+    if (!ids.has(id) || !(name || notes)) continue;
+    state.names[id] = { name, notes };
+    n += 1;
+  }
+  keepNames();
+  showNames();
+  $("names-said").textContent = n + (n === 1 ? " name" : " names") + " taken over; others stay as they were.";
+}
+
+function parseCsv(text) {
+  const rows = [];
+  let row = [], cell = "", quoted = false;
+  for (let i = 0; i < text.length; i++) {
+    const c = text[i];
+    if (quoted) {
+      if (c !== '"') cell += c;
+      else if (text[i + 1] === '"') { cell += '"'; i += 1; }
+      else quoted = false;
+    } else if (c === '"') quoted = true;
+    else if (c === ",") { row.push(cell); cell = ""; }
+    else if (c === "\n") { rows.push([...row, cell]); row = []; cell = ""; }
+    else if (c !== "\r" && c !== "\ufeff") cell += c;
+  }
+  if (cell || row.length) rows.push([...row, cell]);
+  return rows;
+}
+
+// --- calendar ------------------------------------------------------------------------------------------------
+
+const dateOf = (day) => new Date((state.data.first_day + day) * DAY_MS).toISOString().slice(0, 10);
+
+function startCalendar(cells) {
+  const heat = $("heat");
+  if (!heat) return;
+  const counts = new Map(cells);
+  const nDays = state.data.effort.length / 24;
+  let at = [0, 0];
+  const read = (day, hour) => {
+    at = [day, hour];
+    const n = counts.get(day * 24 + hour) || 0, all = state.data.effort[day * 24 + hour];
+    const mark = $("heat-mark");
+    mark.hidden = false;
+    mark.style.left = (100 * day) / nDays + "%";
+    mark.style.width = 100 / nDays + "%";
+    mark.style.bottom = (100 * hour) / 24 + "%";
+    mark.style.height = 100 / 24 + "%";
+    const what = all ? n + " of " + all + " windows, " + ((100 * n) / all).toFixed(1) + " %" : "nothing recorded";
+    $("heat-words").textContent = dateOf(day) + ", " + String(hour).padStart(2, "0") + " h: " + what;
+  };
+  const within = (value, n) => Math.min(n - 1, Math.max(0, Math.floor(value)));
+  heat.addEventListener("pointermove", (event) => {
+    const box = heat.getBoundingClientRect();
+    read(within(((event.clientX - box.left) / box.width) * nDays, nDays), within((1 - (event.clientY - box.top) / box.height) * 24, 24));
+  });
+  heat.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    read(within(at[0] + step[0], nDays), within(at[1] + step[1], 24));
+  });
+}
+
+// --- map -----------------------------------------------------------------------------------------------------
+
+function startMap(map) {
+  state.map = map;
+  const canvas = $("map-canvas");
+  for (const id of ["map-layout", "map-colour"]) $(id).addEventListener("change", () => { fillOnly(); drawMap(); });
+  $("map-only").addEventListener("change", drawMap);
+  addEventListener("resize", drawMap);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawMap);
+  canvas.addEventListener("pointermove", (event) => tip(nearestPoint(event)));
+  canvas.addEventListener("pointerleave", () => tip(-1));
+  canvas.addEventListener("click", (event) => {
+    const i = nearestPoint(event);
+    if (i >= 0) location.hash = "#cluster-" + map.cluster[i];
+  });
+  fillOnly();
+}
+
+function groupOf(i) {
+  const map = state.map, by = $("map-colour").value;
+  if (by === "cluster") return map.cluster[i];
+  if (by === "name") return (state.names[map.cluster[i]] || {}).name || "";
+  return map[by][i];
+}
+
+function groupText(group) {
+  const by = $("map-colour").value;
+  if (by === "cluster") return "cluster " + group + (state.names[group] ? " · " + state.names[group].name : "");
+  if (by === "name") return group === "" ? "not named" : group;
+  if (by === "recorder") return state.data.recorders[group];
+  if (group < 0) return "no clock time";
+  return by === "hour" ? String(group).padStart(2, "0") + " h" : dateOf(group);
+}
+
+function groups() {
+  const found = new Map();
+  for (let i = 0; i < state.map.cluster.length; i++) found.set(groupOf(i), (found.get(groupOf(i)) || 0) + 1);
+  const by = $("map-colour").value;
+  const order = (a, b) => (typeof a === "number" ? a - b : a < b ? -1 : 1);
+  return [...found.keys()].sort(by === "cluster" ? (a, b) => found.get(b) - found.get(a) : order);
+}
+
+function fillOnly() {
+  const only = $("map-only");
+  const options = groups().map((group) => element("option", { value: String(group), textContent: groupText(group) }));
+  only.replaceChildren(element("option", { value: "*", textContent: "all of them" }), ...options);
+}
+
+function colourer(all) {
+  const by = $("map-colour").value, place = new Map(all.map((group, i) => [group, i]));
+  const grey = "hsl(0 0% 55%)";
+  if (by === "hour") return (g) => (g < 0 ? grey : `hsl(${(g * 15 + 250) % 360} 65% ${35 + 25 * Math.sin((g / 24) * Math.PI)}%)`);
+  if (by === "day") {
+    const most = Math.max(1, ...all);
+    return (g) => (g < 0 ? grey : `hsl(${280 - (220 * g) / most} 65% ${32 + (28 * g) / most}%)`);
+  }
+  return (g) => {
+    if (g === "") return grey;
+    const i = place.get(g), round = Math.floor(i / HUES.length);
+    return `hsl(${(HUES[i % HUES.length] + 13 * round) % 360} ${70 - 12 * (round % 3)}% ${[48, 62, 36][round % 3]}%)`;
+  };
+}
+
+function drawMap() {
+  const canvas = $("map-canvas"), map = state.map, box = canvas.getBoundingClientRect();
+  if (!map || !box.width) return;
+  const ratio = devicePixelRatio || 1;
+  canvas.width = box.width * ratio;
+  canvas.height = box.height * ratio;
+  const layout = map.layouts.find((one) => one.name === $("map-layout").value);
+  const side = Math.min(box.width, box.height) - 24;
+  const stretch = Math.min(1.6, (box.width - 24) / side);
+  const n = map.cluster.length, radius = n > 20000 ? 1.2 : n > 5000 ? 2 : 3.2;
+  const all = groups(), colour = colourer(all), only = $("map-only").value;
+  map.x = new Float32Array(n);
+  map.y = new Float32Array(n);
+  map.isOn = new Uint8Array(n);
+  const pen = canvas.getContext("2d");
+  pen.scale(ratio, ratio);
+  for (let i = 0; i < n; i++) {
+    map.x[i] = box.width / 2 + (layout.places[2 * i] / map.size - 0.5) * side * stretch;
+    map.y[i] = box.height / 2 - (layout.places[2 * i + 1] / map.size - 0.5) * side;
+    map.isOn[i] = only === "*" || String(groupOf(i)) === only ? 1 : 0;
+  }
+  for (const on of [0, 1]) {
+    pen.globalAlpha = on ? 0.85 : 0.15;
+    for (let i = 0; i < n; i++) {
+      if (map.isOn[i] !== on) continue;
+      pen.fillStyle = on ? colour(groupOf(i)) : "hsl(0 0% 55%)";
+      pen.beginPath();
+      pen.arc(map.x[i], map.y[i], radius, 0, 7);
+      pen.fill();
+    }
+  }
+  $("map-told").textContent = layout.name + ": " + layout.told + ".";
+  const chips = (all.length > 14 ? [all[0], all[Math.floor(all.length / 2)], all[all.length - 1]] : all).map((group) => {
+    const chip = element("span", { className: "chip", textContent: groupText(group) });
+    chip.style.setProperty("--dot", colour(group));
+    return chip;
+  });
+  if (all.length > 14) {
+    const told = all.length + " colours in all, such as these; point at a dot to read what it is, or show one alone";
+    chips.push(element("span", { className: "quiet", textContent: told }));
+  }
+  $("map-legend").replaceChildren(...chips);
+}
+
+function nearestPoint(event) {
+  const box = $("map-canvas").getBoundingClientRect(), map = state.map;
+  const x = event.clientX - box.left, y = event.clientY - box.top;
+  let best = -1, least = 144;
+  for (let i = 0; i < map.x.length; i++) {
+    const d = (map.x[i] - x) ** 2 + (map.y[i] - y) ** 2;
+    if (map.isOn[i] && d < least) { least = d; best = i; }
+  }
+  return best;
+}
+
+function tip(i) {
+  const box = $("map-tip"), map = state.map;
+  box.hidden = i < 0;
+  if (i < 0) return;
+  const { columns, rows, width, height } = map.sheet;
+  const place = i % (columns * rows), scale = 240 / width;
+  const nRows = Math.min(rows, Math.ceil((map.cluster.length - (i - place)) / columns));
+  const thumb = $("map-thumb").style;
+  thumb.backgroundImage = `url(map/${Math.floor(i / (columns * rows))}.webp)`;
+  thumb.backgroundSize = `${columns * width * scale}px ${nRows * height * scale}px`;
+  thumb.backgroundPosition = `${-(place % columns) * width * scale}px ${-Math.floor(place / columns) * height * scale}px`;
+  const known = state.names[map.cluster[i]];
+  const when = map.hour[i] < 0 ? "no clock time" : dateOf(map.day[i]) + ", " + String(map.hour[i]).padStart(2, "0") + " h";
+  const lines = ["Cluster " + map.cluster[i] + (known && known.name ? " · " + known.name : "")];
+  $("map-words").textContent = [...lines, state.data.recorders[map.recorder[i]], when].join("\n");
+  const canvas = $("map-canvas");
+  box.style.left = Math.max(4, Math.min(map.x[i] + 14, canvas.clientWidth - 270)) + "px";
+  box.style.top = (map.y[i] > canvas.clientHeight / 2 ? map.y[i] - 250 : map.y[i] + 14) + "px";
+}

@@ -1,0 +1,109 @@
+"""The clustered windows of a study as columns: where each is, what cluster it is in, when it was by the local clock."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.atlas.hours import local_time
+from jobs.atlas.study import Stores
+from jobs.common.progress import Advance
+from lake.errors import StoreError
+from lake.names import MS_PER_DAY, STATUS
+from lake.read import open_array
+
+
+@dataclass(frozen=True)
+class Table:
+    """Clustered windows by recorder, then time; all arrays have the shape (n_windows,).
+
+    Attributes
+    ----------
+    recorder, cell
+        Number of the clustering's recorder, and time index.
+    cluster, distance
+        Cluster, and distance to its centroid.
+    is_partial
+        Whether parts of the window were not recorded.
+    deployment
+        Row of the cube's deployments, -1 without one.
+    hour, day
+        Hour of day, and date in days since 1970, by the local clock (by UTC where local time is unknown);
+        -1 for recorders without clock times.
+    offset_s
+        Local time minus UTC in seconds, 0 where unknown.
+    is_local
+        Whether local time is known.
+    """
+
+    recorder: NDArray[np.int32]
+    cell: NDArray[np.int64]
+    cluster: NDArray[np.int16]
+    distance: NDArray[np.float32]
+    is_partial: NDArray[np.bool_]
+    deployment: NDArray[np.int32]
+    hour: NDArray[np.int8]
+    day: NDArray[np.int32]
+    offset_s: NDArray[np.int32]
+    is_local: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.cell)
+
+    @property
+    def is_timed(self) -> NDArray[np.bool_]:
+        """Whether hour and day are those of a clock."""
+        return self.hour >= 0
+
+
+def n_recorder_days(stores: Stores) -> int:
+    """Return how many steps :func:`read_table` takes."""
+    return len(stores.recorders) * stores.grid.n_days
+
+
+def read_table(stores: Stores, advance: Advance) -> Table:
+    """Read the clustered windows, one recorder and day at a time; about 33 bytes are kept of each.
+
+    Raises
+    ------
+    StoreError
+        If there are none.
+    """
+    per_day, is_real, zones = stores.grid.cells_per_day, stores.time_is_real, stores.texts("zone")
+    of_clusters = [open_array(stores.clusters_url, name) for name in ("cluster", "distance", "cluster_status")]
+    of_cube = [open_array(stores.cube_url, name) for name in ("deployment", "utc_offset_s")]
+    parts: list[Table] = []
+    for i in range(len(stores.recorders)):
+        row = int(stores.cube_row[i])
+        for first in range(0, stores.grid.n_cells, per_day):
+            advance(1)
+            day = slice(first, first + per_day)
+            label, distance, status = (np.asarray(array[i, day]) for array in of_clusters)
+            there = np.flatnonzero(label >= 0)
+            if len(there) == 0:
+                continue
+            deployment, offset_s = (np.asarray(array[row, day])[there] for array in of_cube)
+            start_ms = stores.grid.origin_ms + (first + there) * stores.grid.hop_ms
+            local = local_time(start_ms, offset_s, deployment, zones)
+            hour, date = local.hours(start_ms), (start_ms + local.offset_s * 1000) // MS_PER_DAY
+            parts.append(
+                Table(
+                    recorder=np.full(len(there), i, dtype=np.int32),
+                    cell=(first + there).astype(np.int64),
+                    cluster=label[there].astype(np.int16),
+                    distance=distance[there].astype(np.float32),
+                    is_partial=status[there] == STATUS["partial"],
+                    deployment=deployment.astype(np.int32),
+                    hour=np.where(is_real[i], hour, -1).astype(np.int8),
+                    day=np.where(is_real[i], date, -1).astype(np.int32),
+                    offset_s=local.offset_s.astype(np.int32),
+                    is_local=local.known & is_real[i],
+                )
+            )
+    if not parts:
+        raise StoreError(f"{stores.clusters_url}: expected clustered windows, found none. Run the clustering again.")
+    columns: dict[str, Any] = {
+        field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Table)
+    }
+    return Table(**columns)
