@@ -65,13 +65,13 @@ def _encode_shard(spec: ArraySpec, block: NDArray[Any]) -> bytes | None:
     """
     dtype = np.dtype(spec.dtype).newbyteorder("<")
     codec = Zstd(level=ZSTD_LEVEL)
-    empty = np.full(spec.chunks, spec.fill, dtype=dtype).tobytes()
+    empty = np.full(spec.chunks, spec.fill, dtype=dtype).reshape(-1).view(np.uint8)
     parts: list[bytes] = []
     index = bytearray()
     place = 0
     for chunk in _chunks(spec, np.asarray(block, dtype=dtype)):
         data = np.ascontiguousarray(chunk)
-        if data.tobytes() == empty:
+        if np.array_equal(data.reshape(-1).view(np.uint8), empty):
             index += struct.pack("<QQ", NO_CHUNK, NO_CHUNK)
             continue
         parts.append(codec.encode(data))

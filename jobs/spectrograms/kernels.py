@@ -125,18 +125,17 @@ def _bands(power: Float32Array, bank: Bank, scale: np.float32, out: Float32Array
 
 
 @_compiled
-def _codes(power: Float32Array, octave: Float32Array, out: NDArray[np.uint8]) -> tuple[int, int]:
-    """Turn power into codes, all of one shape (n,), and count those that were clamped; ``power`` is used up."""
-    bits = power.view(np.int32)
+def _codes(power: Float32Array, out: NDArray[np.uint8]) -> tuple[int, int]:
+    """Turn power into codes, both of shape (n,), and count those that were clamped.
+
+    Every integer is cast: numba would compute with 64 bits, in vectors half as wide.
+    """
     n_low = n_high = np.int32(0)
     for i in range(power.shape[0]):
-        power[i] = max(power[i], _TINY)
-    for i in range(power.shape[0]):
-        whole = (bits[i] - _SQRT_HALF_BITS) >> _MANTISSA_BITS
-        octave[i] = np.float32(whole)
-        bits[i] -= whole << _MANTISSA_BITS
-    for i in range(power.shape[0]):
-        t = power[i] - np.float32(1)
+        x = np.float32(max(power[i], _TINY))
+        bits = np.float32(x).view(np.int32)
+        octave = np.int32(np.int32(bits - _SQRT_HALF_BITS) >> _MANTISSA_BITS)
+        t = np.int32(bits - np.int32(octave << _MANTISSA_BITS)).view(np.float32) - np.float32(1)
         poly = _LOG[0] * t + _LOG[1]
         poly = poly * t + _LOG[2]
         poly = poly * t + _LOG[3]
@@ -146,10 +145,10 @@ def _codes(power: Float32Array, octave: Float32Array, out: NDArray[np.uint8]) ->
         poly = poly * t + _LOG[7]
         poly = poly * t + _LOG[8]
         ln = t + t * t * (poly * t - np.float32(0.5))
-        step = np.int32(_STEPS_PER_LN * ln + (_STEPS_PER_OCTAVE * octave[i] + _OFFSET_STEPS))
-        n_low += np.int32(step < 1)
-        n_high += np.int32(step > 255)
-        out[i] = min(max(step, np.int32(1)), np.int32(255))
+        step = np.int32(_STEPS_PER_LN * ln + (_STEPS_PER_OCTAVE * np.float32(octave) + _OFFSET_STEPS))
+        n_low = np.int32(n_low + np.int32(step < 1))
+        n_high = np.int32(n_high + np.int32(step > 255))
+        out[i] = np.uint8(min(max(step, np.int32(1)), np.int32(255)))
     return int(n_low), int(n_high)
 
 
@@ -175,16 +174,17 @@ def band_codes(spectrum: Float32Array, bank: Bank, scale: np.float32, codes: NDA
         How many levels were below or above the range and were clamped.
     """
     n_bands, n_frames = codes.shape
-    n_low = n_high = 0
+    n_bins = n_low = n_high = 0
+    for band in range(n_bands):
+        n_bins = max(n_bins, int(bank.first_bins[band]) + bank.ends[band + 1] - bank.ends[band])
     for begin in range(0, n_frames, FRAMES_AT_ONCE):
         some = spectrum[begin : begin + FRAMES_AT_ONCE]
-        power = np.empty((some.shape[1] // 2, some.shape[0]), dtype=np.float32)
+        power = np.empty((n_bins, some.shape[0]), dtype=np.float32)
         levels = np.empty((n_bands, some.shape[0]), dtype=np.float32)
-        octaves = np.empty(levels.size, dtype=np.float32)
         part = np.empty(levels.size, dtype=np.uint8)
         _power(some, power)
         _bands(power, bank, scale, levels)
-        low, high = _codes(levels.reshape(-1), octaves, part)
+        low, high = _codes(levels.reshape(-1), part)
         codes[:, begin : begin + some.shape[0]] = part.reshape(levels.shape)
         n_low += low
         n_high += high

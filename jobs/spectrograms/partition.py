@@ -79,9 +79,10 @@ def write_partition(partition: Partition) -> Counter[str]:
     counts: Counter[str] = Counter()
     first = partition.blocks[0]
     before = partition.ledger.day(first.recorder, partition.spec.grid.day_of(first.cells[0]))
+    codes = np.empty(partition.spec.data[0].block, dtype=np.uint8)  # one for all: new memory costs as much as a copy
     try:
         for block in partition.blocks:
-            codes, entry = _compute(partition, block, reader, before.get(block.number))
+            entry = _compute(partition, block, reader, before.get(block.number), codes)
             reader.require_unchanged()
             blocks = {"spectrogram": codes}
             write_block(
@@ -94,12 +95,12 @@ def write_partition(partition: Partition) -> Counter[str]:
 
 
 def _compute(
-    partition: Partition, block: Block, reader: Reader, before: Entry | None
-) -> tuple[NDArray[np.uint8], Entry]:
-    """Compute one shard of codes, shape (1, cells_per_shard, n_mels, n_frames), and its entry."""
+    partition: Partition, block: Block, reader: Reader, before: Entry | None, codes: NDArray[np.uint8]
+) -> Entry:
+    """Compute one shard of codes, shape (1, cells_per_shard, n_mels, n_frames), and return its entry."""
     config, spec = partition.config, partition.spec
     first = block.number * config.cells_per_shard
-    codes = np.zeros(spec.data[0].block, dtype=np.uint8)
+    codes[...] = 0
     kept = _keep_ok(partition, before, codes) if before else {}
     rows = _Rows(partition, block)
     for cell in block.cells:
@@ -118,7 +119,7 @@ def _compute(
         codes[0, cell - first], facts = window_codes(window.samples, window.runs, rate, config)
         rows.add(cell, window, facts)
     paths = {segment.recording.path for segment in block.segments}
-    return codes, rows.entry({path: problem for path, problem in reader.problems.items() if path in paths})
+    return rows.entry({path: problem for path, problem in reader.problems.items() if path in paths})
 
 
 def _keep_ok(partition: Partition, before: Entry, codes: NDArray[np.uint8]) -> dict[int, Row]:
