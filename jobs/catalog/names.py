@@ -119,7 +119,7 @@ def parse_name(path: str | PurePath, guesses: Collection[str] = ()) -> NameFacts
         A time of ``240000`` is midnight of the next day. An offset is reported only where the name has one;
         AudioMoth's hexadecimal names are seconds since 1970 in UTC.
     """
-    name = PurePath(path).name
+    name = _name_of(path)
     for key, pattern in _tried(guesses):
         for match in pattern.finditer(name):
             start, offset = _instant(match)
@@ -132,7 +132,7 @@ def parse_name(path: str | PurePath, guesses: Collection[str] = ()) -> NameFacts
 
 def has_impossible_time(path: str | PurePath) -> bool:
     """Tell whether a name has, where a time should be, digits that are none, such as 20211301_250000."""
-    name = PurePath(path).name
+    name = _name_of(path)
     found = [match for key in PATTERNS if key != "hexadecimal" for match in PATTERNS[key].finditer(name)]
     return bool(found) and all(_instant(match)[0] is None for match in found)
 
@@ -142,7 +142,7 @@ def maker_of(path: str | PurePath, facts: NameFacts) -> str:
 
     Only forms that one maker alone uses count. It decides under whose code a fault is listed, nothing else.
     """
-    name = PurePath(path).name
+    name = _name_of(path)
     if name == "data" or facts.pattern in {"localisation", "space_for_zero"} or _FRONTIER_LABS.search(name):
         return "FL"
     if facts.pattern == "milliseconds" or _SONG_METER.search(name):
@@ -150,6 +150,10 @@ def maker_of(path: str | PurePath, facts: NameFacts) -> str:
     if facts.pattern == "hexadecimal" or _AUDIO_MOTH.fullmatch(name):
         return "OA"
     return ""
+
+
+def _name_of(path: str | PurePath) -> str:
+    return path.name if isinstance(path, PurePath) else PurePath(path).name
 
 
 def _tried(guesses: Collection[str]) -> Iterator[tuple[str, re.Pattern[str]]]:
