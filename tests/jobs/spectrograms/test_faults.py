@@ -80,9 +80,17 @@ def during() -> Iterator[Callable[[Moment, Callable[[], object]], None]]:
 # Disks -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("step", ["shard", "ledger", "index", "commit"])
+FULL, READ_ONLY = r"the disk \(or your quota\) is full", "cannot be written"
+
+
 @pytest.mark.parametrize(
-    ("number", "told"), [(errno.ENOSPC, r"the disk \(or your quota\) is full"), (errno.EROFS, "cannot be written")]
+    ("step", "number", "told"),
+    [
+        ("shard", errno.ENOSPC, FULL),
+        ("ledger", errno.EDQUOT, FULL),
+        ("index", errno.EROFS, READ_ONLY),
+        ("commit", errno.EACCES, READ_ONLY),
+    ],
 )
 def test_a_disk_that_fails_in_the_middle_of_a_file(
     study: Study,
@@ -341,7 +349,7 @@ def test_a_second_driver_is_told_of_the_first(study: Study, undisturbed: dict[st
     assert cube_files(study.folder / "lake") == undisturbed
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(where=st.floats(0.01, 0.99), which=st.integers(0, 3))
 def test_a_ledger_that_was_cut_anywhere(
     tmp_path: Path, undisturbed: dict[str, bytes], where: float, which: int

@@ -65,7 +65,13 @@ def study(tmp_path: Path) -> Study:
     return study
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+SLOW = ("later days, another month", "a new recorder", "a file in a gap")
+"""Cases that the job's own test of growth has too, if not by themselves."""
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, id=name, marks=[pytest.mark.slow] * (name in SLOW)) for name, case in CASES.items()]
+)
 def test_growth(study: Study, case: Case) -> None:
     manifest = study.write()
     run(manifest)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import s3fs
 import xarray as xr
+from chains import run_chain, runs, standing, write_chain
 from faults import Moment
 from moto.server import ThreadedMotoServer
 from soundfiles import Study, sound, usual_study
@@ -121,6 +122,23 @@ def grow_and_damage(study: Study, url: str) -> None:
     store.write(key, bytes(data))
     with pytest.raises(StoreError, match=rf"{key}: differs from the ledger; a: 2021-07-1"):
         verify_runs(read_manifest(manifest), [], lambda _: None)
+
+
+@pytest.mark.slow
+def test_what_follows_reads_and_writes_there_too(tmp_path: Path, endpoint: str) -> None:
+    manifest = write_chain(usual_study(tmp_path))
+    run_chain(manifest)
+    there = tmp_path / "there.toml"
+    there.write_text(manifest.read_text().replace('lake = "lake"', 'lake = "s3://bucket/chain"'))
+    run_chain(there)
+    assert set(standing(there).values()) == {("done", "")}
+    for name in ("mels", "vectors", "clusters", "scores"):
+        assert runs(there)[name].ledger.summary() == runs(manifest)[name].ledger.summary(), name
+    said: list[str] = []
+    verify_runs(read_manifest(there), [], said.append)
+    assert [line.endswith(", 0 of them differ") for line in said] == [True] * 4
+    with xr.open_dataset("s3://bucket/chain/clusters/clusters.zarr", engine="zarr") as found:
+        assert (found["cluster"].to_numpy() >= 0).sum() == runs(there)["clusters"].ledger.summary()["n_windows"]
 
 
 def test_an_object_store_has_one_owner_of_a_run(endpoint: str, tmp_path: Path) -> None:
