@@ -193,3 +193,16 @@ def test_blocks_are_spread_from_the_first_sample_to_the_last() -> None:
     starts = spread(n)
     assert (len(starts), starts[0], starts[-1]) == (N_BLOCKS, 0, n - BLOCK_SAMPLES)
     assert np.ptp(np.diff(starts)) <= 1
+
+
+def test_a_hole_in_the_bytes_between_two_good_ends(tmp_path: Path) -> None:
+    path = tmp_path / "20210622T000000Z.flac"
+    soundfile.write(path, noise(300_000), RATE)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle - 40_000 : middle + 40_000] = bytes(80_000)
+    path.write_bytes(bytes(content))
+    facts = examine(str(path))
+    assert facts.audio is not None
+    assert facts.audio.n_samples == 300_000
+    assert facts.problems == ("partly_unreadable",)

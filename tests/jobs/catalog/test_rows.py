@@ -184,3 +184,16 @@ def test_local_times_of_a_recorder_with_deployments_are_placed_by_their_zone(tmp
         table_of(tmp_path, deployments=read_deployments(path), zones={"A": "UTC"})["utc_offset"].tolist()
         == ["+00:00"] * 3
     )
+
+
+def test_a_header_in_local_time_leaves_the_zone_open(tmp_path: Path) -> None:
+    path = tmp_path / "A" / "dawn.wav"
+    path.parent.mkdir()
+    soundfile.write(path, np.random.default_rng(1).uniform(-0.1, 0.1, 500), 8000)
+    said = b"GUANO|Version: 1.0\nTimestamp: 2021-06-22T12:00:00\n\n"
+    path.write_bytes(path.read_bytes() + b"guan" + struct.pack("<I", len(said)) + said)
+    row = table_of(tmp_path).loc[0]
+    assert (row["time_source"], row["problems"]) == ("header", "zone_unknown;OE001")
+    assert row["start_local"] == pd.Timestamp(NOON)
+    placed = table_of(tmp_path, zones={"A": "America/Chicago"}).loc[0]
+    assert (placed["time_source"], placed["problems"], placed["utc_offset"]) == ("header+zone", "OE001", "-05:00")
