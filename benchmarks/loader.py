@@ -25,10 +25,11 @@ from torchvision.transforms.v2.functional import InterpolationMode
 from zarr.codecs import ZstdCodec
 
 from benchmarks.report import Figure, report
-from jobs.common.backbone import ModelCard, prepare
+from jobs.common.backbone import ModelCard
 from jobs.dino.config import Config
 from jobs.dino.data import Source, batches
 from jobs.dino.shards import open_windows
+from jobs.dino.shrink import prepare_shrunk
 from jobs.dino.views import make_views
 
 SIDE: Final = 1024
@@ -125,7 +126,12 @@ def ours(folder: Path) -> int:
     )  # fmt: skip
     n = 0
     for batch in batches(source_of(folder, 1), CONFIG, range(N_WINDOWS // BATCH)):
-        views = make_views(prepare(torch.from_numpy(batch.codes), card), batch.samples, card.deviation_db, CONFIG)
+        views = make_views(
+            prepare_shrunk(torch.from_numpy(batch.codes), card, CONFIG.global_size),
+            batch.samples,
+            card.deviation_db,
+            CONFIG,
+        )
         n += sum(group.shape[0] * group.shape[1] for group in views.student)
     return n
 

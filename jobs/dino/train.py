@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from jobs.common.backbone import ModelCard, prepare
+from jobs.common.backbone import ModelCard
 from jobs.dino import group
 from jobs.dino.config import Config
 from jobs.dino.loss import dino_loss, mean_over_processes, moved_center, spread_loss, teacher_probabilities
@@ -23,6 +23,7 @@ from jobs.dino.model import Pair, build_pair, follow
 from jobs.dino.optim import build_optimizer, clip_gradients, parameter_groups, set_rates
 from jobs.dino.patches import Masks, moved_patch_center, patch_loss, patch_masks
 from jobs.dino.schedule import pace
+from jobs.dino.shrink import prepare_shrunk
 from jobs.dino.views import Views, make_views
 
 
@@ -155,7 +156,7 @@ def advance(
     done = []
     for i in range(n_micro):
         rows = slice(i * share, (i + 1) * share)
-        x = prepare(codes[rows], card, None if recorder is None else recorder[rows])
+        x = prepare_shrunk(codes[rows], card, config.global_size, None if recorder is None else recorder[rows])
         views = make_views(x, samples[rows], card.deviation_db, config)
         masks = patch_masks(samples[rows], config, codes.device) if config.ibot_weight else None
         with nullcontext() if i == n_micro - 1 else _not_yet(state.engine):

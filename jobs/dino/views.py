@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from jobs.common.backbone import resize
 from jobs.dino.config import Config
+from jobs.dino.shrink import shrunk_size
 
 DRAWS: Final = (
     "duration", "is_active", "centre", "height", "shift", "is_mixed", "partner", "ratio", "gain", "tilt",
@@ -58,7 +59,7 @@ def make_views(x: Tensor, samples: NDArray[np.int64], deviation_db: float, confi
     Parameters
     ----------
     x
-        Prepared windows, shape (B, 1, M, F).
+        Prepared windows, shape (B, 1, M, F); large ones are shrunk first.
     samples
         Number of each window's turn in the training, counted from 0 over all passes, shape (B,).
     deviation_db
@@ -67,9 +68,8 @@ def make_views(x: Tensor, samples: NDArray[np.int64], deviation_db: float, confi
         How views are made, and the seed.
     """
     draws = _drawn(config.seed, samples, config.n_global + config.n_local, x.device)
-    height, width = config.global_size
+    x = resize(x, shrunk_size((int(x.shape[2]), int(x.shape[3])), config.global_size))
     cdf = _loudness(x).cumsum(dim=1)
-    x = resize(x, (min(x.shape[2], 2 * height), min(x.shape[3], 2 * width)))
     first = {name: value[: config.n_global] for name, value in draws.items()}
     clean, masked = _make_group(x, cdf, first, deviation_db, config, is_global=True)
     teacher = masked if config.mask_teacher else clean
