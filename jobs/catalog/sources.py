@@ -102,11 +102,11 @@ def survey(given: Sequence[str | Path]) -> Sources:
     InputError
         If paths and URLs, or URLs of several file systems, are mixed; if there is nothing to list.
     """
-    systems = [fsspec.core.url_to_fs(str(one)) for one in given]
+    systems = [_opened(str(one)) for one in given]
     if all(isinstance(system, LocalFileSystem) for system, _ in systems):
-        tops = [Path(path) if "://" in str(one) else Path(one) for one, (_, path) in zip(given, systems, strict=True)]
+        tops = [Path(path) for _, path in systems]
         return Sources(*find_files(tops), tops=[absolute(top) for top in tops])
-    if len({type(system) for system, _ in systems}) > 1:
+    if any(system != systems[0][0] for system, _ in systems):
         raise InputError(
             f"{', '.join(map(str, given))}: expected folders of one file system. Catalogue each by itself."
         )
@@ -124,6 +124,17 @@ def survey(given: Sequence[str | Path]) -> Sources:
         files.update(audio)
         sidecars.update(found for found in seen if is_sidecar(found.name))
     return Sources(sorted(files, key=str), sorted(sidecars, key=str), [_path(path) for _, path in systems], remote)
+
+
+def _opened(one: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """Return the file system of a path or URL, and the path in it."""
+    if "://" not in one:
+        return LocalFileSystem(), one
+    try:
+        system, path = fsspec.core.url_to_fs(one)
+    except (ValueError, ImportError) as error:
+        raise InputError(f"{one}: expected a path, or a URL that fsspec opens ({error}).") from error
+    return system, path
 
 
 def common_root(sources: Sources) -> PurePath:

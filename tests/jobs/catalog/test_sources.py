@@ -93,6 +93,17 @@ def test_what_is_not_there_or_mixed_is_refused(memory: str, tmp_path: Path) -> N
         survey([f"{memory}/docs"])
     with pytest.raises(InputError, match=r"expected folders of one file system. Catalogue each by itself"):
         survey([memory, tmp_path])
+    with pytest.raises(
+        InputError, match=r"nosuch://a: expected a path, or a URL that fsspec opens \(Protocol not known"
+    ):
+        survey(["nosuch://a"])
+
+
+def test_a_path_with_the_signs_of_a_url_is_a_path(tmp_path: Path) -> None:
+    folder = tmp_path / "a::b [1]" / "~c"
+    folder.mkdir(parents=True)
+    (folder / "x.wav").touch()
+    assert [path.name for path in survey([str(tmp_path / "a::b [1]")]).files] == ["x.wav"]
 
 
 def test_a_file_that_is_gone_meanwhile_has_no_stand(tmp_path: Path) -> None:
