@@ -7,6 +7,7 @@ key that only the run's processes have, on this machine too, and the dashboard l
 import json
 import logging
 import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,7 +72,7 @@ def local_client(workers: int, memory: Memory | None = None) -> Iterator[Client]
         LocalCluster(
             n_workers=workers, threads_per_worker=1, processes=True, security=security, memory_limit=limit,
             protocol="tls://", host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL,
-            scheduler_kwargs={"allowed_failures": 0},
+            scheduler_kwargs={"allowed_failures": 0}, preload=[__name__],
         ) as cluster,
         Client(cluster, security=security) as client,
     ):  # fmt: skip
@@ -105,6 +106,11 @@ def connected(scheduler: Scheduler | None) -> Iterator[Client | None]:
             ) from error
         with client:
             yield client
+
+
+def dask_setup(_: object) -> None:
+    """Leave an interruption to the driver; Dask calls this in each worker of :func:`local_client`, as a preload."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def current_client() -> Client | None:
