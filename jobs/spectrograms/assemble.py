@@ -1,7 +1,7 @@
 """A window's samples from the recordings that hold them."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,8 +79,8 @@ class Reader:
             self.problems[recording.path] = error.problem
             raise
 
-    def require_unchanged(self) -> None:
-        """Check that the files which were read are still those that were opened.
+    def require_unchanged(self, paths: Collection[str]) -> None:
+        """Check that those of some recordings which were read are still the files that were opened.
 
         Raises
         ------
@@ -88,6 +88,8 @@ class Reader:
             If one was touched since, or is gone.
         """
         for path, stand in self._stands.items():
+            if path not in paths:
+                continue
             try:
                 now = stand_of(self.root / path, deadline_s=self.deadline_s)
             except AudioError as error:

@@ -83,7 +83,7 @@ def write_partition(partition: Partition) -> Counter[str]:
     try:
         for block in partition.blocks:
             entry = _compute(partition, block, reader, before.get(block.number), codes)
-            reader.require_unchanged()
+            reader.require_unchanged({segment.recording.path for segment in block.segments})
             blocks = {"spectrogram": codes}
             write_block(
                 partition.store, partition.ledger, partition.spec, blocks, entry, i_recorder=partition.i_recorder

@@ -233,13 +233,14 @@ def test_what_was_read_of_a_file_that_changed_meanwhile_is_not_kept(study: Study
     recording = placed(study, "a/002.wav")
     reader = Reader(study.folder / "audio")
     assert reader.read(recording, 0, 100).shape == (1, 100)
-    reader.require_unchanged()
+    reader.require_unchanged({"a/002.wav"})
     touch(study.folder / "audio/a/002.wav")
+    reader.require_unchanged({"a/003.wav"})
     with pytest.raises(InputError, match=r"a/002.wav: changed while it was read. What was made of it .* is not kept"):
-        reader.require_unchanged()
+        reader.require_unchanged({"a/002.wav"})
     (study.folder / "audio/a/002.wav").unlink()
     with pytest.raises(InputError, match=r"a/002.wav: expected a recording, found none"):
-        reader.require_unchanged()
+        reader.require_unchanged({"a/002.wav"})
     reader.close()
 
 
@@ -270,7 +271,7 @@ def test_a_decoder_that_hangs_or_dies_costs_its_recording_alone(
     study: Study, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, fault: str, problem: str
 ) -> None:
     deadlines = []
-    monkeypatch.setattr(partition, "Reader", partial(Reader, deadline_s=2.0, opener=faultydecoders.open_faulty))
+    monkeypatch.setattr(partition, "Reader", partial(Reader, deadline_s=3.0, opener=faultydecoders.open_faulty))
     name = study.add("c", 0.0, sound(60, 11))
     faulty = f"c/{fault}-at-12.wav"
     (study.folder / "audio" / name).rename(study.folder / "audio" / faulty)
