@@ -127,11 +127,10 @@ def audit_clusters(role: str, run: str, clusters: Ints, found: Nuisances) -> lis
         if len(there):
             table = table_of(clusters[there], values, np.ones(len(there), dtype=np.int64))
             n_values, nothing = len(np.unique(values)), float("nan")
+            chance = round(1 / n_values, 4)
             share = round(explained(table), 4)
             rows.append(
-                Audited(
-                    role, run, target, len(there), n_values, nothing, nothing, nothing, nothing, 1 / n_values, share
-                )
+                Audited(role, run, target, len(there), n_values, nothing, nothing, nothing, nothing, chance, share)
             )
     return rows
 

@@ -111,7 +111,7 @@ def agreements(clusters: Ints, labels: Ints, folds: Ints, named: Ints) -> Measur
 
 
 def with_intervals(
-    measure: Measure, groups: Ints, *, n_bootstrap: int, seed: int
+    measure: Measure, groups: Ints, *, n_bootstrap: int, seed: int, halves: bool = False
 ) -> dict[str, tuple[float, float, float]]:
     """Return value, and the 2.5th and 97.5th percentile over resampled groups, of each measure.
 
@@ -119,14 +119,26 @@ def with_intervals(
     ----------
     groups
         Number of the group of each interval, from 0: what is resampled as a whole.
+    halves
+        Draw half of the groups, none twice, in place of as many as there are with some twice: what agreement of
+        clusters with labels needs, because an interval that counts twice agrees with itself. Halves of groups
+        spread as whole resamples do (Politis and Romano 1994); the percentiles are taken about the value.
     """
     n_groups = int(groups.max()) + 1
+    n_half = n_groups // 2
     random = np.random.default_rng([seed, 3])
     value = measure(np.ones(len(groups), dtype=np.int64))
     drawn: dict[str, list[float]] = {key: [] for key in value}
     for _ in range(n_bootstrap):
-        times = np.bincount(random.integers(n_groups, size=n_groups), minlength=n_groups)
+        chosen = random.permutation(n_groups)[:n_half] if halves else random.integers(n_groups, size=n_groups)
+        times = np.bincount(chosen, minlength=n_groups)
         for key, one in measure(times[groups]).items():
             drawn[key].append(one)
-    low, high = ({key: float(np.percentile(all_, q)) for key, all_ in drawn.items()} for q in (2.5, 97.5))
-    return {key: (value[key], low[key], high[key]) for key in value}
+    out = {}
+    for key, found in drawn.items():
+        low, high = np.percentile(found, [2.5, 97.5])
+        if halves:
+            spread = np.sqrt(n_half / (n_groups - n_half))
+            low, high = (min(1.0, value[key] + spread * (edge - np.mean(found))) for edge in (low, high))
+        out[key] = value[key], float(low), float(high)
+    return out

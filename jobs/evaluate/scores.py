@@ -63,7 +63,10 @@ class Row:
 
 
 def make_splits(units: Units, labels: Ints, config: Config) -> list[Split]:
-    """Return the leaky split and those by every group of which there are at least two."""
+    """Return the leaky split and those by every group of which there are at least two.
+
+    A split that leaves training without any of the labels it is asked for says nothing, and is left out.
+    """
     everything = np.arange(len(units))
     folds = leaky_folds(labels, config.n_folds, config.seed)
     splits = [Split(LEAKY, everything, everything, folds, label_seen(folds, labels))]
@@ -72,7 +75,7 @@ def make_splits(units: Units, labels: Ints, config: Config) -> list[Split]:
         if len(rows) and groups.max() > 0:
             folds = grouped_folds(groups, labels[rows], config.n_folds, config.seed)
             splits.append(Split(kind, rows, groups, folds, label_seen(folds, labels[rows])))
-    return splits
+    return [split for split in splits if split.label_seen > 0]
 
 
 def of_vectors(who: Who, vectors: NDArray[np.float32], labels: Ints, split: Split, config: Config) -> list[Row]:
@@ -107,7 +110,8 @@ def of_chance(labels: Ints, split: Split, config: Config) -> list[Row]:
 
 
 def _rows(who: Who, name: str, measure: Measure, labels: Ints, split: Split, config: Config) -> list[Row]:  # noqa: PLR0917
-    found = with_intervals(measure, split.groups, n_bootstrap=config.n_bootstrap, seed=config.seed)
+    halves = "accuracy" not in measure(np.ones(len(labels), dtype=np.int64))
+    found = with_intervals(measure, split.groups, n_bootstrap=config.n_bootstrap, seed=config.seed, halves=halves)
     n_groups, n_labels = int(split.groups.max()) + 1, len(np.unique(labels))
     counts, seen = (len(labels), n_groups, n_labels), round(split.label_seen, 4)
     rows = []

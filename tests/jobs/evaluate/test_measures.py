@@ -63,6 +63,24 @@ def test_what_columns_explain_of_rows() -> None:
     assert explained(np.array([[4, 5]])) == 0
 
 
+def test_intervals_of_agreement_are_as_wide_as_new_samples_differ() -> None:
+    """Resampling with repeats would lift the agreement far above its value."""
+    random = np.random.default_rng(5)
+
+    def sample() -> Any:
+        labels = random.integers(4, size=120)
+        clusters = np.where(random.random(120) < 0.5, labels, random.integers(4, size=120))
+        return agreements(clusters, labels, np.zeros(120, dtype=np.int64), named=clusters)
+
+    truth = [sample()(ones(120))["ami"] for _ in range(300)]
+    found = [with_intervals(sample(), np.arange(120), n_bootstrap=200, seed=i, halves=True)["ami"] for i in range(40)]
+    held = np.mean([low <= np.mean(truth) <= high for _, low, high in found])
+    assert held > 0.85
+    widths = [high - low for _, low, high in found]
+    assert np.mean(widths) == pytest.approx(np.ptp(np.percentile(truth, [2.5, 97.5])), rel=0.25)
+    assert all(low <= value <= high for value, low, high in found)
+
+
 def test_an_interval_of_groups_is_wider_than_one_of_intervals() -> None:
     """Forty intervals in four groups that are each wholly right or wrong: only four things are known."""
     right = np.repeat([1, 1, 1, 0], 10)
