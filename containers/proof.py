@@ -34,7 +34,7 @@ RESOURCES: dict[str, dict[str, Any]] = {
     "dino": {"workers": 2, "hours": 0.2},
 }
 """Two tasks of an array, a training of two processes; everything else has one worker."""
-PROFILE = 'like = "slurm"\nworkers = 1\nwarn_s = 5\nqueue = "ci"\n'
+PROFILE = 'like = "slurm"\nworkers = 1\nwarn_s = 5\n'
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 DAWNCHORUS = (sys.executable, "-m", "jobs")
 
