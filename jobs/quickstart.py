@@ -9,6 +9,7 @@ import pandas as pd
 import tomli_w
 
 from jobs.catalog.command import run_catalog
+from jobs.catalog.summary import describe
 from jobs.common.progress import counting
 from jobs.common.run import Options
 from jobs.demo.config import DEMO, STUDY_SHA256
@@ -103,7 +104,7 @@ def _prepare_study(folder: Path, workers: int, say: Say) -> Path:
     table = folder / "recordings.csv"
     if study.is_new or not table.exists():
         zones = tomllib.loads((folder / "study/zones.toml").read_text(encoding="utf-8"))["zones"]
-        _catalog(folder / "study/audio", table, zones, workers, say)
+        _catalog(folder / "study/audio", table, zones, workers, say, folder / "study/deployments.csv")
     else:
         say("demo study: there already, nothing to do")
     return table
@@ -134,10 +135,14 @@ def _prepare_own(
     return table, _write_manifest(folder, own)
 
 
-def _catalog(audio: Path, table: Path, zones: Mapping[str, str], workers: int, say: Say) -> dict[str, Any]:
+def _catalog(
+    audio: Path, table: Path, zones: Mapping[str, str], workers: int, say: Say, deployments: Path | None = None
+) -> dict[str, Any]:
     with counting("catalog", "files") as tell:
-        facts = run_catalog([audio], table, zones=zones, workers=workers, on_progress=tell)
+        facts = run_catalog([audio], table, zones=zones, deployments=deployments, workers=workers, on_progress=tell)
     say(f"catalog: {facts['n_files']} files, {facts['hours']:.2f} hours, in {table}")
+    for line in describe(facts):
+        say(f"  {line}")
     return facts
 
 
