@@ -4,7 +4,7 @@ Each process takes its share of the samples. Gradients, centres and the loss are
 follows from them is then the same in each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -150,23 +150,44 @@ def advance(
     n_micro
         Equal parts that the share goes through the networks in, one after the other, to need less memory.
     """
+    share = len(samples) // n_micro
+
+    def parts() -> Iterator[tuple[Views, Masks | None]]:
+        for i in range(n_micro):
+            rows = slice(i * share, (i + 1) * share)
+            x = prepare_shrunk(codes[rows], card, config.global_size, None if recorder is None else recorder[rows])
+            masks = patch_masks(samples[rows], config, codes.device) if config.ibot_weight else None
+            yield make_views(x, samples[rows], card.deviation_db, config), masks
+
+    return learn(state, parts(), n_micro, n_steps, config)
+
+
+def learn(
+    state: State, parts: Iterator[tuple[Views, Masks | None]], n_micro: int, n_steps: int, config: Config
+) -> Seen:
+    """Do one step with views that are there; the state is changed in place.
+
+    Parameters
+    ----------
+    state
+        Before the step.
+    parts, n_micro
+        Views of equal parts of this process's share, with the patches that are masked, and their number.
+    n_steps, config
+        Length of the training, and settings.
+    """
     now = pace(state.step, n_steps, config)
     state.optimizer.zero_grad(set_to_none=True)
-    share = len(samples) // n_micro
     done = []
-    for i in range(n_micro):
-        rows = slice(i * share, (i + 1) * share)
-        x = prepare_shrunk(codes[rows], card, config.global_size, None if recorder is None else recorder[rows])
-        views = make_views(x, samples[rows], card.deviation_db, config)
-        masks = patch_masks(samples[rows], config, codes.device) if config.ibot_weight else None
+    for i, (views, masks) in enumerate(parts):
         with nullcontext() if i == n_micro - 1 else _not_yet(state.engine):
             forward = _losses(state, views, masks, now.teacher_temperature, config)
             torch.autograd.backward(forward.loss / n_micro)
         done.append(forward)
-    return _learn(state, done, n_steps, config)
+    return _moved(state, done, n_steps, config)
 
 
-def _learn(state: State, done: Sequence[_Forward], n_steps: int, config: Config) -> Seen:
+def _moved(state: State, done: Sequence[_Forward], n_steps: int, config: Config) -> Seen:
     """Take the optimiser's step, move the centres, and let the teacher follow."""
     now = pace(state.step, n_steps, config)
     if now.is_frozen:
