@@ -170,7 +170,8 @@ def accept(
 ) -> tuple[list[Placed], dict[str, str]]:
     """Return the recordings that have a place, in the table's order, and by path why the others have none.
 
-    ``outside_study`` is a start before 2001 (a clock that was not set), or outside the named span.
+    ``outside_study`` is a start before 2001 (a clock that was not set), outside the named span, or one that the
+    catalog says cannot be right.
     """
     low = span_ms[0] if span_ms[0] is not None else EARLIEST_MS
     high = span_ms[1] if span_ms[1] is not None else np.inf
@@ -182,7 +183,7 @@ def accept(
         problems = [problem for problem in str(row.problems).split(";") if problem]
         start_ms = None if np.isnat(start) else int(start.astype(np.int64))
         reason = _reason(row, problems, start_ms, config)
-        if not reason and start_ms is not None and not low <= start_ms < high:
+        if not reason and start_ms is not None and ("clock_reset" in problems or not low <= start_ms < high):
             reason = "outside_study"
         if reason:
             quarantined[str(row.path)] = reason

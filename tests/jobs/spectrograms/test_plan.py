@@ -39,11 +39,13 @@ def test_each_recording_has_a_place_or_a_reason() -> None:
         {"at": 0}, {"at": None, "problems": "zone_unknown"}, {"at": None},
         {"at": 0, "reading": "", "problems": "truncated"},
         {"at": 0, "n_samples": 0}, {"at": -50 * 365 * 86_400}, {"at": 0, "problems": "duplicate"},
-        {"at": 20, "problems": "truncated"},
+        {"at": 20, "problems": "truncated"}, {"at": 10**9, "problems": "clock_reset"},
     )  # fmt: skip
     placed, reasons = accept(rows, CONFIG)
     assert [recording.path for recording in placed] == ["a/0.wav", "a/7.wav"], "a truncated one is read as far as it is"
-    assert list(reasons.values()) == ["zone_unknown", "no_time", "truncated", "empty", "outside_study", "duplicate"]
+    assert list(reasons.values()) == [
+        "zone_unknown", "no_time", "truncated", "empty", "outside_study", "duplicate", "outside_study",
+    ]  # fmt: skip
     placed, reasons = accept(rows.head(1), CONFIG, (None, int(START.timestamp() * 1000)))
     assert not placed
     assert reasons == {"a/0.wav": "outside_study"}
