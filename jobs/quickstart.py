@@ -104,7 +104,7 @@ def _prepare_study(folder: Path, workers: int, say: Say) -> Path:
     table = folder / "recordings.csv"
     if study.is_new or not table.exists():
         zones = tomllib.loads((folder / "study/zones.toml").read_text(encoding="utf-8"))["zones"]
-        _catalog(folder / "study/audio", table, zones, workers, say, folder / "study/deployments.csv")
+        _catalog(folder / "study/audio", table, zones, workers, say, deployments=folder / "study/deployments.csv")
     else:
         say("demo study: there already, nothing to do")
     return table
@@ -136,7 +136,7 @@ def _prepare_own(
 
 
 def _catalog(
-    audio: Path, table: Path, zones: Mapping[str, str], workers: int, say: Say, deployments: Path | None = None
+    audio: Path, table: Path, zones: Mapping[str, str], workers: int, say: Say, *, deployments: Path | None = None
 ) -> dict[str, Any]:
     with counting("catalog", "files") as tell:
         facts = run_catalog([audio], table, zones=zones, deployments=deployments, workers=workers, on_progress=tell)
