@@ -1,19 +1,22 @@
 """A small study with all that an atlas has to bear, and pages as a test reads them."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 import stores
 import zarr
 from numpy.typing import NDArray
 
 from jobs.atlas.command import execute
 from jobs.atlas.config import Config
-from jobs.common.run import Options, Run
+from jobs.common.run import Options, Recordings, Run
+from lake.recordings import make_recordings, write_recordings
 
 ODD = "<script>alert(\"1\")</script>&'2'"
 RECORDERS = ("north", ODD, "untimed:box", "idle")
@@ -60,10 +63,32 @@ class Page(HTMLParser):
 
 
 def read_page(path: Path) -> Page:
+    return parsed(path.read_text(encoding="utf-8"))
+
+
+def parsed(html: str) -> Page:
     page = Page()
-    page.feed(path.read_text(encoding="utf-8"))
+    page.feed(html)
     page.close()
     return page
+
+
+def scripted(path: Path) -> Any:
+    """Return what a script hands to the page."""
+    text = path.read_text(encoding="utf-8")
+    assert "<" not in text
+    return json.loads(text[text.index("(") + 1 : text.rindex(");")])
+
+
+def read_cluster(folder: Path, cluster: int) -> Page:
+    """Return a cluster's part of the page."""
+    return parsed(scripted(folder / f"clusters/{cluster}.js")["html"])
+
+
+def read_parts(folder: Path) -> list[Page]:
+    """Return the overview and all clusters' parts of the page."""
+    numbers = sorted(int(path.stem) for path in (folder / "clusters").glob("*.js"))
+    return [read_page(folder / "index.html"), *(read_cluster(folder, number) for number in numbers)]
 
 
 @dataclass(frozen=True)
@@ -74,13 +99,21 @@ class Study:
     cube: Run
     clusters: Run
 
-    def atlas(self, config: Config | None = None, name: str = "atlas") -> Path:
+    def atlas(
+        self,
+        config: Config | None = None,
+        name: str = "atlas",
+        *,
+        recordings: Recordings | None = None,
+        labels: Path | None = None,
+        workers: int = 1,
+    ) -> Path:
         """Make an atlas, and return its folder."""
         inputs = {"clusters": self.clusters, "spectrograms": self.cube}
         run = stores.make_run(
             self.lake, name, "atlas", config or Config(image_width_px=24, image_height_px=16), inputs=inputs
         )
-        outcome = execute(run, Options())
+        outcome = execute(replace(run, recordings=recordings, labels=labels), Options(workers=workers))
         assert outcome.did
         return Path(run.output.url)
 
@@ -113,10 +146,61 @@ def build_study(lake: Path) -> Study:
     offsets[0, 200:] = 19_800
     zones = np.asarray(["", "America/Chicago", "", ""], dtype=object)
     overwrite(cube, {"utc_offset_s": np.where(there, offsets, UNKNOWN), "zone": zones})
-    vectors = np.where(there[..., None], np.float32(1), np.float32("nan")) * np.ones(4, dtype=np.float32)
+    random = np.random.default_rng(7).normal(size=(*there.shape, 4)).astype(np.float32)
+    vectors = np.where(there[..., None], random, np.float32("nan"))
     embeddings = stores.make_embeddings(lake, vectors, cube=cube)
     clusters = stores.make_clusters(
         lake, make_labels(codes), n_clusters=N_CLUSTERS, n_exemplars=4, embeddings=embeddings
     )
     overwrite(clusters, {"cluster_status": np.asarray(status[...])})
     return Study(lake, cube, clusters)
+
+
+RATE_HZ = 8_000
+HOUR_S = 3_600
+
+
+def write_sound(study: Study) -> Recordings:
+    """Write an hour of sound of the first two recorders, from the origin on: their windows then have clips.
+
+    In each window (the first 6 s of every 10 minutes) a tone of 1,000 Hz starts after 3 s.
+    """
+    root, n = study.lake / "audio", HOUR_S * RATE_HZ
+    tone = np.zeros(n, dtype=np.float32)
+    second = np.arange(3 * RATE_HZ) / RATE_HZ
+    for begin in range(0, HOUR_S, 600):
+        at = (begin + 3) * RATE_HZ
+        tone[at : at + len(second)] = 0.01 * np.sin(2 * np.pi * 1000 * second)
+    facts = {
+        "sample_rate_hz": RATE_HZ, "n_samples": n, "duration_s": float(HOUR_S), "n_channels": 1,
+        "sha256": "0" * 64, "format": "FLAC",
+    }  # fmt: skip
+    rows = []
+    for recorder in RECORDERS[:2]:
+        path = root / recorder / "all.wav"
+        path.parent.mkdir(parents=True)
+        soundfile.write(path, tone, RATE_HZ, format="FLAC")
+        rows.append(
+            {"path": f"{recorder}/all.wav", "recorder": recorder, "reading": "libsndfile", "problems": "", **facts}
+        )
+    table = study.lake / "recordings.csv"
+    write_recordings(make_recordings(rows), table)
+    overwrite(study.cube, {"recording_sample_rate_hz": RATE_HZ, "recording_n_samples": n})
+    return Recordings(table, root)
+
+
+def write_labels(study: Study) -> Path:
+    """Write a table of labels: an odd one on all of cluster 1's windows of the first recorder, and one by chance."""
+    group = zarr.open_group(study.clusters.output.url)
+    cluster = group["cluster"]
+    assert isinstance(cluster, zarr.Array)
+    cells = np.asarray(cluster[0])
+    rows = ["recorder,start_utc,end_utc,label"]
+    for cell in np.flatnonzero(cells >= 0).tolist():
+        start = np.datetime64(stores.ORIGIN_MS + cell * 600_000, "ms")
+        end = start + np.timedelta64(2, "s")
+        labels = ["<b>wren</b>"] if cells[cell] == 1 else []
+        rows += [f"{RECORDERS[0]},{start}Z,{end}Z,{label}" for label in [*labels, *(["rain"] if cell % 2 else [])]]
+    path = study.lake / "labels.csv"
+    path.write_text("\n".join(rows) + "\n")
+    return path

@@ -1,0 +1,197 @@
+"""The page as people see it: in Chromium, from a folder, with the network off."""
+
+import csv
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from atlases import N_CLUSTERS, ODD, build_study, scripted, write_labels, write_sound
+from playwright.sync_api import Page, expect
+
+from jobs.atlas.config import Config
+from lake.naming import Name, names_key, write_names
+
+Opened = Callable[[Path], Page]
+BY_SOUND = "state.playing && state.playing.audio.currentTime > 0.05"
+
+
+@pytest.fixture(scope="module")
+def sounding(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an atlas with sound, labels and a name that came with the clustering, of odd names throughout."""
+    study = build_study(tmp_path_factory.mktemp("sounding"))
+    write_names(study.clusters.output, [Name(3, f"carried {ODD}", "old")])
+    assert names_key(study.clusters.output)[1] == "clusters.names.csv"
+    config = Config(title=f"Study {ODD}", image_width_px=48, image_height_px=32)
+    return study.atlas(config, recordings=write_sound(study), labels=write_labels(study), workers=2)
+
+
+def to_cluster(page: Page, cluster: int) -> None:
+    page.evaluate(f"location.hash = '#cluster-{cluster}'")
+    expect(page.locator("#cluster h1")).to_contain_text(f"Cluster {cluster}")
+
+
+def load_all_pictures(page: Page) -> None:
+    page.evaluate("document.querySelectorAll('img').forEach((image) => { image.loading = 'eager'; })")
+    page.wait_for_function("[...document.images].every((image) => image.complete)")
+    assert (
+        page.evaluate("[...document.images].filter((image) => image.naturalWidth === 0).map((image) => image.src)")
+        == []
+    )
+
+
+def test_every_page_and_picture_opens_by_its_link(sounding: Path, opened: Opened) -> None:
+    page = opened(sounding)
+    load_all_pictures(page)
+    expect(page).to_have_title(f"Study {ODD}")
+    page.locator(".card a").first.click()
+    seen = []
+    while True:
+        title = page.locator("#cluster h1").inner_text()
+        seen.append(int(re.findall(r"\d+", title)[0]))
+        load_all_pictures(page)
+        after = page.locator("#cluster a[rel=next]")
+        if not after.count():
+            break
+        after.first.click()
+        expect(page.locator("#cluster h1")).not_to_have_text(title)
+    assert seen == [cluster for cluster, _ in scripted(sounding / "data.js")["clusters"]]
+    assert sorted(seen) == list(range(N_CLUSTERS))
+    page.locator("#cluster .up").first.click()
+    expect(page.locator("#overview")).to_be_visible()
+
+
+def test_a_sound_plays_and_stops(sounding: Path, opened: Opened) -> None:
+    page = opened(sounding)
+    number = int(next((sounding / "clips").iterdir()).name.split("-")[0])
+    to_cluster(page, number)
+    assert page.locator(".play").count() == len(list((sounding / "clips").glob(f"{number}-*.ogg")))
+    button = page.locator(".play").first
+    button.click()
+    page.wait_for_function(BY_SOUND)
+    expect(button).to_have_text("■ Stop")
+    assert page.evaluate("state.playing.audio.duration") == pytest.approx(6, abs=0.05)
+    button.click()
+    expect(button).to_have_text("▶ Play")
+    page.keyboard.press("p")
+    page.wait_for_function(BY_SOUND)
+    page.keyboard.press("j")
+    page.wait_for_function("state.playing === null")
+
+
+def test_a_name_stays_and_comes_out_as_a_table(sounding: Path, opened: Opened, tmp_path: Path) -> None:
+    page = opened(sounding)
+    to_cluster(page, 2)
+    page.keyboard.press("n")
+    page.keyboard.type('<img src=x onerror=alert(1)>, "robin"')
+    page.keyboard.press("Tab")
+    page.keyboard.type("second line\nof notes")
+    page.keyboard.press("Escape")
+    page.reload()
+    expect(page.locator("#cluster h1")).to_contain_text('<img src=x onerror=alert(1)>, "robin"')
+    page.keyboard.press("Escape")
+    expect(page.locator("#card-2 .name")).to_have_text('<img src=x onerror=alert(1)>, "robin"')
+    with page.expect_download() as download:
+        page.locator("#names-download").click()
+    download.value.save_as(tmp_path / "names.csv")
+    with (tmp_path / "names.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert rows == [
+        ["cluster", "name", "notes"],
+        ["2", '<img src=x onerror=alert(1)>, "robin"', "second line\nof notes"],
+        ["3", f"carried {ODD}", "old"],
+    ]
+    # What came with the clustering can be taken away, and a table brings it all back.
+    to_cluster(page, 3)
+    page.locator(".naming input").fill("")
+    page.locator(".naming textarea").fill("")
+    page.reload()
+    expect(page.locator("#cluster h1")).to_have_text("Cluster 3")
+    page.keyboard.press("Escape")
+    assert page.locator("#names-table tbody tr").count() == 1
+    page.locator("#names-file").set_input_files(tmp_path / "names.csv")
+    expect(page.locator("#names-said")).to_have_text("2 names taken over; others stay as they were.")
+    expect(page.locator("#names-table tbody")).to_contain_text(f"carried {ODD}")
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    page.locator("#names-file").set_input_files(tmp_path / "other.csv")
+    expect(page.locator("#names-said")).to_have_text("That file has no columns cluster and name: expected a names.csv.")
+
+
+def test_whatever_a_study_calls_its_things_is_text(sounding: Path, opened: Opened) -> None:
+    page = opened(sounding)
+    for number in range(N_CLUSTERS):
+        to_cluster(page, number)
+    to_cluster(page, 1)
+    expect(page.locator("table.labels")).to_contain_text("<b>wren</b>")
+    expect(page.locator("table.recorders")).to_contain_text(f"site of {ODD}")
+    assert page.locator("table.labels b").count() == 0
+    assert page.locator("script").count() == 2 + N_CLUSTERS, "the page's own"
+    assert page.locator("script:not([src])").count() == 0
+    page.keyboard.press("Escape")
+    for by in ("name", "recorder"):
+        page.locator("#map-colour").select_option(by)
+        expect(page.locator("#map-legend")).to_contain_text(ODD)
+        expect(page.locator("#map-only")).to_contain_text(ODD)
+
+
+def test_the_map_shows_what_is_under_the_pointer_and_leads_to_its_cluster(sounding: Path, opened: Opened) -> None:
+    page = opened(sounding)
+    data = scripted(sounding / "data.js")["map"]
+    for name in ("PCA", "t-SNE"):
+        page.locator("#map-layout").select_option(name)
+        expect(page.locator("#map-told")).to_contain_text(f"{name}: ")
+        box = page.locator("#map-canvas").bounding_box()
+        assert box is not None
+        x, y = page.evaluate("[state.map.x[7], state.map.y[7]]")
+        page.mouse.move(box["x"] + x, box["y"] + y)
+        expect(page.locator("#map-tip")).to_be_visible()
+        assert page.evaluate(f"nearestPoint({{clientX: {box['x'] + x}, clientY: {box['y'] + y}}})") >= 0
+    assert "map/0.webp" in page.locator("#map-thumb").evaluate("(box) => box.style.backgroundImage")
+    drawn = page.evaluate("""() => {
+        const canvas = document.getElementById('map-canvas');
+        const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+        return pixels.filter((value, i) => i % 4 === 3 && value > 0).length;
+    }""")
+    assert drawn > len(data["cluster"])
+    i = page.evaluate(f"nearestPoint({{clientX: {box['x'] + x}, clientY: {box['y'] + y}}})")
+    page.mouse.click(box["x"] + x, box["y"] + y)
+    expect(page.locator("#cluster h1")).to_contain_text(f"Cluster {data['cluster'][i]}")
+
+
+def test_single_hours_can_be_read_with_the_keyboard(sounding: Path, opened: Opened) -> None:
+    page = opened(sounding)
+    data = scripted(sounding / "data.js")
+    cells = dict(map(tuple, scripted(sounding / "clusters/1.js")["cells"]))
+    to_cluster(page, 1)
+    page.locator("#heat").focus()
+    place = min(cells)
+    for _ in range(place // 24):
+        page.keyboard.press("ArrowRight")
+    for _ in range(place % 24):
+        page.keyboard.press("ArrowUp")
+    expect(page.locator("#heat-words")).to_contain_text(f"h: {cells[place]} of {data['effort'][place]} windows")
+
+
+def test_keys_lead_through_the_clusters_and_back(sounding: Path, opened: Opened) -> None:
+    page = opened(sounding)
+    order = [cluster for cluster, _ in scripted(sounding / "data.js")["clusters"]]
+    for number in (*order, order[-1]):
+        page.keyboard.press("j")
+        expect(page.locator("#cluster h1")).to_contain_text(f"Cluster {number}")
+    page.keyboard.press("k")
+    expect(page.locator("#cluster h1")).to_contain_text(f"Cluster {order[-2]}")
+    page.keyboard.press("Escape")
+    expect(page.locator("#overview")).to_be_visible()
+    page.evaluate("location.hash = '#cluster-4711'")
+    expect(page.locator("#overview")).to_be_visible()
+
+
+def test_everything_has_a_name_for_those_who_do_not_see_it(sounding: Path, opened: Opened) -> None:
+    page = opened(sounding)
+    nameless = """() => [...document.querySelectorAll('a, button, input, select, textarea, img, [role=img]')]
+        .filter((one) => !one.closest('[hidden]') && !one.matches('img[alt]') && !one.textContent.trim()
+            && !one.getAttribute('aria-label') && !one.labels?.length)
+        .map((one) => one.outerHTML)"""
+    assert page.evaluate(nameless) == []
+    to_cluster(page, 1)
+    assert page.evaluate(nameless) == []
