@@ -17,6 +17,8 @@ from lake.write import cell_digest
 
 DATA_ARRAYS = {"spectrograms": ("spectrogram",), "embeddings": ("embedding",), "clusters": ("cluster", "distance")}
 """Arrays whose shards the ledger lists, in the order that a cell's digest takes them."""
+OPTIONAL_ARRAYS = ("attention",)
+"""Those that come after them, in stores that have them."""
 
 
 def damages(output: Storage, ledger: Ledger, kind: str) -> Iterator[str]:
@@ -46,7 +48,8 @@ def damages(output: Storage, ledger: Ledger, kind: str) -> Iterator[str]:
     beside = list(_beside_shards(output, ledger, grid, recorders))
     arrays: list[zarr.Array[Any]] = []
     if output.exists("zarr.json") and not any(key.endswith("zarr.json") for key, _ in beside):
-        arrays = [open_array(output.url, name) for name in DATA_ARRAYS[kind]]
+        names = [*DATA_ARRAYS[kind], *(name for name in OPTIONAL_ARRAYS if output.exists(f"{name}/zarr.json"))]
+        arrays = [open_array(output.url, name) for name in names]
     for recorder, _, day in ledger.entries():
         for entry in day.values():
             for key, digest in sorted(entry.files.items()):

@@ -1,8 +1,8 @@
 """The ``embed`` job: cube, model and store around the pure core."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -12,14 +12,14 @@ from jobs.common.partitions import map_partitions, share
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run, is_committed, listed
 from jobs.embed.config import Config
-from jobs.embed.core import Encode, faulty, logmel
-from jobs.embed.plan import Day, Plan, make_plan, model_digest
+from jobs.embed.core import Encode, Maps, encode_logmel, faulty
+from jobs.embed.plan import Day, Plan, make_plan, model_digest, token_grid
 from lake.claims import claim
 from lake.errors import InputError, StoreError, TryAgainError
 from lake.ledger import Entry, Ledger
 from lake.names import STATUS
 from lake.read import grid_of, open_array, open_cube, open_embeddings, read_rows
-from lake.schema import StoreSpec, embedding_spec
+from lake.schema import ArraySpec, StoreSpec, embedding_spec
 from lake.storage import Storage
 from lake.write import commit, write_block
 
@@ -99,15 +99,15 @@ def progress_of(run: Run) -> tuple[int, int]:
 def write_partition(partition: Partition) -> Counter[str]:
     """Embed one day and write its block; return how many windows of each status it has."""
     day, spec = partition.day, partition.spec
-    array = spec.data[0]
-    block = np.full(array.block, array.fill, dtype=array.dtype)
-    block[0, day.cells - day.number * spec.cells_per_block] = _vectors(partition)
+    blocks = {array.name: np.full(array.block, array.fill, dtype=array.dtype) for array in spec.data}
+    for array, values in zip(spec.data, _vectors(partition), strict=True):
+        blocks[array.name][0, day.cells - day.number * spec.cells_per_block] = values
     names = {value: name for name, value in STATUS.items()}
     entry = Entry(
         recorder=day.recorder, block=day.number, inputs=day.inputs, files={}, cells=day.cells.tolist(), digests=[],
         index={"embedding_status": day.status.tolist()}, backend=partition.backend,
     )  # fmt: skip
-    write_block(partition.store, partition.ledger, spec, {array.name: block}, entry, i_recorder=day.i_recorder)
+    write_block(partition.store, partition.ledger, spec, blocks, entry, i_recorder=day.i_recorder)
     return Counter(names[value] for value in day.status.tolist())
 
 
@@ -115,7 +115,7 @@ def _embed(
     run: Run, plan: Plan, mine: Sequence[Day], missing: set[tuple[str, int]], options: Options
 ) -> tuple[Counter[str], str]:
     config, cube, model = cast("Config", run.config), run.inputs["spectrograms"], run.inputs.get("model")
-    device, backend = _place(run, options)
+    device, backend = _place(run, options, sorted({day.recorder for day in plan.days}))
     _refuse_mix(run, missing, backend, mix=options.mix)
     spec = _spec(run, plan)
     _refuse_full(run, spec, sum(len(day.cells) for day in mine))
@@ -135,37 +135,41 @@ def _embed(
     return sum(written, Counter()), backend
 
 
-def _vectors(partition: Partition) -> NDArray[np.floating]:
-    """Return the vectors of a day in the store's type, shape (n_windows, n_features)."""
+def _vectors(partition: Partition) -> list[NDArray[np.floating]]:
+    """Return what the store's arrays hold of a day: vectors, shape (n_windows, n_features), and attention if asked."""
     day, size, dtype = partition.day, partition.config.batch_size, partition.config.dtype
     encode = _encoder(partition)
     codes = open_array(partition.cube_url, "spectrogram")
     out = np.empty((len(day.cells), partition.spec.sizes["feature"]), dtype=dtype)
+    maps: list[Maps] = []
     for first in range(0, len(day.cells), size):
         cells = day.cells[first : first + size]
         batch = np.asarray(read_rows(codes, np.full(len(cells), day.i_recorder), cells), dtype=np.uint8)
         _refuse_rows(partition, cells[~batch.any(axis=(1, 2))], StoreError, "have a status but no codes in the cube")
+        vectors, found = encode(batch)
+        maps += [] if found is None else [found]
         with np.errstate(over="ignore"):  # what float16 cannot hold is refused just below
-            out[first : first + size] = encode(batch).astype(dtype)
+            out[first : first + size] = vectors.astype(dtype)
         wrong = cells[faulty(out[first : first + size])]
         _refuse_rows(partition, wrong, InputError, f"have a vector that is zero or not finite as {dtype}")
-    return out
+    return [out, np.concatenate(maps)] if maps else [out]
 
 
 def _encoder(partition: Partition) -> Encode:
     if partition.config.features == "logmel":
-        return logmel
+        return encode_logmel
     from jobs.embed.network import encoder  # noqa: PLC0415 (the log-mel path runs without torch)
 
     config = partition.config
     return encoder(
         partition.model_url, config.weights, config.readout,
         digest=partition.model_digest, device=partition.device, batch_size=config.batch_size,
+        recorder=partition.day.recorder, attention=config.attention,
     )  # fmt: skip
 
 
-def _place(run: Run, options: Options) -> tuple[str, str]:
-    """Return device and backend, after checking that the model takes the cube's windows."""
+def _place(run: Run, options: Options, recorders: Sequence[str]) -> tuple[str, str]:
+    """Return device and backend, after checking that the model takes the cube's windows, of all of its recorders."""
     if cast("Config", run.config).features == "logmel":
         return "cpu", NUMPY
     from jobs.common import backbone, devices  # noqa: PLC0415 (the log-mel path runs without torch)
@@ -174,11 +178,22 @@ def _place(run: Run, options: Options) -> tuple[str, str]:
     with open_cube(cube.output.url) as dataset:
         window_s, mel_hz = grid_of(dataset).window_ms / 1000, dataset["mel"].to_numpy()
     try:
-        backbone.check_scale(backbone.load_card(model.output.url), window_s=window_s, mel_hz=mel_hz)
+        card = backbone.load_card(model.output.url)
+        backbone.check_scale(card, window_s=window_s, mel_hz=mel_hz)
+        _require_backgrounds(card.background_db, recorders)
     except InputError as error:
         raise InputError(f"run {run.name!r}: model {model.name!r} does not fit cube {cube.name!r}: {error}") from error
     device = devices.choose_device(options.device)
     return device, devices.backend_of(device)
+
+
+def _require_backgrounds(background_db: Mapping[str, object] | None, recorders: Sequence[str]) -> None:
+    strangers = [] if background_db is None else sorted(set(recorders) - set(background_db))
+    if strangers:
+        raise InputError(
+            f"it takes each recorder's background off, and knows none of {', '.join(strangers)}. Train again with "
+            'recordings of all recorders, or with background = "none".'
+        )
 
 
 def _missing(run: Run, plan: Plan) -> list[Day]:
@@ -201,7 +216,16 @@ def _spec(run: Run, plan: Plan) -> StoreSpec:
         **run.store_attrs,
         "grid": grid.attrs,
     }
-    return embedding_spec(grid, n_features=plan.n_features, dtype=config.dtype, attrs=attrs)
+    spec = embedding_spec(grid, n_features=plan.n_features, dtype=config.dtype, attrs=attrs)
+    if not config.attention:
+        return spec
+    tokens = token_grid(run)
+    dims = ("recorder", "time", "token_mel", "token_frame")
+    told = {"long_name": "attention of the class token in the last block, mean over heads", "units": "1"}
+    chunks, block = (*spec.data[0].chunks[:2], *tokens), (*spec.data[0].block[:2], *tokens)
+    maps = ArraySpec("attention", dims, "float16", float("nan"), chunks, block, told)
+    sizes = {**spec.sizes, "token_mel": tokens[0], "token_frame": tokens[1]}
+    return replace(spec, sizes=sizes, data=(*spec.data, maps))
 
 
 def _commit(run: Run, plan: Plan) -> None:
@@ -221,7 +245,7 @@ def _refuse_mix(run: Run, missing: set[tuple[str, int]], backend: str, *, mix: b
 
 def _refuse_full(run: Run, spec: StoreSpec, n_windows: int) -> None:
     free = run.output.free_bytes()
-    wanted = n_windows * spec.sizes["feature"] * np.dtype(spec.data[0].dtype).itemsize
+    wanted = n_windows * sum(int(np.prod(data.block[2:])) * np.dtype(data.dtype).itemsize for data in spec.data)
     if free is not None and free < wanted:
         raise TryAgainError(
             f"{run.output.url}: about {wanted / 1e9:.1f} GB will be written, {free / 1e9:.1f} GB are free. "

@@ -33,10 +33,16 @@ class Config(JobConfig):
     )
     partial: bool = Field(True, description="whether windows with gaps are embedded as well")
 
+    attention: bool = Field(
+        False,
+        description="whether the class token's attention to each patch is stored as well, as `attention`",
+        json_schema_extra={"introduced_as": False},
+    )
+
     @model_validator(mode="after")
     def _check(self) -> "Config":
         fields = type(self).model_fields
-        idle = [name for name in ("weights", "readout") if getattr(self, name) != fields[name].default]
+        idle = [name for name in ("weights", "readout", "attention") if getattr(self, name) != fields[name].default]
         if self.features == "logmel" and idle:
             raise ValueError(f"features = 'logmel' uses no network; leave out {' and '.join(idle)}")
         return self

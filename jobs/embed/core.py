@@ -10,8 +10,10 @@ from lake.names import CODE_OFFSET_DB, CODE_STEP_DB
 
 N_STATISTICS = 3
 
-Encode = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""From codes, shape (n_windows, n_mels, n_frames), to vectors, shape (n_windows, n_features)."""
+Maps = NDArray[np.float16]
+Encode = Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], Maps | None]]
+"""From codes, shape (n_windows, n_mels, n_frames), to vectors, shape (n_windows, n_features), and the class token's
+attention, shape (n_windows, n_token_mels, n_token_frames), where it is asked for."""
 
 
 def logmel(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -52,6 +54,11 @@ def logmel(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
     deviation = np.sqrt(n_known * squares - total**2) / n_known * CODE_STEP_DB
     maximum = highest * CODE_STEP_DB + CODE_OFFSET_DB
     return np.concatenate([mean, deviation, maximum], axis=1, dtype=np.float32)
+
+
+def encode_logmel(codes: NDArray[np.uint8]) -> tuple[NDArray[np.float32], None]:
+    """Return :func:`logmel`, and no attention."""
+    return logmel(codes), None
 
 
 def faulty(vectors: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:

@@ -9,10 +9,14 @@ from numpy.typing import NDArray
 from timm.models import VisionTransformer
 
 from jobs.common.backbone import ModelCard, Readout, Weights, features, load_backbone, prepare
-from jobs.embed.core import Encode
+from jobs.embed.attention import class_attention
+from jobs.embed.core import Encode, Maps
 
 
-def encoder(folder: str, weights: Weights, readout: Readout, *, digest: str, device: str, batch_size: int) -> Encode:
+def encoder(
+    folder: str, weights: Weights, readout: Readout,
+    *, digest: str, device: str, batch_size: int, recorder: str, attention: bool = False,
+) -> Encode:  # fmt: skip
     """Return the function that turns codes into vectors, batch by full batch.
 
     Parameters
@@ -25,23 +29,30 @@ def encoder(folder: str, weights: Weights, readout: Readout, *, digest: str, dev
         ``cpu`` or ``cuda``.
     batch_size
         Windows in every batch that the network sees.
+    recorder
+        Whose windows they are: a model may take each recorder's background off.
+    attention
+        Whether the class token's attention is wanted as well.
 
     Returns
     -------
     Encode
         From uint8 codes, shape (n_windows, n_mels, n_frames) with at most ``batch_size`` windows, to
-        float32, shape (n_windows, n_features). Fewer windows are filled up with copies of the last, for
-        the numbers of a row may depend on how many rows there are.
+        float32, shape (n_windows, n_features), and the attention or ``None``. Fewer windows are filled up with
+        copies of the last, for the numbers of a row may depend on how many rows there are.
     """
     torch.set_num_threads(1)  # one a worker: numbers must not depend on the machine's size
     model, card = _loaded(folder, weights, digest, device)
 
-    def encode(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def encode(codes: NDArray[np.uint8]) -> tuple[NDArray[np.float32], Maps | None]:
         full = np.concatenate([codes, np.repeat(codes[-1:], batch_size - len(codes), axis=0)])
         exact = torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False)
         with torch.inference_mode(), exact if device.startswith("cuda") else nullcontext():
-            vectors = features(model, prepare(torch.from_numpy(full).to(device), card), readout)
-        return np.asarray(vectors[: len(codes)].float().cpu().numpy(), dtype=np.float32)
+            levels = prepare(torch.from_numpy(full).to(device), card, [recorder] * len(full))
+            with class_attention(model) if attention else nullcontext() as maps:
+                vectors = features(model, levels, readout)
+        found = np.asarray(vectors[: len(codes)].float().cpu().numpy(), dtype=np.float32)
+        return found, maps[0][: len(codes)].cpu().numpy().astype(np.float16) if maps else None
 
     return encode
 

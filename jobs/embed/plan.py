@@ -156,3 +156,10 @@ def _network_features(run: Run, config: Config) -> int:
     """Return the number of features from the model's card, which plain JSON tells."""
     card = json.loads(run.inputs["model"].output.read(CARD_FILE))
     return int(card["num_features"]) * (2 if config.readout == "patch_mean_std" else 1)
+
+
+def token_grid(run: Run) -> tuple[int, int]:
+    """Return how many tokens the run's model makes of a window, along mel bands and frames."""
+    card = json.loads(run.inputs["model"].output.read(CARD_FILE))["card"]
+    size, patch = card["input_size"], card["patch_size"]
+    return size[0] // patch[0], size[1] // patch[1]
