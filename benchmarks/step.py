@@ -155,7 +155,8 @@ class Reference:
             parameter.requires_grad = False
         decayed = [p for n, p in self.student.named_parameters() if p.requires_grad and not _is_plain(n, p)]
         others = [p for n, p in self.student.named_parameters() if p.requires_grad and _is_plain(n, p)]
-        self.optimizer = torch.optim.AdamW([{"params": decayed}, {"params": others, "weight_decay": 0.0}])
+        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups)
         self.center = torch.zeros(1, config.n_prototypes)
 
     def step(self, crops: Sequence[Tensor]) -> float:

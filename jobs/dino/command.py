@@ -21,13 +21,14 @@ from jobs.common.devices import backend_of, choose_device, peak_flops
 from jobs.common.processes import ALONE, Place, place
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run
-from jobs.dino import checkpoint, group
+from jobs.dino import checkpoint, group, journal
 from jobs.dino.config import Config
 from jobs.dino.data import Places, Source, held
 from jobs.dino.group import joined
 from jobs.dino.loop import fit
 from jobs.dino.schedule import n_steps
 from jobs.dino.shards import layout_of, open_windows
+from jobs.dino.sizes import described
 from jobs.dino.statistics import backgrounds, level_counts, level_counts_by_recorder, level_statistics
 from jobs.dino.watch import Surroundings
 from lake.errors import IdentityError, InputError
@@ -80,6 +81,26 @@ def execute(run: Run, options: Options) -> Outcome:
         return Outcome(did=False, counts=counts, backend=summary["backend"])
     run.ledger.settle_files({key: hashlib.sha256(run.output.read(key)).hexdigest() for key in PRODUCTS})
     return Outcome(did=True, counts=counts, backend=summary["backend"])
+
+
+def describe(run: Run, options: Options) -> list[str]:
+    """Return what training would take: steps, operations, files, memory, and the time where a rate was measured.
+
+    Parameters
+    ----------
+    run, options
+        Its cube is finished. The number of processes is that of the manifest's nodes and GPUs.
+    """
+    config = cast("Config", run.config)
+    with open_cube(run.inputs["spectrograms"].output.url) as cube:
+        n_windows = len(usable_windows(cube, partial=config.partial))
+        shape = (n_windows, cube.sizes["mel"], cube.sizes["frame"])
+    seen = [entry["windows_per_s"] for entry in journal.read(run.output)]
+    rate = float(np.median(seen[-20:])) if seen else None
+    source = "this run's own metrics so far" if seen else "`python -m benchmarks.gpu` does, on a GPU"
+    resources = run.resources
+    n_processes = resources.nodes * max(1, resources.gpus) if options.device != "cpu" else resources.nodes
+    return described(shape, config, n_processes=n_processes, n_micro=resources.accumulate, rate=rate, source=source)
 
 
 def train(

@@ -1,7 +1,6 @@
 """Large windows made smaller before views are cut out of them, while they are still whole numbers."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +49,7 @@ def prepare_shrunk(
     if codes.device.type != "cpu" or now[0] % size[0] or now[1] % size[1] or card.background_db is not None:
         return resize(prepare(codes, card, recorder), size)
     rows, columns = now[0] // size[0], now[1] // size[1]
-    total = np.stack([_sums(window, rows, columns) for window in codes.numpy()]).astype(np.float32)
+    total = np.stack([_sums(window, rows, columns) for window in codes.numpy()])
     mean = torch.tensor(card.mean_db, dtype=torch.float32)[None, None, :, None]
     smaller = functional.avg_pool2d(mean, (rows, 1))
     levels = torch.from_numpy(total)[:, None].mul_(CODE_STEP_DB / card.deviation_db / (rows * columns))
@@ -61,12 +60,13 @@ def prepare_shrunk(
     return levels
 
 
-def _sums(window: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.unsignedinteger[Any]]:
+def _sums(window: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.float32]:
     """Return sums over blocks of a window, shape (n_mels / rows, n_frames / columns)."""
-    of_rows = window[::rows].astype(np.uint16 if rows * columns <= 257 else np.uint32)  # 257 * 255 still fits
+    dtype = np.dtype(np.uint16 if rows * columns <= 257 else np.uint32)  # 257 * 255 still fits
+    of_rows = window[::rows].astype(dtype)
     for i in range(1, rows):
-        of_rows += window[i::rows]
+        np.add(of_rows, window[i::rows], out=of_rows)
     out = of_rows[:, ::columns].copy()
     for i in range(1, columns):
-        out += of_rows[:, i::columns]
-    return out
+        np.add(out, of_rows[:, i::columns], out=out)
+    return out.astype(np.float32)
