@@ -191,7 +191,7 @@ def test_commands_start_where_packages_are_missing(manifest: Path, tmp_path: Pat
     lacks = (
         "which is not installed here. Use the image 'spectrograms', or type `pip install 'dawnchorus[spectrograms]'`."
     )
-    assert status.out.splitlines()[0].endswith(f"status needs the package 'torch', {lacks}")
+    assert status.out.splitlines()[0].endswith(f"status needs the package 'av', {lacks}")
     for answer in queries:
         assert (answer.code, answer.error) == (0, "")
         assert answer.out.count("\n") > 20
