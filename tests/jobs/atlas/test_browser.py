@@ -143,9 +143,10 @@ def test_the_map_shows_what_is_under_the_pointer_and_leads_to_its_cluster(soundi
         box = page.locator("#map-canvas").bounding_box()
         assert box is not None
         x, y = page.evaluate("[state.map.x[7], state.map.y[7]]")
+        at = f"{{clientX: {box['x'] + x}, clientY: {box['y'] + y}}}"
         page.mouse.move(box["x"] + x, box["y"] + y)
         expect(page.locator("#map-tip")).to_be_visible()
-        assert page.evaluate(f"nearestPoint({{clientX: {box['x'] + x}, clientY: {box['y'] + y}}})") >= 0
+        assert page.evaluate(f"nearestPoint({at})") >= 0
     assert "map/0.webp" in page.locator("#map-thumb").evaluate("(box) => box.style.backgroundImage")
     drawn = page.evaluate("""() => {
         const canvas = document.getElementById('map-canvas');
@@ -153,8 +154,9 @@ def test_the_map_shows_what_is_under_the_pointer_and_leads_to_its_cluster(soundi
         return pixels.filter((value, i) => i % 4 === 3 && value > 0).length;
     }""")
     assert drawn > len(data["cluster"])
-    i = page.evaluate(f"nearestPoint({{clientX: {box['x'] + x}, clientY: {box['y'] + y}}})")
-    page.mouse.click(box["x"] + x, box["y"] + y)
+    i = page.evaluate(f"nearestPoint({at})")
+    page.mouse.down()
+    page.mouse.up()
     expect(page.locator("#cluster h1")).to_contain_text(f"Cluster {data['cluster'][i]}")
 
 

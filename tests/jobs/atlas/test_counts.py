@@ -1,0 +1,154 @@
+"""Counts by date and hour, the sun, labels: against closed forms and slow twins."""
+
+from collections import Counter
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from atlases import Study, read_cluster, write_labels
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from scipy.stats import fisher_exact
+
+from jobs.atlas.config import Config
+from jobs.atlas.heat import date_ticks, heat_png, heat_table, share_of_effort
+from jobs.atlas.labels import Intervals, lifts, windows_with
+from jobs.atlas.study import open_stores
+from jobs.atlas.sun import EPOCH, step_path, sun_hours
+from jobs.atlas.tally import calendar_of, cluster_calendar, tally
+from jobs.atlas.windows import Table, read_table
+from lake.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def windows(study: Study) -> Table:
+    return read_table(open_stores(study.clusters.output.url, study.cube.output.url), lambda _: None)
+
+
+def test_the_calendar_counts_windows_by_local_date_and_hour(windows: Table) -> None:
+    calendar = calendar_of(windows)
+    assert calendar is not None
+    rows = np.flatnonzero(windows.cluster == 1)
+    mine = cluster_calendar(windows, calendar, rows)
+    slow = Counter(
+        (int(windows.day[row]) - calendar.first_day, int(windows.hour[row])) for row in rows if windows.hour[row] >= 0
+    )
+    assert {place: n for place, n in np.ndenumerate(mine) if n} == dict(slow)
+    assert calendar.effort.sum() == np.count_nonzero(windows.hour >= 0)
+    assert calendar.first_day == (date(2021, 5, 31) - EPOCH).days, "Chicago's evening before"
+
+
+def test_sites_and_recorders_have_the_same_windows(study: Study, windows: Table) -> None:
+    counts = tally(windows, n_clusters=6, n_recorders=4, sites=["a", "b", "a", ""])
+    assert counts.sites == ("a", "b", "")
+    np.testing.assert_array_equal(counts.by_site.sum(axis=1), counts.by_recorder.sum(axis=1))
+    np.testing.assert_array_equal(counts.by_site[:, 0], counts.by_recorder[:, [0, 2]].sum(axis=1))
+
+
+def test_the_picture_has_one_pixel_a_count_with_midnight_at_the_bottom(tmp_path: Path) -> None:
+    values = np.full((24, 3), np.nan)
+    values[0, 1], values[5, 2] = 0.0, 0.2
+    (tmp_path / "heat.png").write_bytes(heat_png(values, 0.2))
+    with Image.open(tmp_path / "heat.png") as image:
+        pixels = np.asarray(image.convert("RGBA"))
+    assert pixels.shape == (24, 3, 4)
+    assert pixels[23, 1].tolist() == [*heat_table()[0].tolist(), 255]
+    assert pixels[18, 2].tolist() == [*heat_table()[255].tolist(), 255]
+    assert (pixels[..., 3] > 0).sum() == 2
+
+
+def test_a_share_of_nothing_is_not_zero() -> None:
+    found = share_of_effort(np.array([0, 0, 2]), np.array([0, 4, 8]))
+    np.testing.assert_array_equal(found, [np.nan, 0, 0.25])
+
+
+@given(st.integers(0, 30_000), st.integers(1, 800))
+def test_dates_have_room(first_day: int, n_days: int) -> None:
+    ticks = date_ticks(first_day, n_days)
+    assert 1 <= len(ticks) <= 8 or n_days > 60
+    assert all(0 < tick.percent < 100 for tick in ticks)
+    assert len(ticks) <= 14
+
+
+def test_the_sun_over_chicago_at_the_solstice_by_the_tables_of_the_naval_observatory() -> None:
+    day = (date(2021, 6, 21) - EPOCH).days
+    sun = sun_hours(day, np.array([-18_000, -18_000]), 41.85, -87.65)
+    assert sun.rise[0] == pytest.approx(5 + 16 / 60, abs=0.03)
+    assert sun.set[0] == pytest.approx(20 + 29 / 60, abs=0.03)
+    winter = sun_hours((date(2021, 12, 21) - EPOCH).days, np.array([-21_600]), 41.85, -87.65)
+    assert winter.rise[0] == pytest.approx(7 + 15 / 60, abs=0.03)
+    assert winter.set[0] == pytest.approx(16 + 23 / 60, abs=0.03)
+
+
+def test_the_sun_that_never_sets_is_no_line() -> None:
+    sun = sun_hours((date(2021, 6, 20) - EPOCH).days, np.zeros(2, dtype=np.int64), 78.0, 15.0)
+    assert np.isnan(sun.rise).all()
+    assert step_path(sun.rise) == ""
+    assert step_path(np.array([6.0, 6.5, np.nan, 7.0])) == "M0 18.00H1L1 17.50H2M3 17.00H4"
+
+
+def test_a_window_has_a_label_if_it_overlaps_it(study: Study, windows: Table) -> None:
+    opened = open_stores(study.clusters.output.url, study.cube.output.url)
+    rows = np.flatnonzero(windows.recorder == 1)[:2]
+    start = opened.grid.origin_ms + windows.cell[rows] * opened.grid.hop_ms
+    for begin, end, there in (
+        (-10, 0, False),
+        (-10, 1, True),
+        (5_999, 7_000, True),
+        (6_000, 7_000, False),
+        (1, 2, True),
+    ):
+        one = Intervals(np.array([1]), start[:1] + begin, start[:1] + end)
+        assert windows_with(one, windows, opened)[rows].tolist() == [there, False]
+    both = Intervals(
+        np.array([1, 1, 0]), np.array([0, start[1], start[0]]), np.array([start[0] + 1, start[1] + 9, start[0]])
+    )
+    assert np.flatnonzero(windows_with(both, windows, opened)).tolist() == rows.tolist()
+
+
+def test_lift_and_q_agree_with_a_slow_computation() -> None:
+    n_both = np.array([[8, 1], [2, 1], [0, 8]])
+    n_cluster = np.array([10, 10, 20])
+    found = lifts(n_both, n_cluster, ["a", "b"], n_most=5)
+    n_label, n_all = n_both.sum(axis=0), 40
+    p = {}
+    for i in range(3):
+        for j in range(2):
+            a, b = n_both[i, j], n_cluster[i] - n_both[i, j]
+            c = n_label[j] - a
+            p[i, j] = fisher_exact([[a, b], [c, n_all - a - b - c]], alternative="greater").pvalue
+    order = sorted(p, key=lambda key: p[key])
+    q, least = {}, 1.0
+    for rank in range(6, 0, -1):
+        least = min(least, p[order[rank - 1]] * 6 / rank)
+        q[order[rank - 1]] = least
+    assert [[lift.label for lift in one] for one in found] == [["a"], [], ["b"]]
+    assert found[0][0].lift == pytest.approx((8 / 10) / (10 / 40))
+    assert found[0][0].q == pytest.approx(q[0, 0])
+    assert found[2][0].q == pytest.approx(q[2, 1])
+    assert lifts(np.zeros((2, 0), dtype=np.int64), n_cluster[:2], [], n_most=5) == [[], []]
+
+
+def test_labels_are_shown_and_other_tables_are_left_out(study: Study, tmp_path: Path) -> None:
+    small = Config(image_width_px=16, image_height_px=16, n_map_windows=0)
+    folder = study.atlas(small, "labelled", labels=write_labels(study))
+    rows = next(table for table in read_cluster(folder, 1).tables if table[0][0] == "Label")
+    assert rows[1][0] == "<b>wren</b>"
+    assert rows[1][2] != "–"
+    other = tmp_path / "raven.txt"
+    other.write_text("Selection\tView\n")
+    folder = study.atlas(small, "raven", labels=other)
+    assert "The table of labels raven.txt is left out" in (folder / "index.html").read_text()
+    (tmp_path / "bad.csv").write_text("recorder,start_utc,end_utc,label\nnorth,today,2021-06-01T00:00:00Z,x\n")
+    with pytest.raises(InputError, match="row 2: start_utc"):
+        study.atlas(small, "bad", labels=tmp_path / "bad.csv")
+
+
+def test_the_instants_are_those_of_the_clock(windows: Table) -> None:
+    timed = np.flatnonzero(windows.is_timed)[:50]
+    for row in timed:
+        start_s = 1622505600 + int(windows.cell[row]) * 600 + int(windows.offset_s[row])
+        local = datetime.fromtimestamp(start_s, UTC)
+        assert (local.hour, (local.date() - EPOCH).days) == (windows.hour[row], windows.day[row])
