@@ -142,7 +142,7 @@ def verify_runs(manifest: Manifest, names: Sequence[str], say: Callable[[str], N
     if wrong:
         raise StoreError(
             f"{len(wrong)} files are not what their ledgers say:\n" + "\n".join(f"  {line}" for line in wrong) + "\n"
-            "Restore them from a copy; or remove their lines from the ledger (for files that are no shards, the ledger's "
+            "Restore them from a copy; or remove their lines from the ledger (for files that are no shards, its "
             "commit.json), run again, and they are written again."
         )
 
