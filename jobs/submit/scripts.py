@@ -194,7 +194,7 @@ def _dask(step: Step, site: Site, scheduler: Scheduler) -> str:
     return f"""# A Dask cluster inside this allocation; only who has this job's own key can speak to it.
 tls="$folder/tls-$id" file="$folder/scheduler-$id.json"
 rm -rf "$tls" "$file"
-"${{inside[@]}}" dawnchorus certificate "$tls" >&2
+"${{inside[@]}}" dawnchorus certificate "$tls" >/dev/null
 keys=(--protocol tls --tls-ca-file "$tls/certificate.pem" --tls-cert "$tls/certificate.pem" --tls-key "$tls/key.pem")
 "${{inside[@]}}" dask scheduler --scheduler-file "$file" "${{keys[@]}}" --port 0 --no-dashboard --no-show \\
     2>"$folder/$job-scheduler.log" & scheduler=$!
