@@ -67,7 +67,7 @@ def test_what_a_receipt_records(manifest: Path) -> None:
         assert receipt["state"] == "done"
         assert receipt["job"] == made[name].job
         assert receipt["config"] == made[name].config.model_dump(mode="json")
-        assert receipt["algorithm"] == 1
+        assert receipt["algorithm"] == made[name].algorithm
         assert receipt["config_id"] == made[name].config_id
         assert receipt["content_id"] == summary["content_id"]
         assert receipt["n_windows"] == summary["n_windows"]
