@@ -1,0 +1,104 @@
+"""What a training has to keep to, beyond its parts: golden losses, compilation, the loop's own time, large views."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from jobs.common.backbone import ModelCard
+from jobs.dino import journal, loop
+from jobs.dino.config import Config
+from jobs.dino.data import from_array
+from jobs.dino.loop import fit
+from jobs.dino.train import Seen, State, advance, new_state
+from jobs.dino.watch import Surroundings
+from lake.storage import Storage
+
+MakeConfig = Callable[..., Config]
+MakeCard = Callable[[Config, NDArray[np.uint8]], ModelCard]
+Codes = NDArray[np.uint8]
+
+GOLDEN = {
+    "dino": [4.666399, 5.366148, 4.029215, 4.319180, 3.493786, 3.554672],
+    "dino-plus": [6.735411, 8.864931, 5.632608, 7.984905, 5.917211, 5.145437],
+}
+"""Losses of the first steps. Other processors, and other versions of torch, move them in the last digits."""
+
+
+def losses(config: Config, card: ModelCard, codes: Codes, n: int, *, compiled: bool = False) -> list[float]:
+    state = new_state(card, config, torch.device("cpu"), compiled=compiled)
+    found = []
+    for step in range(n):
+        samples = np.arange(8, dtype=np.int64) + 8 * step
+        batch = torch.from_numpy(codes[samples % len(codes)])
+        found.append(advance(state, batch, samples, card=card, config=config, n_steps=10).loss.item())
+    return found
+
+
+@pytest.mark.parametrize("recipe", ["dino", "dino-plus"])
+def test_losses_are_the_golden_ones(recipe: str, make_config: MakeConfig, make_card: MakeCard, codes: Codes) -> None:
+    config = make_config(recipe=recipe, drop_path=0.0)
+    card = make_card(config, codes).model_copy(update={"registers": config.n_registers})
+    assert losses(config, card, codes, 6) == pytest.approx(GOLDEN[recipe], rel=2e-3)
+
+
+@pytest.mark.slow
+def test_a_compiled_network_gives_the_same_losses_and_is_compiled_once(
+    make_config: MakeConfig, make_card: MakeCard, codes: Codes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config(drop_path=0.0)
+    card = make_card(config, codes)
+    eager = losses(config, card, codes, 5)
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    graphs: list[int] = []
+    counted = torch._dynamo.utils.counters
+    torch._dynamo.reset()
+    counted.clear()
+    state = new_state(card, config, torch.device("cpu"), compiled=True)
+    assert next(iter(state.pair.student.state_dict())) == "backbone.cls_token"
+    found = []
+    for step in range(5):
+        samples = np.arange(8, dtype=np.int64) + 8 * step
+        batch = torch.from_numpy(codes[samples % len(codes)])
+        found.append(advance(state, batch, samples, card=card, config=config, n_steps=10).loss.item())
+        graphs.append(int(counted["stats"]["unique_graphs"]))
+    torch._dynamo.reset()
+    np.testing.assert_allclose(found, eager, atol=1e-3)
+    assert graphs[0] == graphs[-1] == 3  # the student's two sizes of view, the teacher's one
+
+
+def test_the_loop_itself_takes_little_time(
+    tmp_path: Path, make_config: MakeConfig, make_card: MakeCard, codes: Codes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config(steps=300)
+    card = make_card(config, codes)
+    seen: list[Seen] = []
+    spent: list[float] = []
+
+    def nothing(state: State, batch: torch.Tensor, samples: NDArray[np.int64], **options: object) -> Seen:
+        if not seen:
+            seen.append(advance(state, batch, samples, card=card, config=config, n_steps=300))
+        else:
+            state.step += 1
+        spent.append(time.process_time())
+        return seen[0]
+
+    monkeypatch.setattr(loop, "advance", nothing)
+    around = Surroundings("net", "c0ffee", torch.device("cpu"), "cpu-test", on_collapse="go on")
+    fit(Storage(tmp_path), from_array(codes), config, make_card=lambda: card, around=around)
+    assert len(spent) == 300
+    usual = np.diff(spent)  # lines of metrics, every tenth, among them; the few looks at the probe are not usual
+    assert np.median(usual) < 0.005
+    assert np.mean(np.sort(usual)[:-15]) < 0.005
+    assert len(journal.read(Storage(tmp_path))) == 31
+
+
+def test_large_views_are_trained_on(make_config: MakeConfig, make_card: MakeCard) -> None:
+    large = np.random.default_rng(0).integers(1, 256, (8, 128, 128), dtype=np.uint8)
+    config = make_config(patch_size=(16, 16), global_size=(128, 128), local_size=(48, 64))
+    assert all(np.isfinite(losses(config, make_card(config, large), large, 2)))
