@@ -95,8 +95,11 @@ def needing(what: str, extra: str) -> Iterator[None]:
 JOBS = {
     "spectrograms": JobEntry("jobs.spectrograms", "spectrograms", "spectrograms", {}, extends=True),
     "dino": JobEntry("jobs.dino", "models", "dino", {"spectrograms": "spectrograms"}, together=True),
+    "adopt": JobEntry(
+        "jobs.adopt", "models", "dino", {"spectrograms": "spectrograms"}, files=frozenset({"weights"})
+    ),
     "embed": JobEntry(
-        "jobs.embed", "embeddings", "dino", {"spectrograms": "spectrograms", "model": "dino"},
+        "jobs.embed", "embeddings", "dino", {"spectrograms": "spectrograms", "model": "dino or adopt"},
         optional=frozenset({"model"}), extends=True,
     ),
     "import": JobEntry(

@@ -1,0 +1,56 @@
+"""The ``adopt`` job: a file of weights and a cube around the pure core."""
+
+import hashlib
+from typing import cast
+
+import numpy as np
+
+from jobs.adopt.config import Config
+from jobs.adopt.core import adopted, count_codes, level_statistics, read_tensors
+from jobs.common.backbone import ModelCard, build_backbone, save_backbone
+from jobs.common.run import Options, Outcome, Run
+from lake.errors import InputError
+from lake.read import grid_of, open_array, open_cube, read_rows, usable_windows
+
+WINDOWS_AT_ONCE = 16
+
+
+def execute(run: Run, options: Options) -> Outcome:  # noqa: ARG001 (every job takes options)
+    """Write the weights and the card of a backbone; ``embed`` uses it like one that was trained here.
+
+    Raises
+    ------
+    InputError
+        If there are no weights, they are not those of the network, or the cube has no windows.
+    """
+    config, cube, path = cast("Config", run.config), run.inputs["spectrograms"], run.files["weights"]
+    if not path.is_file():
+        raise InputError(f"run {run.name!r}: {path}: expected weights, found no file. Nothing is downloaded.")
+    with open_cube(cube.output.url) as dataset:
+        windows, mel_hz = usable_windows(dataset), dataset["mel"].to_numpy()
+        window_s = grid_of(dataset).window_ms / 1000
+    if not len(windows):
+        raise InputError(f"run {run.name!r}: the cube {cube.name!r} has no usable window.")
+    drawn = np.random.default_rng([config.seed, 0]).permutation(len(windows))[: config.n_statistics]
+    some = windows.take(np.sort(drawn))
+    array, counts = open_array(cube.output.url, "spectrogram"), np.zeros((len(mel_hz), 256), dtype=np.int64)
+    for first in range(0, len(some), WINDOWS_AT_ONCE):
+        part = some.take(slice(first, first + WINDOWS_AT_ONCE))
+        counts += count_codes(np.asarray(read_rows(array, part.recorder, part.cell), dtype=np.uint8))
+    mean_db, deviation_db = level_statistics(counts)
+    card = ModelCard(
+        arch=config.arch, patch_size=config.patch_size, input_size=config.input_size, registers=config.registers,
+        mean_db=tuple(mean_db.tolist()), deviation_db=deviation_db, seconds_per_frame=window_s / config.input_size[1],
+        mel_first_hz=float(mel_hz[0]), mel_last_hz=float(mel_hz[-1]), run=run.name, config_id=run.config_id,
+    )  # fmt: skip
+    try:
+        model = build_backbone(card)
+        model.load_state_dict(
+            adopted(read_tensors(path.read_bytes(), is_safetensors=path.suffix == ".safetensors"), model)
+        )
+    except InputError as error:
+        raise InputError(f"run {run.name!r}: {path}: {error}") from error
+    save_backbone(run.output.url, model, card)
+    keys = run.output.list_keys()
+    run.ledger.settle_files({key: hashlib.sha256(run.output.read(key)).hexdigest() for key in keys})
+    return Outcome(did=True, counts={"windows_of_the_statistics": len(some)}, backend="torch")

@@ -1,0 +1,126 @@
+"""Weights of another network as those of a backbone with one channel, and the levels of a cube."""
+
+import io
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from timm.layers.pos_embed import resample_abs_pos_embed
+from timm.models import VisionTransformer
+from torch import Tensor
+
+from lake.errors import InputError
+from lake.names import CODE_OFFSET_DB, CODE_STEP_DB
+
+WRAPPERS = ("state_dict", "model", "teacher", "student")
+PREFIXES = ("module.", "backbone.", "model.")
+HEADS = ("head.", "head_dist.", "fc.", "fc_norm.", "projection", "mask_token", "prototypes")
+"""What a network has beside its backbone, and what no window passes through."""
+
+
+def adopted(tensors: dict[str, Any], model: VisionTransformer) -> dict[str, Tensor]:
+    """Return weights that fit a backbone exactly.
+
+    Parameters
+    ----------
+    tensors
+        As they were stored: perhaps below a key such as ``teacher``, with prefixes, with a head, and with three
+        input channels, which are added up: the three have the same picture.
+    model
+        The backbone that they are for.
+
+    Raises
+    ------
+    InputError
+        With the weights that are missing, too many, or of another shape.
+    """
+    for key in WRAPPERS:
+        if isinstance(tensors.get(key), dict):
+            tensors = tensors[key]
+    found = {_plain(name): value for name, value in tensors.items() if isinstance(value, Tensor)}
+    found = {name: value.float() for name, value in found.items() if not name.startswith(HEADS)}
+    wanted = model.state_dict()
+    first = "patch_embed.proj.weight"
+    if first in found and found[first].shape[1] != wanted[first].shape[1]:
+        found[first] = found[first].sum(dim=1, keepdim=True)
+    if "pos_embed" in found and found["pos_embed"].shape != wanted["pos_embed"].shape:
+        rows, columns = model.patch_embed.grid_size
+        prefix = 0 if model.no_embed_class else model.num_prefix_tokens
+        found["pos_embed"] = resample_abs_pos_embed(
+            found["pos_embed"], new_size=[rows, columns], num_prefix_tokens=prefix, verbose=False
+        )
+    problems = [f"{name} is missing" for name in wanted if name not in found]
+    problems += [f"{name} is too many" for name in found if name not in wanted]
+    problems += [
+        f"{name} has the shape {tuple(found[name].shape)}, expected {tuple(value.shape)}"
+        for name, value in wanted.items()
+        if name in found and found[name].shape != value.shape
+    ]
+    if problems:
+        more = f"\n  … and {len(problems) - 10} more" if len(problems) > 10 else ""
+        listed = "\n".join(f"  {problem}" for problem in problems[:10])
+        raise InputError(f"the weights are not those of this network:\n{listed}{more}\nLook at arch and patch_size.")
+    return found
+
+
+def count_codes(codes: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return how often each band has each code, shape (n_mels, 256), of windows (n_windows, n_mels, n_frames)."""
+    n_mels = codes.shape[1]
+    flat = codes.astype(np.int64) + 256 * np.arange(n_mels)[None, :, None]
+    return np.bincount(flat.ravel(), minlength=256 * n_mels).reshape(n_mels, 256)
+
+
+def level_statistics(counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:
+    """Return the mean level per mel band and one deviation about those means, dBFS and dB.
+
+    Parameters
+    ----------
+    counts
+        From :func:`count_codes`; code 0 is missing. A band that no window has takes the mean of the others.
+
+    Raises
+    ------
+    InputError
+        If there is no level at all.
+    """
+    weights = counts[:, 1:].astype(np.float64)
+    levels = np.arange(1, 256) * CODE_STEP_DB + CODE_OFFSET_DB
+    n = weights.sum(axis=1)
+    if not n.any():
+        raise InputError("expected levels in the windows, found none: every code is missing. Look at the cube.")
+    mean = weights @ levels / np.maximum(n, 1)
+    mean[n == 0] = mean[n > 0].mean()
+    variance = (weights * np.square(levels - mean[:, None])).sum() / n.sum()
+    return mean, max(float(np.sqrt(variance)), CODE_STEP_DB)
+
+
+def _plain(name: str) -> str:
+    changed = True
+    while changed:
+        changed = False
+        for prefix in PREFIXES:
+            if name.startswith(prefix):
+                name, changed = name.removeprefix(prefix), True
+    return name
+
+
+def read_tensors(data: bytes, *, is_safetensors: bool) -> dict[str, Any]:
+    """Return the weights that a file's bytes hold; nothing in it is executed.
+
+    Raises
+    ------
+    InputError
+        If it holds none.
+    """
+    try:
+        if is_safetensors:
+            return dict(safetensors.torch.load(data))
+        return dict(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True))
+    except (SafetensorError, UnpicklingError, RuntimeError, TypeError, EOFError) as error:
+        raise InputError(
+            f"expected weights (.safetensors, or a .pth of tensors alone), found other bytes: {error}"
+        ) from error
