@@ -18,8 +18,8 @@ LEDGER_BYTES = 130
 """Of ledger and index variables for one window, on the safe side."""
 N_TABLE_FILES = 40
 """Coordinates, tables and metadata of a store."""
-WORKER_BYTES = 900_000_000
-"""Of a worker before it begins: Python, torch, compiled kernels; and of the child that decodes for it."""
+WORKER_BYTES = 1_100_000_000
+"""Of a worker before it begins: Python, torch, kernels being compiled; and of the child that decodes for it."""
 SHARDS_HELD = 4
 """A shard's codes, its compressed chunks, the file made of them, and one that stood before."""
 WINDOW_COPIES = 12
