@@ -71,7 +71,7 @@ def test_what_a_receipt_records(manifest: Path) -> None:
         assert receipt["config_id"] == made[name].config_id
         assert receipt["content_id"] == summary["content_id"]
         assert receipt["n_windows"] == summary["n_windows"]
-        assert receipt["seed"] == {"clusters": 7}.get(name)
+        assert receipt["seed"] == {"clusters": 7, "scores": 0}.get(name)
         assert receipt["seconds"] > 0
         assert receipt["backend"]
         assert receipt["host"]["name"]
