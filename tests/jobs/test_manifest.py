@@ -258,7 +258,7 @@ def test_a_whole_manifest_of_mistakes_is_told_at_once(write: Write) -> None:
             "runs.vectors.image.name: missing",
             "runs.clusters.inputs.embeddings = 'vector': the manifest has no such run; did you mean 'vectors'?",
             "runs.clusters.config.n_clusters: expected 'auto' or greater than or equal to 1, found 0",
-            "runs.scores.inputs: the job 'evaluate' needs at least one 'cluster' run",
+            "runs.scores.inputs: the job 'evaluate' needs at least one 'cluster or embed or import' run",
             "runs.atlas.config.image_width_px: expected a valid integer, found 480.0",
         ]
     )
@@ -274,7 +274,7 @@ def test_an_unknown_key_of_any_job_names_the_nearest(write: Write, job: str) -> 
 def test_a_key_that_is_like_no_other_names_them_all(write: Write) -> None:
     told = problems(write(f'lake = "l"\nqqq = 1\n{MELS}zzz = 1\n'))
     assert told == [
-        "runs.mels.zzz: unknown key; there are config, image, inputs, job, resources",
+        "runs.mels.zzz: unknown key; there are config, files, image, inputs, job, resources",
         "qqq: unknown key; there are labels, lake, max_quarantined, recordings, runs",
     ]
 
