@@ -220,3 +220,16 @@ def test_another_scale_is_refused() -> None:
         check_scale(card, window_s=0.64, mel_hz=np.linspace(60.0, 12_000.0, 8))
     with pytest.raises(InputError, match="the cube has 9"):
         check_scale(card, window_s=0.64, mel_hz=np.linspace(60.0, 15_900.0, 9))
+
+
+def test_a_card_without_later_fields_is_written_as_before_and_read(tmp_path: Path) -> None:
+    plain, full = make_card(), make_card(registers=2, background_db={"a": (-80.0,) * 8})
+    for name, card in (("plain", plain), ("full", full)):
+        save_backbone(str(tmp_path / name), build_backbone(card), card)
+        assert load_card(str(tmp_path / name)) == card
+    stored = {name: json.loads((tmp_path / name / "config.json").read_text()) for name in ("plain", "full")}
+    assert not {"registers", "background_db"} & set(stored["plain"]["card"])
+    assert "reg_tokens" not in stored["plain"]["model_args"]
+    assert stored["full"]["model_args"]["reg_tokens"] == 2
+    model, _ = load_backbone(str(tmp_path / "full"))
+    assert model.num_prefix_tokens == 3

@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 import torch
 
-from jobs.common.devices import backend_of, choose_device
+from jobs.common.devices import backend_of, choose_device, peak_flops, peak_memory_bytes
 from lake.errors import InputError
 
 
@@ -19,3 +20,21 @@ def test_cuda_is_taken_where_it_is_and_refused_where_it_is_not(monkeypatch: pyte
     assert choose_device(None) == "cpu"
     with pytest.raises(InputError, match="cuda:1 was asked for, but torch sees no CUDA device"):
         choose_device("cuda:1")
+
+
+def test_a_cpus_speed_is_what_a_product_reaches() -> None:
+    found = peak_flops("cpu", "fp32")
+    assert found is not None
+    assert 1e8 < found < 1e14
+
+
+def test_a_devices_speed_is_that_of_its_data_sheet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _device: "NVIDIA H200")
+    assert peak_flops("cuda:0", "bf16") == 989e12
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _device: "Somebody's GPU")
+    assert peak_flops("cuda:0", "bf16") is None
+
+
+def test_memory_is_at_least_what_was_just_held() -> None:
+    held = np.ones(200_000_000, dtype=np.uint8)
+    assert peak_memory_bytes("cpu") > held.nbytes
