@@ -26,7 +26,7 @@ from jobs.spectrograms.sizes import task_bytes
 from lake.recordings import make_recordings, write_recordings
 
 RATE_HZ, HOURS = 48_000, (1, 4)
-EVERY_S = 0.02
+EVERY_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Peak:
     Attributes
     ----------
     tree_bytes
-        Resident memory of the process and all below it, as sampled; shared pages count for each.
+        Memory of the process and all below it, as sampled; of pages that several share, each has its part.
     largest_bytes
         Resident memory of the largest of them, as the kernel kept it.
     """
@@ -57,7 +57,7 @@ def peak_of(words: list[str]) -> Peak:
     tree_bytes, watched = 0, psutil.Process(process.pid)
     pid = 0
     while not pid:
-        tree_bytes = max(tree_bytes, _resident_bytes(watched))
+        tree_bytes = max(tree_bytes, _held_bytes(watched))
         time.sleep(EVERY_S)
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -96,11 +96,11 @@ def write_study(folder: Path, n_hours: int, config: str, *, rate_hz: int = RATE_
     return manifest
 
 
-def _resident_bytes(process: psutil.Process) -> int:
+def _held_bytes(process: psutil.Process) -> int:
     total = 0
     try:
         for one in [process, *process.children(recursive=True)]:
-            total += one.memory_info().rss
+            total += one.memory_full_info().pss
     except psutil.NoSuchProcess:
         return total
     return total

@@ -160,8 +160,12 @@ def _on_cluster(
             if error is not None:
                 failures[i] = error
                 continue
-            with _talking_to(client):
-                results[i] = future.result()
+            try:
+                with _talking_to(client):
+                    results[i] = future.result()
+            except KilledWorker as killed:  # its result died with a worker, and so did the next one
+                failures[i] = killed
+                continue
             failures.pop(i, None)
             work.advance(work.units[i])
     return results, failures
