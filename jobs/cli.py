@@ -96,6 +96,7 @@ def run(
     refresh: Annotated[bool, typer.Option("--refresh", help="do a finished run again")] = False,
     mix: Annotated[bool, typer.Option("--mix", help="go on with what another kind of processor began")] = False,
     device: Annotated[str | None, typer.Option(help="cpu or cuda")] = None,
+    no_audio: Annotated[bool, typer.Option("--no-audio", help="no sound beside an atlas: it may hold speech")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be done and what it takes")] = False,
 ) -> None:
     """Execute all runs of a manifest in order, or those named; what is done is skipped."""
@@ -116,6 +117,7 @@ def run(
         mix=mix,
         device=device,
         max_memory_bytes=parse_size(max_memory),
+        audio=not no_audio,
     )
     if dry_run:
         describe_runs(read_manifest(manifest), runs or [], options, _print)

@@ -50,11 +50,9 @@ def execute(run: Run, options: Options) -> Outcome:
     level_range_db = config.level_range_db
     if level_range_db == "auto":
         level_range_db = _level_range(run, stores, codes, shown)
-    places = [] if seen is None else layouts(seen.sample, perplexity=config.perplexity, seed=config.seed)
-    map_ = Map(sampled, places, -(-len(sampled) // PER_SHEET)) if places else None
     n_windows = np.array([len(group) for group in rows])
     found_lifts, labels_note = _lifts(run, stores, table, n_windows)
-    media = media_of(run, config, stores, level_range_db)
+    media = media_of(run, config, stores, level_range_db, audio=config.audio and options.audio)
     read = Read(
         stores=stores,
         table=table,
@@ -67,7 +65,10 @@ def execute(run: Run, options: Options) -> Outcome:
     )
     with tempfile.TemporaryDirectory(prefix="atlas-") as name:
         folder = Path(name)
-        clips = make_media(run, media, codes, read, folder, threads=options.workers)
+        with ThreadPoolExecutor(1) as beside:
+            laid_out = beside.submit(_map, config, sampled, seen)
+            clips = make_media(run, media, codes, read, folder, threads=options.workers)
+            map_ = laid_out.result()
         if map_ is not None:
             _sheets(
                 run, stores, codes, table, map_, level_range_db=level_range_db, folder=folder, threads=options.workers
@@ -101,6 +102,11 @@ def _look(run: Run, stores: Stores, table: Table, scale: Scale, sampled: NDArray
         return None
     with progress(f"{run.name}: vectors", len(table), "windows") as advance:
         return look(source.output.url, stores, table, scale, rows=sampled, advance=advance)
+
+
+def _map(config: Config, sampled: NDArray[np.int64], seen: Seen | None) -> Map | None:
+    places = [] if seen is None else layouts(seen.sample, perplexity=config.perplexity, seed=config.seed)
+    return Map(sampled, places, -(-len(sampled) // PER_SHEET)) if places else None
 
 
 def _map_note(seen: Seen | None, config: Config) -> str:

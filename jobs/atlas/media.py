@@ -54,11 +54,11 @@ class Media:
     note: str
 
 
-def media_of(run: Run, config: Config, stores: Stores, level_range_db: tuple[float, float]) -> Media:
+def media_of(run: Run, config: Config, stores: Stores, level_range_db: tuple[float, float], *, audio: bool) -> Media:
     """Find out how pictures are drawn, and what there is to cut sound from."""
     readings: Mapping[str, Any] = {}
-    note = "" if config.audio else "Sound was left out on purpose."
-    if config.audio:
+    note = "" if audio else "Sound was left out on purpose."
+    if audio:
         from jobs.atlas.clips import readings_of  # noqa: PLC0415 (decoders are loaded only where sound is cut)
 
         readings = readings_of(run.recordings)

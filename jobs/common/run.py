@@ -146,6 +146,8 @@ class Options:
         ``cpu`` or ``cuda``; chosen by what is there if ``None``.
     max_memory_bytes
         Memory that all processes of this machine may take together; most of what it has if ``None``.
+    audio
+        Whether an atlas may hold sound; recorders catch speech.
     """
 
     workers: int = 1
@@ -154,6 +156,7 @@ class Options:
     mix: bool = False
     device: str | None = None
     max_memory_bytes: int | None = None
+    audio: bool = True
 
 
 @dataclass(frozen=True)

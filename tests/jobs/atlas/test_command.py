@@ -3,6 +3,7 @@
 import io
 import re
 from contextlib import redirect_stdout
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -23,6 +24,7 @@ from atlases import (
     read_page,
     read_parts,
     scripted,
+    write_sound,
 )
 from PIL import Image
 
@@ -261,7 +263,7 @@ def test_the_runs_that_led_here_are_listed_with_their_identities(study: Study, a
 
 
 def test_the_same_study_gives_the_same_bytes(study: Study, atlas: Path, tmp_path: Path) -> None:
-    again = build_study(tmp_path).atlas()
+    again = build_study(tmp_path).atlas(workers=2)
     first = {path.relative_to(atlas): path.read_bytes() for path in atlas.rglob("*") if path.is_file()}
     second = {path.relative_to(again): path.read_bytes() for path in again.rglob("*") if path.is_file()}
     assert first == second
@@ -323,3 +325,24 @@ def test_an_exemplar_that_the_cube_lacks_is_named(tmp_path: Path) -> None:
     said = refused(Study(tmp_path, cube, clusters))
     assert f"expected the window of one at {start:%Y-%m-%dT%H:%M:%SZ}, an exemplar in" in said
     assert "found it missing (and 1 more)" in said
+
+
+def test_sound_can_be_left_out(tmp_path: Path) -> None:
+    study = build_study(tmp_path)
+    recordings = write_sound(study)
+    small = Config(image_width_px=16, image_height_px=16, n_map_windows=0)
+    heard = study.atlas(small, "heard", recordings=recordings)
+    assert len(list((heard / "clips").iterdir())) > 0
+    assert "Sound was left out" not in read_page(heard / "index.html").text
+    inputs = {"clusters": study.clusters, "spectrograms": study.cube}
+    for name, config, options in (
+        ("by config", small.model_copy(update={"audio": False}), Options()),
+        ("by option", small, Options(audio=False)),
+    ):
+        run = replace(stores.make_run(tmp_path, name, "atlas", config, inputs=inputs), recordings=recordings)
+        assert execute(run, options).counts["clips"] == 0
+        assert not run.output.exists("clips")
+        assert "Sound was left out on purpose." in read_page(Path(run.output.url) / "index.html").text
+        assert all(not page.attributes("audio", "src") for page in read_parts(Path(run.output.url)))
+    silent = study.atlas(small, "elsewhere", recordings=replace(recordings, root=tmp_path / "not here"))
+    assert "the recordings were not at hand when this page was made." in (silent / "index.html").read_text()

@@ -18,6 +18,8 @@ def test_the_defaults_are_valid_and_plain_numbers() -> None:
         ({"level_range_db": "loud"}, "Input should be 'auto'"),
         ({"level_percentiles": [99.0, 1.0]}, r"level_percentiles = \[99, 1\] do not rise within 0 to 100"),
         ({"n_exemplars": 0}, "greater than or equal to 1"),
+        ({"perplexity": 1.0}, "greater than or equal to 2"),
+        ({"n_map_windows": -1}, "greater than or equal to 0"),
         ({"title": ""}, "at least 1 character"),
         ({"colour": "red"}, "Extra inputs are not permitted"),
     ],
