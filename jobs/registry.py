@@ -32,6 +32,8 @@ class JobEntry:
         Whether a run grows with its input; otherwise it stays as it is until refreshed.
     labels
         Whether it reads the manifest's table of labels.
+    shares
+        Whether each of those processes takes a share of the partitions, as with ``--partition``, instead.
     files
         Files besides the recordings that it reads, by the key that the manifest names them under.
     optional_files
@@ -49,6 +51,7 @@ class JobEntry:
     extends: bool = False
     labels: bool = False
     together: bool = False
+    shares: bool = False
     files: frozenset[str] = frozenset()
     optional_files: frozenset[str] = frozenset()
 
@@ -100,7 +103,7 @@ JOBS = {
     ),
     "embed": JobEntry(
         "jobs.embed", "embeddings", "dino", {"spectrograms": "spectrograms", "model": "dino or adopt"},
-        optional=frozenset({"model"}), extends=True,
+        optional=frozenset({"model"}), extends=True, shares=True,
     ),
     "import": JobEntry(
         "jobs.imports", "embeddings", "cluster", {"spectrograms": "spectrograms"}, files=frozenset({"table", "vectors"})

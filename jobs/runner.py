@@ -78,6 +78,8 @@ def execute_runs(manifest: Manifest, names: Sequence[str], options: Options, say
     here = ALONE if options.part is not None else place(os.environ)
     if options.part is not None:
         _require_partitions(runs)
+    if here.n_ranks > 1 and all(JOBS[run.job].shares for run in runs):  # each takes its own; nobody waits for another
+        options, here = replace(options, part=(here.rank, here.n_ranks)), ALONE
     if here.n_ranks > 1:
         _require_together(runs, here)
     too_many = []

@@ -1,5 +1,6 @@
 """The ``embed`` job: cube, model and store around the pure core."""
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.common.partitions import map_partitions, share
+from jobs.common.processes import place
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run, is_committed, listed
 from jobs.embed.config import Config
@@ -172,7 +174,9 @@ def _place(run: Run, options: Options, recorders: Sequence[str]) -> tuple[str, s
     """Return device and backend, after checking that the model takes the cube's windows, of all of its recorders."""
     if cast("Config", run.config).features == "logmel":
         return "cpu", NUMPY
-    from jobs.common import backbone, devices  # noqa: PLC0415 (the log-mel path runs without torch)
+    import torch  # noqa: PLC0415 (the log-mel path runs without torch)
+
+    from jobs.common import backbone, devices  # noqa: PLC0415
 
     cube, model = run.inputs["spectrograms"], run.inputs["model"]
     with open_cube(cube.output.url) as dataset:
@@ -184,6 +188,8 @@ def _place(run: Run, options: Options, recorders: Sequence[str]) -> tuple[str, s
     except InputError as error:
         raise InputError(f"run {run.name!r}: model {model.name!r} does not fit cube {cube.name!r}: {error}") from error
     device = devices.choose_device(options.device)
+    if device == "cuda":  # of several on a host, each process of a launcher takes its own
+        device = f"cuda:{place(os.environ).local_rank % torch.cuda.device_count()}"
     return device, devices.backend_of(device)
 
 
