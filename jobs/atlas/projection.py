@@ -73,7 +73,7 @@ def layouts(sample: Vectors, *, perplexity: float, seed: int) -> list[Layout]:
             )  # fmt: skip
             places = method.fit_transform(scores)
             told = (
-                f"t-SNE of the first {scores.shape[1]} principal components, perplexity {most:g}, 500 iterations, "
+                f"from the first {scores.shape[1]} principal components, perplexity {most:g}, 500 iterations, "
                 f"begun at PCA, seed {seed}; near means alike, far and empty mean nothing"
             )
             found.append(Layout("t-SNE", told, _placed(places)))
