@@ -1,6 +1,7 @@
 """A small study with all that an atlas has to bear, and pages as a test reads them."""
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
@@ -204,3 +205,19 @@ def write_labels(study: Study) -> Path:
     path = study.lake / "labels.csv"
     path.write_text("\n".join(rows) + "\n")
     return path
+
+
+def write_attention(study: Study) -> NDArray[np.float16]:
+    """Add maps of attention of 2 × 3 tokens to the study's vectors; the lowest band's last token has most."""
+    group = zarr.open_group(study.clusters.inputs["embeddings"].output.url, mode="r+")
+    there = group["embedding"]
+    assert isinstance(there, zarr.Array)
+    maps = np.full((*there.shape[:2], 2, 3), 0.1, dtype=np.float16)
+    maps[..., 0, 2] = 0.4
+    dims = ("recorder", "time", "token_mel", "token_frame")
+    group.create_array("attention", data=maps, chunks=(1, 144, 2, 3), dimension_names=dims)
+    with warnings.catch_warnings():
+        # Consolidated metadata are no part of Zarr's format 3 yet; the stores have them all the same.
+        warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
+        zarr.consolidate_metadata(group.store)
+    return maps

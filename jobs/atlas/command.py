@@ -81,6 +81,7 @@ def execute(run: Run, options: Options) -> Outcome:
             level_range_db=level_range_db,
             notes=notes,
             n_clips=sum(map(len, clips)),
+            has_attention=media.attention is not None,
             folder=folder,
         )
         clusters = cluster_facts(read, clips, folder)

@@ -63,6 +63,7 @@ def study_facts(
     level_range_db: tuple[float, float],
     notes: Sequence[str],
     n_clips: int,
+    has_attention: bool,
     folder: Path,
 ) -> Study:
     """Return what is said of the study, and write the picture of its effort."""
@@ -99,6 +100,7 @@ def study_facts(
         map=map_,
         notes=notes,
         n_clips=n_clips,
+        has_attention=has_attention,
     )
 
 

@@ -149,6 +149,8 @@ class Study:
         What was left out, and why, in sentences.
     n_clips
         Sound files beside the page.
+    has_attention
+        Whether each picture has a map of the class token's attention.
     """
 
     title: str
@@ -167,6 +169,7 @@ class Study:
     map: Map | None
     notes: Sequence[str]
     n_clips: int
+    has_attention: bool
 
     @property
     def n_windows(self) -> int:
@@ -245,6 +248,11 @@ class Cluster:
 def image_key(cluster: int, tag: str) -> str:
     """Return the file of a picture of a cluster."""
     return f"images/{cluster}-{tag}.webp"
+
+
+def attention_key(cluster: int, tag: str) -> str:
+    """Return the file of the attention over a picture of a cluster."""
+    return f"attention/{cluster}-{tag}.png"
 
 
 def clip_key(cluster: int, tag: str) -> str:

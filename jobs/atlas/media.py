@@ -11,14 +11,14 @@ import zarr
 
 from jobs.atlas.config import Config
 from jobs.atlas.describe import Read, put
-from jobs.atlas.facts import clip_key, image_key
-from jobs.atlas.pictures import picture
+from jobs.atlas.facts import attention_key, clip_key, image_key
+from jobs.atlas.pictures import picture, veil
 from jobs.atlas.shown import Shown
 from jobs.atlas.study import Stores, cluster_ids
 from jobs.common.progress import progress
 from jobs.common.run import Run
 from lake.names import MS_PER_DAY
-from lake.read import read_rows
+from lake.read import open_array, open_embeddings, read_rows
 from lake.trace import pieces, recordings_table
 
 if TYPE_CHECKING:
@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 
 REACH_MS = 2 * MS_PER_DAY
 """Recordings that began longer before a window are not asked for its sound."""
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Maps of attention in the embedding store, and each recorder's row there."""
+
+    array: zarr.Array[Any]
+    row: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,8 @@ class Media:
         Length of a window, and the channel that the spectrograms show.
     root, readings
         Folder of the recordings, and each one's decoder by path; empty without sound.
+    attention
+        Where the attention of the class token is, if it was stored.
     note
         Why there is no sound, in a sentence; empty if there is.
     """
@@ -52,6 +62,7 @@ class Media:
     root: Path
     readings: Mapping[str, Any]
     note: str
+    attention: Attention | None
 
 
 def media_of(run: Run, config: Config, stores: Stores, level_range_db: tuple[float, float], *, audio: bool) -> Media:
@@ -72,7 +83,19 @@ def media_of(run: Run, config: Config, stores: Stores, level_range_db: tuple[flo
         root=run.recordings.root if run.recordings else Path(),
         readings=readings,
         note=note,
+        attention=_attention(run),
     )
+
+
+def _attention(run: Run) -> Attention | None:
+    source = run.inputs["clusters"].inputs.get("embeddings")
+    if source is None or not source.output.exists("zarr.json"):
+        return None
+    with open_embeddings(source.output.url) as dataset:
+        if "attention" not in dataset:
+            return None
+        row = {str(name): i for i, name in enumerate(dataset["recorder"].to_numpy())}
+    return Attention(open_array(source.output.url, "attention"), row)
 
 
 def make_media(
@@ -95,6 +118,9 @@ def make_media(
         for shown, window in zip(group, np.asarray(windows, dtype=np.uint8), strict=True):
             data = picture(window, media.level_range_db, width_px=media.width_px, height_px=media.height_px)
             put(folder, image_key(ids[place], shown.tag), data)
+            if media.attention is not None:
+                found = media.attention.array[media.attention.row[shown.recorder], shown.cell]
+                put(folder, attention_key(ids[place], shown.tag), veil(np.asarray(found)))
             clip = _clip(shown, media, tables.get(shown.recorder))
             if clip is not None:
                 put(folder, clip_key(ids[place], shown.tag), clip.data)

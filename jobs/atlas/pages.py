@@ -10,7 +10,7 @@ import jinja2
 import numpy as np
 
 from jobs.atlas import charts, thumbs, words
-from jobs.atlas.facts import Cluster, Study, by_size, calendar_key, clip_key, image_key, page_key
+from jobs.atlas.facts import Cluster, Study, attention_key, by_size, calendar_key, clip_key, image_key, page_key
 from jobs.atlas.heat import HEAT_MAP, heat_table
 from jobs.atlas.pictures import COLOUR_MAP, STRIPE_GREYS, colour_table
 from jobs.atlas.projection import N_PLACES
@@ -131,7 +131,7 @@ def _environment() -> jinja2.Environment:
     environment.globals.update(
         share=words.share, percent=words.percent, q_value=words.q_value, flag_words=words.flag_words,
         stability_words=words.stability_words, spark=charts.spark_path, image_key=image_key, clip_key=clip_key,
-        calendar_key=calendar_key, by_kind=_by_kind, gradient=gradient, kinds=KINDS,
+        attention_key=attention_key, calendar_key=calendar_key, by_kind=_by_kind, gradient=gradient, kinds=KINDS,
         style_key=STYLE_KEY, script_key=SCRIPT_KEY, data_key=DATA_KEY, colour_map=COLOUR_MAP, heat_map=HEAT_MAP,
         chart_size=(charts.CHART_WIDTH, charts.CHART_HEIGHT),
         spark_size=(charts.SPARK_WIDTH, charts.SPARK_HEIGHT),

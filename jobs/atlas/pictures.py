@@ -19,6 +19,7 @@ STRIPE_PX = 8
 RANGE_STEP_DB = 5.0
 RANGE_LEAST_DB = 20.0
 RUMBLE_HZ = 100.0
+VEIL_ALPHA = 215
 WEBP_QUALITY = 75
 WEBP_METHOD = 2  # a higher one takes longer and makes spectrograms no smaller
 
@@ -132,6 +133,27 @@ def coloured(
         greys = np.asarray(STRIPE_GREYS, dtype=np.uint8)[(rows + columns) // STRIPE_PX % 2]
         pixels[~recorded] = greys[~recorded][:, None]
     return pixels
+
+
+def veil(attention: NDArray[np.floating[Any]]) -> bytes:
+    """Draw a map of attention as a veil that leaves bright what is attended to.
+
+    Parameters
+    ----------
+    attention
+        Not negative, lowest bands first, shape (n_token_mels, n_token_frames).
+
+    Returns
+    -------
+    bytes
+        A PNG file of one pixel a token: black, clear at the greatest attention, nearly opaque at none.
+    """
+    known = np.nan_to_num(attention.astype(np.float64))
+    pixels = np.zeros((*known.shape, 4), dtype=np.uint8)
+    pixels[..., 3] = np.rint(VEIL_ALPHA * (1 - known / max(float(known.max()), 1e-12)))
+    file = io.BytesIO()
+    Image.fromarray(pixels[::-1]).save(file, "PNG", optimize=True)
+    return file.getvalue()
 
 
 @cache

@@ -60,6 +60,7 @@ function showCluster(id) {
   swap(id);
   startNaming(box.querySelector(".naming"), id);
   box.querySelectorAll(".play").forEach((button) => button.addEventListener("click", () => toggleSound(button)));
+  startAttention();
   startCalendar(found.cells);
   showNames();
 }
@@ -156,6 +157,15 @@ function playNext() {
   stopSound();
   state.last.scrollIntoView({ block: "center" });
   toggleSound(state.last);
+}
+
+// --- attention -----------------------------------------------------------------------------------------------
+
+function startAttention() {
+  const box = $("attention-on");
+  if (!box) return;
+  box.checked = $("cluster").classList.contains("attended");
+  box.addEventListener("change", () => $("cluster").classList.toggle("attended", box.checked));
 }
 
 // --- names ---------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from atlases import N_CLUSTERS, ODD, build_study, scripted, write_labels, write_sound
+from atlases import N_CLUSTERS, ODD, build_study, scripted, write_attention, write_labels, write_sound
 from playwright.sync_api import Page, expect
 
 from jobs.atlas.config import Config
@@ -20,6 +20,7 @@ BY_SOUND = "state.playing && state.playing.audio.currentTime > 0.05"
 def sounding(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return an atlas with sound, labels and a name that came with the clustering, of odd names throughout."""
     study = build_study(tmp_path_factory.mktemp("sounding"))
+    write_attention(study)
     write_names(study.clusters.output, [Name(3, f"carried {ODD}", "old")])
     assert names_key(study.clusters.output)[1] == "clusters.names.csv"
     config = Config(title=f"Study {ODD}", image_width_px=48, image_height_px=32)
@@ -77,6 +78,25 @@ def test_a_sound_plays_and_stops(sounding: Path, opened: Opened) -> None:
     page.wait_for_function(BY_SOUND)
     page.keyboard.press("j")
     page.wait_for_function("state.playing === null")
+
+
+def test_attention_can_be_switched_on_and_off(sounding: Path, opened: Opened) -> None:
+    page = opened(sounding)
+    to_cluster(page, 1)
+    veil = page.locator("img.attention").first
+    expect(veil).to_be_hidden()
+    page.locator("#attention-on").check()
+    expect(veil).to_be_visible()
+    page.wait_for_function("document.querySelector('img.attention').naturalWidth === 3")
+    picture, over = page.locator(".plot img").first.bounding_box(), veil.bounding_box()
+    assert picture is not None
+    assert over == pytest.approx(picture, abs=1)
+    page.keyboard.press("Tab")
+    page.evaluate("location.hash = '#cluster-2'")
+    expect(page.locator("#cluster h1")).to_contain_text("Cluster 2")
+    expect(page.locator("img.attention").first).to_be_visible()
+    page.locator("#attention-on").uncheck()
+    expect(page.locator("img.attention").first).to_be_hidden()
 
 
 def test_a_name_stays_and_comes_out_as_a_table(sounding: Path, opened: Opened, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from jobs.atlas.pictures import (
     level_range,
     picture,
     scaled,
+    veil,
 )
 
 QUIET, LOUD = 50, 220
@@ -132,3 +133,11 @@ def test_a_quiet_study_still_gets_twenty_decibels_and_an_empty_one_all() -> None
 def test_rumble_does_not_set_the_range_unless_it_is_what_was_studied() -> None:
     assert bands_that_count(np.array([20.0, 99.0, 100.0, 5000.0])).tolist() == [False, False, True, True]
     assert bands_that_count(np.array([10.0, 20.0, 40.0, 5000.0])).all()
+
+
+def test_attention_is_a_veil_that_is_clear_where_it_is_greatest() -> None:
+    image = Image.open(io.BytesIO(veil(np.array([[0.1, 0.4], [0.0, np.nan]], dtype=np.float16))))
+    pixels = np.asarray(image.convert("RGBA")).astype(int)
+    assert pixels[..., 3].tolist() == [[215, 215], [161, 0]], "the lowest band at the bottom"
+    assert not pixels[..., :3].any()
+    assert np.asarray(Image.open(io.BytesIO(veil(np.zeros((2, 2)))))).shape == (2, 2, 4)
