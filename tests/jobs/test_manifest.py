@@ -253,7 +253,7 @@ def test_a_whole_manifest_of_mistakes_is_told_at_once(write: Write) -> None:
             "runs.untitled.job: missing",
             "runs.vectors.inputs: the job 'embed' needs spectrograms = the name of a 'spectrograms' run",
             "runs.vectors.inputs.spectrogram: the job 'embed' has no such input; did you mean 'spectrograms'?",
-            "runs.vectors.inputs.model = 'mels': expected a 'dino' run, found 'spectrograms'",
+            "runs.vectors.inputs.model = 'mels': expected a 'dino' or 'adopt' run, found 'spectrograms'",
             "runs.vectors.image.nam: unknown key; did you mean 'name'?",
             "runs.vectors.image.name: missing",
             "runs.clusters.inputs.embeddings = 'vector': the manifest has no such run; did you mean 'vectors'?",
