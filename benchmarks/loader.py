@@ -29,8 +29,7 @@ from jobs.common.backbone import ModelCard
 from jobs.dino.config import Config
 from jobs.dino.data import Source, batches
 from jobs.dino.shards import open_windows
-from jobs.dino.shrink import prepare_shrunk
-from jobs.dino.views import make_views
+from jobs.dino.train import views_of
 
 SIDE: Final = 1024
 PER_SHARD: Final = 96
@@ -126,12 +125,7 @@ def ours(folder: Path) -> int:
     )  # fmt: skip
     n = 0
     for batch in batches(source_of(folder, 1), CONFIG, range(N_WINDOWS // BATCH)):
-        views = make_views(
-            prepare_shrunk(torch.from_numpy(batch.codes), card, CONFIG.global_size),
-            batch.samples,
-            card.deviation_db,
-            CONFIG,
-        )
+        views = views_of(torch.from_numpy(batch.codes), batch.samples, card, CONFIG)
         n += sum(group.shape[0] * group.shape[1] for group in views.student)
     return n
 

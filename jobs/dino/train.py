@@ -23,8 +23,8 @@ from jobs.dino.model import Pair, build_pair, follow
 from jobs.dino.optim import build_optimizer, clip_gradients, parameter_groups, set_rates
 from jobs.dino.patches import Masks, moved_patch_center, patch_loss, patch_masks
 from jobs.dino.schedule import pace
-from jobs.dino.shrink import prepare_shrunk
-from jobs.dino.views import Views, make_views
+from jobs.dino.shrink import prepare_shrunk, shrunk_size
+from jobs.dino.views import MIX_GROUP, Views, make_views
 
 
 @dataclass
@@ -155,11 +155,34 @@ def advance(
     def parts() -> Iterator[tuple[Views, Masks | None]]:
         for i in range(n_micro):
             rows = slice(i * share, (i + 1) * share)
-            x = prepare_shrunk(codes[rows], card, config.global_size, None if recorder is None else recorder[rows])
             masks = patch_masks(samples[rows], config, codes.device) if config.ibot_weight else None
-            yield make_views(x, samples[rows], card.deviation_db, config), masks
+            yield (
+                views_of(codes[rows], samples[rows], card, config, None if recorder is None else recorder[rows]),
+                masks,
+            )
 
     return learn(state, parts(), n_micro, n_steps, config)
+
+
+def views_of(
+    codes: Tensor, samples: NDArray[np.int64], card: ModelCard, config: Config, recorder: Sequence[str] | None = None
+) -> Views:
+    """Return the views of windows; arguments as for :func:`advance`.
+
+    Large windows go group by group through the processor's caches, and through memory that is there already.
+    """
+    n, now = len(samples), (int(codes.shape[1]), int(codes.shape[2]))
+    is_large = codes.device.type == "cpu" and shrunk_size(now, config.global_size) != now
+    size = MIX_GROUP if is_large else n
+    parts = []
+    for first in range(0, n, size):
+        rows = slice(first, first + size)
+        x = prepare_shrunk(codes[rows], card, config.global_size, None if recorder is None else recorder[rows])
+        parts.append(make_views(x, samples[rows], card.deviation_db, config))
+    if len(parts) == 1:
+        return parts[0]
+    student = tuple(torch.cat(group, dim=1) for group in zip(*(part.student for part in parts), strict=True))
+    return Views(torch.cat([part.teacher for part in parts], dim=1), student)
 
 
 def learn(

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from jobs.common.backbone import ModelCard, prepare
 from jobs.dino.config import Config
 from jobs.dino.shrink import prepare_shrunk, shrunk_size
+from jobs.dino.train import views_of
+from jobs.dino.views import make_views
 
 MakeConfig = Callable[..., Config]
 MakeCard = Callable[[Config, NDArray[np.uint8]], ModelCard]
@@ -45,3 +47,17 @@ def test_what_is_not_shrunk_is_prepared_as_it_is(make_config: MakeConfig, make_c
     codes = np.random.default_rng(0).integers(0, 256, (3, 32, 64), dtype=np.uint8)
     card = make_card(make_config(), codes)
     assert torch.equal(prepare_shrunk(torch.from_numpy(codes), card, (32, 32)), prepare(torch.from_numpy(codes), card))
+
+
+def test_large_windows_have_the_same_views_in_groups_as_all_at_once(
+    make_config: MakeConfig, make_card: MakeCard
+) -> None:
+    codes = np.random.default_rng(0).integers(0, 256, (19, 128, 128), dtype=np.uint8)
+    config, samples = make_config(), np.arange(100, 119, dtype=np.int64)
+    card = make_card(config, codes)
+    found = views_of(torch.from_numpy(codes), samples, card, config)
+    x = prepare_shrunk(torch.from_numpy(codes), card, config.global_size)
+    assert x.shape == (19, 1, 64, 64)
+    expected = make_views(x, samples, card.deviation_db, config)
+    for one, other in zip((found.teacher, *found.student), (expected.teacher, *expected.student), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
