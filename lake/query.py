@@ -5,6 +5,7 @@ import re
 from calendar import monthrange
 from collections.abc import Sequence
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -122,19 +123,21 @@ def rows_of(
     first, last = (int(cells[0]), int(cells[-1]) + 1) if len(cells) else (0, 0)
     at = cells - first
     variables = dataset.variables
-    columns: dict[str, object] = {
+    columns: dict[str, Any] = {
         "recorder": [str(variables["recorder"].to_numpy()[i_recorder])] * len(cells),
         "time": variables["time"][first:last].to_numpy()[at],
     }
     for name in dataset.data_vars:
         if variables[name].dims == ("recorder", "time"):
             columns[str(name)] = variables[name][i_recorder, first:last].to_numpy()[at]
-    table = pd.DataFrame(columns)
     if not features:
-        return table
+        return pd.DataFrame(columns)
     vectors = variables["embedding"][i_recorder, first:last].to_numpy()
     vectors = vectors if len(at) == len(vectors) else vectors[at]
-    return pd.concat([table, pd.DataFrame(vectors, columns=[f"f{j}" for j in range(vectors.shape[1])])], axis=1)
+    table = pd.DataFrame(vectors, columns=[f"f{j}" for j in range(vectors.shape[1])], copy=False)
+    for place, (name, values) in enumerate(columns.items()):  # in front, without a copy of the vectors
+        table.insert(place, name, values)
+    return table
 
 
 def _span(text: str) -> tuple[date, date]:

@@ -31,7 +31,10 @@ class Config(JobConfig):
         5, ge=1, description="neighbours that vote in k-NN", json_schema_extra={"introduced_as": 5}
     )
     n_bootstrap: int = Field(
-        400, ge=20, description="resamples of the groups for an interval", json_schema_extra={"introduced_as": 400}
+        400,
+        ge=20,
+        description="resamples of the groups for an interval; a quarter of it where clusters are compared with labels",
+        json_schema_extra={"introduced_as": 400},
     )
     most_intervals: int = Field(
         5_000,

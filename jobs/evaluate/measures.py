@@ -11,6 +11,8 @@ Weights = NDArray[np.int64]
 Measure = Callable[[Weights], dict[str, float]]
 """From how often each interval counts to the value of each measure."""
 TINY = 1e-12
+HALVES_ARE_SLOW = 4
+"""How many times fewer halves are drawn than whole resamples: the agreement that chance gives takes long."""
 
 
 def table_of(clusters: Ints, labels: Ints, weights: Weights) -> Ints:
@@ -129,7 +131,7 @@ def with_intervals(
     random = np.random.default_rng([seed, 3])
     value = measure(np.ones(len(groups), dtype=np.int64))
     drawn: dict[str, list[float]] = {key: [] for key in value}
-    for _ in range(n_bootstrap):
+    for _ in range(n_bootstrap // HALVES_ARE_SLOW if halves else n_bootstrap):
         chosen = random.permutation(n_groups)[:n_half] if halves else random.integers(n_groups, size=n_groups)
         times = np.bincount(chosen, minlength=n_groups)
         for key, one in measure(times[groups]).items():

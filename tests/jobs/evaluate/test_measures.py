@@ -73,7 +73,7 @@ def test_intervals_of_agreement_are_as_wide_as_new_samples_differ() -> None:
         return agreements(clusters, labels, np.zeros(120, dtype=np.int64), named=clusters)
 
     truth = [sample()(ones(120))["ami"] for _ in range(300)]
-    found = [with_intervals(sample(), np.arange(120), n_bootstrap=200, seed=i, halves=True)["ami"] for i in range(40)]
+    found = [with_intervals(sample(), np.arange(120), n_bootstrap=800, seed=i, halves=True)["ami"] for i in range(40)]
     held = np.mean([low <= np.mean(truth) <= high for _, low, high in found])
     assert held > 0.85
     widths = [high - low for _, low, high in found]
