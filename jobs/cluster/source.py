@@ -14,7 +14,7 @@ from jobs.cluster.stretches import Stretch, read_stretch, stretches
 from lake.grid import Grid
 from lake.read import grid_of, open_array, open_embeddings, usable_windows
 
-KEPT_BYTES = 400_000_000
+KEPT_BYTES = 360_000_000
 """Vectors that are kept in memory once they are read; more are read again in every epoch."""
 AHEAD_PER_THREAD = 2
 
