@@ -1,8 +1,10 @@
 """One window of samples to level codes: arrays in, arrays out."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,7 +12,7 @@ import torchaudio.functional
 from numpy.typing import NDArray
 
 from jobs.spectrograms.config import Config
-from jobs.spectrograms.kernels import Bank, Measures, band_codes, cut_frames, measure
+from jobs.spectrograms.kernels import Bank, Measures, Scratch, band_codes, cut_frames, measure, scratch_for
 from jobs.spectrograms.mel import fft_lengths, mel_bank, n_bands_below_nyquist
 from lake.names import QUALITY
 
@@ -19,7 +21,7 @@ Run = tuple[int, int]
 CLIP_LEVEL = 0.999
 CLIP_RUN = 3
 CHANNELS_DIFFER_DB = 20.0
-FRAMES_PER_TRANSFORM = 128
+FRAMES_PER_TRANSFORM = 64
 """Frames that are transformed in one call; more would leave the second cache."""
 
 
@@ -107,29 +109,55 @@ def _transform(
 
     Returns how many levels were below and above the range.
     """
-    n_window, n_fft = fft_lengths(config, rate)
-    bank = _bank(config, rate, len(codes))
-    taper = torch.hann_window(n_window, periodic=True)
-    scale = np.float32(4 / float(taper.sum()) ** 2)
-    padded = np.pad(part, n_window // 2, mode="reflect")
-    frames = torch.zeros((min(FRAMES_PER_TRANSFORM, len(centres)), n_fft))
+    tools = _tools(config, rate, len(codes), threading.get_ident())
+    padded = np.pad(part, len(tools.taper) // 2, mode="reflect")
+    starts = centres.astype(np.uint64)
     n_low = n_high = 0
-    for begin in range(0, len(centres), len(frames)):
-        some = centres[begin : begin + len(frames)].astype(np.uint64)
-        cut_frames(padded, some, taper.numpy(), frames.numpy())
-        spectrum = torch.view_as_real(torch.fft.rfft(frames[: len(some)])).flatten(start_dim=1).numpy()
+    for begin in range(0, len(starts), FRAMES_PER_TRANSFORM):
+        some = starts[begin : begin + FRAMES_PER_TRANSFORM]
+        cut_frames(padded, some, tools.taper, tools.cut)
+        torch.fft.rfft(tools.frames, out=tools.spectrum)
         into = codes[:, begin : begin + len(some)]
-        low, high = band_codes(spectrum, bank, scale, into)
+        low, high = band_codes(tools.parts[: len(some)], tools.bank, tools.scale, tools.scratch, into)
         n_low, n_high = n_low + low, n_high + high
     return n_low, n_high
 
 
+class _Tools(NamedTuple):
+    """What transforming takes: tables, and memory that is used again.
+
+    ``cut`` views ``frames``, which stay 0 beyond the taper; ``parts`` views ``spectrum``.
+    """
+
+    taper: NDArray[np.float32]
+    scale: np.float32
+    bank: Bank
+    scratch: Scratch
+    frames: torch.Tensor
+    cut: NDArray[np.float32]
+    spectrum: torch.Tensor
+    parts: NDArray[np.float32]
+
+
 @lru_cache(maxsize=16)
-def _bank(config: Config, rate: int, n_bands: int) -> Bank:
-    """Return the lowest bands of the filter bank as the kernel takes them."""
+def _tools(config: Config, rate: int, n_bands: int, thread: int) -> _Tools:  # noqa: ARG001 (no two threads share memory)
+    n_window, n_fft = fft_lengths(config, rate)
     matrix = mel_bank(config, rate)
     ends = matrix.indptr[: n_bands + 1].astype(np.int32)
-    return Bank(matrix.indices[ends[:-1]].astype(np.uint64), ends, matrix.data)
+    bank = Bank(matrix.indices[ends[:-1]].astype(np.uint64), ends, matrix.data)
+    taper = torch.hann_window(n_window, periodic=True)
+    frames = torch.zeros((FRAMES_PER_TRANSFORM, n_fft))
+    spectrum = torch.empty((FRAMES_PER_TRANSFORM, n_fft // 2 + 1), dtype=torch.complex64)
+    return _Tools(
+        taper=taper.numpy(),
+        scale=np.float32(4 / float(taper.sum()) ** 2),
+        bank=bank,
+        scratch=scratch_for(bank),
+        frames=frames,
+        cut=frames.numpy(),
+        spectrum=spectrum,
+        parts=torch.view_as_real(spectrum).flatten(start_dim=1).numpy(),
+    )
 
 
 def _resampled(part: NDArray[np.float32], first: int, rate: int, new_rate: int) -> tuple[NDArray[np.float32], int]:

@@ -44,6 +44,31 @@ class Bank(NamedTuple):
     weights: Float32Array
 
 
+class Scratch(NamedTuple):
+    """Memory to work in, used again and again: new memory costs as much as the work itself.
+
+    Attributes
+    ----------
+    power, levels, codes
+        Shapes (n_bins, FRAMES_AT_ONCE), (n_bands, FRAMES_AT_ONCE), (n_bands, FRAMES_AT_ONCE).
+    """
+
+    power: Float32Array
+    levels: Float32Array
+    codes: NDArray[np.uint8]
+
+
+def scratch_for(bank: Bank) -> Scratch:
+    """Return memory for :func:`band_codes` with a bank."""
+    n_bands = len(bank.first_bins)
+    last_bins = bank.first_bins.astype(np.int64) + np.diff(bank.ends)
+    return Scratch(
+        np.empty((int(last_bins.max(initial=0)), FRAMES_AT_ONCE), dtype=np.float32),
+        np.empty((n_bands, FRAMES_AT_ONCE), dtype=np.float32),
+        np.empty((n_bands, FRAMES_AT_ONCE), dtype=np.uint8),
+    )
+
+
 class Measures(NamedTuple):
     """What one pass over samples finds.
 
@@ -153,7 +178,9 @@ def _codes(power: Float32Array, out: NDArray[np.uint8]) -> tuple[int, int]:
 
 
 @_compiled
-def band_codes(spectrum: Float32Array, bank: Bank, scale: np.float32, codes: NDArray[np.uint8]) -> tuple[int, int]:
+def band_codes(
+    spectrum: Float32Array, bank: Bank, scale: np.float32, scratch: Scratch, codes: NDArray[np.uint8]
+) -> tuple[int, int]:
     """Turn spectra into level codes: power, filter bank, logarithm and rounding while they are in the cache.
 
     Parameters
@@ -164,6 +191,8 @@ def band_codes(spectrum: Float32Array, bank: Bank, scale: np.float32, codes: NDA
         The filter bank.
     scale
         Factor of the power.
+    scratch
+        Of this bank.
     codes
         uint8, shape (n_bands, n_frames); receives ``round((10 log10(power) - CODE_OFFSET_DB) / CODE_STEP_DB)``
         in 1 to 255.
@@ -173,19 +202,18 @@ def band_codes(spectrum: Float32Array, bank: Bank, scale: np.float32, codes: NDA
     n_low, n_high
         How many levels were below or above the range and were clamped.
     """
-    n_bands, n_frames = codes.shape
-    n_bins = n_low = n_high = 0
-    for band in range(n_bands):
-        n_bins = max(n_bins, int(bank.first_bins[band]) + bank.ends[band + 1] - bank.ends[band])
+    n_frames = codes.shape[1]
+    n_low = n_high = 0
     for begin in range(0, n_frames, FRAMES_AT_ONCE):
         some = spectrum[begin : begin + FRAMES_AT_ONCE]
-        power = np.empty((n_bins, some.shape[0]), dtype=np.float32)
-        levels = np.empty((n_bands, some.shape[0]), dtype=np.float32)
-        part = np.empty(levels.size, dtype=np.uint8)
-        _power(some, power)
-        _bands(power, bank, scale, levels)
-        low, high = _codes(levels.reshape(-1), part)
-        codes[:, begin : begin + some.shape[0]] = part.reshape(levels.shape)
+        if some.shape[0] < FRAMES_AT_ONCE:
+            scratch.power[:] = 1
+        _power(some, scratch.power)
+        _bands(scratch.power, bank, scale, scratch.levels)
+        if some.shape[0] < FRAMES_AT_ONCE:
+            scratch.levels[:, some.shape[0] :] = 1
+        low, high = _codes(scratch.levels.reshape(-1), scratch.codes.reshape(-1))
+        codes[:, begin : begin + some.shape[0]] = scratch.codes[:, : some.shape[0]]
         n_low += low
         n_high += high
     return n_low, n_high

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from jobs.spectrograms import kernels
-from jobs.spectrograms.kernels import FRAMES_AT_ONCE, Bank, band_codes, cut_frames, measure
+from jobs.spectrograms.kernels import FRAMES_AT_ONCE, Bank, band_codes, cut_frames, measure, scratch_for
 
 Float32Array = NDArray[np.float32]
 
@@ -25,7 +25,7 @@ def codes_of_power(power: Float32Array) -> tuple[NDArray[np.uint8], int, int]:
     """Codes of power values, each as one frame of one bin."""
     spectrum = np.stack([np.sqrt(power), np.zeros_like(power)], axis=1)
     codes = np.empty((1, len(power)), dtype=np.uint8)
-    n_low, n_high = band_codes(spectrum, each_bin(1), np.float32(1), codes)
+    n_low, n_high = band_codes(spectrum, each_bin(1), np.float32(1), scratch_for(each_bin(1)), codes)
     return codes[0], n_low, n_high
 
 
@@ -61,7 +61,7 @@ def test_bands_equal_a_slow_twin_for_any_number_of_frames(n_frames: int, n_bins:
         random.uniform(0.1, 1, size=widths.sum()).astype(np.float32),
     )  # fmt: skip
     codes = np.zeros((7, n_frames), dtype=np.uint8)
-    band_codes(spectrum, bank, np.float32(0.01), codes)
+    band_codes(spectrum, bank, np.float32(0.01), scratch_for(bank), codes)
     power = (spectrum.astype(np.float64) ** 2).reshape(n_frames, n_bins, 2).sum(axis=2)
     for band in range(7):
         weights = bank.weights[bank.ends[band] : bank.ends[band + 1]].astype(np.float64)
@@ -81,7 +81,8 @@ def test_parseval_holds_for_frames_transform_and_power() -> None:
     spectrum = torch.view_as_real(torch.fft.rfft(torch.from_numpy(frames))).flatten(start_dim=1).numpy()
     codes = np.empty((n // 2 + 1, 3), dtype=np.uint8)
     scale = 1 / 4096
-    assert band_codes(spectrum, each_bin(n // 2 + 1), np.float32(scale), codes) == (0, 0)
+    bank = each_bin(n // 2 + 1)
+    assert band_codes(spectrum, bank, np.float32(scale), scratch_for(bank), codes) == (0, 0)
     power = 10 ** ((codes * 0.5 - 124.5) / 10) / scale
     twice = np.full(n // 2 + 1, 2.0)
     twice[[0, -1]] = 1
