@@ -61,6 +61,7 @@ PROBLEMS: Mapping[str, str] = {
     "FL010": "Frontier Labs: the header promises twice the samples; length corrected",
     "FL011": "Frontier Labs: was being written when it stopped; read as far as it is whole",
     "FL012": "Frontier Labs: a data size of zero; length corrected",
+    "OA001": "AudioMoth: clicks go through the sound; used",
     "OA002": "AudioMoth: a small or empty file: not used",
     "OA003": "AudioMoth: a hexadecimal name; read as seconds since 1970",
     "OE001": "no date in the name",

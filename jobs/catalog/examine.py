@@ -7,7 +7,7 @@ from pathlib import Path
 from jobs.catalog.blocks import STREAMINFO, read_blocks
 from jobs.catalog.faults import byte_faults, look_at_bytes
 from jobs.catalog.headers import HeaderFacts, parse_header
-from jobs.catalog.signal import judge, look
+from jobs.catalog.signal import has_clicks, judge, look
 from jobs.common.audio import AudioError, AudioInfo, probe
 
 UNUSABLE = frozenset({"FL001", "FL003"})
@@ -77,12 +77,15 @@ def examine(path: str, maker: str = "", *, deadline_s: float = 300.0) -> FileFac
 
 
 def signal_faults(path: str, audio: AudioInfo, maker: str) -> tuple[str, ...]:
-    """Name what is wrong with the samples; holes in those of Frontier Labs' recorders are ``FL002``."""
+    """Name what is wrong with the samples; ``FL002`` are holes of Frontier Labs, ``OA001`` clicks of AudioMoth."""
     try:
-        found = judge(look(path, audio))
+        blocks = look(path, audio)
     except AudioError:
         return ("partly_unreadable",)
-    return (*found, "FL002") if "zero_blocks" in found and maker == "FL" else found
+    found = judge(blocks)
+    if "zero_blocks" in found and maker == "FL":
+        return (*found, "FL002")
+    return (*found, "OA001") if maker == "OA" and has_clicks(blocks) else found
 
 
 def digest(path: str) -> str:

@@ -17,6 +17,14 @@ SILENT_PEAK = 1e-4
 """No sample above this (-80 dBFS) is no microphone: the quietest recorders' own noise is louder."""
 
 
+CLICK_RATIO = 100.0
+"""A click bends the waveform so many times as much as the sound around it does."""
+CLICK_SAMPLES = 32
+"""No click lasts longer."""
+CLICK_SHARE = 0.25
+"""Share of the blocks that must hold one: a click now and then is a drop of rain, or a beak on the housing."""
+
+
 def look(path: str, audio: AudioInfo) -> list[NDArray[np.float32]]:
     """Read blocks that are spread evenly over a recording, its first and last samples among them.
 
@@ -75,6 +83,32 @@ def judge(blocks: Sequence[NDArray[np.float32]]) -> tuple[str, ...]:
     if peak >= FULL_SCALE and any(_longest_run(np.abs(block) >= FULL_SCALE) >= MIN_CLIPPED for block in blocks):
         found.append("clipped")
     return tuple(found)
+
+
+def has_clicks(blocks: Sequence[NDArray[np.float32]]) -> bool:
+    """Tell whether clicks go through a recording, as a memory card's current makes them.
+
+    Parameters
+    ----------
+    blocks
+        Each of shape (n_channels, n).
+
+    Notes
+    -----
+    A click is a place where the second difference is more than :data:`CLICK_RATIO` times its own median over the block,
+    shorter than :data:`CLICK_SAMPLES`. Calls last longer, and rain comes in some blocks only.
+    """
+    return len(blocks) > 0 and sum(map(_has_click, blocks)) >= max(CLICK_SHARE * len(blocks), 2)
+
+
+def _has_click(block: NDArray[np.float32]) -> bool:
+    bend = np.abs(np.diff(np.nan_to_num(block), n=2, axis=1)).max(axis=0, initial=0)
+    if bend.size == 0:
+        return False
+    usual = max(float(np.median(bend)), 1 / 32_768)
+    at = np.flatnonzero(bend > CLICK_RATIO * usual)
+    groups = np.split(at, np.flatnonzero(np.diff(at) > CLICK_SAMPLES) + 1)
+    return at.size > 0 and all(int(group[-1] - group[0]) < CLICK_SAMPLES for group in groups)
 
 
 def _longest_run(is_there: NDArray[np.bool_]) -> int:

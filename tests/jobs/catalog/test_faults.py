@@ -12,7 +12,7 @@ from jobs.catalog.core import catalog
 from jobs.catalog.examine import FileFacts, examine
 from jobs.catalog.faults import LOOK_BYTES
 from jobs.catalog.names import maker_of, parse_name
-from jobs.catalog.signal import BLOCK_SAMPLES, N_BLOCKS, judge, spread
+from jobs.catalog.signal import BLOCK_SAMPLES, N_BLOCKS, has_clicks, judge, spread
 from jobs.catalog.sources import survey
 from lake.recordings import PROBLEMS, is_usable
 
@@ -65,6 +65,12 @@ def with_hole() -> np.ndarray[tuple[int], np.dtype[np.int16]]:
     return samples
 
 
+def with_clicks() -> np.ndarray[tuple[int], np.dtype[np.int16]]:
+    samples = (noise(40 * BLOCK_SAMPLES) / 500).astype(np.int16)
+    samples[::3000] = 20_000
+    return samples
+
+
 FAULTS: list[tuple[str, str, Write, str, int | None]] = [
     ("FL001", f"{FL}.wav", wav(0, b""), "no_samples;FL001", None),
     ("FL001", f"{FL}.flac", flac_stub, "unreadable;FL001", None),
@@ -82,6 +88,7 @@ FAULTS: list[tuple[str, str, Write, str, int | None]] = [
     ("WA002", f"{WA}.wav", lambda path: path.write_bytes(bytes(131_072)), "unreadable;WA002", None),
     ("WA004", f"{WA}.wav", lambda path: path.write_bytes(np.random.default_rng(1).bytes(2 * LOOK_BYTES)),
      "unreadable;WA004", None),
+    ("OA001", f"{OA}.WAV", sound(with_clicks()), "OA001", 40 * BLOCK_SAMPLES),
     ("OA002", f"{OA}.WAV", Path.touch, "empty;OA002", None),
     ("OA002", f"{OA}.WAV", wav(0, b""), "no_samples;OA002", None),
     ("OA003", "5B07C752.WAV", sound(noise()), "OA003", 2000),
@@ -135,6 +142,22 @@ def test_sound_files_have_no_faults(tmp_path: Path, name: str) -> None:
     assert examine(str(path), maker_of(path, parse_name(path))).problems == ()
     soundfile.write(path.with_suffix(".flac"), noise(20_000), RATE)
     assert examine(str(path.with_suffix(".flac")), "FL").problems == ()
+
+
+def test_calls_noise_and_a_click_now_and_then_are_no_interference() -> None:
+    rate, n = 24_000, 40 * BLOCK_SAMPLES
+    t = np.arange(n) / rate
+    faint = (np.random.default_rng(0).standard_normal(n) * 0.001).astype(np.float32)
+    calls = (faint + 0.5 * np.sin(2 * np.pi * 4000 * t) * (t % 0.1 < 0.01)).astype(np.float32)
+    drops = faint.copy()
+    drops[[5 * BLOCK_SAMPLES + 99, 30 * BLOCK_SAMPLES + 7]] = 0.9
+    clicks = faint.copy()
+    clicks[::3000] = 0.5
+    heard = [
+        has_clicks(list(sound.reshape(1, 40, -1).transpose(1, 0, 2))) for sound in (faint, calls, drops, 0 * t, clicks)
+    ]
+    assert heard == [False, False, False, False, True]
+    assert not has_clicks([])
 
 
 def test_the_header_knows_the_maker_better_than_the_name(tmp_path: Path) -> None:
