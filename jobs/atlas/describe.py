@@ -18,10 +18,13 @@ from jobs.atlas.study import Stores, cluster_ids, sites_of, verdicts
 from jobs.atlas.sun import step_path, sun_hours
 from jobs.atlas.tally import Calendar, Tally, cluster_calendar, recorder_calendar
 from jobs.atlas.windows import Table
+from jobs.common.effort import daily_effort, draw_effort
 from jobs.common.run import Run
 from lake.naming import read_names
+from lake.recordings import read_recordings
 
 EFFORT_KEY = "calendars/effort.png"
+SURVEY_KEY = "calendars/recordings.png"
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,19 @@ def study_facts(
         notes=notes,
         n_clips=n_clips,
         has_attention=has_attention,
+        survey=_survey(run, folder),
     )
+
+
+def _survey(run: Run, folder: Path) -> str:
+    """Write the picture of the manifest's recordings by recorder and day, and return its key; empty without times."""
+    if run.recordings is None or not run.recordings.table.is_file():
+        return ""
+    table = read_recordings(run.recordings.table)
+    if not daily_effort(table)[0]:
+        return ""
+    draw_effort(table, folder / SURVEY_KEY)
+    return SURVEY_KEY
 
 
 def cluster_facts(read: Read, clips: Sequence[Mapping[str, float]], folder: Path) -> list[Cluster]:

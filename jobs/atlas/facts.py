@@ -151,6 +151,8 @@ class Study:
         Sound files beside the page.
     has_attention
         Whether each picture has a map of the class token's attention.
+    survey
+        Picture of the hours that were recorded by recorder and day, and of the days with problems; empty if none.
     """
 
     title: str
@@ -170,6 +172,7 @@ class Study:
     notes: Sequence[str]
     n_clips: int
     has_attention: bool
+    survey: str
 
     @property
     def n_windows(self) -> int:

@@ -32,6 +32,7 @@ from jobs.atlas.command import execute
 from jobs.atlas.config import Config
 from jobs.common.run import Options
 from lake.errors import StoreError
+from lake.recordings import read_recordings, write_recordings
 
 
 def windows_table(study: Study) -> pd.DataFrame:
@@ -346,3 +347,20 @@ def test_sound_can_be_left_out(tmp_path: Path) -> None:
         assert all(not page.attributes("audio", "src") for page in read_parts(Path(run.output.url)))
     silent = study.atlas(small, "elsewhere", recordings=replace(recordings, root=tmp_path / "not here"))
     assert "the recordings were not at hand when this page was made." in (silent / "index.html").read_text()
+
+
+def test_the_recordings_effort_is_shown_with_problems_marked(tmp_path: Path) -> None:
+    study = build_study(tmp_path)
+    recordings = write_sound(study)
+    small = Config(image_width_px=16, image_height_px=16, n_map_windows=0)
+    without = study.atlas(small, "without a time", recordings=recordings)
+    assert not (without / "calendars/recordings.png").exists()
+    table = read_recordings(recordings.table)
+    table["start_utc"] = pd.Timestamp("2021-06-22T05:00:00")
+    table.loc[0, "problems"] = "clipped"
+    write_recordings(table, recordings.table)
+    shown = study.atlas(small, "with times", recordings=recordings)
+    drawn = np.asarray(Image.open(shown / "calendars/recordings.png").convert("RGB")).astype(int)
+    crimson = (np.abs(drawn - (220, 20, 60)).max(axis=2) < 40).any()
+    assert crimson, "a ring marks the problem"
+    assert "calendars/recordings.png" in read_page(shown / "index.html").attributes("img", "src")
