@@ -23,13 +23,13 @@ FIRST = datetime(2021, 6, 22)
 WORKERS = 2
 
 _RUN = """
-import json, resource, sys, time
+import json, sys, time
 from pathlib import Path
 from jobs.catalog.command import run_catalog
 began = time.perf_counter()
 facts = run_catalog([Path(sys.argv[1])], Path(sys.argv[2]), zones={{}}, workers={workers})
 took_s = time.perf_counter() - began
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 print(json.dumps({{"n_files": facts["n_files"], "n_placed": facts["n_placed"], "took_s": took_s, "peak_kib": peak}}))
 """
 

@@ -4,7 +4,7 @@ Full settings: 1024 x 1024, 48 kHz, mono, shards of 100 windows. One generated h
 """
 
 import hashlib
-import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -38,7 +38,7 @@ class Peak:
     tree_bytes
         Memory of the process and all below it, as sampled; of pages that several share, each has its part.
     largest_bytes
-        Resident memory of the largest of them, as the kernel kept it.
+        Most that the command itself held, as the kernel kept it.
     """
 
     tree_bytes: int
@@ -54,16 +54,25 @@ def peak_of(words: list[str]) -> Peak:
         If it does not end well.
     """
     process = subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL)
-    tree_bytes, watched = 0, psutil.Process(process.pid)
-    pid = 0
-    while not pid:
+    tree_bytes = largest_bytes = 0
+    watched = psutil.Process(process.pid)
+    while process.poll() is None:
         tree_bytes = max(tree_bytes, _held_bytes(watched))
+        largest_bytes = max(largest_bytes, _high_water_bytes(process.pid))
         time.sleep(EVERY_S)
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-    process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, words)
-    return Peak(tree_bytes, usage.ru_maxrss * 1024)
+    return Peak(tree_bytes, largest_bytes)
+
+
+def _high_water_bytes(pid: int) -> int:
+    """Return the most that a process held by now; not what wait4 tells, which begins with its parent's peak."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    except OSError:
+        return 0
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(found[1]) * 1024 if found else 0
 
 
 def write_study(folder: Path, n_hours: int, config: str, *, rate_hz: int = RATE_HZ) -> Path:

