@@ -27,7 +27,7 @@ def table(*rows: dict[str, Any]) -> pd.DataFrame:
             "reading": "libsndfile", "problems": "", **row,
         }  # fmt: skip
         at = full.pop("at", None)
-        full["start_utc"] = pd.NaT if at is None else START + pd.Timedelta(seconds=at)
+        full["start_utc"] = pd.NaT if at is None else START + pd.Timedelta(milliseconds=round(1000 * at))
         out.append(full)
     frame = pd.DataFrame(out)
     frame["start_utc"] = pd.to_datetime(frame["start_utc"], utc=True)
