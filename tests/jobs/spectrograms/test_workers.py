@@ -77,7 +77,8 @@ def test_a_run_with_nothing_to_do_needs_no_torch(tmp_path: Path) -> None:
 def interrupted(manifest: Path, *words: str) -> tuple[int, str]:
     """Type a command, interrupt it and all its workers once a shard stands, as Ctrl-C does; return how it ended."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "jobs", "run", str(manifest), *words],
+        # What starts the tests in the background ignores Ctrl-C, and so would all that they start.
+        ["env", "--default-signal=INT", sys.executable, "-m", "jobs", "run", str(manifest), *words],
         cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True,
     )  # fmt: skip
     shards = manifest.parent / "lake/spectrograms/mels.zarr/spectrogram"
