@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import zarr
+from numpy.typing import NDArray
 
 from benchmarks.report import FOLDER, Figure, report
 from benchmarks.studies import PER_DAY, embedding_run
@@ -32,7 +33,9 @@ def timed(function: Callable[[], Any]) -> float:
     return time.perf_counter() - began
 
 
-def read_bytes(array: zarr.Array[Any], status: zarr.Array[Any], recorder: int, day: int) -> Any:  # noqa: ANN401
+def read_bytes(
+    array: zarr.Array[Any], status: zarr.Array[Any], recorder: int, day: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Read with zarr alone what the answer is made of."""
     cells = slice(day * PER_DAY, (day + 1) * PER_DAY)
     return np.asarray(array[recorder, cells]), np.asarray(status[recorder, cells])
