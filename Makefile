@@ -42,11 +42,11 @@ BUILD := build/tools/bin/python containers/build.py --out $(IMAGE_DIR) $(if $(WH
 images: build/tools/ready
 	$(BUILD) $(IMAGES)
 
-# The versions in the images, resolved with the Python of the base image: containers/<image>.lock
+# The versions in the images, resolved with the Python of the base image, S3 with each: containers/<image>.lock
 lock-images: build/tools/ready
 	$(BUILD) base
 	for image in $(IMAGES); do \
-	  build/tools/bin/python containers/lock.py --base $(IMAGE_DIR)/base.sif $$image > build/$$image.lock \
+	  build/tools/bin/python containers/lock.py --base $(IMAGE_DIR)/base.sif $$image s3 > build/$$image.lock \
 	    && mv build/$$image.lock containers/$$image.lock || exit 1; \
 	done
 

@@ -152,7 +152,10 @@ def test_a_lock_has_everything_that_its_image_needs(image: str) -> None:
     lines = [line for line in (ROOT / f"containers/{image}.lock").read_text().splitlines() if not line.startswith("#")]
     assert [line for line in lines if not LINE.fullmatch(line)] == [], "names, versions and digests; no host names"
     locked = {line.split("==")[0] for line in lines}
-    wanted = [*project["dependencies"], *project["optional-dependencies"][image]]
+    wanted = [
+        *project["dependencies"],
+        *(line for of in (image, "s3") for line in project["optional-dependencies"][of]),
+    ]
     names = {re.split(r"[^\w.-]", line)[0].lower().replace("_", "-") for line in wanted}
     assert names - locked == set()
     if image == "cluster":
