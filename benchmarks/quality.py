@@ -28,12 +28,12 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from benchmarks.report import Figure, report
 from jobs.common.backbone import Weights, features, load_backbone, prepare
+from jobs.common.labels import read_labels
 from jobs.dino.command import cube_source, train
 from jobs.dino.config import Config
 from jobs.dino.data import Source
 from jobs.embed.core import logmel
 from jobs.evaluate.core import NONE, dominant_labels
-from jobs.evaluate.labels import read_labels
 from lake.errors import DawnchorusError, TryAgainError
 from lake.read import grid_of, open_cube, usable_windows
 

@@ -14,19 +14,19 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from jobs.common.folders import publish
+from jobs.common.labels import Labels, read_labels
+from jobs.common.marks import is_plain_table, read_marks
+from jobs.common.placing import recordings_of
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run
 from jobs.evaluate.audit import Audited, audit_clusters, audit_vectors, nuisances
 from jobs.evaluate.config import Config
-from jobs.evaluate.formats import is_plain_table, read_marks
-from jobs.evaluate.labels import Labels, read_labels
 from jobs.evaluate.scores import Row, make_splits, of_chance, of_clusters, of_vectors
 from jobs.evaluate.units import (
     Units,
     commonest_cluster,
     labels_of_units,
     mean_vectors,
-    recordings_of,
     units_of_labels,
     units_of_marks,
     windows_of,

@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from pathlib import PurePosixPath
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from jobs.evaluate.formats import Mark
-from jobs.evaluate.labels import Intervals, Labels
-from lake.errors import InputError
+from jobs.common.labels import Intervals, Labels
+from jobs.common.marks import Mark
+from jobs.common.placing import Placed, place_marks
 from lake.grid import iso
 from lake.read import grid_of, open_array, read_rows
 
@@ -19,27 +18,6 @@ GROUPS = ("recording", "day", "recorder", "group")
 """What an interval belongs to, in the order of the tables."""
 UNTIMED = "untimed:"
 INTERVALS_AT_ONCE = 2_000
-
-
-@dataclass(frozen=True)
-class Placed:
-    """The recordings of a cube: path, recorder, start and end (milliseconds since 1970), by row.
-
-    Attributes
-    ----------
-    by_path
-        Row by path.
-    """
-
-    path: tuple[str, ...]
-    recorder: tuple[str, ...]
-    start_ms: Ints
-    end_ms: Ints
-
-    @property
-    def by_path(self) -> dict[str, int]:
-        """Row by path."""
-        return {path: i for i, path in enumerate(self.path)}
 
 
 @dataclass(frozen=True)
@@ -80,14 +58,6 @@ class Units:
         return rows, np.unique(names[rows], return_inverse=True)[1].astype(np.int64)
 
 
-def recordings_of(cube: xr.Dataset) -> Placed:
-    """Return the recordings table of a cube."""
-    start_ms = cube["recording_start_ms"].to_numpy().astype(np.int64)
-    length_ms = cube["recording_n_samples"].to_numpy() * 1000 / cube["recording_sample_rate_hz"].to_numpy()
-    path, recorder = (tuple(str(x) for x in cube[key].to_numpy()) for key in ("recording_path", "recording_recorder"))
-    return Placed(path, recorder, start_ms, start_ms + np.ceil(length_ms).astype(np.int64))
-
-
 def units_of_labels(labels: Labels, cube: Placed | None) -> Units:
     """Return the intervals of a table in UTC; each belongs to the recording that holds its middle, if one does."""
     parts = [(name, one) for name, one in labels.by_recorder.items()]
@@ -119,31 +89,13 @@ def units_of_marks(marks: Sequence[Mark], cube: Placed, *, min_confidence: float
     InputError
         If two recordings answer to a name, or none of the marks is of the cube's recordings.
     """
-    sure = [mark for mark in marks if mark.confidence >= min_confidence]
-    ends = _ends(cube.path)
-    rows: list[int] = []
-    kept: list[Mark] = []
-    for mark in sure:
-        found = ends.get(mark.recording) or ends.get(PurePosixPath(mark.recording).name) or []
-        if len(found) > 1:
-            named = ", ".join(cube.path[i] for i in found[:3])
-            raise InputError(f"{mark.where}: {mark.recording!r} may be {named}; name more of the path.")
-        if found:
-            rows.append(found[0])
-            kept.append(mark)
-    if not kept:
-        some = ", ".join(sorted({mark.recording for mark in sure})[:3]) or "none that is sure enough"
-        raise InputError(
-            f"none of {len(marks)} labels is of a recording of the cube; labelled are {some}; the cube has "
-            f"{', '.join(cube.path[:3])}. Recordings are named by their path below the root, or the end of it."
-        )
-    start_ms = cube.start_ms[rows] + np.array([round(mark.start_s * 1000) for mark in kept], dtype=np.int64)
-    length = np.array([max(1, round((mark.end_s - mark.start_s) * 1000)) for mark in kept], dtype=np.int64)
+    found = place_marks(marks, cube, min_confidence=min_confidence)
     units = _units(
-        np.array([cube.recorder[i] for i in rows]), start_ms, start_ms + length, np.array([m.label for m in kept]),
-        np.array([cube.path[i] for i in rows], dtype=object), np.array([mark.group for mark in kept]),
+        np.array([cube.recorder[i] for i in found.row]), found.start_ms, found.end_ms,
+        np.array([mark.label for mark in found.marks]), np.array([cube.path[i] for i in found.row], dtype=object),
+        np.array([mark.group for mark in found.marks]),
     )  # fmt: skip
-    return units, len(sure) - len(kept)
+    return units, found.n_strange
 
 
 def labels_of_units(units: Units) -> Labels:
@@ -223,15 +175,3 @@ def _units(  # noqa: PLR0917 (one column each)
     return Units(
         recorder.astype(str), start_ms, end_ms, label.astype(str), recording.astype(str), day, group.astype(str)
     )
-
-
-def _ends(paths: Sequence[str]) -> dict[str, list[int]]:
-    """Return the rows by every end of a path, with the suffix and without."""
-    ends: dict[str, list[int]] = {}
-    for i, path in enumerate(paths):
-        parts = PurePosixPath(path).parts
-        for n in range(len(parts)):
-            end = "/".join(parts[n:])
-            for name in {end, end.removesuffix(PurePosixPath(path).suffix)}:
-                ends.setdefault(name, []).append(i)
-    return {**ends, **{path: [i] for i, path in enumerate(paths)}}

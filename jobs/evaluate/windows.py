@@ -8,11 +8,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from jobs.common.labels import Intervals, Labels
 from jobs.common.progress import Advance, progress
 from jobs.common.run import Run
 from jobs.evaluate.config import Config
 from jobs.evaluate.core import NONE, agreement, confusion, dominant_labels
-from jobs.evaluate.labels import Intervals, Labels
 from lake.errors import InputError
 from lake.grid import iso
 from lake.names import STATUS

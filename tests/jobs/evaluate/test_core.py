@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from jobs.common.labels import Intervals
 from jobs.evaluate import core
 from jobs.evaluate.core import NONE, agreement, confusion, dominant_labels
-from jobs.evaluate.labels import Intervals
 from lake.grid import Grid
 
 DAY_MS = 86_400_000
