@@ -180,15 +180,23 @@ def demo(
     ] = None,
     audio: Annotated[Path | None, typer.Option(help="your own recordings instead of the synthetic study")] = None,
     zone: ZoneOpt = None,
+    only_recordings: Annotated[
+        bool, typer.Option("--only-recordings", help="make the study and its table; run nothing")
+    ] = False,
     workers: WorkersOpt = 2,
 ) -> None:
     """Make the demo study (or take your recordings) and run the whole chain, to a page to look at."""
     from jobs.registry import needing
 
-    with needing("the demo", "dev"):
-        from jobs.quickstart import quickstart
+    if only_recordings and audio is not None:
+        raise UsageError("--only-recordings is for the demo study. Type `dawnchorus catalog` for recordings of yours.")
+    with needing("the demo", "spectrograms" if only_recordings else "dev"):
+        from jobs.quickstart import prepare_study, quickstart
 
-        quickstart(folder, audio=audio, zones=parse_zones(zone), workers=workers, say=typer.echo)
+        if only_recordings:
+            prepare_study(folder or Path("data/demo"), workers, typer.echo)
+        else:
+            quickstart(folder, audio=audio, zones=parse_zones(zone), workers=workers, say=typer.echo)
 
 
 def parse_partition(text: str | None) -> tuple[int, int] | None:

@@ -51,7 +51,7 @@ def quickstart(folder: Path | None, *, audio: Path | None, zones: Mapping[str, s
     template = _template()
     if audio is None:
         folder = folder or Path("data/demo")
-        table, manifest = _prepare_study(folder, workers, say), DEMO_MANIFEST
+        table, manifest = prepare_study(folder, workers, say), DEMO_MANIFEST
         if folder.resolve() != Path("data/demo").resolve():
             manifest = _write_manifest(folder, _moved(template))
     else:
@@ -96,7 +96,8 @@ def summary(manifest: Manifest, table: Path) -> list[str]:
     ]
 
 
-def _prepare_study(folder: Path, workers: int, say: Say) -> Path:
+def prepare_study(folder: Path, workers: int, say: Say) -> Path:
+    """Make the demo study and the table of its recordings, where they are not there yet; return the table's path."""
     with counting("demo study", "recordings") as tell:
         study = make_study(folder / "study", DEMO, workers=workers, on_progress=tell)
     if study.digest != STUDY_SHA256:

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import tomli_w
 import xarray as xr
+from commands import Cli
 
 import jobs.quickstart
 from jobs.demo.config import SMALL, SMALL_SHA256
 from jobs.demo.study import make_study
+from jobs.manifest import read_manifest
 from jobs.quickstart import quickstart
 from lake.errors import InputError
 from lake.read import open_cube
@@ -35,6 +37,17 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(jobs.quickstart, "DEMO", SMALL)
     monkeypatch.setattr(jobs.quickstart, "STUDY_SHA256", SMALL_SHA256)
     return tmp_path
+
+
+def test_the_recordings_alone_for_jobs_that_a_scheduler_runs(here: Path, cli: Cli) -> None:
+    ended = cli("demo", "--only-recordings", "--workers", 1)
+    assert ended.code == 0
+    assert "41 files" in ended.out
+    assert [path.name for path in (here / "data/demo").iterdir() if path.is_dir()] == ["study"]
+    assert len(read_manifest(here / "manifests/demo.toml").runs) == 10, "its table is where the manifest looks"
+    ended = cli("demo", "--only-recordings", "--audio", "x")
+    assert ended.code == 2
+    assert "--only-recordings is for the demo study" in ended.error
 
 
 def test_the_demo_runs_from_nothing_to_a_page_and_then_does_nothing(here: Path) -> None:
