@@ -75,7 +75,13 @@ def catalog(
     InputError
         If a recording lies outside ``root``, or a zone is unknown or names no folder.
     """
-    heard = listen(sources, zones, guesses, root)
+    n_root = len(root.as_posix().rstrip("/")) + 1
+
+    def tell(path: PurePath, message: str) -> None:
+        if on_unreadable:
+            on_unreadable(as_text(path.as_posix()[n_root:]), message)
+
+    heard = listen(sources, zones, guesses, root, tell)
     facts: list[FileFacts] = []
     makers = [one.maker for one in heard]
     for found in examine_files(sources, makers, workers=workers, cache=cache, retry=retry, examine_one=examine_one):
@@ -88,7 +94,6 @@ def catalog(
     ]
     recorders = name_recorders(sources.files, prefixes, sources.folders)
     sites = site_zones(deployments)
-    n_root = len(root.as_posix().rstrip("/")) + 1
     rows = []
     first_of: dict[str, int] = {}
     for i, (one, file, recorder) in enumerate(zip(heard, facts, recorders, strict=True)):
@@ -100,6 +105,6 @@ def catalog(
         firmware = file.header.firmware or (one.card.firmware if one.card else "")
         if firmware and on_firmware:
             on_firmware(str(row["recorder"]), firmware)
-        if file.message and on_unreadable:
-            on_unreadable(str(row["path"]), file.message)
+        if file.message:
+            tell(one.path, file.message)
     return make_recordings(rows)

@@ -22,6 +22,8 @@ NAMELESS_FOLDERS = frozenset({"audio", "data", "flac", "raw", "recordings", "sou
 
 UNFINISHED = "data"
 """What Frontier Labs' recorders call the file that they are writing; it keeps the name when the power goes."""
+UNFINISHED_HEADS = frozenset({b"fLaC", b"RIFF", b"\0\0\0\0", b""})
+"""How such a file begins; others of the name are no sound."""
 
 _DATE_FOLDER = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})(?:[_ T-].*)?")
 
@@ -163,8 +165,10 @@ def _is_recording(path: Path) -> bool:
     if path.name != UNFINISHED:
         return has_audio_suffix(path.name)
     try:
+        if not path.is_file():  # what opens a pipe waits for somebody to write into it
+            return False
         with path.open("rb") as file:
-            return file.read(4) in {b"fLaC", b"RIFF", b"\0\0\0\0", b""}
+            return file.read(4) in UNFINISHED_HEADS
     except OSError:
         return False
 

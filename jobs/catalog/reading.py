@@ -83,7 +83,7 @@ def examine_files(
         if known_one:
             return known_one
         key, stand = as_text(str(path)), sources.stand(path)
-        return Found(key, stand, _examined(sources, path, maker, examine_one), is_new=True)
+        return Found(key, stand, _examined(sources, path, stand, maker, examine_one), is_new=True)
 
     def begin(pool: ThreadPoolExecutor, path: PurePath, maker: str) -> Started:
         # A local file is looked up at once: handing it to a thread takes longer.
@@ -134,18 +134,21 @@ def _in_order(
             write()
 
 
-def _examined(sources: Sources, path: PurePath, maker: str, examine_one: Examine) -> FileFacts:
+def _examined(sources: Sources, path: PurePath, stand: Stand | None, maker: str, examine_one: Examine) -> FileFacts:
     """Examine a file; what it does to the process that reads it is its own fact."""
     url = sources.url(path)
     if as_text(url) != url:
         return FileFacts(
             problems=("name_not_utf8",), message=f"{as_text(url)}: the name is not UTF-8; rename the file."
         )
+    place = url
     try:
-        with sources.local(path) as local:
-            found = examine_one(str(local), maker)
-            return found if sources.remote is None else replace(found, message=found.message.replace(str(local), url))
+        with sources.local(path, stand[0] if stand else None) as local:
+            place = str(local)
+            found = examine_one(place, maker)
+            return found if sources.remote is None else replace(found, message=found.message.replace(place, url))
     except AudioError as error:
-        return FileFacts(problems=(error.problem,), message=str(error))
+        message = f"{str(error).replace(place, url)} `--retry-quarantined` examines it again."
+        return FileFacts(problems=(error.problem,), message=message)
     except OSError as error:
         return FileFacts(problems=("unreadable",), message=f"{url}: cannot be opened ({error.strerror or error}).")

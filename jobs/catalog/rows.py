@@ -1,6 +1,6 @@
 """What is heard about a recording from its name, its card and its header, as a row of the table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, tzinfo
 from functools import lru_cache
@@ -35,7 +35,13 @@ class Heard:
     zone: tzinfo | None
 
 
-def listen(sources: Sources, zones: Mapping[str, str], guesses: Sequence[str], root: PurePath) -> list[Heard]:
+def listen(
+    sources: Sources,
+    zones: Mapping[str, str],
+    guesses: Sequence[str],
+    root: PurePath,
+    on_unreadable: Callable[[PurePath, str], None] | None = None,
+) -> list[Heard]:
     """Gather what names, folders and cards say, and refuse what the user got wrong before any recording is read."""
     check_zones(zones)
     above = root.as_posix().rstrip("/") + "/"
@@ -48,7 +54,7 @@ def listen(sources: Sources, zones: Mapping[str, str], guesses: Sequence[str], r
     recorders = name_recorders(sources.files, [facts.recorder for facts in names], sources.folders)
     folders = parents_of(sources.files)
     chosen = choose_zones(zones, folders, recorders)
-    cards = sources.cards()
+    cards = sources.cards(on_unreadable)
     card_in = {folder: card_of(folder, cards) for folder in dict.fromkeys(folders)}
     return [
         Heard(file, folder, facts, maker_of(file, facts) or ("FL" if card_in[folder] else ""), card_in[folder], zone)

@@ -1,22 +1,35 @@
 """Where recordings lie: on a disk, or in any file system that fsspec knows."""
 
-import hashlib
 import os
 import posixpath
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath, PurePosixPath
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from jobs.catalog.cache import Stand
-from jobs.catalog.folders import absolute, find_files, has_audio_suffix, is_hidden, nothing_found
+from jobs.catalog.folders import (
+    UNFINISHED,
+    UNFINISHED_HEADS,
+    absolute,
+    as_text,
+    find_files,
+    has_audio_suffix,
+    is_hidden,
+    nothing_found,
+)
+from jobs.catalog.remote import LIST_DEADLINE_S, LOOK_DEADLINE_S, apart, ask_stand, content, fetch, list_files
 from jobs.catalog.sidecars import Card, is_sidecar, read_card
+from jobs.common.audio import AudioError
 from lake.errors import InputError
 from lake.storage import Storage
+
+SIDECAR_BYTES = 1 << 26
+"""No more of a card's own files is read than this: years of lines."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +44,15 @@ class Sources:
         The folders that the user named.
     remote
         The file system that they are in; ``None`` for this machine's.
+    stands
+        What the listing of a remote file system told of its files; a local one is asked for each.
     """
 
     files: Sequence[PurePath]
     sidecars: Sequence[PurePath]
     tops: Sequence[PurePath]
     remote: Storage | None = None
+    stands: Mapping[PurePath, Stand | None] = field(default_factory=dict)
 
     @property
     def folders(self) -> list[PurePath]:
@@ -55,37 +71,59 @@ class Sources:
 
     def stand(self, path: PurePath) -> Stand | None:
         """Return what tells that a file was not touched; ``None`` if it cannot be told."""
+        if self.remote is not None:
+            fs = self.remote.fs
+            try:
+                return self.stands.get(path) or apart(
+                    fs, self.url(path), LOOK_DEADLINE_S, ask_stand, fs, self.key(path)
+                )
+            except AudioError:
+                return None
         try:
-            if self.remote is None:
-                found = os.stat(path)  # noqa: PTH116 (a path made for each file takes longer than the call)
-                return found.st_size, found.st_mtime_ns, found.st_ino
-            info = self.remote.fs.info(self.key(path))
+            found = os.stat(path)  # noqa: PTH116 (a path made for each file takes longer than the call)
         except OSError:
             return None
-        told = [str(info.get(key, "")) for key in ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated")]
-        told.append(str(info.get("created", "")))
-        return int(info["size"] or 0), int.from_bytes(hashlib.sha256("|".join(told).encode()).digest()[:7], "big"), 0
+        return found.st_size, found.st_mtime_ns, found.st_ino
 
     @contextmanager
-    def local(self, path: PurePath) -> Iterator[Path]:
-        """Give a file's path on this machine, of a remote one a copy that is gone afterwards."""
+    def local(self, path: PurePath, n_bytes: int | None = None) -> Iterator[Path]:
+        """Give a file's path on this machine, of a remote one a copy that is gone afterwards.
+
+        Parameters
+        ----------
+        path
+            The file.
+        n_bytes
+            Its size, if it is known.
+
+        Raises
+        ------
+        AudioError
+            If it cannot be copied, or not in time; see :func:`jobs.catalog.remote.fetch`.
+        TryAgainError
+            If there is no room for the copy.
+        """
         if self.remote is None:
             yield Path(path)
             return
         with tempfile.TemporaryDirectory(prefix="dawnchorus-") as folder:
             copy = Path(folder, path.name)
-            self.remote.fs.get_file(self.key(path), str(copy))
+            fetch(self.remote.fs, self.key(path), self.url(path), str(copy), n_bytes)
             yield copy
 
-    def cards(self) -> dict[PurePath, Card]:
-        """Read what the cards' own files say, by their folder; those that cannot be read say nothing."""
+    def cards(self, on_unreadable: Callable[[PurePath, str], None] | None = None) -> dict[PurePath, Card]:
+        """Read what the cards' own files say, by their folder; those that cannot be read are told, and say nothing."""
         cards: dict[PurePath, Card] = {}
+        fs = LocalFileSystem() if self.remote is None else self.remote.fs
         for path in self.sidecars:
+            key, url = self.key(path), self.url(path)
             try:
-                content = Path(path).read_bytes() if self.remote is None else self.remote.fs.cat_file(self.key(path))
-            except OSError:
+                said = apart(fs, as_text(url), LOOK_DEADLINE_S, content, fs, key, as_text(url), SIDECAR_BYTES)
+            except AudioError as error:
+                if on_unreadable:
+                    on_unreadable(path, str(error))
                 continue
-            read_card(cards, path, content)
+            read_card(cards, path, said)
         return cards
 
 
@@ -104,26 +142,31 @@ def survey(given: Sequence[str | Path]) -> Sources:
     """
     systems = [_opened(str(one)) for one in given]
     if all(isinstance(system, LocalFileSystem) for system, _ in systems):
-        tops = [Path(path) for _, path in systems]
-        return Sources(*find_files(tops), tops=[absolute(top) for top in tops])
+        folders = [Path(path) for _, path in systems]
+        recordings, beside = find_files(folders)
+        return Sources(recordings, beside, [absolute(folder) for folder in folders])
     if any(system != systems[0][0] for system, _ in systems):
         raise InputError(
             f"{', '.join(map(str, given))}: expected folders of one file system. Catalogue each by itself."
         )
     remote = Storage(str(given[0]))
-    files: set[PurePath] = set()
+    stands: dict[PurePath, Stand | None] = {}
     sidecars: set[PurePath] = set()
     for one, (system, path) in zip(given, systems, strict=True):
-        below = [_path(found) for found in system.find(path)]
+        listed = apart(system, str(one), LIST_DEADLINE_S, list_files, system, path, str(one))
+        below = {_path(found): stand for found, stand in listed.items()}
         if not below:
             raise InputError(f"{one}: expected a folder of recordings, found nothing there.")
-        seen = [found for found in below if not is_hidden(found.relative_to(_path(path)))]
-        audio = [found for found in seen if has_audio_suffix(found.name)]
+        top = _path(path)
+        seen = [found for found in below if not is_hidden(found.relative_to(top))]
+        audio = [found for found in seen if found == top or _is_recording(remote, found)]
         if not audio:
             raise InputError(nothing_found(str(one), seen))
-        files.update(audio)
+        stands |= {found: below[found] for found in audio}
         sidecars.update(found for found in seen if is_sidecar(found.name))
-    return Sources(sorted(files, key=str), sorted(sidecars, key=str), [_path(path) for _, path in systems], remote)
+    tops = [_path(path) for _, path in systems]
+    files = sorted(stands, key=str)
+    return Sources(files, sorted(sidecars, key=str), tops, remote, stands)
 
 
 def _opened(one: str) -> tuple[fsspec.AbstractFileSystem, str]:
@@ -145,3 +188,15 @@ def common_root(sources: Sources) -> PurePath:
 
 def _path(key: str) -> PurePath:
     return PurePosixPath("/" + key.lstrip("/"))
+
+
+def _is_recording(remote: Storage, path: PurePath) -> bool:
+    """Tell whether a file is a recording, by its name or, of one that has none, by its first bytes."""
+    if path.name != UNFINISHED:
+        return has_audio_suffix(path.name)
+    one = Sources([path], [], [], remote)
+    key, url = one.key(path), one.url(path)
+    try:
+        return apart(remote.fs, url, LOOK_DEADLINE_S, content, remote.fs, key, url, 4) in UNFINISHED_HEADS
+    except AudioError:
+        return False

@@ -82,7 +82,7 @@ class Decoder:
             if not child.connection.poll(deadline_s):
                 raise AudioError(
                     f"{path}: nothing came within {deadline_s:.0f} s, and its decoder was stopped. If the disk is slow "
-                    "or asleep, type the same command again; if not, the file is damaged: convert it to FLAC or WAV.",
+                    "or asleep, try again; if not, the file is damaged: convert it to FLAC or WAV.",
                     problem="timeout",
                 )
             kind, value = child.connection.recv()
@@ -100,7 +100,7 @@ class Decoder:
             return value  # type: ignore[no-any-return] # what comes through a pipe has no type
         if kind == "refused":
             raise value
-        raise AudioError(f"{path}: its decoder failed of it ({value}).", problem="crashed")
+        raise AudioError(f"{path}: reading it failed ({value}).", problem="crashed")
 
     def child(self) -> "_Child":
         """Return the running child, after starting it if there is none."""

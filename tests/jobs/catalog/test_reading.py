@@ -149,7 +149,7 @@ def test_a_file_that_kills_or_holds_its_decoder_costs_itself_only(folder: Path, 
     cache = tmp_path / "c.jsonl"
     facts = list(examine_files(sources, [""] * 6, workers=2, cache=cache, examine_one=examine_one))
     assert [one.problems for one in facts] == [(), ("crashed",), ("timeout",), (), (), ("empty", "OE004")]
-    assert facts[1].message.endswith("(SIGSEGV).")
+    assert facts[1].message.endswith("(SIGSEGV). `--retry-quarantined` examines it again.")
     tried: list[FileFacts] = list(examine_files(sources, [""] * 6, cache=cache, retry=True, examine_one=examine))
     assert [one.problems for one in tried] == [()] * 5 + [("empty", "OE004")]
 

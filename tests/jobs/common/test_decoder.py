@@ -78,7 +78,7 @@ def test_what_a_reader_refuses_is_told_as_it_tells_it(tmp_path: Path, file: Path
         (faultydecoders.hang, "timeout", r"x.wav: nothing came within 0 s, and its decoder was stopped. If the disk"),
         (faultydecoders.leave, "crashed", r"x.wav: its decoder died of it \(exit code 7\). The file is damaged, or me"),
         (faultydecoders.crash, "crashed", r"x.wav: its decoder died of it \(SIGSEGV\)"),
-        (faultydecoders.fail, "crashed", r"x.wav: its decoder failed of it \(KeyError: 'what'\)"),
+        (faultydecoders.fail, "crashed", r"x.wav: reading it failed \(KeyError: 'what'\)"),
     ],
 )
 def test_a_faulty_decoder_costs_its_file_alone(
