@@ -14,7 +14,7 @@ from jobs.atlas.choose import least, rows_by_cluster
 from jobs.atlas.config import Config
 from jobs.atlas.describe import Read, cluster_facts, put, study_facts
 from jobs.atlas.facts import Map
-from jobs.atlas.labels import Lift, can_read, lifts, read_intervals, windows_with
+from jobs.atlas.labels import Lift, lifts, read_intervals, windows_with
 from jobs.atlas.media import make_media, media_of
 from jobs.atlas.pages import render
 from jobs.atlas.pictures import bands_that_count, level_histogram, level_range
@@ -161,20 +161,20 @@ def _level_range(
 
 
 def _lifts(run: Run, stores: Stores, table: Table, n_windows: NDArray[np.int64]) -> tuple[list[list[Lift]] | None, str]:
-    """Return each cluster's labels, and a note where a table of labels was left out."""
-    if run.labels is None or not run.labels.is_file():
+    """Return each cluster's labels, and a note where some, or all, have no place here."""
+    if run.labels is None:
         return None, ""
-    if not can_read(run.labels):
-        return None, (
-            f"The table of labels {run.labels.name} is left out: the atlas reads tables with the columns "
-            "recorder, start_utc, end_utc and label."
-        )
-    intervals = read_intervals(run.labels, stores.recorders)
-    with_label = [windows_with(one, table, stores) for one in intervals.values()]
-    n_both = np.array(
-        [np.bincount(table.cluster[mask], minlength=stores.n_clusters) for mask in with_label], dtype=np.int64
-    ).reshape(len(with_label), stores.n_clusters)
-    return lifts(n_both.T, n_windows, list(intervals), n_most=N_LABELS), ""
+    if not run.labels.exists():
+        return None, f"Labels are left out: {run.labels.name} was not there when this page was made."
+    config = cast("Config", run.config)
+    intervals, note = read_intervals(run.labels, stores, min_confidence=config.min_confidence)
+    n_both = np.zeros((stores.n_clusters, len(intervals)), dtype=np.int64)
+    with progress(f"{run.name}: labels", len(intervals), "labels") as advance:
+        for j, one in enumerate(intervals.values()):
+            found = table.cluster[windows_with(one, table, stores)]
+            n_both[:, j] = np.bincount(found, minlength=stores.n_clusters)
+            advance(1)
+    return lifts(n_both, n_windows, list(intervals), n_most=N_LABELS), note
 
 
 def _sheets(

@@ -7,8 +7,11 @@ from pydantic import Field, model_validator
 from jobs.common.config import JobConfig
 from lake.names import LEVEL_MAX_DB, LEVEL_MIN_DB
 
-ALGORITHM = 2
-"""2: one page with a map, borders, outliers, sound, calendars and names, in place of a page a cluster."""
+ALGORITHM = 3
+"""2: one page with a map, borders, outliers, sound, calendars and names, in place of a page a cluster.
+
+3: the map can be enlarged and moved.
+"""
 
 Pair = Annotated[tuple[float, float], Field(strict=False)]
 
@@ -32,6 +35,13 @@ class Config(JobConfig):
     seed: int = Field(0, ge=0, description="root of every random choice")
     audio: bool = Field(
         True, description="whether sound is cut out of the recordings where they are at hand; recorders catch speech"
+    )
+    min_confidence: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="labels of a program (BirdNET) that is less sure than this are left out",
+        json_schema_extra={"introduced_as": 0.0},
     )
     level_range_db: Literal["auto"] | Pair = Field(
         "auto", description="levels of the darkest and the brightest colour in dBFS; 'auto': by percentiles"

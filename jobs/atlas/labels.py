@@ -1,7 +1,6 @@
 """Labels from outside, as lift over the base rate."""
 
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,17 +10,10 @@ from scipy.stats import false_discovery_control, hypergeom
 
 from jobs.atlas.study import Stores
 from jobs.atlas.windows import Table
-from lake.tables import Column, in_order, instant, name, read_table, refuse
-
-_TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)?"
-_HINT = "a time such as 2021-06-22T05:00:01.5Z (UTC when it has no offset)"
-COLUMNS: Mapping[str, Column] = {
-    "recorder": Column(name),
-    "start_utc": Column(instant(_TIME, _HINT, is_required=True), "datetime64[ms]"),
-    "end_utc": Column(instant(_TIME, _HINT, is_required=True), "datetime64[ms]"),
-    "label": Column(name),
-}
-"""Columns of a table of labels that the atlas reads; any others are left alone."""
+from jobs.atlas.words import number
+from jobs.common.labels import Labels, read_labels
+from jobs.common.marks import is_plain_table, read_marks
+from jobs.common.placing import labels_of_marks, place_marks, recordings_of
 
 
 @dataclass(frozen=True)
@@ -56,35 +48,64 @@ class Lift:
     q: float
 
 
-def can_read(path: Path) -> bool:
-    """Tell whether a file has the columns that the atlas reads."""
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        return set(COLUMNS) <= set(next(csv.reader(file), []))
+def read_intervals(path: Path, stores: Stores, *, min_confidence: float) -> tuple[dict[str, Intervals], str]:
+    """Read labels: the intervals of each label on a clustering's recorders, labels in alphabetical order.
 
+    Parameters
+    ----------
+    path
+        A table in UTC, or tables of other programs, as :func:`jobs.common.labels.read_labels` and
+        :func:`jobs.common.marks.read_marks` read them.
+    stores
+        The clustering, and the cube that knows when each recording began.
+    min_confidence
+        Labels of a program that is less sure are left out.
 
-def read_intervals(path: Path, recorders: Sequence[str]) -> dict[str, Intervals]:
-    """Read a table of labels: the intervals of each label on these recorders, labels in alphabetical order.
+    Returns
+    -------
+    intervals
+        By label.
+    note
+        Which labels have no place here, in a sentence; empty if all have.
 
     Raises
     ------
     InputError
-        With all cells that cannot be read.
+        With all that cannot be read, or if no label is of a recording of the cube.
     """
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        header = next(csv.reader(file), [])
-    columns = {**{key: Column(str) for key in header if key not in COLUMNS}, **COLUMNS}
-    table, problems = read_table(
-        path, columns, what="labels", remedy="name a table with the columns recorder, start_utc, end_utc and label"
+    notes: list[str] = []
+    if is_plain_table(path):
+        labels = read_labels(path)
+    else:
+        cube = recordings_of(stores.cube)
+        found = place_marks(read_marks(path), cube, min_confidence=min_confidence)
+        labels = labels_of_marks(found, cube)
+        if found.n_strange:
+            notes.append(f"Labels of recordings that the spectrograms do not have: {number(found.n_strange)}.")
+    strange = sorted(set(labels.by_recorder) - set(stores.recorders))
+    if strange:
+        n = sum(len(labels.by_recorder[name]) for name in strange)
+        named = ", ".join(strange[:3]) + (" …" if len(strange) > 3 else "")
+        notes.append(f"Labelled intervals of recorders that this clustering does not have: {number(n)} ({named}).")
+    return _by_label(labels, stores.recorders), " ".join(notes)
+
+
+def _by_label(labels: Labels, recorders: Sequence[str]) -> dict[str, Intervals]:
+    parts = [(i, labels.by_recorder[name]) for i, name in enumerate(recorders) if name in labels.by_recorder]
+    if not parts:
+        return {}
+    recorder = np.concatenate([np.full(len(one), i, dtype=np.int64) for i, one in parts])
+    start_ms, end_ms, label = (
+        np.concatenate([getattr(one, name) for _, one in parts]) for name in ("start_ms", "end_ms", "label")
     )
-    refuse(path, "labels", in_order(problems))
-    number = {recorder: i for i, recorder in enumerate(recorders)}
-    table = table[table["recorder"].isin(list(number))]
-    found = {}
-    for label, rows in table.groupby("label", sort=True):
-        spans = [rows[key].to_numpy().astype("datetime64[ms]").astype(np.int64) for key in ("start_utc", "end_utc")]
-        recorder = np.array([number[name] for name in rows["recorder"]], dtype=np.int64)
-        found[str(label)] = Intervals(recorder, spans[0], spans[1])
-    return found
+    order = np.argsort(label, kind="stable")
+    edges = np.searchsorted(label[order], np.arange(len(labels.names) + 1))
+    rows = [order[edges[j] : edges[j + 1]] for j in range(len(labels.names))]
+    return {
+        name: Intervals(recorder[mine], start_ms[mine], end_ms[mine])
+        for name, mine in zip(labels.names, rows, strict=True)
+        if len(mine)
+    }
 
 
 def windows_with(intervals: Intervals, table: Table, stores: Stores) -> NDArray[np.bool_]:

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from jobs.common.labels import Intervals, Labels
 from jobs.common.marks import Mark
 from lake.errors import InputError
 
@@ -95,6 +96,20 @@ def place_marks(marks: Sequence[Mark], cube: Placed, *, min_confidence: float) -
     start_ms = cube.start_ms[rows] + np.array([round(mark.start_s * 1000) for mark in kept], dtype=np.int64)
     length_ms = np.array([max(1, round((mark.end_s - mark.start_s) * 1000)) for mark in kept], dtype=np.int64)
     return PlacedMarks(tuple(kept), tuple(rows), start_ms, start_ms + length_ms, len(sure) - len(kept))
+
+
+def labels_of_marks(found: PlacedMarks, cube: Placed) -> Labels:
+    """Return placed marks as a table of labels, by recorder."""
+    names, label = np.unique(np.array([mark.label for mark in found.marks], dtype=str), return_inverse=True)
+    recorder = np.array([cube.recorder[row] for row in found.row], dtype=str)
+    by_recorder = {
+        str(name): Intervals(
+            found.start_ms[rows], found.end_ms[rows], label[rows].astype(np.int64), np.full(int(rows.sum()), np.nan)
+        )
+        for name in np.unique(recorder)
+        for rows in [recorder == name]
+    }
+    return Labels(tuple(names.tolist()), by_recorder)
 
 
 def _ends(paths: Sequence[str]) -> dict[str, list[int]]:

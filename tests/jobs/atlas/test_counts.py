@@ -6,20 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from atlases import Study, read_cluster, write_labels
+from atlases import Study
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from scipy.stats import fisher_exact
 
-from jobs.atlas.config import Config
 from jobs.atlas.heat import date_ticks, heat_png, heat_table, share_of_effort
 from jobs.atlas.labels import Intervals, lifts, windows_with
 from jobs.atlas.study import open_stores
 from jobs.atlas.sun import EPOCH, step_path, sun_hours
 from jobs.atlas.tally import calendar_of, cluster_calendar, tally
 from jobs.atlas.windows import Table, read_table
-from lake.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -129,21 +127,6 @@ def test_lift_and_q_agree_with_a_slow_computation() -> None:
     assert found[0][0].q == pytest.approx(q[0, 0])
     assert found[2][0].q == pytest.approx(q[2, 1])
     assert lifts(np.zeros((2, 0), dtype=np.int64), n_cluster[:2], [], n_most=5) == [[], []]
-
-
-def test_labels_are_shown_and_other_tables_are_left_out(study: Study, tmp_path: Path) -> None:
-    small = Config(image_width_px=16, image_height_px=16, n_map_windows=0)
-    folder = study.atlas(small, "labelled", labels=write_labels(study))
-    rows = next(table for table in read_cluster(folder, 1).tables if table[0][0] == "Label")
-    assert rows[1][0] == "<b>wren</b>"
-    assert rows[1][2] != "–"
-    other = tmp_path / "raven.txt"
-    other.write_text("Selection\tView\n")
-    folder = study.atlas(small, "raven", labels=other)
-    assert "The table of labels raven.txt is left out" in (folder / "index.html").read_text()
-    (tmp_path / "bad.csv").write_text("recorder,start_utc,end_utc,label\nnorth,today,2021-06-01T00:00:00Z,x\n")
-    with pytest.raises(InputError, match="row 2: start_utc"):
-        study.atlas(small, "bad", labels=tmp_path / "bad.csv")
 
 
 def test_the_instants_are_those_of_the_clock(windows: Table) -> None:
