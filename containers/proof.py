@@ -10,33 +10,23 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
-import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+import fsspec
 import tomli_w
 import xarray as xr
+from moto.server import ThreadedMotoServer
+from proof_slurm import under_slurm
+from proof_tools import DAWNCHORUS, ENVIRONMENT, command, inside_of, make_guests, submit, timed, write_manifest
 
 from jobs.demo.config import SMALL
 from jobs.demo.study import make_study
-from jobs.manifest import Manifest, read_manifest
+from jobs.manifest import read_manifest
 from jobs.reproduce import compare
-from lake.receipts import latest_receipt, read_receipts
-
-ROOT = Path(__file__).resolve().parents[1]
-RESOURCES: dict[str, dict[str, Any]] = {
-    "mels": {"tasks": 2, "workers": 1, "hours": 0.2},
-    "dino": {"workers": 2, "hours": 0.2},
-}
-"""Two tasks of an array, a training of two processes; everything else has one worker."""
-PROFILE = 'like = "slurm"\nworkers = 1\nwarn_s = 5\n'
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-DAWNCHORUS = (sys.executable, "-m", "jobs")
+from lake.receipts import latest_receipt
 
 
 def main(words: Sequence[str]) -> None:
@@ -52,6 +42,7 @@ def main(words: Sequence[str]) -> None:
     with timed("a small study"):
         make_study(work / "study", SMALL)
     catalog(images, work)
+    make_guests(work)
     outside, inside = (write_manifest(work, name) for name in ("outside", "inside"))
     with timed("the chain outside"):
         run_outside(outside)
@@ -59,42 +50,20 @@ def main(words: Sequence[str]) -> None:
         submit(inside, images, "local", work / "jobs-inside")
     same_values(outside, inside)
     each_reads_the_others(images, outside, inside)
+    with timed("commands in the image and outside"):
+        commands_agree(images, inside)
     with timed("refusals"):
         refusals(images, work, inside)
     with timed("as an ordinary user without a home, and without a network"):
         ordinary_user(images, inside)
+    with timed("a lake of objects"):
+        on_objects(images, work, inside)
     with timed("reproduce"):
         again(images, work, inside)
     if options.slurm:
         with timed("the chain under Slurm"):
             under_slurm(images, work, inside)
     print("proof: all is as it must be", flush=True)
-
-
-@contextmanager
-def timed(what: str) -> Iterator[None]:
-    """Print what is done and how long it took."""
-    print(f"proof: {what} …", flush=True)
-    began = time.monotonic()
-    yield
-    print(f"proof: {what}: {time.monotonic() - began:.0f} s", flush=True)
-
-
-def command(*words: object, code: int = 0, env: Mapping[str, str] = ENVIRONMENT, cwd: Path = ROOT) -> str:
-    """Run a command that must end with a code; return all that it printed."""
-    text = [str(word) for word in words]
-    done = subprocess.run(
-        text, env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    if done.returncode != code:
-        sys.exit(f"proof: {' '.join(text)}\nended with {done.returncode}, expected {code}:\n{done.stdout[-4000:]}")
-    return done.stdout
-
-
-def inside_of(image: Path, *words: object, binds: Sequence[str] = (), more: Sequence[str] = ()) -> list[str]:
-    """Return the words that run a command in an image, which sees what is bound and nothing else."""
-    bound = [f"--bind={bind}" for bind in binds]
-    return ["apptainer", "exec", "--cleanenv", "--containall", *more, *bound, str(image), *map(str, words)]
 
 
 def catalog(images: Path, work: Path) -> None:
@@ -107,34 +76,12 @@ def catalog(images: Path, work: Path) -> None:
         sys.exit("proof: the catalog's table differs between image and outside")
 
 
-def write_manifest(work: Path, name: str) -> Path:
-    """Write the demo's manifest for the small study, with a short training; return its path."""
-    text = tomllib.loads((ROOT / "manifests/demo.toml").read_text(encoding="utf-8"))
-    text |= {"lake": name, "labels": "study/truth.csv"}
-    tables = {"table": "recordings.csv", "root": "study/audio", "deployments": "study/deployments.csv"}
-    text["recordings"] = {**text["recordings"], **tables}
-    for key, run in text["runs"].items():
-        run["resources"] = RESOURCES.get(key, {"workers": 1, "hours": 0.2})
-        if run["job"] == "dino":
-            run["config"] |= {"steps": 24, "batch_size": 8}
-        if run["job"] == "cluster":
-            run["config"] |= {"n_clusters": 6}
-    path = work / f"{name}.toml"
-    path.write_text(tomli_w.dumps(text), encoding="utf-8")
-    return path
-
-
 def run_outside(manifest: Path) -> None:
     """Run the chain in this environment; the training by two processes, as everywhere."""
     command(*DAWNCHORUS, "run", manifest, "mels", "--workers", 1)
     torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     command(*torchrun, "-m", "jobs", "run", manifest, "dino", "--workers", 1)
     command(*DAWNCHORUS, "run", manifest, "--workers", 1)
-
-
-def submit(manifest: Path, images: Path, site: str | Path, out: Path) -> str:
-    """Submit a manifest as a user does."""
-    return command(*DAWNCHORUS, "submit", manifest, "--site", site, "--images", images, "--out", out)
 
 
 def same_values(one: Path, other: Path) -> None:
@@ -150,23 +97,6 @@ def same_values(one: Path, other: Path) -> None:
         wrong += [f"{name}: {line}" for line in lines]
     if wrong:
         sys.exit(f"proof: {one.stem} and {other.stem} differ:\n" + "\n".join(wrong[:20]))
-
-
-def same_bytes(one: Path, other: Path) -> None:
-    """Compare the content of all runs of two manifests."""
-    first, second = contents(read_manifest(one)), contents(read_manifest(other))
-    wrong = [name for name in first if first[name] != second[name]]
-    if wrong:
-        sys.exit(f"proof: {one.stem} and {other.stem} have other bytes in {', '.join(wrong)}")
-
-
-def contents(manifest: Manifest) -> dict[str, str]:
-    """Return the content_id of every run; all must be done."""
-    receipts = {name: latest_receipt(run.lake, name) for name, run in manifest.runs.items()}
-    missing = [name for name, receipt in receipts.items() if receipt is None]
-    if missing:
-        sys.exit(f"proof: {manifest.path.stem}: not done: {', '.join(missing)}")
-    return {name: str(receipt["content_id"]) for name, receipt in receipts.items() if receipt}
 
 
 def each_reads_the_others(images: Path, outside: Path, inside: Path) -> None:
@@ -205,6 +135,43 @@ def each_reads_the_others(images: Path, outside: Path, inside: Path) -> None:
     for name, image in images_used.items():
         if image is None or image["sha256"] != digests[image["name"].removesuffix(".sif")]:
             sys.exit(f"proof: the receipt of {name} names the image {image}, not one of {digests}")
+
+
+def commands_agree(images: Path, inside: Path) -> None:
+    """Ask a lake in the image and outside; the answers must be the same."""
+    lake = inside.parent / inside.stem
+    with xr.open_dataset(lake / "clusters/clusters.zarr", engine="zarr") as store:
+        first = store.cluster.stack(window=("recorder", "time")).dropna("window")[0]
+        of = ("--recorder", str(first.recorder.item()), "--time", str(first.time.to_numpy())[:19])
+    clusters, vectors, out = lake / "clusters/clusters.zarr", lake / "embeddings/vectors.zarr", inside.parent / "asked"
+    asked = [
+        ("status", inside),
+        ("query", clusters, "--date", "2021-06", "--json"),
+        ("query", vectors, "--features", "--out", out / "features.csv"),
+        ("query", lake / "embeddings/imported.zarr", "--json"),
+        ("similar", vectors, *of, "--n", 5),
+        ("trace", clusters, *of),
+        ("trace", clusters, *of, "--audio", out / "window.wav", "--root", inside.parent / "study/audio"),
+        ("export", clusters, "--to", "raven", "--out", out / "raven"),
+        ("export", clusters, "--out", out / "clusters.csv"),
+        ("names", clusters, clusters),
+    ]
+    told: list[dict[str, str]] = []
+    for image in (None, images / "cluster.sif"):
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir()
+        binds = [str(inside.parent)]
+        found = {}
+        for words in asked:
+            line = [*DAWNCHORUS, *words] if image is None else inside_of(image, "dawnchorus", *words, binds=binds)
+            found[" ".join(map(str, words))] = command(*line)
+        found |= {str(path): path.read_bytes().hex() for path in sorted(out.rglob("*")) if path.is_file()}
+        told.append(found)
+    if told[0] != told[1]:
+        other = [key for key in {**told[0], **told[1]} if told[0].get(key) != told[1].get(key)]
+        shown = "\n".join(f"{key}\noutside: {told[0].get(key)}\ninside: {told[1].get(key)}"[:2000] for key in other)
+        sys.exit(f"proof: the image and outside answer otherwise:\n{shown}")
+    print(f"proof: {len(asked)} commands answer the same, {len(told[0]) - len(asked)} files of theirs are the same")
 
 
 def refusals(images: Path, work: Path, inside: Path) -> None:
@@ -262,11 +229,36 @@ def ordinary_user(images: Path, inside: Path) -> None:
         command(*without)
 
 
+def on_objects(images: Path, work: Path, inside: Path) -> None:
+    """Make and verify the cube in images, on a service that stands in for S3; the bytes must be those of a disk."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    settings = {
+        "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1",
+        "FSSPEC_S3_ENDPOINT_URL": f"http://{host}:{port}",
+    }  # fmt: skip
+    os.environ.update(settings)
+    fsspec.config.set_conf_env(fsspec.config.conf)
+    fsspec.filesystem("s3").mkdir("bucket")
+    text = tomllib.loads(inside.read_text(encoding="utf-8"))
+    text |= {"lake": "s3://bucket/study", "runs": {"mels": text["runs"]["mels"]}}
+    text.pop("labels")
+    manifest = work / "objects.toml"
+    manifest.write_text(tomli_w.dumps(text), encoding="utf-8")
+    more = [f"--env={key}={value}" for key, value in settings.items()]
+    for image, words in (("spectrograms", ("run", manifest, "--workers", 1)), ("cluster", ("verify", manifest))):
+        command(*inside_of(images / f"{image}.sif", "dawnchorus", *words, binds=[str(work)], more=more))
+    stored, there = (read_manifest(of).runs["mels"].ledger for of in (inside, manifest))
+    same, lines = stored.summary()["content_id"] == there.summary()["content_id"], list(compare(stored, there))
+    server.stop()
+    if not same or lines:
+        sys.exit("proof: the cube has other bytes on an object store:\n" + "\n".join(lines))
+
+
 def again(images: Path, work: Path, inside: Path) -> None:
     """Reproduce a run of every job from its receipt, in its image."""
     for name, run in read_manifest(inside).runs.items():
-        if name in {"untrained", "logmel", "clusters-untrained", "clusters-logmel"}:
-            continue
         keys = [
             path
             for path in Path(run.lake.receipts(name).url).glob("*.json")
@@ -278,65 +270,6 @@ def again(images: Path, work: Path, inside: Path) -> None:
         print(f"proof: {told.strip().splitlines()[-1]}")
         if "the same bytes" not in told:
             sys.exit(f"proof: {name} is not the same again: {told}")
-
-
-# Slurm -----------------------------------------------------------------------------------------------------
-
-
-def under_slurm(images: Path, work: Path, inside: Path) -> None:
-    """Submit the chain to Slurm, kill a task of the array and the training once, and end with the same bytes."""
-    profile = work / "site.toml"
-    profile.write_text(PROFILE, encoding="utf-8")
-    manifest, out = write_manifest(work, "slurm"), work / "jobs-slurm"
-    submit(manifest, images, profile, out)
-    array = numbers(out)["mels"]
-    wait_until(lambda: bool(squeue(f"{array}_1", "RUNNING")), "the second task of the array runs", out)
-    command("scancel", "--signal=KILL", "--full", f"{array}_1")
-    wait_until(lambda: not squeue(None), "Slurm's queue is empty", out)
-    done = [name for name, run in read_manifest(manifest).runs.items() if latest_receipt(run.lake, name)]
-    if (out / f"mels-{array}_0.log").read_text().count("mels: done") != 1:
-        sys.exit(f"proof: the other task of the array was to go on: {(out / f'mels-{array}_0.log').read_text()}")
-    if done:
-        sys.exit(f"proof: a task was killed, and {', '.join(done)} went on all the same")
-    print(f"proof: a task of {array} was killed: what depends on it did not run; submitted again")
-    submit(manifest, images, profile, out)
-    training = numbers(out)["dino"]
-    checkpoint = manifest.parent / "slurm/models/dino/metrics.jsonl"
-    wait_until(checkpoint.exists, "the training has begun", out)
-    command("scancel", "--signal=TERM", "--batch", training)
-    wait_until(lambda: not squeue(None), "Slurm's queue is empty", out)
-    (log,) = out.glob(f"dino-{training}.log")
-    print(
-        "proof: the training's log:\n"
-        + "".join(f"    {line}\n" for line in log.read_text().splitlines() if "dino: " in line)
-    )
-    if "back into the queue" not in log.read_text():
-        sys.exit(f"proof: the training was not taken back into the queue:\n{log.read_text()[-4000:]}")
-    same_bytes(inside, manifest)
-    shares = [receipt["part"] for receipt in read_receipts(read_manifest(manifest).runs["mels"].lake, "mels")]
-    print(f"proof: the same bytes as in the images without Slurm; receipts of mels: {shares}")
-
-
-def numbers(out: Path) -> dict[str, str]:
-    """Return the job's number by step."""
-    return dict(line.split() for line in (out / "jobs.txt").read_text().splitlines())
-
-
-def squeue(job: str | None, state: str | None = None) -> list[str]:
-    """Return the states of jobs that Slurm still knows as not ended."""
-    words = ["squeue", "--noheader", "--array", "--format=%T"] + ([f"--jobs={job}"] if job else [])
-    done = subprocess.run(words, capture_output=True, text=True, check=False, env=ENVIRONMENT)
-    return [line for line in done.stdout.split() if state in {None, line}]
-
-
-def wait_until(is_so: Callable[[], bool], what: str, out: Path, at_most_s: float = 900) -> None:
-    """Wait until something is so, as long as Slurm has jobs that could make it so."""
-    until = time.monotonic() + at_most_s
-    while not is_so():
-        if time.monotonic() > until or not (squeue(None) or is_so()):
-            logs = "\n".join(f"{path.name}: {path.read_text()[-1000:]}" for path in sorted(out.glob("*.log")))
-            sys.exit(f"proof: waited in vain until {what}\n{command('squeue')}\n{logs}")
-        time.sleep(0.2)
 
 
 if __name__ == "__main__":
