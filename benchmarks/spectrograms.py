@@ -30,7 +30,7 @@ from jobs.common.run import Options
 from jobs.manifest import read_manifest
 from jobs.runner import execute_runs
 from jobs.spectrograms.config import Config
-from jobs.spectrograms.core import FRAMES_PER_TRANSFORM
+from jobs.spectrograms.kernels import FRAMES_AT_ONCE
 from jobs.spectrograms.mel import fft_lengths
 from lake.blocks import ZSTD_LEVEL
 
@@ -134,9 +134,8 @@ def floor_s(study: Study, n_windows: int) -> float:
     starts = np.linspace(0, N - n_window, 1024).astype(int)
     frames = np.zeros((1024, n_fft), dtype=np.float32)
     frames[:, :n_window] = np.lib.stride_tricks.sliding_window_view(samples, n_window)[starts]
-    parts = torch.from_numpy(frames).view(-1, FRAMES_PER_TRANSFORM, n_fft)
-    spectrum = torch.empty((FRAMES_PER_TRANSFORM, n_fft // 2 + 1), dtype=torch.complex64)
-    transform = _cpu_of(lambda: [len(torch.fft.rfft(part, out=spectrum)) for _ in range(n_windows) for part in parts])
+    parts = torch.from_numpy(frames).view(-1, FRAMES_AT_ONCE, n_fft)
+    transform = _cpu_of(lambda: [len(torch.fft.rfft(part)) for _ in range(n_windows) for part in parts])
     store = zarr.open_array(str(study.folder / "lake" / "spectrograms" / "mels.zarr" / "spectrogram"), mode="r")
     codes = [np.ascontiguousarray(store[0, int(i)]) for i in _written(study)[:n_windows]]
     codec = zstandard.ZstdCompressor(level=ZSTD_LEVEL)

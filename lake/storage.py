@@ -72,7 +72,7 @@ class Storage:
         except FileNotFoundError:
             return None
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes | memoryview) -> None:
         """Put bytes under a key, atomically and durably.
 
         Raises
@@ -89,9 +89,9 @@ class Storage:
             except OSError as error:
                 raise _told(error, target) from error
         else:
-            self.fs.pipe_file(self.path(key), data)
+            self.fs.pipe_file(self.path(key), bytes(data))
 
-    def write_if_changed(self, key: str, data: bytes) -> bool:
+    def write_if_changed(self, key: str, data: bytes | memoryview) -> bool:
         """Put bytes under a key unless they are there already; tell whether it wrote."""
         if self.read_or_none(key) == data:
             return False
@@ -177,7 +177,7 @@ class Storage:
         usage = os.statvfs(folder)
         return usage.f_bavail * usage.f_frsize
 
-    def _write_aside(self, target: Path, data: bytes) -> Path:
+    def _write_aside(self, target: Path, data: bytes | memoryview) -> Path:
         aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.aside")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -46,18 +46,35 @@ def write_block(
     Each file is written aside and renamed; the entry follows when all files stand. A block without an
     entry does not count and is written again.
     """
+    first = entry.block * spec.cells_per_block
+    digests = [cell_digest([blocks[array.name][0, cell - first] for array in spec.data]) for cell in entry.cells]
+    shards = {array.name: encode_block(array, blocks[array.name]) for array in spec.data}
+    return write_shards(store, ledger, spec, shards, replace(entry, digests=digests), i_recorder=i_recorder)
+
+
+def write_shards(
+    store: Storage,
+    ledger: Ledger,
+    spec: StoreSpec,
+    shards: Mapping[str, bytes | memoryview | None],
+    entry: Entry,
+    *,
+    i_recorder: int,
+) -> Entry:
+    """Write the encoded shards of one block, ``None`` for those that hold nothing; see :func:`write_block`.
+
+    The entry comes with its digests, and without ``files``.
+    """
     files: dict[str, str] = {}
     for array in spec.data:
         key = block_key(array, (i_recorder, entry.block, *(0 for _ in array.dims[2:])))
-        data = encode_block(array, blocks[array.name])
+        data = shards[array.name]
         if data is None:
             store.remove(key)
             continue
         store.write_if_changed(key, data)
         files[key] = hashlib.sha256(data).hexdigest()
-    first = entry.block * spec.cells_per_block
-    digests = [cell_digest([blocks[array.name][0, cell - first] for array in spec.data]) for cell in entry.cells]
-    written = replace(entry, files=files, digests=digests)
+    written = replace(entry, files=files)
     ledger.add(day_of_block(spec.grid, spec.cells_per_block, entry.block), written)
     return written
 

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from lake.names import LOST
 
 Float32Array = NDArray[np.float32]
 OPEN_RECORDINGS = 3
+WINDOWS_AHEAD = 4
+"""Windows that are decoded with the one asked for: a word to the decoder and back costs half a millisecond."""
 ABSENT = ("gone", "changed")
 """Problems that end the work: what is there is not what the table lists."""
 
@@ -104,14 +107,13 @@ class Reader:
         held = self._held(recording)
         count = min(count, recording.n_samples - start)
         have = held.first + held.samples.shape[1]
-        if held.samples.size and held.first <= start <= have:
+        if not (held.samples.size and held.first <= start <= have):
+            held.first, held.samples = start, held.audio.read(start, count)
+        elif start + count > have:
             kept = held.samples[:, start - held.first :]
-            if start + count > have:
-                kept = np.concatenate([kept, held.audio.read(have, start + count - have)], axis=1)
-        else:
-            kept = held.audio.read(start, count)
-        held.first, held.samples = start, kept
-        return kept[:, :count]
+            more = _read_ahead(held.audio, have, start + count - have, WINDOWS_AHEAD * count, recording.n_samples)
+            held.first, held.samples = start, np.concatenate([kept, more], axis=1) if kept.size else more
+        return held.samples[:, start - held.first :][:, :count]
 
     def close(self) -> None:
         """Close all recordings."""
@@ -138,6 +140,15 @@ class Reader:
         while len(self._open) > OPEN_RECORDINGS:
             self._open.popitem(last=False)[1].audio.close()
         return self._open[recording.path]
+
+
+def _read_ahead(audio: RemoteReader, start: int, count: int, n_ahead: int, n_samples: int) -> Float32Array:
+    """Return a span and some samples after it; the span alone where those do not decode."""
+    n_ahead = min(n_ahead, n_samples - start - count)
+    if n_ahead > 0:
+        with suppress(AudioError):
+            return audio.read(start, count + n_ahead)
+    return audio.read(start, count)
 
 
 @dataclass(frozen=True)
@@ -191,7 +202,7 @@ def read_window(start_ms: int, window_ms: int, segments: Sequence[Segment], read
     rate = lead.sample_rate_hz
     n_samples = round(window_ms * rate / 1000)
     tolerance = int(np.ceil(JOIN_MS * rate / 1000))
-    samples = np.zeros((lead.n_channels, n_samples), dtype=np.float32)
+    samples = np.empty((lead.n_channels, 0), dtype=np.float32)
     runs: list[tuple[int, int]] = []
     for segment in inside:
         recording = segment.recording
@@ -205,7 +216,11 @@ def read_window(start_ms: int, window_ms: int, segments: Sequence[Segment], read
         part = reader.read(recording, source, last - first) if last > first else samples[:, :0]
         if part.shape[1] == 0:
             continue
-        samples[:, first : first + part.shape[1]] = part
+        if part.shape[1] == n_samples:
+            samples = part
+        else:
+            samples = samples if samples.size else np.zeros((lead.n_channels, n_samples), dtype=np.float32)
+            samples[:, first : first + part.shape[1]] = part
         runs = [*runs[:-1], (runs[-1][0], first + part.shape[1])] if joins else [*runs, (first, first + part.shape[1])]
     if not runs:
         return None

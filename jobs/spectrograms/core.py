@@ -12,7 +12,16 @@ import torchaudio.functional
 from numpy.typing import NDArray
 
 from jobs.spectrograms.config import Config
-from jobs.spectrograms.kernels import Bank, Measures, Scratch, band_codes, cut_frames, measure, scratch_for
+from jobs.spectrograms.kernels import (
+    FRAMES_AT_ONCE,
+    Bank,
+    Measures,
+    Scratch,
+    band_codes,
+    cut_frames,
+    measure,
+    scratch_for,
+)
 from jobs.spectrograms.mel import fft_lengths, mel_bank, n_bands_below_nyquist
 from lake.names import QUALITY
 
@@ -21,8 +30,6 @@ Run = tuple[int, int]
 CLIP_LEVEL = 0.999
 CLIP_RUN = 3
 CHANNELS_DIFFER_DB = 20.0
-FRAMES_PER_TRANSFORM = 64
-"""Frames that are transformed in one call; more would leave the second cache."""
 
 
 @dataclass(frozen=True)
@@ -113,12 +120,12 @@ def _transform(
     padded = np.pad(part, len(tools.taper) // 2, mode="reflect")
     starts = centres.astype(np.uint64)
     n_low = n_high = 0
-    for begin in range(0, len(starts), FRAMES_PER_TRANSFORM):
-        some = starts[begin : begin + FRAMES_PER_TRANSFORM]
+    for begin in range(0, len(starts), FRAMES_AT_ONCE):
+        some = starts[begin : begin + FRAMES_AT_ONCE]
         cut_frames(padded, some, tools.taper, tools.cut)
-        torch.fft.rfft(tools.frames, out=tools.spectrum)
+        spectrum = torch.view_as_real(torch.fft.rfft(tools.frames)).flatten(start_dim=1).numpy()  # `out` would copy
         into = codes[:, begin : begin + len(some)]
-        low, high = band_codes(tools.parts[: len(some)], tools.bank, tools.scale, tools.scratch, into)
+        low, high = band_codes(spectrum, tools.bank, tools.scale, tools.scratch, into)
         n_low, n_high = n_low + low, n_high + high
     return n_low, n_high
 
@@ -126,7 +133,7 @@ def _transform(
 class _Tools(NamedTuple):
     """What transforming takes: tables, and memory that is used again.
 
-    ``cut`` views ``frames``, which stay 0 beyond the taper; ``parts`` views ``spectrum``.
+    ``cut`` views ``frames``, which stay 0 beyond the taper.
     """
 
     taper: NDArray[np.float32]
@@ -135,8 +142,6 @@ class _Tools(NamedTuple):
     scratch: Scratch
     frames: torch.Tensor
     cut: NDArray[np.float32]
-    spectrum: torch.Tensor
-    parts: NDArray[np.float32]
 
 
 @lru_cache(maxsize=16)
@@ -146,8 +151,7 @@ def _tools(config: Config, rate: int, n_bands: int, thread: int) -> _Tools:  # n
     ends = matrix.indptr[: n_bands + 1].astype(np.int32)
     bank = Bank(matrix.indices[ends[:-1]].astype(np.uint64), ends, matrix.data)
     taper = torch.hann_window(n_window, periodic=True)
-    frames = torch.zeros((FRAMES_PER_TRANSFORM, n_fft))
-    spectrum = torch.empty((FRAMES_PER_TRANSFORM, n_fft // 2 + 1), dtype=torch.complex64)
+    frames = torch.zeros((FRAMES_AT_ONCE, n_fft))
     return _Tools(
         taper=taper.numpy(),
         scale=np.float32(4 / float(taper.sum()) ** 2),
@@ -155,8 +159,6 @@ def _tools(config: Config, rate: int, n_bands: int, thread: int) -> _Tools:  # n
         scratch=scratch_for(bank),
         frames=frames,
         cut=frames.numpy(),
-        spectrum=spectrum,
-        parts=torch.view_as_real(spectrum).flatten(start_dim=1).numpy(),
     )
 
 

@@ -12,8 +12,10 @@ from lake.names import CODE_OFFSET_DB, CODE_STEP_DB
 Float32Array = NDArray[np.float32]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-FRAMES_AT_ONCE = 32
-"""Frames that go through the filter bank side by side: two vectors of AVX-512, and what fits the first cache."""
+FRAMES_AT_ONCE = 64
+"""Frames that go through the filter bank side by side: enough that the loops over them outweigh what starts each."""
+_FRAMES_ABREAST = 32
+_BANDS_AT_ONCE = 64
 _TINY = np.float32(1e-30)
 _STEPS_PER_LN = np.float32(10 / np.log(10) / CODE_STEP_DB)
 _STEPS_PER_OCTAVE = np.float32(10 * np.log10(2) / CODE_STEP_DB)
@@ -49,23 +51,20 @@ class Scratch(NamedTuple):
 
     Attributes
     ----------
-    power, levels, codes
-        Shapes (n_bins, FRAMES_AT_ONCE), (n_bands, FRAMES_AT_ONCE), (n_bands, FRAMES_AT_ONCE).
+    power, levels
+        Of all bins and of some bands, shapes (n_bins, FRAMES_AT_ONCE) and (some, FRAMES_AT_ONCE).
     """
 
     power: Float32Array
     levels: Float32Array
-    codes: NDArray[np.uint8]
 
 
 def scratch_for(bank: Bank) -> Scratch:
     """Return memory for :func:`band_codes` with a bank."""
-    n_bands = len(bank.first_bins)
     last_bins = bank.first_bins.astype(np.int64) + np.diff(bank.ends)
     return Scratch(
         np.empty((int(last_bins.max(initial=0)), FRAMES_AT_ONCE), dtype=np.float32),
-        np.empty((n_bands, FRAMES_AT_ONCE), dtype=np.float32),
-        np.empty((n_bands, FRAMES_AT_ONCE), dtype=np.uint8),
+        np.empty((_BANDS_AT_ONCE, FRAMES_AT_ONCE), dtype=np.float32),
     )
 
 
@@ -128,17 +127,18 @@ def cut_frames(samples: Float32Array, starts: NDArray[np.uint64], taper: Float32
 @_compiled
 def _power(spectrum: Float32Array, power: Float32Array) -> None:
     """Square the spectra, shape (n_frames, 2 n_bins), and lay them on their side, shape (n_bins, n_frames)."""
-    for k in range(power.shape[0]):
-        for f in range(spectrum.shape[0]):
-            real, imaginary = spectrum[f, 2 * k], spectrum[f, 2 * k + 1]
-            power[k, f] = real * real + imaginary * imaginary
+    for first in range(0, spectrum.shape[0], _FRAMES_ABREAST):
+        for k in range(power.shape[0]):
+            for f in range(first, first + _FRAMES_ABREAST):
+                real, imaginary = spectrum[f, 2 * k], spectrum[f, 2 * k + 1]
+                power[k, f] = real * real + imaginary * imaginary
 
 
 @_compiled
-def _bands(power: Float32Array, bank: Bank, scale: np.float32, out: Float32Array) -> None:
-    """Weigh rows of power, shape (n_bins, n_frames), into the power of bands, shape (n_bands, n_frames)."""
-    for band in range(out.shape[0]):
-        row = out[band]
+def _bands(power: Float32Array, bank: Bank, first: int, scale: np.float32, out: Float32Array) -> None:
+    """Weigh rows of power, shape (n_bins, n_frames), into the power of bands from one on, shape (some, n_frames)."""
+    for j in range(out.shape[0]):
+        row, band = out[j], first + j
         for f in range(row.shape[0]):
             row[f] = 0
         begin = bank.ends[band]
@@ -151,29 +151,31 @@ def _bands(power: Float32Array, bank: Bank, scale: np.float32, out: Float32Array
 
 @_compiled
 def _codes(power: Float32Array, out: NDArray[np.uint8]) -> tuple[int, int]:
-    """Turn power into codes, both of shape (n,), and count those that were clamped.
+    """Turn power, shape (some, n_frames or more), into codes, shape (some, n_frames); count those that were clamped.
 
     Every integer is cast: numba would compute with 64 bits, in vectors half as wide.
     """
     n_low = n_high = np.int32(0)
-    for i in range(power.shape[0]):
-        x = np.float32(max(power[i], _TINY))
-        bits = np.float32(x).view(np.int32)
-        octave = np.int32(np.int32(bits - _SQRT_HALF_BITS) >> _MANTISSA_BITS)
-        t = np.int32(bits - np.int32(octave << _MANTISSA_BITS)).view(np.float32) - np.float32(1)
-        poly = _LOG[0] * t + _LOG[1]
-        poly = poly * t + _LOG[2]
-        poly = poly * t + _LOG[3]
-        poly = poly * t + _LOG[4]
-        poly = poly * t + _LOG[5]
-        poly = poly * t + _LOG[6]
-        poly = poly * t + _LOG[7]
-        poly = poly * t + _LOG[8]
-        ln = t + t * t * (poly * t - np.float32(0.5))
-        step = np.int32(_STEPS_PER_LN * ln + (_STEPS_PER_OCTAVE * np.float32(octave) + _OFFSET_STEPS))
-        n_low = np.int32(n_low + np.int32(step < 1))
-        n_high = np.int32(n_high + np.int32(step > 255))
-        out[i] = np.uint8(min(max(step, np.int32(1)), np.int32(255)))
+    for j in range(out.shape[0]):
+        row, of_band = power[j], out[j]
+        for i in range(out.shape[1]):
+            x = np.float32(max(row[i], _TINY))
+            bits = np.float32(x).view(np.int32)
+            octave = np.int32(np.int32(bits - _SQRT_HALF_BITS) >> _MANTISSA_BITS)
+            t = np.int32(bits - np.int32(octave << _MANTISSA_BITS)).view(np.float32) - np.float32(1)
+            poly = _LOG[0] * t + _LOG[1]
+            poly = poly * t + _LOG[2]
+            poly = poly * t + _LOG[3]
+            poly = poly * t + _LOG[4]
+            poly = poly * t + _LOG[5]
+            poly = poly * t + _LOG[6]
+            poly = poly * t + _LOG[7]
+            poly = poly * t + _LOG[8]
+            ln = t + t * t * (poly * t - np.float32(0.5))
+            step = np.int32(_STEPS_PER_LN * ln + (_STEPS_PER_OCTAVE * np.float32(octave) + _OFFSET_STEPS))
+            n_low = np.int32(n_low + np.int32(step < 1))
+            n_high = np.int32(n_high + np.int32(step > 255))
+            of_band[i] = np.uint8(min(max(step, np.int32(1)), np.int32(255)))
     return int(n_low), int(n_high)
 
 
@@ -186,7 +188,7 @@ def band_codes(
     Parameters
     ----------
     spectrum
-        Real and imaginary parts side by side, shape (n_frames, 2 n_bins).
+        Real and imaginary parts side by side, shape (FRAMES_AT_ONCE, 2 n_bins).
     bank
         The filter bank.
     scale
@@ -194,26 +196,28 @@ def band_codes(
     scratch
         Of this bank.
     codes
-        uint8, shape (n_bands, n_frames); receives ``round((10 log10(power) - CODE_OFFSET_DB) / CODE_STEP_DB)``
-        in 1 to 255.
+        uint8, shape (n_bands, n_frames) with at most FRAMES_AT_ONCE frames, the first ones of the spectrum;
+        receives ``round((10 log10(power) - CODE_OFFSET_DB) / CODE_STEP_DB)`` in 1 to 255.
 
     Returns
     -------
     n_low, n_high
         How many levels were below or above the range and were clamped.
+
+    Raises
+    ------
+    ValueError
+        If there are more or fewer spectra.
     """
-    n_frames = codes.shape[1]
+    if spectrum.shape[0] != FRAMES_AT_ONCE or codes.shape[1] > FRAMES_AT_ONCE:
+        raise ValueError("spectra go through the filter bank FRAMES_AT_ONCE at a time")
     n_low = n_high = 0
-    for begin in range(0, n_frames, FRAMES_AT_ONCE):
-        some = spectrum[begin : begin + FRAMES_AT_ONCE]
-        if some.shape[0] < FRAMES_AT_ONCE:
-            scratch.power[:] = 1
-        _power(some, scratch.power)
-        _bands(scratch.power, bank, scale, scratch.levels)
-        if some.shape[0] < FRAMES_AT_ONCE:
-            scratch.levels[:, some.shape[0] :] = 1
-        low, high = _codes(scratch.levels.reshape(-1), scratch.codes.reshape(-1))
-        codes[:, begin : begin + some.shape[0]] = scratch.codes[:, : some.shape[0]]
+    _power(spectrum, scratch.power)
+    for first in range(0, codes.shape[0], _BANDS_AT_ONCE):
+        some = codes[first : first + _BANDS_AT_ONCE]
+        levels = scratch.levels[: some.shape[0]]
+        _bands(scratch.power, bank, first, scale, levels)
+        low, high = _codes(levels, some)
         n_low += low
         n_high += high
     return n_low, n_high

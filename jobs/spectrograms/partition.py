@@ -16,13 +16,15 @@ from jobs.spectrograms.assemble import Reader, Window, read_window
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.core import Facts, window_codes
 from jobs.spectrograms.plan import Block, Placed
+from lake.blocks import Shard
 from lake.ledger import Entry, Ledger
 from lake.names import QUALITY, STATUS
 from lake.schema import StoreSpec
 from lake.storage import Storage
-from lake.write import read_block, row_key, write_block
+from lake.write import cell_digest, read_block, row_key, write_shards
 
 Row = dict[str, Any]
+Codes = NDArray[np.uint8]
 FROM_AUDIO = ("status", "quality", "offset_s", "coverage", "level_db", "peak_db")
 """Index variables that come from the samples; the others come from the tables."""
 
@@ -79,14 +81,15 @@ def write_partition(partition: Partition) -> Counter[str]:
     counts: Counter[str] = Counter()
     first = partition.blocks[0]
     before = partition.ledger.day(first.recorder, partition.spec.grid.day_of(first.cells[0]))
-    codes = np.empty(partition.spec.data[0].block, dtype=np.uint8)  # one for all: new memory costs as much as a copy
+    (array,) = partition.spec.data
+    shard = Shard(array)
     try:
         for block in partition.blocks:
-            entry = _compute(partition, block, reader, before.get(block.number), codes)
+            entry = _compute(partition, block, reader, before.get(block.number), shard)
             reader.require_unchanged({segment.recording.path for segment in block.segments})
-            blocks = {"spectrogram": codes}
-            write_block(
-                partition.store, partition.ledger, partition.spec, blocks, entry, i_recorder=partition.i_recorder
+            shards = {array.name: shard.finish()}
+            write_shards(
+                partition.store, partition.ledger, partition.spec, shards, entry, i_recorder=partition.i_recorder
             )
             counts.update(entry.counts)
     finally:
@@ -94,18 +97,17 @@ def write_partition(partition: Partition) -> Counter[str]:
     return counts
 
 
-def _compute(
-    partition: Partition, block: Block, reader: Reader, before: Entry | None, codes: NDArray[np.uint8]
-) -> Entry:
-    """Compute one shard of codes, shape (1, cells_per_shard, n_mels, n_frames), and return its entry."""
+def _compute(partition: Partition, block: Block, reader: Reader, before: Entry | None, shard: Shard) -> Entry:
+    """Compute the windows of one block into a shard, and return its entry."""
     config, spec = partition.config, partition.spec
     first = block.number * config.cells_per_shard
-    codes[...] = 0
-    kept = _keep_ok(partition, before, codes) if before else {}
+    kept = _keep_ok(partition, before) if before else {}
     rows = _Rows(partition, block)
     for cell in block.cells:
         if cell in kept:
-            rows.keep(cell, kept[cell])
+            codes, values = kept[cell]
+            shard.put(cell - first, codes)
+            rows.keep(cell, values, codes)
             continue
         try:
             window = read_window(spec.grid.start_ms(cell), config.window_ms, block.segments, reader)
@@ -115,26 +117,25 @@ def _compute(
         if window is None or window.coverage < config.min_coverage:
             rows.counts["below_coverage"] += 1
             continue
-        rate = window.recording.sample_rate_hz
-        codes[0, cell - first], facts = window_codes(window.samples, window.runs, rate, config)
-        rows.add(cell, window, facts)
+        codes, facts = window_codes(window.samples, window.runs, window.recording.sample_rate_hz, config)
+        shard.put(cell - first, codes)
+        rows.add(cell, window, facts, codes)
     paths = {segment.recording.path for segment in block.segments}
     return rows.entry({path: problem for path, problem in reader.problems.items() if path in paths})
 
 
-def _keep_ok(partition: Partition, before: Entry, codes: NDArray[np.uint8]) -> dict[int, Row]:
-    """Copy the ok windows of a shard that is written again, none of which may change; return their index values."""
-    first = before.block * partition.config.cells_per_shard
+def _keep_ok(partition: Partition, before: Entry) -> dict[int, tuple[Codes, Row]]:
+    """Return codes and index values of the ok windows of a shard that is written again: none of them may change."""
     ok = [i for i, status in enumerate(before.index["status"]) if status == STATUS["ok"]]
     if not ok:
         return {}
     old = read_block(partition.store, partition.spec.data[0], partition.i_recorder, before.block)
-    kept: dict[int, Row] = {}
+    kept: dict[int, tuple[Codes, Row]] = {}
     for i in ok:
         cell = before.cells[i]
-        codes[0, cell - first] = old[0, cell - first]
-        kept[cell] = {name: column[i] for name, column in before.index.items()}
-        kept[cell]["recording"] = before.recordings[kept[cell]["recording"]]
+        values = {name: column[i] for name, column in before.index.items()}
+        values["recording"] = before.recordings[values["recording"]]
+        kept[cell] = old[0, cell - before.block * partition.config.cells_per_shard], values
     return kept
 
 
@@ -145,18 +146,19 @@ class _Rows:
         self.partition, self.block = partition, block
         self.counts: Counter[str] = Counter(below_coverage=block.n_below_coverage)
         self.cells: list[int] = []
+        self.digests: list[str] = []
         self.columns: dict[str, list[Any]] = {array.name: [] for array in partition.spec.index}
         self.recordings: dict[str, Row] = {}
         self.deployments: dict[str, Row] = {}
 
-    def add(self, cell: int, window: Window, facts: Facts) -> None:
+    def add(self, cell: int, window: Window, facts: Facts, codes: Codes) -> None:
         """Add a window that was computed."""
         status = "ok" if window.coverage == 1 else "partial"
         quality = facts.quality | (QUALITY["overlap"] if cell in self.block.overlapped else 0)
         self.counts.update({status: 1, "levels_below_range": facts.n_low, "levels_above_range": facts.n_high})
         self.counts.update({name: 1 for name, bit in QUALITY.items() if quality & bit})
         values = (STATUS[status], quality, window.offset_s, round(window.coverage, 6), facts.level_db, facts.peak_db)
-        self._append(cell, _table_row(window.recording), window.recording, values)
+        self._append(cell, _table_row(window.recording), window.recording, values, codes)
 
     def unreadable(self, cell: int) -> None:
         """Add a window whose recording could not be decoded."""
@@ -164,15 +166,17 @@ class _Rows:
         recording = next(s.recording for s in self.block.segments if s.to_ms > start_ms)
         self.counts["unreadable"] += 1
         values = (STATUS["unreadable"], 0, round((start_ms - recording.start_ms) / 1000, 6), None, None, None)
-        self._append(cell, _table_row(recording), recording, values)
+        empty = np.zeros(self.partition.spec.data[0].chunks, dtype=np.uint8)
+        self._append(cell, _table_row(recording), recording, values, empty)
 
-    def keep(self, cell: int, values: Row) -> None:
+    def keep(self, cell: int, values: Row, codes: Codes) -> None:
         """Add a window that stands already; only what the tables say of it may be new."""
         self.counts["kept"] += 1
         row = values["recording"]
-        self._append(cell, row, self.partition.recordings[row["sha256"]], tuple(values[name] for name in FROM_AUDIO))
+        from_audio = tuple(values[name] for name in FROM_AUDIO)
+        self._append(cell, row, self.partition.recordings[row["sha256"]], from_audio, codes)
 
-    def _append(self, cell: int, row: Row, recording: Placed, from_audio: tuple[Any, ...]) -> None:
+    def _append(self, cell: int, row: Row, recording: Placed, from_audio: tuple[Any, ...], codes: Codes) -> None:
         deployment = self.partition.deployments.get(recording.deployment)
         values = dict(zip(FROM_AUDIO, from_audio, strict=True))
         values["recording"] = _position(self.recordings, row)
@@ -181,14 +185,15 @@ class _Rows:
         start_ms = self.partition.spec.grid.start_ms(cell)
         values["utc_offset_s"] = _zone_offset_s(zone, start_ms) if zone else recording.utc_offset_s
         self.cells.append(cell)
+        self.digests.append(cell_digest([codes]))
         for name, column in self.columns.items():
             column.append(values[name])
 
     def entry(self, problems: Mapping[str, str]) -> Entry:
-        """Return the block's entry, without the digests of what is written."""
+        """Return the block's entry, without the files that are written."""
         return Entry(
-            recorder=self.block.recorder, block=self.block.number, inputs=self.block.inputs, files={}, digests=[],
-            cells=self.cells, index=self.columns, recordings=list(self.recordings.values()),
+            recorder=self.block.recorder, block=self.block.number, inputs=self.block.inputs, files={},
+            digests=self.digests, cells=self.cells, index=self.columns, recordings=list(self.recordings.values()),
             deployments=list(self.deployments.values()), counts=dict(self.counts), backend=self.partition.backend,
             problems=problems,
         )  # fmt: skip

@@ -20,10 +20,10 @@ N_TABLE_FILES = 40
 """Coordinates, tables and metadata of a store."""
 WORKER_BYTES = 1_100_000_000
 """Of a worker before it begins: Python, torch, kernels being compiled; and of the child that decodes for it."""
-SHARDS_HELD = 4
-"""A shard's codes, its compressed chunks, the file made of them, and one that stood before."""
-WINDOW_COPIES = 12
-"""Of a window's samples in 64 bits: as decoded, by channel, resampled, padded, and what of its file is read ahead."""
+SHARDS_HELD = 3
+"""A shard being put together; one that stood before, as it was stored and as codes."""
+WINDOW_COPIES = 20
+"""Of a window's samples in 64 bits: as decoded, by channel, resampled, padded, and four more windows read ahead."""
 
 
 def stored_bytes(n_windows: int, config: Config) -> int:

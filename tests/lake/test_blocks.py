@@ -5,7 +5,7 @@ import pytest
 import zarr
 from numpy.typing import NDArray
 
-from lake.blocks import block_key, decode_block, encode_block
+from lake.blocks import Shard, block_key, decode_block, encode_block
 from lake.schema import ArraySpec
 
 SHARDED = ArraySpec("a", ("recorder", "time", "x"), "uint8", 0, (1, 1, 5), (1, 4, 5))
@@ -47,3 +47,31 @@ def test_a_block_of_fill_values_has_no_file() -> None:
 def test_less_than_a_shard_is_refused() -> None:
     with pytest.raises(ValueError, match=r"a: a block has the shape \(1, 4, 5\), found \(1, 2, 5\)"):
         encode_block(SHARDED, np.zeros((1, 2, 5), dtype=np.uint8))
+
+
+def test_a_shard_put_together_piece_by_piece_is_the_whole_one_and_its_memory_serves_again() -> None:
+    whole = RANDOM.integers(1, 255, (1, 4, 5)).astype(np.uint8)
+    whole[0, [0, 2]] = 0
+    shard = Shard(SHARDED)
+    for _ in range(2):
+        shard.put(1, whole[0, 1])
+        shard.put(2, whole[0, 2])
+        shard.put(3, whole[:, 3:])
+        found = shard.finish()
+        assert found is not None
+        assert bytes(found) == encode_block(SHARDED, whole)
+        assert shard.finish() is None, "nothing was put since"
+
+
+@pytest.mark.parametrize("number", [-1, 1, 4])
+def test_chunks_come_in_order(number: int) -> None:
+    shard = Shard(SHARDED)
+    shard.put(0, np.ones(5))
+    shard.put(1, np.ones(5))
+    with pytest.raises(ValueError, match=f"chunk {number} comes after 2 of 4"):
+        shard.put(number, np.ones(5))
+
+
+def test_a_chunk_of_another_size_is_refused() -> None:
+    with pytest.raises(ValueError, match="a chunk has 5 bytes, found 4"):
+        Shard(SHARDED).put(0, np.ones(4))

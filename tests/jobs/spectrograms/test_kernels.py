@@ -21,11 +21,23 @@ def each_bin(n_bins: int) -> Bank:
     return Bank(whole[:-1].astype(np.uint64), whole.astype(np.int32), np.ones(n_bins, dtype=np.float32))
 
 
+def codes_of(spectrum: Float32Array, bank: Bank, scale: float) -> tuple[NDArray[np.uint8], int, int]:
+    """Codes of any number of spectra, and how many levels were clamped below and above."""
+    scratch, parts, n_low, n_high = scratch_for(bank), [], 0, 0
+    for begin in range(0, len(spectrum), FRAMES_AT_ONCE):
+        some = spectrum[begin : begin + FRAMES_AT_ONCE]
+        whole = np.full((FRAMES_AT_ONCE, spectrum.shape[1]), 1e9, dtype=np.float32)  # beyond: levels above the range
+        whole[: len(some)] = some
+        parts.append(np.empty((len(bank.first_bins), len(some)), dtype=np.uint8))
+        low, high = band_codes(whole, bank, np.float32(scale), scratch, parts[-1])
+        n_low, n_high = n_low + low, n_high + high
+    return np.concatenate(parts, axis=1), n_low, n_high
+
+
 def codes_of_power(power: Float32Array) -> tuple[NDArray[np.uint8], int, int]:
     """Codes of power values, each as one frame of one bin."""
     spectrum = np.stack([np.sqrt(power), np.zeros_like(power)], axis=1)
-    codes = np.empty((1, len(power)), dtype=np.uint8)
-    n_low, n_high = band_codes(spectrum, each_bin(1), np.float32(1), scratch_for(each_bin(1)), codes)
+    codes, n_low, n_high = codes_of(spectrum, each_bin(1), 1)
     return codes[0], n_low, n_high
 
 
@@ -60,14 +72,20 @@ def test_bands_equal_a_slow_twin_for_any_number_of_frames(n_frames: int, n_bins:
         first.astype(np.uint64), np.concatenate([[0], np.cumsum(widths)]).astype(np.int32),
         random.uniform(0.1, 1, size=widths.sum()).astype(np.float32),
     )  # fmt: skip
-    codes = np.zeros((7, n_frames), dtype=np.uint8)
-    band_codes(spectrum, bank, np.float32(0.01), scratch_for(bank), codes)
+    codes, _, _ = codes_of(spectrum, bank, 0.01)
     power = (spectrum.astype(np.float64) ** 2).reshape(n_frames, n_bins, 2).sum(axis=2)
     for band in range(7):
         weights = bank.weights[bank.ends[band] : bank.ends[band + 1]].astype(np.float64)
         level = power[:, first[band] : first[band] + widths[band]] @ weights * 0.01
         exact = np.clip((10 * np.log10(level) + 124.5) / 0.5, 1, 255)
         assert np.abs(codes[band] - exact).max() < 0.5 + 1e-3
+
+
+@pytest.mark.parametrize(("n_spectra", "n_frames"), [(FRAMES_AT_ONCE - 1, 1), (FRAMES_AT_ONCE, FRAMES_AT_ONCE + 1)])
+def test_spectra_of_another_number_are_refused(n_spectra: int, n_frames: int) -> None:
+    spectrum, codes = np.zeros((n_spectra, 2), dtype=np.float32), np.zeros((1, n_frames), dtype=np.uint8)
+    with pytest.raises(ValueError, match="FRAMES_AT_ONCE at a time"):
+        band_codes(spectrum, each_bin(1), np.float32(1), scratch_for(each_bin(1)), codes)
 
 
 def test_parseval_holds_for_frames_transform_and_power() -> None:
@@ -79,10 +97,9 @@ def test_parseval_holds_for_frames_transform_and_power() -> None:
     starts = np.array([0, 700, 1536], dtype=np.uint64)
     cut_frames(samples, starts, taper, frames)
     spectrum = torch.view_as_real(torch.fft.rfft(torch.from_numpy(frames))).flatten(start_dim=1).numpy()
-    codes = np.empty((n // 2 + 1, 3), dtype=np.uint8)
     scale = 1 / 4096
-    bank = each_bin(n // 2 + 1)
-    assert band_codes(spectrum, bank, np.float32(scale), scratch_for(bank), codes) == (0, 0)
+    codes, *clamped = codes_of(spectrum, each_bin(n // 2 + 1), scale)
+    assert clamped == [0, 0]
     power = 10 ** ((codes * 0.5 - 124.5) / 10) / scale
     twice = np.full(n // 2 + 1, 2.0)
     twice[[0, -1]] = 1
