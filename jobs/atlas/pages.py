@@ -18,7 +18,7 @@ from jobs.atlas.shown import Shown
 from jobs.atlas.windows import Table
 
 N_GRADIENT_STOPS = 17
-STYLE_KEY, SCRIPT_KEY, DATA_KEY = "atlas.css", "atlas.js", "data.js"
+STYLE_KEY, SCRIPT_KEYS, DATA_KEY = "atlas.css", ("atlas.js", "map.js"), "data.js"
 KINDS = {
     "exemplar": ("Exemplars", "nearest to the centroid first"),
     "border": ("Borders", "nearly as near to another cluster; the least decided first"),
@@ -40,7 +40,7 @@ def render(study: Study, clusters: Sequence[Cluster], table: Table) -> Iterator[
     """
     ranked = by_size(clusters)
     common = {"study": study, "n_clusters": len(ranked), "greys": STRIPE_GREYS}
-    for key in (STYLE_KEY, SCRIPT_KEY):
+    for key in (STYLE_KEY, *SCRIPT_KEYS):
         yield key, files("jobs.atlas").joinpath("templates", key).read_text(encoding="utf-8")
     yield DATA_KEY, script("atlasData", data_of(study, ranked, [cluster.id for cluster in clusters], table))
     yield "index.html", _page("index.html.j2").render(**common, clusters=ranked)
@@ -132,7 +132,7 @@ def _environment() -> jinja2.Environment:
         share=words.share, percent=words.percent, q_value=words.q_value, flag_words=words.flag_words,
         stability_words=words.stability_words, spark=charts.spark_path, image_key=image_key, clip_key=clip_key,
         attention_key=attention_key, calendar_key=calendar_key, by_kind=_by_kind, gradient=gradient, kinds=KINDS,
-        style_key=STYLE_KEY, script_key=SCRIPT_KEY, data_key=DATA_KEY, colour_map=COLOUR_MAP, heat_map=HEAT_MAP,
+        style_key=STYLE_KEY, script_keys=SCRIPT_KEYS, data_key=DATA_KEY, colour_map=COLOUR_MAP, heat_map=HEAT_MAP,
         chart_size=(charts.CHART_WIDTH, charts.CHART_HEIGHT),
         spark_size=(charts.SPARK_WIDTH, charts.SPARK_HEIGHT),
     )  # fmt: skip

@@ -145,7 +145,7 @@ def test_whatever_a_study_calls_its_things_is_text(sounding: Path, opened: Opene
     expect(page.locator("table.labels")).to_contain_text("<b>wren</b>")
     expect(page.locator("table.recorders")).to_contain_text(f"site of {ODD}")
     assert page.locator("table.labels b").count() == 0
-    assert page.locator("script").count() == 2 + N_CLUSTERS, "the page's own"
+    assert page.locator("script").count() == 3 + N_CLUSTERS, "the page's own"
     assert page.locator("script:not([src])").count() == 0
     page.keyboard.press("Escape")
     for by in ("name", "recorder"):
@@ -178,6 +178,102 @@ def test_the_map_shows_what_is_under_the_pointer_and_leads_to_its_cluster(soundi
     page.mouse.down()
     page.mouse.up()
     expect(page.locator("#cluster h1")).to_contain_text(f"Cluster {data['cluster'][i]}")
+
+
+VIEW = "[state.map.view.zoom, state.map.view.x, state.map.view.y]"
+
+
+def test_the_map_is_enlarged_where_the_pointer_is_and_moved_by_dragging(sounding: Path, opened: Opened) -> None:
+    page = opened(sounding)
+    canvas = page.locator("#map-canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box is not None
+    x, y = page.evaluate("[state.map.x[7], state.map.y[7]]")
+    page.mouse.move(box["x"] + x, box["y"] + y)
+    page.mouse.wheel(0, -300)
+    page.wait_for_timeout(100)
+    assert page.evaluate(VIEW) == [1, 0, 0], "the wheel alone scrolls the page"
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + x, box["y"] + y)
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -300)
+    page.keyboard.up("Control")
+    page.wait_for_function("state.map.view.zoom > 2 && !state.map.isAsked")
+    moved = page.evaluate("[state.map.x[7], state.map.y[7]]")
+    inside = page.evaluate("Math.abs(state.map.view.x) < 0.499 * (1 - 1 / state.map.view.zoom)")
+    assert not inside or moved == pytest.approx([x, y], abs=2), "the dot under the pointer stays there"
+    before = page.evaluate("location.hash")
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    at = page.evaluate("state.map.x[7]")
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(middle[0] + 40, middle[1], steps=4)
+    page.mouse.up()
+    page.wait_for_function(f"Math.abs(state.map.x[7] - {at}) > 1 && !state.map.isAsked")
+    assert page.evaluate("location.hash") == before, "dragging opens nothing"
+    page.locator("#map-whole").click()
+    page.wait_for_function("state.map.view.zoom === 1 && !state.map.isAsked")
+    assert page.evaluate("[state.map.x[7], state.map.y[7]]") == pytest.approx([x, y], abs=0.01)
+    assert page.locator("#map-smaller").is_disabled()
+    for _ in range(12):
+        if page.locator("#map-larger").is_enabled():
+            page.locator("#map-larger").click()
+            page.wait_for_function("!state.map.isAsked")
+    assert page.evaluate("state.map.view.zoom") == 64
+
+
+def test_the_map_can_be_read_with_the_keyboard(sounding: Path, opened: Opened) -> None:
+    page = opened(sounding)
+    page.locator("#map-canvas").focus()
+    for key, zoom in (("+", 1.6), ("+", 2.56), ("-", 1.6), ("0", 1), ("+", 1.6)):
+        page.keyboard.press(key)
+        assert page.evaluate("state.map.view.zoom") == pytest.approx(zoom)
+    for key, place, sign in (("ArrowRight", 1, 1), ("ArrowLeft", 1, -1), ("ArrowUp", 2, 1), ("ArrowDown", 2, -1)):
+        before = page.evaluate(VIEW)
+        page.keyboard.press(key)
+        after = page.evaluate(VIEW)
+        assert (after[place] - before[place]) * sign > 0
+    seen = page.evaluate("""() => {
+        const canvas = $('map-canvas'), { places, size } = state.map;
+        for (let i = 0; i < state.map.x.length; i++) {
+            setView(4, places[2 * i] / size - 0.5, places[2 * i + 1] / size - 0.5);
+            paint();
+            if (nearestTo(canvas.clientWidth / 2, canvas.clientHeight / 2, 48) >= 0) return state.map.cluster[i];
+        }
+    }""")
+    assert seen is not None
+    page.keyboard.press("+")
+    expect(page.locator("#map-middle")).to_be_visible()
+    expect(page.locator("#map-words")).to_contain_text("Cluster")
+    told = page.locator("#map-words").inner_text()
+    page.keyboard.press("Enter")
+    expect(page.locator("#cluster h1")).to_contain_text(told.splitlines()[0].split(" · ")[0])
+
+
+def test_many_dots_are_painted_as_pixels_of_the_same_colours(sounding: Path, opened: Opened) -> None:
+    page = opened(sounding)
+    page.evaluate("""() => {
+        const map = state.map, n = map.cluster.length, times = Math.ceil(6000 / n);
+        for (const key of ['cluster', 'recorder', 'hour', 'day']) map[key] = Array(times).fill(map[key]).flat();
+        for (const one of map.layouts) one.places = Array(times).fill(one.places).flat();
+    }""")
+    page.evaluate("drawMap()")
+    n, few = page.evaluate("state.map.cluster.length"), page.evaluate("new Set(state.map.cluster).size")
+    assert n > 5000
+    found = page.evaluate("""() => {
+        const canvas = $('map-canvas'), map = state.map, ratio = devicePixelRatio || 1;
+        const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+        const palette = pixelsOf(map.colours), pixels = new Uint32Array(data.buffer);
+        const wanted = new Set([...palette].slice(0, -1)), seen = new Set([...pixels].filter((value) => value));
+        return [[...seen].every((value) => wanted.has(value)), seen.size];
+    }""")
+    assert found == [True, few]
+    page.locator("#map-only").select_option(index=1)
+    alone = page.evaluate("map => [...state.map.paint].filter((p) => p !== state.map.colours.length - 1).length")
+    assert 0 < alone < n
 
 
 def test_single_hours_can_be_read_with_the_keyboard(sounding: Path, opened: Opened) -> None:
