@@ -73,10 +73,15 @@ def catalog(
         from jobs.catalog.command import run_catalog
         from jobs.catalog.summary import describe
 
-        facts = run_catalog(
-            audio, out, zones=parse_zones(zone), deployments=deployments, workers=workers, guesses=guess or [],
-            retry=retry, effort=effort, on_progress=tell,
-        )  # fmt: skip
+        try:
+            facts = run_catalog(
+                audio, out, zones=parse_zones(zone), deployments=deployments, workers=workers, guesses=guess or [],
+                retry=retry, effort=effort, on_progress=tell,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            raise TryAgainError(
+                "interrupted. What was found so far is kept; the same command again continues where it stopped."
+            ) from None
     told = f"{facts['n_files']} files, {facts['hours']:.2f} hours, {facts['n_placed']} with a time in UTC"
     lines = [*describe(facts), f"{out}: {told}"]
     _print(json.dumps(facts, indent=2) if as_json else "\n".join(lines))

@@ -1,7 +1,8 @@
 """Examining many files: side by side, each under a deadline, and not again while they do not change."""
 
+import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
@@ -12,10 +13,12 @@ from jobs.catalog.examine import FileFacts, examine
 from jobs.catalog.folders import as_text
 from jobs.catalog.sources import Sources
 from jobs.common.audio import AudioError
-from jobs.common.decoder import this_decoder
+from jobs.common.decoder import Decoder, this_decoder
 
 BATCH_FILES = 256
 """Files that are handed to the workers ahead, and lines that are written to the cache at once."""
+WRITE_EVERY_S = 5.0
+"""What was found is written to the cache no later than this, or with the next file."""
 
 Examine = Callable[[str, str], FileFacts]
 """Examines a local file of a maker."""
@@ -78,7 +81,10 @@ def examine_files(
             return None
         return Found(as_text(str(path)), before[0], before[1], is_new=False)
 
+    decoders: set[Decoder] = set()
+
     def one(path: PurePath, maker: str) -> Found:
+        decoders.add(this_decoder())
         known_one = remembered(path) if sources.remote else None
         if known_one:
             return known_one
@@ -91,7 +97,7 @@ def examine_files(
         return known_one or pool.submit(one, path, maker)
 
     kept: Known = {}
-    for found in _in_order(begin, sources.files, makers, workers, cache):
+    for found in _in_order(begin, sources.files, makers, workers, cache=cache, decoders=decoders):
         if found.stand is not None:
             kept[found.key] = (found.stand, found.facts)
         yield found.facts
@@ -104,11 +110,14 @@ def _in_order(
     paths: Sequence[PurePath],
     makers: Sequence[str],
     workers: int,
+    *,
     cache: Path | None,
+    decoders: Collection[Decoder],
 ) -> Iterator[Found]:
     """Begin with all files, some ahead; write what is new to the cache in batches, and when it is stopped."""
     ahead: deque[Started] = deque()
     unwritten: list[Found] = []
+    written_s = time.monotonic()
 
     def write() -> None:
         if cache:
@@ -121,17 +130,25 @@ def _in_order(
                 if i < len(paths):
                     ahead.append(begin(pool, paths[i], makers[i]))
                 if i >= BATCH_FILES and ahead:
-                    first = ahead.popleft()
-                    found = first if isinstance(first, Found) else first.result()
+                    found = ahead[0] if isinstance(ahead[0], Found) else ahead[0].result()
+                    ahead.popleft()
                     unwritten += [found] if found.is_new else []
-                    if len(unwritten) >= BATCH_FILES:
+                    if len(unwritten) >= BATCH_FILES or time.monotonic() - written_s >= WRITE_EVERY_S:
                         write()
+                        written_s = time.monotonic()
                     yield found
         finally:
-            for started in ahead:
-                if not isinstance(started, Found):
-                    started.cancel()
+            unwritten += _given_up(ahead)
             write()
+            for decoder in list(decoders) if ahead else ():
+                decoder.kill()
+
+
+def _given_up(ahead: Iterable[Started]) -> list[Found]:
+    """Cancel what was not begun with, and return what is new of that which is done."""
+    begun = [started for started in ahead if not isinstance(started, Found) and not started.cancel()]
+    done = [started for started in begun if started.done() and started.exception() is None]
+    return [found for found in (started.result() for started in done) if found.is_new]
 
 
 def _examined(sources: Sources, path: PurePath, stand: Stand | None, maker: str, examine_one: Examine) -> FileFacts:

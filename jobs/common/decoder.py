@@ -118,6 +118,12 @@ class Decoder:
         child, self._child = self._child, None
         return "" if child is None else child.end()
 
+    def kill(self) -> None:
+        """End what a call does in another thread: it raises :class:`AudioError` there."""
+        child = self._child
+        if child is not None:
+            child.process.kill()
+
     def __enter__(self) -> Self:
         return self
 

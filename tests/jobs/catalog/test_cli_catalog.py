@@ -1,6 +1,8 @@
 """``dawnchorus catalog`` as people type it."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -76,6 +78,37 @@ def test_memory_grows_with_the_number_of_files_and_no_faster() -> None:
     peak_bytes(10)
     small, large = peak_bytes(300), peak_bytes(1500)
     assert (large - small) / 1200 < 12_000
+
+
+def test_ctrl_c_waits_for_no_file_and_loses_none(tmp_path: Path) -> None:
+    folder, out = tmp_path / "audio", tmp_path / "t.csv"
+    folder.mkdir()
+    for i, name in enumerate(["a.wav", "b.wav", "c-hang.wav", "d.wav"]):
+        soundfile.write(folder / name, np.random.default_rng(i).uniform(-0.1, 0.1, 64), 8000)
+    # A file on a disk that does not answer: the decoder's process has it open when Ctrl-C is typed.
+    program = (
+        "import faultyfiles, jobs.catalog.reading as reading; reading.examine = faultyfiles.examine_faulty; "
+        "reading.WRITE_EVERY_S = 0; from jobs.cli import main; main()"
+    )
+    words = ["env", "--default-signal=INT", sys.executable, "-c", program, "catalog", str(folder), "--out", str(out)]
+    begun = subprocess.Popen(
+        [*words, "--workers", "2"], cwd=ROOT, env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    cache = tmp_path / "t.cache.jsonl"
+    while begun.poll() is None and not (cache.exists() and cache.read_bytes().count(b"\n") > 2):
+        time.sleep(0.02)
+    time.sleep(0.5)
+    began_s = time.monotonic()
+    os.killpg(begun.pid, signal.SIGINT)
+    _, told = begun.communicate(timeout=60)
+    assert time.monotonic() - began_s < 20
+    assert begun.returncode == 75, told
+    assert told.splitlines() == [
+        "dawnchorus: interrupted. What was found so far is kept; the same command again continues where it stopped."
+    ]
+    assert not out.exists()
+    assert {"a.wav", "b.wav"} <= {Path(key).name for key in read_cache(cache)} <= {"a.wav", "b.wav", "d.wav"}
 
 
 @pytest.mark.slow

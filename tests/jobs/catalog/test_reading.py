@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from jobs.catalog.cache import append_cache, read_cache, write_cache
 from jobs.catalog.command import run_catalog
 from jobs.catalog.examine import FileFacts, examine
 from jobs.catalog.headers import HeaderFacts
-from jobs.catalog.reading import examine_apart, examine_files
+from jobs.catalog.reading import Found, _given_up, examine_apart, examine_files
 from jobs.catalog.sources import survey
 from jobs.common.audio import AudioError, AudioInfo
 from lake.recordings import is_usable, read_recordings
@@ -135,6 +136,28 @@ def test_a_stopped_run_continues(folder: Path, tmp_path: Path, monkeypatch: pyte
     assert facts[:3] == begun
     assert not done & set(names)
     assert len(done) + len(names) == 6
+
+
+def test_what_was_found_is_written_before_long(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = tmp_path / "t.cache.jsonl"
+    sources = survey([folder])
+    monkeypatch.setattr("jobs.catalog.reading.WRITE_EVERY_S", 0.0)
+    going = examine_files(sources, [""] * 6, cache=cache, examine_one=examine)
+    for n in range(1, 4):
+        next(going)
+        assert len(read_cache(cache)) == n, "although a batch is larger"
+
+
+def test_of_what_was_begun_what_is_done_is_kept() -> None:
+    futures: list[Future[Found]] = [Future() for _ in range(5)]
+    found = [Found(str(i), (i, 0, 0), FACTS, is_new=i != 1) for i in range(5)]
+    for i in (0, 1, 2, 3):
+        futures[i].set_running_or_notify_cancel()
+    for i in (0, 1):
+        futures[i].set_result(found[i])
+    futures[2].set_exception(OSError("no room"))
+    assert _given_up([*futures, found[4]]) == [found[0]], "one is known, one failed, one runs, one waits, one is known"
+    assert [future.cancelled() for future in futures] == [False] * 4 + [True]
 
 
 def test_a_file_that_kills_or_holds_its_decoder_costs_itself_only(folder: Path, tmp_path: Path) -> None:
