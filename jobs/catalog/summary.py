@@ -1,5 +1,6 @@
 """What a table of recordings holds, by recorder, as numbers and as lines to read."""
 
+import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from jobs.catalog.timeline import Clock, as_facts
-from lake.recordings import PROBLEMS, is_usable
+from lake.recordings import PROBLEMS, has_problem, is_usable
 
 _MOST = 8
 
@@ -38,7 +39,8 @@ def count_recordings(
         time in UTC); by recorder ``n_files``, ``hours``, ``first`` and ``last`` start in UTC, ``offsets`` (local
         time minus UTC) and ``sources`` of the times with the number of files, ``n_days`` with recordings and
         ``n_silent_days`` between them, ``deployments`` in order of time, ``gains_db``, ``firmware``, ``clock``,
-        ``problems``, ``n_conflicts``; by problem the number of files.
+        ``problems``, ``n_conflicts`` and one ``conflict`` of them; what a clock that was reset says is in none of the
+        times and days. By problem the number of files.
     """
     usable = table[is_usable(table)]
     sites = dict(zip(deployments["deployment"], deployments["site"], strict=True)) if deployments is not None else {}
@@ -72,14 +74,33 @@ def describe(counts: Mapping[str, Any]) -> Iterator[str]:
         told = f"local time {zones}, told by {', '.join(own['sources'])}" if zones else "nothing tells a time"
         yield f"{name:<{width}}  {own['n_files']} files, {own['hours']:.2f} hours, {span}"
         yield f"{'':<{width}}  {told}"
-        for note in _notes(own):
+        for note in _notes(name, own):
             yield f"{'':<{width}}  {note}"
     for code, n in counts["problems"].items():
         yield f"{code:<22}{n:>8}  {PROBLEMS.get(code, '')}"
 
 
-def _notes(own: Mapping[str, Any]) -> Iterator[str]:
-    clock = own["clock"]
+def _notes(name: str, own: Mapping[str, Any]) -> Iterator[str]:
+    n_open = own["problems"].get("zone_unknown", 0)
+    if n_open:
+        yield f"{n_open} local times without a zone: name it, such as --zone {shlex.quote(name)}=America/Chicago"
+    yield from _clock_notes(own, own["clock"])
+    if len(own["deployments"]) > 1:
+        yield f"moved or changed: {_listed([_stay(one) for one in own['deployments']])}"
+    if len(own["gains_db"]) > 1:
+        yield f"gain {', '.join(f'{gain:g}' for gain in own['gains_db'])} dB"
+    if own["firmware"]:
+        yield f"firmware {_listed(own['firmware'])}"
+    if own["n_conflicts"]:
+        yield (
+            f"{own['n_conflicts']} recordings whose witnesses disagree about the time; see time_conflict, for example "
+            f"{own['conflict']}"
+        )
+    if own["problems"]:
+        yield f"problems {_listed([f'{n} {code}' for code, n in own['problems'].items()])}"
+
+
+def _clock_notes(own: Mapping[str, Any], clock: Mapping[str, Any]) -> Iterator[str]:
     if own["n_silent_days"] or clock["longest_gap_s"] >= 1:
         yield f"longest gap {_span(clock['longest_gap_s'])}; {own['n_silent_days']} days without a recording"
     if clock["n_overlaps"]:
@@ -95,16 +116,6 @@ def _notes(own: Mapping[str, Any]) -> Iterator[str]:
         )
     if clock["n_resets"]:
         yield f"{clock['n_resets']} starts cannot be right: the clock was reset"
-    if len(own["deployments"]) > 1:
-        yield f"moved or changed: {_listed([_stay(one) for one in own['deployments']])}"
-    if len(own["gains_db"]) > 1:
-        yield f"gain {', '.join(f'{gain:g}' for gain in own['gains_db'])} dB"
-    if own["firmware"]:
-        yield f"firmware {_listed(own['firmware'])}"
-    if own["n_conflicts"]:
-        yield f"{own['n_conflicts']} recordings whose witnesses disagree about the time; see time_conflict"
-    if own["problems"]:
-        yield f"problems {_listed([f'{n} {code}' for code, n in own['problems'].items()])}"
 
 
 def _stay(stay: Mapping[str, Any]) -> str:
@@ -114,15 +125,18 @@ def _stay(stay: Mapping[str, Any]) -> str:
 
 def _recorder(own: pd.DataFrame, clock: dict[str, object], sites: Mapping[str, str]) -> dict[str, Any]:
     usable = own[is_usable(own)]
-    days = usable["start_utc"].dropna().dt.floor("D").drop_duplicates()
+    is_right = ~has_problem(own, "clock_reset")
+    right = own[is_right] if is_right.any() else own
+    days = usable[~has_problem(usable, "clock_reset")]["start_utc"].dropna().dt.floor("D").drop_duplicates()
     n_span = int((days.max() - days.min()).days) + 1 if len(days) else 0
     timed = own[own["start_local"].notna()]
+    conflicts = own[own["time_conflict"] != ""]
     stays = own[own["deployment"] != ""].groupby("deployment")["start_utc"].min().sort_values(kind="stable")
     return {
         "n_files": len(own),
         "hours": _hours(usable),
-        "first": _iso(own["start_utc"].min()),
-        "last": _iso(own["start_utc"].max()),
+        "first": _iso(right["start_utc"].min()),
+        "last": _iso(right["start_utc"].max()),
         "offsets": {str(key): int(n) for key, n in timed["utc_offset"].value_counts().sort_index().items()},
         "sources": {str(key): int(n) for key, n in timed["time_source"].value_counts().sort_index().items()},
         "n_days": len(days),
@@ -134,7 +148,8 @@ def _recorder(own: pd.DataFrame, clock: dict[str, object], sites: Mapping[str, s
         "gains_db": sorted(set(own["gain_db"].dropna().tolist())),
         "clock": clock,
         "problems": _codes(own),
-        "n_conflicts": int((own["time_conflict"] != "").sum()),
+        "n_conflicts": len(conflicts),
+        "conflict": f"{conflicts.iloc[0]['path']}: {conflicts.iloc[0]['time_conflict']}" if len(conflicts) else "",
     }
 
 

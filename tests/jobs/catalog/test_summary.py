@@ -78,7 +78,33 @@ def test_gains_conflicts_and_silent_days_are_told() -> None:
     text = "\n".join(describe(count_recordings(make_recordings(rows))))
     assert "6 days without a recording" in text
     assert "gain 35, 40 dB" in text
-    assert "1 recordings whose witnesses disagree about the time" in text
+    told = "1 recordings whose witnesses disagree about the time; see time_conflict, for example 4.wav: header says …"
+    assert told in text
+
+
+def test_a_clock_that_was_reset_says_nothing_about_the_season() -> None:
+    rows = [
+        {"path": f"{i}.wav", "recorder": "A", "reading": "libsndfile", "n_samples": 10, "duration_s": 1.0,
+         "start_utc": start, "problems": problem}
+        for i, (start, problem) in enumerate(
+            [("1970-01-01T00:00:00", "clock_reset"), ("2021-06-01T00:00:00", ""), ("2021-06-03T00:00:00", "")]
+        )
+    ]  # fmt: skip
+    own = count_recordings(make_recordings(rows))["recorders"]["A"]
+    assert (own["first"], own["last"]) == ("2021-06-01T00:00:00Z", "2021-06-03T00:00:00Z")
+    assert (own["n_days"], own["n_silent_days"], own["n_files"]) == (2, 1, 3)
+    alone = count_recordings(make_recordings(rows[:1]))["recorders"]["A"]
+    assert (alone["first"], alone["n_days"]) == ("1970-01-01T00:00:00Z", 0), "better than nothing"
+
+
+def test_who_has_no_zone_is_told_what_to_type() -> None:
+    rows = [
+        {"path": f"{i}.wav", "recorder": "north side", "start_local": "2021-06-01T00:00:00", "time_source": "name",
+         "problems": "zone_unknown;OE002"}
+        for i in range(2)
+    ]  # fmt: skip
+    text = "\n".join(describe(count_recordings(make_recordings(rows))))
+    assert "2 local times without a zone: name it, such as --zone 'north side'=America/Chicago" in text
 
 
 def test_an_unknown_guess_is_refused(study: Path, tmp_path: Path) -> None:
