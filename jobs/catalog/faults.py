@@ -37,6 +37,8 @@ class Bytes:
         Of a WAV: where its sample data start, and the size that the header promises; ``None`` for other files.
     n_promised
         Of a FLAC: the samples that its header promises.
+    is_misnamed
+        Whether a WAV is called ``.flac``.
     """
 
     n_bytes: int
@@ -46,6 +48,7 @@ class Bytes:
     data_at: int | None = None
     data_bytes: int | None = None
     n_promised: int | None = None
+    is_misnamed: bool = False
 
 
 def look_at_bytes(path: Path, n_promised: int | None = None) -> Bytes:
@@ -62,7 +65,8 @@ def look_at_bytes(path: Path, n_promised: int | None = None) -> Bytes:
                 file.seek(at)
                 is_nul = is_nul and not any(file.read(LOOK_BYTES))
     data_at, data_bytes = _data_chunk(head)
-    return Bytes(n_bytes, head, is_nul, ends_in_nul, data_at, data_bytes, n_promised)
+    is_misnamed = head[:4] == b"RIFF" and path.suffix.lower() == ".flac"
+    return Bytes(n_bytes, head, is_nul, ends_in_nul, data_at, data_bytes, n_promised, is_misnamed)
 
 
 def name_faults(path: PurePath, facts: NameFacts, maker: str) -> tuple[str, ...]:
@@ -123,13 +127,20 @@ def byte_faults(seen: Bytes, maker: str, problems: tuple[str, ...], n_samples: i
         fault = {"OA": "OA002", "WA": "WA001"}.get(maker, "OE004")
     elif seen.is_nul:
         fault = "WA002" if maker == "WA" else "OE005"
-    elif not n_samples and seen.n_bytes <= STUB_BYTES and has_header and maker in {"FL", "OA"}:
+    elif _is_stub(seen, n_samples, has_header=has_header) and maker in {"FL", "OA"}:
         fault = "FL001" if maker == "FL" else "OA002"
     elif is_noise and _entropy_bits(seen.head) > _NOISE_BITS:
         fault = "WA004"
     else:
         fault = _size_fault(seen, n_samples)
     return (fault,) if fault else ()
+
+
+def _is_stub(seen: Bytes, n_samples: int | None, *, has_header: bool) -> bool:
+    """Tell whether a small file is a header without samples, pieces of one, or one whose samples are none."""
+    is_in_pieces = 2 * seen.head.count(0) > seen.n_bytes
+    is_soundless = not n_samples or seen.is_misnamed
+    return seen.n_bytes <= STUB_BYTES and is_soundless and (has_header or is_in_pieces)
 
 
 def _size_fault(seen: Bytes, n_samples: int | None) -> str:

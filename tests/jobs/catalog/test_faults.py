@@ -45,6 +45,15 @@ def flac_stub(path: Path) -> None:
     path.write_bytes(b"fLaC\x80\0\0\x22" + bytes(145))
 
 
+def stub_of_a_wav(path: Path) -> None:
+    """Write what Frontier Labs' recorders leave: a WAV's header, whatever the format, and bits of another's."""
+    path.write_bytes((header(109) + b"SensorFirmwareVersion=3.20" + bytes(200))[:153])
+
+
+def pieces_of_a_header(path: Path) -> None:
+    path.write_bytes(bytes(60) + b"SensorUid=1" + bytes(82))
+
+
 def doubled_flac(path: Path) -> None:
     soundfile.write(path, noise(40_000), RATE)
     content = bytearray(path.read_bytes())
@@ -74,6 +83,8 @@ def with_clicks() -> np.ndarray[tuple[int], np.dtype[np.int16]]:
 FAULTS: list[tuple[str, str, Write, str, int | None]] = [
     ("FL001", f"{FL}.wav", wav(0, b""), "no_samples;FL001", None),
     ("FL001", f"{FL}.flac", flac_stub, "unreadable;FL001", None),
+    ("FL001", f"{FL}.flac", stub_of_a_wav, "no_samples;FL001", None),
+    ("FL001", f"{FL}.flac", pieces_of_a_header, "unreadable;FL001", None),
     ("FL002", f"{FL}.wav", sound(with_hole()), "zero_blocks;FL002", 10 * BLOCK_SAMPLES),
     ("FL003", f"{FL}.wav", wav(44, noise(50_000).tobytes() + bytes(200_000)), "no_samples;FL003", None),
     ("FL004", "20181101_050000_REC [-27.3866 152.8761].wav", sound(noise()), "FL004", 2000),
@@ -83,6 +94,8 @@ FAULTS: list[tuple[str, str, Write, str, int | None]] = [
     ("FL008", "202106 2T000000-0500_REC.wav", sound(noise()), "FL008", 2000),
     ("FL010", f"{FL}.flac", doubled_flac, "header_size;FL010", 40_000),
     ("FL011", "data", half_flac, "truncated;no_time;FL011;OE001", None),
+    ("FL011", "data", wav(44, noise(50_000).tobytes() + bytes(200_000)), "no_samples;FL003;no_time;FL011;OE001", None),
+    ("FL011", "data", Path.touch, "empty;OE004;no_time;FL011;OE001", None),
     ("FL012", f"{FL}.wav", wav(0, noise().tobytes(), 36), "header_size;FL012", 2000),
     ("WA001", f"{WA}.wav", Path.touch, "empty;WA001", None),
     ("WA002", f"{WA}.wav", lambda path: path.write_bytes(bytes(131_072)), "unreadable;WA002", None),
@@ -101,7 +114,7 @@ FAULTS: list[tuple[str, str, Write, str, int | None]] = [
 
 
 @pytest.mark.parametrize(
-    ("code", "name", "write", "problems", "n_samples"), FAULTS, ids=[f"{f[0]}-{f[1]}" for f in FAULTS]
+    ("code", "name", "write", "problems", "n_samples"), FAULTS, ids=[f"{i}-{f[0]}-{f[1]}" for i, f in enumerate(FAULTS)]
 )
 def test_a_fault_gets_its_code(
     tmp_path: Path, code: str, name: str, write: Write, problems: str, n_samples: int | None
@@ -118,6 +131,15 @@ def test_a_fault_gets_its_code(
     if code != "FL011":
         assert (None if row["n_samples"] is None or not row["reading"] else row["n_samples"]) == n_samples
     assert table.loc["R1/20210621T000000Z.wav", "problems"] == "", "one bad file costs itself only"
+
+
+def test_what_is_no_sound_and_no_header_is_no_stub(tmp_path: Path) -> None:
+    path = tmp_path / f"{FL}.flac"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    assert examine(str(path), "FL").problems == ("unreadable",)
+    path = tmp_path / f"{FL}.wav"
+    soundfile.write(path, noise(50), RATE)
+    assert examine(str(path), "FL").problems == (), "short, and sound"
 
 
 def test_every_code_of_a_maker_has_a_fault() -> None:

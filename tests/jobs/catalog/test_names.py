@@ -109,6 +109,17 @@ CASES: list[tuple[str, tuple[datetime, timedelta | None], str, Position | None, 
     ("20161108T075126.123456-0430_SunriseToSunset [-39.5336 -131.2711].wav", at("2016-11-08T07:51:26.123456", "-04:30"),
      "offset", (-39.5336, -131.2711), ""),
     ("20091219T070006.789123+1130_00600.wav", at("2009-12-19T07:00:06.789123", "+11:30"), "offset", None, ""),
+    # Names of soundscapes that others published, and of makers' manuals
+    ("SSW_001_20170225_010000Z.flac", at("2017-02-25T01:00", "+00:00"), "offset", None, "SSW_001"),
+    ("UHH_001_S01_20161121_150000.flac", at("2016-11-21T15:00"), "local", None, "UHH_001_S01"),
+    ("HSN_001_20150708_061805.flac", at("2015-07-08T06:18:05"), "local", None, "HSN_001"),
+    ("PER_001_S01_20190116_100007Z.flac", at("2019-01-16T10:00:07", "+00:00"), "offset", None, "PER_001_S01"),
+    ("NES_001_S01_20190914_043000.ogg", at("2019-09-14T04:30"), "local", None, "NES_001_S01"),
+    ("SMM215_20231117_090800.wav", at("2023-11-17T09:08"), "local", None, "SMM215"),
+    ("20200711T033015+0000_REC.flac", at("2020-07-11T03:30:15", "+00:00"), "offset", None, ""),
+    ("8537_20210622T160000-0300_every1d6x4hrs [+44.72053-062.80072].wav", at("2021-06-22T16:00", "-03:00"), "offset",
+     (44.72053, -62.80072), "8537"),
+    ("20220104_183000.WAV", at("2022-01-04T18:30"), "local", None, ""),
     # Midnight may be written as the end of the day before.
     ("weird20180801_240000.aac", at("2018-08-02"), "local", None, ""),
     ("weird20181231_240000-1030.aac", at("2019-01-01", "-10:30"), "offset", None, ""),
@@ -124,6 +135,7 @@ def test_names_of_real_recorders(
 
 
 def test_every_pattern_has_a_case() -> None:
+    assert len({case[0] for case in CASES}) == len(CASES) >= 80
     assert {case[2] for case in CASES} == set(PATTERNS)
 
 
