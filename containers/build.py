@@ -152,7 +152,12 @@ def pip_download(folder: Path, *words: str) -> None:
     command = [sys.executable, "-m", "pip", "download", "-qq", "--disable-pip-version-check"]
     command += ["--only-binary=:all:", "--python-version", PYTHON, "--implementation", "cp", "--dest", str(folder)]
     command += [word for name in platforms for word in ("--platform", name)]
-    subprocess.run([*command, *words], check=True)
+    if subprocess.run([*command, *words], check=False).returncode:
+        index = words[words.index("--index-url") + 1] if "--index-url" in words else "pip's own index"
+        sys.exit(
+            f"build: pip did not get what the lock names from {index}; its reason is above. The wheels must be for "
+            f"CPython {PYTHON} on {machine}. Choose another index, or resolve the locks anew with `make lock-images`."
+        )
 
 
 def link_wheels(source: Path, stage: Path, digests: set[str]) -> None:
