@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -31,14 +32,17 @@ EVERY_S = 0.05
 
 @dataclass(frozen=True)
 class Peak:
-    """What a command took at most.
+    """What a command allocated at most, as sampled.
+
+    Pages of programs and libraries are left out: how many of them are held follows from what the system had in its
+    cache before, and from what else runs.
 
     Attributes
     ----------
     tree_bytes
-        Memory of the process and all below it, as sampled; of pages that several share, each has its part.
+        Memory of the process and all below it.
     largest_bytes
-        Most that the command itself held, as the kernel kept it.
+        Memory of the largest of them.
     """
 
     tree_bytes: int
@@ -57,22 +61,22 @@ def peak_of(words: list[str]) -> Peak:
     tree_bytes = largest_bytes = 0
     watched = psutil.Process(process.pid)
     while process.poll() is None:
-        tree_bytes = max(tree_bytes, _held_bytes(watched))
-        largest_bytes = max(largest_bytes, _high_water_bytes(process.pid))
+        with suppress(psutil.NoSuchProcess):
+            held = [_allocated_bytes(one.pid) for one in [watched, *watched.children(recursive=True)]]
+            tree_bytes, largest_bytes = max(tree_bytes, sum(held)), max(largest_bytes, *held)
         time.sleep(EVERY_S)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, words)
     return Peak(tree_bytes, largest_bytes)
 
 
-def _high_water_bytes(pid: int) -> int:
-    """Return the most that a process held by now; not what wait4 tells, which begins with its parent's peak."""
+def _allocated_bytes(pid: int) -> int:
+    """Return what a process holds that is no file's, in bytes; 0 once it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     except OSError:
         return 0
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
-    return int(found[1]) * 1024 if found else 0
+    return 1024 * sum(int(kilobytes) for kilobytes in re.findall(r"Rss(?:Anon|Shmem):\s+(\d+) kB", status))
 
 
 def write_study(folder: Path, n_hours: int, config: str, *, rate_hz: int = RATE_HZ) -> Path:
@@ -103,16 +107,6 @@ def write_study(folder: Path, n_hours: int, config: str, *, rate_hz: int = RATE_
         encoding="utf-8",
     )
     return manifest
-
-
-def _held_bytes(process: psutil.Process) -> int:
-    total = 0
-    try:
-        for one in [process, *process.children(recursive=True)]:
-            total += one.memory_full_info().pss
-    except psutil.NoSuchProcess:
-        return total
-    return total
 
 
 def main() -> None:
