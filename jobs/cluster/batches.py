@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count, islice, pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jobs.cluster.core import Vectors
 from jobs.cluster.kmeans import Schedule
@@ -60,18 +61,27 @@ def pools(sizes: Sequence[int], buffer_windows: int, seed: int) -> Iterator[list
 
 
 def _cut(pooled: Iterator[list[Vectors]], batch_size: int, seed: int) -> Iterator[Vectors]:
-    buffer, left = np.empty((0, 0), dtype=np.float32), np.empty((0, 0), dtype=np.float32)
+    left = np.empty((0, 0), dtype=np.float32)
     for i, pool in enumerate(pooled):
         parts = [left, *pool] if len(left) else pool
-        n_rows = sum(len(part) for part in parts)
-        if len(buffer) < n_rows:  # one buffer for all pools: new memory costs more than copying into old
-            buffer = np.empty((n_rows, parts[0].shape[1]), dtype=np.float32)
-        rows = np.concatenate(parts, out=buffer[:n_rows])
-        order = np.random.default_rng([seed, 3, i]).permutation(n_rows)
-        n_full = n_rows // batch_size
+        begins = np.cumsum([0, *(len(part) for part in parts)])
+        order = np.random.default_rng([seed, 3, i]).permutation(begins[-1])
+        n_full = len(order) // batch_size
         for first, last in pairwise(range(0, (n_full + 1) * batch_size, batch_size)):
-            yield rows[order[first:last]]
-        left = rows[order[n_full * batch_size :]]
+            yield _taken(parts, begins, order[first:last])
+        left = _taken(parts, begins, order[n_full * batch_size :])
+
+
+def _taken(parts: list[Vectors], begins: NDArray[np.int64], rows: NDArray[np.int64]) -> Vectors:
+    """Return some rows of a pool by number, ascending, each copied once from where it was read."""
+    rows = np.sort(rows)
+    out = np.empty((len(rows), parts[0].shape[1]), dtype=np.float32)
+    edges = np.searchsorted(rows, begins)
+    for part, begin, (first, last) in zip(parts, begins, pairwise(edges), strict=False):
+        if first < last:
+            # With "clip" numpy writes into `out` itself; with "raise" into a copy first.
+            np.take(part, rows[first:last] - begin, axis=0, out=out[first:last], mode="clip")
+    return out
 
 
 def _cut_ahead(cut: Iterator[Vectors]) -> Iterator[Vectors]:

@@ -141,7 +141,7 @@ def _fit(run: Run, source: Source, read: Read, start: Vectors, *, threads: int) 
             advance(len(batch))
             return batch
 
-        return fit(map(counted, stream), start, config, plan)
+        return fit(map(counted, stream), start, config, plan, threads=threads)
 
 
 def _label(

@@ -6,8 +6,9 @@ from pydantic import Field, PositiveInt
 
 from jobs.common.config import JobConfig
 
-ALGORITHM = 2
-"""2: the fit is our own, one matrix product a batch, in place of scikit-learn's."""
+ALGORITHM = 3
+"""2: the fit is our own, one matrix product a batch, in place of scikit-learn's. 3: no cluster starts anew in the
+first epoch; a batch's windows are in the order they were read in."""
 
 Normalise = Literal["none", "zscore", "zscore_l2", "l2"]
 

@@ -1,6 +1,7 @@
 """The fit: mini-batch k-means, one matrix product a batch."""
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,9 @@ from scipy.sparse import csr_array
 
 from jobs.cluster.config import Config
 from jobs.cluster.core import Vectors, assign, first_centroids
+
+ROWS_OF_A_PRODUCT = 512
+"""Windows whose nearest centroids one matrix product finds, whatever the number of threads."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Schedule:
     n_batches
         Batches in all.
     n_settling
-        Batches of the last epoch, in which no cluster starts anew.
+        Batches of an epoch: in those of the first and of the last no cluster starts anew.
     """
 
     batch_size: int
@@ -38,7 +42,7 @@ def schedule(n_windows: int, n_clusters: int, batch_size: int, n_epochs: int, ma
     return Schedule(size, total, min(total, max(1, n_windows // size)))
 
 
-def fit(batches: Iterable[Vectors], first: Vectors, config: Config, plan: Schedule) -> Vectors:
+def fit(batches: Iterable[Vectors], first: Vectors, config: Config, plan: Schedule, *, threads: int = 1) -> Vectors:
     """Move centroids, batch by batch.
 
     Parameters
@@ -50,8 +54,11 @@ def fit(batches: Iterable[Vectors], first: Vectors, config: Config, plan: Schedu
     config
         The job's configuration.
     plan
-        How many batches there are, and how many of the last ones start no cluster anew: a centroid that
+        How many batches there are, and how many of the first and of the last ones start no cluster anew:
+        k-means++ put a centroid on a window, which shall have been seen before it is given up; and one that
         was put on a window by chance shall not end there.
+    threads
+        That share the products of a batch; they change no byte.
 
     Returns
     -------
@@ -69,13 +76,14 @@ def fit(batches: Iterable[Vectors], first: Vectors, config: Config, plan: Schedu
     centroids = np.array(first, dtype=np.float32)
     taken = np.zeros(len(centroids))
     n_since = 0
-    for i, batch in enumerate(batches):
-        _move(centroids, taken, batch)
-        n_since += len(batch)
-        is_due = n_since >= 10 * len(centroids) or not taken.all()
-        if is_due and config.reassignment_ratio > 0 and i < plan.n_batches - plan.n_settling:
-            n_since = 0
-            _restart(centroids, taken, batch, config.reassignment_ratio, random)
+    with ThreadPoolExecutor(max(1, threads - 1)) as others:
+        for i, batch in enumerate(batches):
+            _move(centroids, taken, batch, _nearest(batch, centroids, others if threads > 1 else None))
+            n_since += len(batch)
+            is_due = n_since >= 10 * len(centroids) or not taken.all()
+            if is_due and config.reassignment_ratio > 0 and plan.n_settling <= i < plan.n_batches - plan.n_settling:
+                n_since = 0
+                _restart(centroids, taken, batch, config.reassignment_ratio, random)
     return centroids
 
 
@@ -101,10 +109,24 @@ def labels_of(sample: Vectors, centroids: Vectors) -> NDArray[np.int16]:
     return assign(sample, centroids)[0]
 
 
-def _move(centroids: Vectors, taken: NDArray[np.float64], batch: Vectors) -> None:
-    """Take a batch into the means of its nearest centroids, in place."""
+def _nearest(batch: Vectors, centroids: Vectors, others: ThreadPoolExecutor | None) -> NDArray[np.intp]:
+    """Return the nearest centroid of each vector; threads, if there are others, share the products."""
     half = np.einsum("ij,ij->i", centroids, centroids) / 2
-    nearest = (batch @ centroids.T - half).argmax(axis=1)
+
+    def of(first: int) -> NDArray[np.intp]:
+        nearness = batch[first : first + ROWS_OF_A_PRODUCT] @ centroids.T
+        nearness -= half
+        return nearness.argmax(axis=1)
+
+    begins = range(0, len(batch), ROWS_OF_A_PRODUCT)
+    if others is None or len(begins) == 1:
+        return np.concatenate([of(first) for first in begins])
+    running = [others.submit(of, first) for first in begins[1:]]
+    return np.concatenate([of(0), *(part.result() for part in running)])
+
+
+def _move(centroids: Vectors, taken: NDArray[np.float64], batch: Vectors, nearest: NDArray[np.intp]) -> None:
+    """Take a batch into the means of its nearest centroids, in place."""
     counts = np.bincount(nearest, minlength=len(centroids))
     begins = np.concatenate([[0], np.cumsum(counts)])
     order = np.argsort(nearest, kind="stable")

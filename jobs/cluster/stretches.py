@@ -71,7 +71,9 @@ def read_stretch(array: zarr.Array[Any], part: Stretch) -> NDArray[np.float32]:
         If a window that has a status has no vector.
     """
     first, last = int(part.cells[0]), int(part.cells[-1]) + 1
-    vectors = np.asarray(array[part.recorder, first:last], dtype=np.float32)[part.cells - first]
+    vectors = np.asarray(array[part.recorder, first:last], dtype=np.float32)
+    if len(vectors) > len(part.cells):
+        vectors = vectors[part.cells - first]
     missing = np.isnan(vectors).any(axis=1)
     if missing.any():
         raise StoreError(

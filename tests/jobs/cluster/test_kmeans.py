@@ -46,6 +46,29 @@ def test_a_centroid_far_from_all_starts_anew_on_a_window() -> None:
     assert np.abs(moved).max() < np.abs(vectors).max()
 
 
+def test_a_rare_kind_keeps_the_centroid_that_was_put_on_it() -> None:
+    """One window in thirty, all of them in a few batches: the first batches have none of the kind."""
+    random = np.random.default_rng(3)
+    kinds = np.where(np.arange(600) % 300 // 10 == 7, 0, random.integers(1, 4, 600))
+    vectors = (np.eye(4)[kinds] * 9 + random.normal(size=(600, 4)) * 0.1).astype(np.float32)
+    stream = [vectors[i : i + 30] for i in range(0, 600, 30)] * 10
+    for seed in range(5):
+        config = Config(seed=seed, reassignment_ratio=0.05)
+        found = fit(stream, np.eye(4, dtype=np.float32) * 9, config, Schedule(30, 200, 20))
+        assert sorted(found.argmax(axis=1)) == [0, 1, 2, 3]
+        assert (found.max(axis=1) > 8.5).all()
+
+
+@pytest.mark.parametrize("size", [100, 512, 700, 1024])
+def test_threads_share_products_and_change_no_byte(size: int) -> None:
+    vectors = np.concatenate([blobs(seed) for seed in range(8)])
+    stream = [vectors[i : i + size] for i in range(0, len(vectors) - size + 1, size)] * 2
+    plan = Schedule(size, len(stream), len(stream) // 2)
+    alone = fit(stream, vectors[:9], Config(), plan)
+    for threads in (2, 3):
+        np.testing.assert_array_equal(alone, fit(stream, vectors[:9], Config(), plan, threads=threads))
+
+
 def test_a_sample_in_memory_is_seen_evenly() -> None:
     vectors = blobs()
     found = fit_sample(vectors, 12, Config(batch_size=64), seed=1)
