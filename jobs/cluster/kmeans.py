@@ -116,7 +116,7 @@ def _nearest(batch: Vectors, centroids: Vectors, others: ThreadPoolExecutor | No
     def of(first: int) -> NDArray[np.intp]:
         nearness = batch[first : first + ROWS_OF_A_PRODUCT] @ centroids.T
         nearness -= half
-        return nearness.argmax(axis=1)
+        return np.asarray(nearness.argmax(axis=1))
 
     begins = range(0, len(batch), ROWS_OF_A_PRODUCT)
     if others is None or len(begins) == 1:
