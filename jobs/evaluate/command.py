@@ -21,7 +21,7 @@ from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run
 from jobs.evaluate.audit import Audited, audit_clusters, audit_vectors, nuisances
 from jobs.evaluate.config import Config
-from jobs.evaluate.scores import Row, make_splits, of_chance, of_clusters, of_vectors
+from jobs.evaluate.scores import Row, make_splits, of_chance, of_clusters, of_lots, of_vectors
 from jobs.evaluate.units import (
     Units,
     commonest_cluster,
@@ -202,6 +202,7 @@ def _rows(run: Run, compared: Compared) -> list[Row]:
                 who = role, source.name
                 if role in compared.clusters:
                     rows += of_clusters(who, compared.clusters[role], labels, split, config)
+                    rows += of_lots(source.name, compared.clusters[role], labels, split, config)
                 else:
                     rows += of_vectors(who, compared.vectors[role], labels, split, config)
                 advance(1)

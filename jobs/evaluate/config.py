@@ -4,7 +4,8 @@ from pydantic import Field
 
 from jobs.common.config import JobConfig
 
-ALGORITHM = 1
+ALGORITHM = 2
+"""2: agreement with labels stands beside that of clusters drawn by lot."""
 
 
 class Config(JobConfig):

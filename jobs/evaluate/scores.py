@@ -36,7 +36,8 @@ class Row:
     Attributes
     ----------
     role, run
-        What was measured: the input's role and its run, or ``chance``.
+        What was measured: the input's role and its run; or ``chance``, with the run whose clusters were dealt
+        by lot, if any.
     split
         ``leaky``, or what is never on both sides: ``recording``, ``day``, ``recorder``, ``group``.
     measure
@@ -94,19 +95,36 @@ def of_vectors(who: Who, vectors: NDArray[np.float32], labels: Ints, split: Spli
 def of_clusters(who: Who, clusters: Ints, labels: Ints, split: Split, config: Config) -> list[Row]:
     """Return how a clustering of everything agrees with labels; its purity by names that other folds gave."""
     c, y = clusters[split.rows], labels[split.rows]
-    named = np.empty(len(y), dtype=np.int64)
-    for fold in np.unique(split.folds):
-        test = split.folds == fold
-        named[test] = names_of(c[~test], y[~test], int(c.max()) + 1)[c[test]]
     whole = np.zeros(len(y), dtype=np.int64)
-    return _rows(who, "clusters", agreements(c, y, whole, named), y, split, config)
+    return _rows(who, "clusters", agreements(c, y, whole, _named(c, y, split)), y, split, config)
 
 
 def of_chance(labels: Ints, split: Split, config: Config) -> list[Row]:
-    """Return what the commonest label of training is right about."""
+    """Return what the commonest label of training is right about, and clusters drawn by lot, as many as labels."""
     y = labels[split.rows]
     found = held_out(commonest, np.zeros((len(y), 1), dtype=np.float32), y, split.folds)
-    return _rows((CHANCE, ""), "commonest", accuracies(found, y), y, split, config)
+    drawn = np.random.default_rng([config.seed, 5]).integers(len(np.unique(y)), size=len(y))
+    lots = agreements(drawn, y, split.folds, _named(drawn, y, split))
+    guessed = _rows((CHANCE, ""), "commonest", accuracies(found, y), y, split, config)
+    return [*guessed, *_rows((CHANCE, ""), "kmeans", lots, y, split, config)]
+
+
+def of_lots(run: str, clusters: Ints, labels: Ints, split: Split, config: Config) -> list[Row]:
+    """Return how a clustering's own clusters agree with labels once they are dealt to intervals by lot.
+
+    NMI and purity grow with the number of clusters whatever these hold: this is what they grow to.
+    """
+    dealt = np.random.default_rng([config.seed, 6]).permutation(clusters)
+    return of_clusters((CHANCE, run), dealt, labels, split, config)
+
+
+def _named(clusters: Ints, labels: Ints, split: Split) -> Ints:
+    """Return the commonest label that the other folds give to each interval's cluster."""
+    named, n_clusters = np.empty(len(labels), dtype=np.int64), int(clusters.max()) + 1
+    for fold in np.unique(split.folds):
+        test = split.folds == fold
+        named[test] = names_of(clusters[~test], labels[~test], n_clusters)[clusters[test]]
+    return named
 
 
 def _rows(who: Who, name: str, measure: Measure, labels: Ints, split: Split, config: Config) -> list[Row]:  # noqa: PLR0917

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from jobs.evaluate.config import Config
-from jobs.evaluate.scores import Row, make_splits, of_chance, of_vectors
+from jobs.evaluate.scores import CHANCE, Row, make_splits, of_chance, of_clusters, of_lots, of_vectors
 from jobs.evaluate.units import Units
 
 N_RECORDINGS, N_EACH, N_FEATURES, N_LABELS = 60, 8, 24, 4
@@ -41,7 +41,7 @@ def figures(*, signal: float, voice: float) -> dict[tuple[str, str], Row]:
     return {
         (row.split, row.measure): row
         for split in make_splits(units, labels, CONFIG)
-        for row in [*of_vectors(("mine", "vectors"), vectors, labels, split, CONFIG), *of_chance(labels, split, CONFIG)]
+        for row in [*of_chance(labels, split, CONFIG), *of_vectors(("mine", "vectors"), vectors, labels, split, CONFIG)]
     }
 
 
@@ -85,3 +85,25 @@ def test_the_intervals_of_groups_hold_the_truth() -> None:
     """A clustering of the features by chance has an AMI of 0 in all splits."""
     rows = figures(signal=0.0, voice=0.0)
     assert all(abs(rows[split, "kmeans_ami"].value) < 0.05 for split in ("leaky", "recording", "day", "recorder"))
+
+
+def test_clusters_by_lot_show_what_nmi_and_purity_grow_to() -> None:
+    units, _, labels = study(signal=0.0, voice=0.0)
+    few, many = labels.copy(), labels * 60 + np.arange(len(labels)) % 60
+    for split in make_splits(units, labels, CONFIG):
+        own = {row.measure: row for row in of_clusters(("mine", "few"), few, labels, split, CONFIG)}
+        assert own["clusters_nmi"].value == own["clusters_purity"].value == 1
+        dealt = {
+            name: {row.measure: row for row in of_lots(name, clusters, labels, split, CONFIG)}
+            for name, clusters in (("few", few), ("many", many))
+        }
+        for name, rows in dealt.items():
+            assert {(row.role, row.run) for row in rows.values()} == {(CHANCE, name)}
+            assert abs(rows["clusters_ami"].value) < 0.05
+            assert abs(rows["clusters_ari"].value) < 0.05
+            assert rows["clusters_purity"].value < 0.4
+        assert dealt["few"]["clusters_nmi"].value < 0.05
+        assert dealt["many"]["clusters_nmi"].value > 0.2, "of nothing but their number"
+        drawn = {row.measure: row for row in of_chance(labels, split, CONFIG)}
+        assert abs(drawn["kmeans_ami"].value) < 0.05
+        assert drawn["kmeans_purity"].value < 0.4
