@@ -36,7 +36,7 @@ from lake.blocks import ZSTD_LEVEL
 
 RATE_HZ, WINDOW_S, ROUNDS = 48_000, 6, 5
 N = RATE_HZ * WINDOW_S
-N_WINDOWS = {"ours": 200, "librosa": 8, "torchaudio": 24}
+N_WINDOWS = {"ours": 400, "librosa": 8, "torchaudio": 24}
 MANIFEST = """
 lake = "{lake}"
 recordings = {{ table = "recordings.csv", root = "audio" }}
@@ -220,7 +220,7 @@ def main() -> None:
     figures = []
     with tempfile.TemporaryDirectory() as temporary, threadpool_limits(1):
         for form in ("flac", "wav"):
-            figures += compare(make_study(Path(temporary) / form, form, 20), form)
+            figures += compare(make_study(Path(temporary) / form, form, 40), form)
         figures.append(scaling(Path(temporary) / "scaling"))
     report("spectrograms", figures)
 

@@ -27,6 +27,7 @@ ABSENT = ("gone", "changed")
 @dataclass
 class _Open:
     audio: RemoteReader
+    n_ahead: int = WINDOWS_AHEAD
     first: int = 0
     samples: Float32Array = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
 
@@ -111,7 +112,9 @@ class Reader:
             held.first, held.samples = start, held.audio.read(start, count)
         elif start + count > have:
             kept = held.samples[:, start - held.first :]
-            more = _read_ahead(held.audio, have, start + count - have, WINDOWS_AHEAD * count, recording.n_samples)
+            more = _read_ahead(
+                held, have, start + count - have, min(held.n_ahead * count, recording.n_samples - start - count)
+            )
             held.first, held.samples = start, np.concatenate([kept, more], axis=1) if kept.size else more
         return held.samples[:, start - held.first :][:, :count]
 
@@ -142,13 +145,13 @@ class Reader:
         return self._open[recording.path]
 
 
-def _read_ahead(audio: RemoteReader, start: int, count: int, n_ahead: int, n_samples: int) -> Float32Array:
-    """Return a span and some samples after it; the span alone where those do not decode."""
-    n_ahead = min(n_ahead, n_samples - start - count)
+def _read_ahead(held: _Open, start: int, count: int, n_ahead: int) -> Float32Array:
+    """Return a span and some samples after it; the span alone, now and later, where those do not decode."""
     if n_ahead > 0:
         with suppress(AudioError):
-            return audio.read(start, count + n_ahead)
-    return audio.read(start, count)
+            return held.audio.read(start, count + n_ahead)
+        held.n_ahead = 0
+    return held.audio.read(start, count)
 
 
 @dataclass(frozen=True)
