@@ -69,14 +69,18 @@ def catalog(
     from jobs.common.progress import counting
     from jobs.registry import needing
 
+    if effort is not None and effort.suffix.lower() != ".png":
+        raise UsageError(f"--effort {effort}: expected a picture's name that ends in .png.")
     with needing("the catalog", "spectrograms"), counting("catalog", "files") as tell:
         from jobs.catalog.command import run_catalog
         from jobs.catalog.summary import describe
+        from jobs.common.effort import draw_effort
+        from lake.recordings import read_recordings
 
         try:
             facts = run_catalog(
                 audio, out, zones=parse_zones(zone), deployments=deployments, workers=workers, guesses=guess or [],
-                retry=retry, effort=effort, on_progress=tell,
+                retry=retry, on_progress=tell,
             )  # fmt: skip
         except KeyboardInterrupt:
             raise TryAgainError(
@@ -85,6 +89,8 @@ def catalog(
     told = f"{facts['n_files']} files, {facts['hours']:.2f} hours, {facts['n_placed']} with a time in UTC"
     lines = [*describe(facts), f"{out}: {told}"]
     _print(json.dumps(facts, indent=2) if as_json else "\n".join(lines))
+    if effort is not None:
+        draw_effort(read_recordings(out), effort)
 
 
 @app.command()

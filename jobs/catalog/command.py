@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,7 +21,6 @@ from jobs.catalog.summary import count_recordings
 from jobs.catalog.timeline import mark_timeline
 from jobs.catalog.zones import check_zones
 from jobs.common.audio import decoder_versions
-from jobs.common.effort import draw_effort
 from lake.errors import UsageError
 from lake.receipts import environment
 from lake.recordings import assign_deployments, read_deployments, write_recordings
@@ -38,7 +39,6 @@ def run_catalog(
     workers: int = 1,
     guesses: Sequence[str] = (),
     retry: bool = False,
-    effort: Path | None = None,
     on_progress: OnProgress | None = None,
     examine_one: Examine = examine_apart,
 ) -> dict[str, Any]:
@@ -62,8 +62,6 @@ def run_catalog(
         Keys of :data:`jobs.catalog.names.GUESSES`: how ambiguous dates in names are to be read.
     retry
         Whether to examine again files of which nothing could be used, though they have not changed.
-    effort
-        Where to draw the survey effort, a PNG.
     on_progress
         Called with the number of files done and of all files.
     examine_one
@@ -84,6 +82,7 @@ def run_catalog(
     """
     began, began_s = datetime.now(UTC), time.monotonic()
     places = read_deployments(deployments) if deployments else None
+    check_target(out)
     unknown = sorted(set(guesses) - GUESSES.keys())
     if unknown:
         raise UsageError(f"--guess {', '.join(unknown)}: expected {' or '.join(GUESSES)}.")
@@ -111,8 +110,6 @@ def run_catalog(
     table, clocks = mark_timeline(table, places, latest=pd.Timestamp(began.replace(tzinfo=None)) + LEEWAY)
     write_recordings(table, out)
     counts = count_recordings(table, clocks, places, firmware)
-    if effort is not None:
-        draw_effort(table, effort)
     receipt = {
         "job": "catalog",
         "written": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -136,3 +133,26 @@ def run_catalog(
     beside = absolute(out).with_suffix(".receipt.json")
     Storage(beside.parent).write(beside.name, json.dumps(receipt, indent=2, sort_keys=True).encode() + b"\n")
     return {"table": str(out), "receipt": str(beside), "root": sources.url(root), **counts}
+
+
+def check_target(out: Path) -> None:
+    """Refuse, before long work, a table that could not be written.
+
+    Raises
+    ------
+    UsageError
+        If it is a URL or a folder, or its folder cannot be written to.
+    """
+    if re.match(r"[a-z][a-z0-9+.-]+:/", str(out)):
+        raise UsageError(
+            f"--out {out}: expected a path on this machine, found a URL. Write it here, and copy it there."
+        )
+    if out.is_dir():
+        raise UsageError(f"--out {out}: expected the name of a table, found a folder. Name a file in it.")
+    folder = absolute(out).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(f"--out {out}: nothing can be written there ({error.strerror}). Name another file.") from error

@@ -47,6 +47,30 @@ def test_guesses_zones_as_offsets_and_the_picture(cli: Cli, audio: Path, tmp_pat
     assert "or an offset such as -05:00" in error
 
 
+def test_tables_that_could_not_be_written_are_refused_before_long_work(cli: Cli, audio: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for out, message in [
+        ("s3://bucket/t.csv", "expected a path on this machine, found a URL. Write it here, and copy it there."),
+        (audio, "expected the name of a table, found a folder. Name a file in it."),
+        (tmp_path / "file/t.csv", "nothing can be written there (File exists). Name another file."),
+    ]:
+        code, text, error = cli("catalog", audio, "--out", out)
+        assert (code, text) == (2, "")
+        assert message in error
+    code, _, error = cli("catalog", audio, "--out", tmp_path / "t.csv", "--effort", tmp_path / "e.pdf")
+    assert code == 2
+    assert "e.pdf: expected a picture's name that ends in .png." in error
+    assert not (tmp_path / "t.csv").exists()
+
+
+def test_a_picture_that_cannot_be_drawn_costs_no_table(cli: Cli, audio: Path, tmp_path: Path) -> None:
+    code, text, error = cli("catalog", audio, "--out", tmp_path / "t.csv", "--effort", tmp_path / "e.png")
+    assert code == 3
+    assert "no recording has a time in UTC, so there is no effort by day to draw. Name zones." in error
+    assert "such as --zone north=America/Chicago" in text
+    assert (tmp_path / "t.receipt.json").exists()
+
+
 def test_a_second_run_examines_only_what_it_is_told_to(cli: Cli, audio: Path, tmp_path: Path) -> None:
     (audio / "north" / "20210714_060000.wav").touch()
     out = tmp_path / "t.csv"

@@ -10,6 +10,7 @@ from jobs.catalog.command import run_catalog
 from jobs.catalog.examine import examine
 from jobs.catalog.summary import count_recordings, describe
 from jobs.catalog.timeline import Clock
+from jobs.common.effort import draw_effort
 from jobs.demo.config import SMALL
 from jobs.demo.study import make_study
 from lake.errors import UsageError
@@ -28,9 +29,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_summary_of_the_demo_study_tells_what_is_irregular(study: Path) -> None:
     out = study / "recordings.csv"
     facts = run_catalog(
-        [study / "study/audio"], out, zones=ZONES, deployments=study / "study/deployments.csv",
-        effort=study / "effort.png", examine_one=examine,
-    )  # fmt: skip
+        [study / "study/audio"], out, zones=ZONES, deployments=study / "study/deployments.csv", examine_one=examine
+    )
     text = "\n".join(describe(facts))
     recorders = facts["recorders"]
     assert recorders["00023764"]["offsets"] == {"+00:00": recorders["00023764"]["n_files"]}, "it names its files in UTC"
@@ -49,6 +49,7 @@ def test_the_summary_of_the_demo_study_tells_what_is_irregular(study: Path) -> N
     table = read_recordings(out)
     assert (table["deployment"] != "").all()
     assert table["gain_db"].notna().all()
+    draw_effort(table, study / "effort.png")
     with Image.open(study / "effort.png") as picture:
         assert picture.format == "PNG"
         assert picture.size[0] > 300
