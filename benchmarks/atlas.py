@@ -1,4 +1,4 @@
-"""The atlas of a study with 100 clusters of 1024 × 1024: its size, how long it takes, when it is first painted."""
+"""The atlas of a study with 100 clusters of 1024 × 1024, and of one with 230,259 windows: size, time, first paint."""
 
 import shutil
 import sys
@@ -14,6 +14,7 @@ import soundfile
 import zarr
 from playwright.sync_api import Browser, sync_playwright
 
+from benchmarks import atlas_large
 from benchmarks.report import Figure, report
 from jobs.atlas.command import execute
 from jobs.atlas.config import Config
@@ -42,6 +43,9 @@ def main() -> None:
             Figure("to make it, two threads", took_s, "s", f"{outcome.counts['pictures']} pictures with sound"),
             *paints(folder),
         ]
+    with tempfile.TemporaryDirectory(prefix="bench-atlas-") as name:
+        run = atlas_large.study(Path(name))
+        figures += [*atlas_large.figures(run), *paints(Path(run.output.url), is_large=True)]
     report("atlas", figures)
 
 
@@ -72,29 +76,38 @@ def study(lake: Path) -> Run:
     return replace(stores.make_run(lake, "atlas", "atlas", Config(), inputs=inputs), recordings=recordings)
 
 
-def paints(folder: Path) -> list[Figure]:
-    """Return when Chromium paints first, with the network off, in milliseconds after it was asked."""
+def paints(folder: Path, *, is_large: bool = False) -> list[Figure]:
+    """Return when Chromium paints first, with the network off, in seconds after it was asked; and the map's motion."""
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
         return []
+    what = f"of {atlas_large.N_WINDOWS:,} windows" if is_large else "of 100 clusters"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
-        over = median(_first_paint(browser, folder, "") for _ in range(N_LOADS))
-        cluster = median(_first_paint(browser, folder, "#cluster-7") for _ in range(N_LOADS))
+        wanted = "2 s wanted at most"
+        figures = [
+            Figure(f"first paint of {page} {what}, from file://", _first_paint(browser, folder, fragment), "s", wanted)
+            for page, fragment in (("the overview", ""), ("a cluster's page", "#cluster-7"))
+        ]
+        if is_large:
+            page = browser.new_context(offline=True, viewport={"width": 1280, "height": 900}).new_page()
+            page.goto((folder / "index.html").as_uri())
+            page.locator("#map-canvas").scroll_into_view_if_needed()
+            figures += atlas_large.motion(page)
         browser.close()
-    return [
-        Figure("first paint of the overview, from file://", over / 1000, "s", "2 s wanted at most"),
-        Figure("first paint of a cluster's page, from file://", cluster / 1000, "s", "2 s wanted at most"),
-    ]
+    return figures
 
 
 def _first_paint(browser: Browser, folder: Path, fragment: str) -> float:
-    context = browser.new_context(offline=True)  # a new context has an empty cache
-    page = context.new_page()
-    page.goto((folder / "index.html").as_uri() + fragment)
-    painted = page.wait_for_function(PAINTED).json_value()
-    context.close()
-    return float(painted)
+    """Return the median over loads, each with an empty cache, seconds."""
+    found = []
+    for _ in range(N_LOADS):
+        context = browser.new_context(offline=True)
+        page = context.new_page()
+        page.goto((folder / "index.html").as_uri() + fragment)
+        found.append(float(page.wait_for_function(PAINTED).json_value()))
+        context.close()
+    return median(found) / 1000
 
 
 def _sound(lake: Path, cube: Run) -> Recordings:

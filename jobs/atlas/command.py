@@ -1,7 +1,7 @@
 """The ``atlas`` job: reads a clustering and its cube, leaves a folder with a page, pictures and sounds."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
@@ -22,9 +22,9 @@ from jobs.atlas.projection import layouts, sampled_rows
 from jobs.atlas.shown import Pick, Shown, describe, exemplar_picks
 from jobs.atlas.study import Stores, open_stores
 from jobs.atlas.tally import calendar_of, tally
-from jobs.atlas.thumbs import PER_SHEET, sheet_key, sheets, thumb
+from jobs.atlas.thumbs import PER_SHEET, sheet, sheet_key, thumb
 from jobs.atlas.vectors import Scale, Seen, look, nearest_clusters, scale_of
-from jobs.atlas.windows import Table, n_recorder_days, read_table
+from jobs.atlas.windows import Table, clustered_days, read_table
 from jobs.common.folders import publish
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run
@@ -39,7 +39,7 @@ def execute(run: Run, options: Options) -> Outcome:
     """Make the page of a clustering; what the atlas held before is replaced."""
     config = cast("Config", run.config)
     stores = open_stores(run.inputs["clusters"].output.url, run.inputs["spectrograms"].output.url)
-    with progress(f"{run.name}: counting", n_recorder_days(stores), "recorder-days") as advance:
+    with progress(f"{run.name}: counting", len(clustered_days(stores)), "recorder-days") as advance:
         table = read_table(stores, advance)
     rows = rows_by_cluster(table, stores.n_clusters)
     sampled = sampled_rows(len(table), config.n_map_windows, config.seed)
@@ -191,16 +191,15 @@ def _sheets(
     """Write the small pictures of the map's windows."""
     row, cell = stores.cube_row[table.recorder[map_.rows]], table.cell[map_.rows]
 
-    def some(first: int) -> list[NDArray[np.uint8]]:
-        here = slice(first, first + N_AT_ONCE)
-        return [thumb(window, level_range_db) for window in read_rows(codes, row[here], cell[here])]
+    def one(number: int) -> bytes:
+        first, last = number * PER_SHEET, min((number + 1) * PER_SHEET, len(row))
+        thumbs: list[NDArray[np.uint8]] = []
+        for begin in range(first, last, N_AT_ONCE):
+            here = slice(begin, min(begin + N_AT_ONCE, last))
+            thumbs += [thumb(window, level_range_db) for window in read_rows(codes, row[here], cell[here])]
+        return sheet(thumbs)
 
-    def each() -> Iterator[NDArray[np.uint8]]:
-        with ThreadPoolExecutor(threads) as pool:
-            for group in pool.map(some, range(0, len(row), N_AT_ONCE)):
-                yield from group
-
-    with progress(f"{run.name}: map", map_.n_sheets, "sheets") as advance:
-        for number, data in enumerate(sheets(each())):
+    with progress(f"{run.name}: map", map_.n_sheets, "sheets") as advance, ThreadPoolExecutor(threads) as pool:
+        for number, data in enumerate(pool.map(one, range(map_.n_sheets))):
             put(folder, sheet_key(number), data)
             advance(1)

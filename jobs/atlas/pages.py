@@ -126,6 +126,7 @@ def _environment() -> jinja2.Environment:
         local=words.local,
         date=words.date,
         plain=words.plain,
+        degrees=words.degrees,
         python=repr,
     )
     environment.globals.update(

@@ -1,7 +1,7 @@
 """Small pictures of many windows on a few sheets, for what the map shows under the pointer."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,22 +30,11 @@ def thumb(codes: NDArray[np.uint8], level_range_db: tuple[float, float]) -> NDAr
     return pixels
 
 
-def sheets(thumbs: Iterator[NDArray[np.uint8]]) -> Iterator[bytes]:
-    """Yield sheets of 12 × 16 thumbs, row by row, as WebP files; the last may have fewer rows."""
-    held: list[NDArray[np.uint8]] = []
-    for one in thumbs:
-        held.append(one)
-        if len(held) == PER_SHEET:
-            yield _sheet(held)
-            held = []
-    if held:
-        yield _sheet(held)
-
-
-def _sheet(held: list[NDArray[np.uint8]]) -> bytes:
-    n_rows = -(-len(held) // COLUMNS)
+def sheet(thumbs: Sequence[NDArray[np.uint8]]) -> bytes:
+    """Return up to 12 × 16 thumbs as a WebP file, row by row; where there are fewer, it may have fewer rows."""
+    n_rows = -(-len(thumbs) // COLUMNS)
     out = np.zeros((n_rows * THUMB_HEIGHT_PX, COLUMNS * THUMB_WIDTH_PX, 3), dtype=np.uint8)
-    for i, one in enumerate(held):
+    for i, one in enumerate(thumbs):
         row, column = divmod(i, COLUMNS)
         out[row * THUMB_HEIGHT_PX :, column * THUMB_WIDTH_PX :][:THUMB_HEIGHT_PX, :THUMB_WIDTH_PX] = one
     file = io.BytesIO()

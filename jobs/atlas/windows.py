@@ -1,9 +1,11 @@
 """The clustered windows of a study as columns: where each is, what cluster it is in, when it was by the local clock."""
 
+import re
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+import zarr
 from numpy.typing import NDArray
 
 from jobs.atlas.hours import local_time
@@ -12,6 +14,9 @@ from jobs.common.progress import Advance
 from lake.errors import StoreError
 from lake.names import MS_PER_DAY, STATUS
 from lake.read import open_array
+from lake.storage import Storage
+
+_SHARD = re.compile(r"/c\.(\d+)\.(\d+)$")
 
 
 @dataclass(frozen=True)
@@ -57,50 +62,66 @@ class Table:
         return self.hour >= 0
 
 
-def n_recorder_days(stores: Stores) -> int:
-    """Return how many steps :func:`read_table` takes."""
-    return len(stores.recorders) * stores.grid.n_days
+def clustered_days(stores: Stores) -> list[tuple[int, int]]:
+    """Return recorder and first cell of the days that the clustering has a shard of, in their order.
+
+    A study's years have days on which nobody recorded; asking for each of those would take longer than all else.
+    """
+    shards = (_SHARD.search(key) for key in Storage(stores.clusters_url).list_keys("cluster"))
+    found = sorted((int(shard[1]), int(shard[2])) for shard in shards if shard)
+    n_cells = _shard_cells(open_array(stores.clusters_url, "cluster"))
+    return [(i, block * n_cells) for i, block in found if i < len(stores.recorders)]
+
+
+def _shard_cells(array: zarr.Array[Any]) -> int:
+    return int((array.shards or array.chunks)[1])
 
 
 def read_table(stores: Stores, advance: Advance) -> Table:
     """Read the clustered windows, one recorder and day at a time; about 33 bytes are kept of each.
+
+    Parameters
+    ----------
+    stores
+        The clustering and its cube.
+    advance
+        Told how many of :func:`clustered_days` are done.
 
     Raises
     ------
     StoreError
         If there are none.
     """
-    per_day, is_real, zones = stores.grid.cells_per_day, stores.time_is_real, stores.texts("zone")
+    is_real, zones = stores.time_is_real, stores.texts("zone")
     of_clusters = [open_array(stores.clusters_url, name) for name in ("cluster", "distance", "cluster_status")]
     of_cube = [open_array(stores.cube_url, name) for name in ("deployment", "utc_offset_s")]
+    n_cells = _shard_cells(of_clusters[0])
     parts: list[Table] = []
-    for i in range(len(stores.recorders)):
-        row = int(stores.cube_row[i])
-        for first in range(0, stores.grid.n_cells, per_day):
-            advance(1)
-            day = slice(first, first + per_day)
-            label, distance, status = (np.asarray(array[i, day]) for array in of_clusters)
-            there = np.flatnonzero(label >= 0)
-            if len(there) == 0:
-                continue
-            deployment, offset_s = (np.asarray(array[row, day])[there] for array in of_cube)
-            start_ms = stores.grid.origin_ms + (first + there) * stores.grid.hop_ms
-            local = local_time(start_ms, offset_s, deployment, zones)
-            hour, date = local.hours(start_ms), (start_ms + local.offset_s * 1000) // MS_PER_DAY
-            parts.append(
-                Table(
-                    recorder=np.full(len(there), i, dtype=np.int32),
-                    cell=(first + there).astype(np.int64),
-                    cluster=label[there].astype(np.int16),
-                    distance=distance[there].astype(np.float32),
-                    is_partial=status[there] == STATUS["partial"],
-                    deployment=deployment.astype(np.int32),
-                    hour=np.where(is_real[i], hour, -1).astype(np.int8),
-                    day=np.where(is_real[i], date, -1).astype(np.int32),
-                    offset_s=local.offset_s.astype(np.int32),
-                    is_local=local.known & is_real[i],
-                )
+    for i, first in clustered_days(stores):
+        advance(1)
+        row, day = int(stores.cube_row[i]), slice(first, first + n_cells)
+        label, distance, status = (np.asarray(array[i, day]) for array in of_clusters)
+        there = np.flatnonzero(label >= 0)
+        if len(there) == 0:
+            continue
+        deployment, offset_s = (np.asarray(array[row, day])[there] for array in of_cube)
+        start_ms = stores.grid.origin_ms + (first + there) * stores.grid.hop_ms
+        local = local_time(start_ms, offset_s, deployment, zones)
+        hour, date = local.hours(start_ms), (start_ms + local.offset_s * 1000) // MS_PER_DAY
+        parts.append(
+            Table(
+                recorder=np.full(len(there), i, dtype=np.int32),
+                cell=(first + there).astype(np.int64),
+                cluster=label[there].astype(np.int16),
+                distance=distance[there].astype(np.float32),
+                is_partial=status[there] == STATUS["partial"],
+                deployment=deployment.astype(np.int32),
+                hour=np.where(is_real[i], hour, -1).astype(np.int8),
+                day=np.where(is_real[i], date, -1).astype(np.int32),
+                offset_s=local.offset_s.astype(np.int32),
+                is_local=local.known & is_real[i],
             )
+        )
     if not parts:
         raise StoreError(f"{stores.clusters_url}: expected clustered windows, found none. Run the clustering again.")
     columns: dict[str, Any] = {

@@ -71,6 +71,18 @@ def plain(value: float) -> str:
     return f"{value:.6g}".replace("-", "−")
 
 
+def degrees(place: tuple[float, float]) -> str:
+    """Return a place in degrees north and east as people write it.
+
+    Examples
+    --------
+    >>> degrees((41.816, -88.069)), degrees((-33.9, 18.4))
+    ('41.82° N, 88.07° W', '33.90° S, 18.40° E')
+    """
+    latitude, longitude = place
+    return f"{abs(latitude):.2f}° {'NS'[latitude < 0]}, {abs(longitude):.2f}° {'EW'[longitude < 0]}"
+
+
 def percent(value: float) -> str:
     """Return a share, 0 to 1, in percent.
 

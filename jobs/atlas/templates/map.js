@@ -251,8 +251,8 @@ function nearestTo(left, top, within) {
 }
 
 function tip(i) {
-  const box = $("map-tip"), map = state.map;
-  box.hidden = i < 0;
+  const box = $("map-tip"), ring = $("map-ring"), map = state.map;
+  box.hidden = ring.hidden = i < 0;
   if (i < 0) return;
   const { columns, rows, width, height } = map.sheet;
   const place = i % (columns * rows), scale = 240 / width;
@@ -266,6 +266,8 @@ function tip(i) {
   const lines = ["Cluster " + map.cluster[i] + (known && known.name ? " · " + known.name : "")];
   $("map-words").textContent = [...lines, state.data.recorders[map.recorder[i]], when].join("\n");
   const canvas = $("map-canvas");
+  ring.style.left = map.x[i] + "px";
+  ring.style.top = map.y[i] + "px";
   box.style.left = Math.max(4, Math.min(map.x[i] + 14, canvas.clientWidth - 270)) + "px";
   box.style.top = (map.y[i] > canvas.clientHeight / 2 ? map.y[i] - 250 : map.y[i] + 14) + "px";
 }
