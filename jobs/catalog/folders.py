@@ -7,6 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from pathlib import Path, PurePath
 
+from fsspec.implementations.local import LocalFileSystem
+
+from jobs.catalog.remote import begins_as
 from jobs.catalog.sidecars import is_sidecar
 from lake.errors import InputError
 
@@ -164,13 +167,7 @@ def _walk(top: Path, problems: list[str]) -> Iterator[Path]:
 def _is_recording(path: Path) -> bool:
     if path.name != UNFINISHED:
         return has_audio_suffix(path.name)
-    try:
-        if not path.is_file():  # what opens a pipe waits for somebody to write into it
-            return False
-        with path.open("rb") as file:
-            return file.read(4) in UNFINISHED_HEADS
-    except OSError:
-        return False
+    return begins_as(LocalFileSystem(), str(path), as_text(str(path)), UNFINISHED_HEADS)
 
 
 def _suffix(name: str) -> str:

@@ -2,7 +2,7 @@
 
 import errno
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 import fsspec
@@ -151,6 +151,14 @@ def content(fs: fsspec.AbstractFileSystem, key: str, url: str, most_bytes: int) 
         return bytes(fs.cat_file(key, start=0, end=n_bytes)) if n_bytes else b""
     except OSError as error:
         raise _unread(url, error) from error
+
+
+def begins_as(fs: fsspec.AbstractFileSystem, key: str, url: str, heads: Collection[bytes]) -> bool:
+    """Tell whether a file begins with one of these, all of one length or empty; not if it cannot be read."""
+    try:
+        return apart(fs, url, LOOK_DEADLINE_S, content, fs, key, url, max(map(len, heads))) in heads
+    except AudioError:
+        return False
 
 
 def ask_stand(fs: fsspec.AbstractFileSystem, key: str) -> Stand | None:

@@ -22,7 +22,16 @@ from jobs.catalog.folders import (
     is_hidden,
     nothing_found,
 )
-from jobs.catalog.remote import LIST_DEADLINE_S, LOOK_DEADLINE_S, apart, ask_stand, content, fetch, list_files
+from jobs.catalog.remote import (
+    LIST_DEADLINE_S,
+    LOOK_DEADLINE_S,
+    apart,
+    ask_stand,
+    begins_as,
+    content,
+    fetch,
+    list_files,
+)
 from jobs.catalog.sidecars import Card, is_sidecar, read_card
 from jobs.common.audio import AudioError
 from lake.errors import InputError
@@ -195,8 +204,4 @@ def _is_recording(remote: Storage, path: PurePath) -> bool:
     if path.name != UNFINISHED:
         return has_audio_suffix(path.name)
     one = Sources([path], [], [], remote)
-    key, url = one.key(path), one.url(path)
-    try:
-        return apart(remote.fs, url, LOOK_DEADLINE_S, content, remote.fs, key, url, 4) in UNFINISHED_HEADS
-    except AudioError:
-        return False
+    return begins_as(remote.fs, one.key(path), one.url(path), UNFINISHED_HEADS)
