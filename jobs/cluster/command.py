@@ -158,10 +158,14 @@ def _label(
 
     def labelled(i: int) -> Labelled:
         parts = days[i]
-        vectors = np.concatenate([read(int(begun[i]) + j) for j in range(len(parts))])
+        cells = np.concatenate([part.cells for part in parts])
+        vectors = np.empty((len(cells), clustering.centroids.shape[1]), dtype=np.float32)
+        for j, part in enumerate(parts):
+            first = part.first_row - parts[0].first_row
+            vectors[first : first + len(part.cells)] = read(int(begun[i]) + j)
         return label_day(
-            vectors, clustering.centroids, recorder=parts[0].recorder, grid=grid, span_ms=span_ms,
-            cells=np.concatenate([part.cells for part in parts]), n_near=config.n_exemplars,
+            vectors, clustering.centroids, recorder=parts[0].recorder, cells=cells, grid=grid, span_ms=span_ms,
+            n_near=config.n_exemplars,
         )  # fmt: skip
 
     totals, near = no_totals(clustering.n_clusters, len(source.recorders)), []

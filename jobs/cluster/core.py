@@ -116,9 +116,13 @@ def with_components(scale: Scale, sample: Vectors, n_components: int) -> Scale:
     return replace(scale, components=(components * np.sign(largest)).astype(np.float32))
 
 
-def scaled(vectors: Vectors, scale: Scale) -> Vectors:
-    """Return scaled vectors, float32, shape (n_windows, n_features or n_components); length 0 stays as it is."""
-    out = np.subtract(vectors, scale.mean.astype(np.float32), dtype=np.float32)
+def scaled(vectors: Vectors, scale: Scale, *, in_place: bool = False) -> Vectors:
+    """Return scaled vectors, float32, shape (n_windows, n_features or n_components); length 0 stays as it is.
+
+    ``in_place`` writes over the vectors that were given.
+    """
+    out = vectors if in_place else np.empty(vectors.shape, dtype=np.float32)
+    np.subtract(vectors, scale.mean.astype(np.float32), out=out, dtype=np.float32)
     out *= (1 / scale.deviation).astype(np.float32)
     if scale.components is not None:
         out = out @ scale.components.T

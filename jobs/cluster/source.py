@@ -78,11 +78,11 @@ def read_raw(source: Source, i: int) -> Vectors:
 def scale_kept(source: Source, scale: Scale) -> Callable[[int], Vectors]:
     """Scale what is kept, and return the function that reads a stretch scaled."""
     for i, vectors in source.kept.items():
-        source.kept[i] = scaled(vectors, scale)
+        source.kept[i] = scaled(vectors, scale, in_place=True)
 
     def read(i: int) -> Vectors:
         found = source.kept.get(i)
-        return scaled(read_stretch(source.array, source.parts[i]), scale) if found is None else found
+        return scaled(read_stretch(source.array, source.parts[i]), scale, in_place=True) if found is None else found
 
     return read
 
