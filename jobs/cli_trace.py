@@ -202,7 +202,7 @@ def _lines(found: "Trace") -> list[str]:
     lines.append(f"channel    {found.channel}")
     told: dict[str, Any] = {key: value for key, value in found.deployment.items() if value not in {None, ""}}
     lines.append(f"deployment {', '.join(f'{key} {value}' for key, value in told.items()) or 'unknown'}")
-    lines.append(f"digest     {found.digest}")
+    lines.append(f"digest     {found.digest or 'of a vector that was made elsewhere'}")
     for run in found.runs:
         image = (run["image"] or {}).get("sha256") or "no image"
         lines.append(

@@ -11,7 +11,7 @@ from lake.errors import InputError
 from lake.grid import Grid, iso
 from lake.ledger import Entry, Ledger
 from lake.names import STATUS
-from lake.read import grid_of, open_cube
+from lake.read import grid_of, open_cube, open_embeddings
 from lake.similar import place_of
 
 
@@ -43,6 +43,18 @@ class Piece:
 
 
 @dataclass(frozen=True)
+class Window:
+    """A window: its cell and time in milliseconds since 1970, what it is, its digest and its deployment's row."""
+
+    cell: int
+    start_ms: int
+    end_ms: int
+    status: str
+    digest: str
+    deployment: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Trace:
     """A window and where it comes from.
 
@@ -59,7 +71,7 @@ class Trace:
     deployment
         The row of the deployments table; empty if there is none.
     digest
-        Of the window's decoded values in the cube, as the ledger has it.
+        Of the window's decoded values in the cube, as the ledger has it; empty for a vector that was made elsewhere.
     runs
         Every run from the store that was asked up to the cube: job, config, ids, receipt, image.
     """
@@ -102,17 +114,15 @@ def trace(url: str, recorder: str, time: str) -> Trace:
     with open_cube(cube.output.url) as dataset:
         grid, recorders = grid_of(dataset), [str(name) for name in dataset["recorder"].to_numpy()]
         rows = recordings_table(dataset, recorder)
-    place = place_of(recorders, grid, recorder, time)
-    entry = _entry(cube, recorder, grid, place.cell)
-    at = entry.cells.index(place.cell)
-    start_ms = grid.start_ms(place.cell)
-    number = entry.index["deployment"][at]
-    names = {value: name for name, value in STATUS.items()}
+    outside = next((one for one in made.above() if one.job == "import"), None)
+    if outside is None:
+        window = _window(cube, grid, recorder, place_of(recorders, grid, recorder, time).cell)
+    else:
+        window = _outside_window(outside, cube, grid, recorder, time)
     return Trace(
-        recorder, iso(start_ms), iso(start_ms + grid.window_ms), place.cell, names[entry.index["status"][at]],
-        cube.record["config"].get("channel", "mix"), pieces(rows, start_ms, start_ms + grid.window_ms),
-        entry.deployments[number] if number is not None and number >= 0 else {}, entry.digests[at],
-        tuple(_told(one) for one in made.above()),
+        recorder, iso(window.start_ms), iso(window.end_ms), window.cell, window.status,
+        cube.record["config"].get("channel", "mix"), pieces(rows, window.start_ms, window.end_ms),
+        window.deployment, window.digest, tuple(_told(one) for one in made.above()),
     )  # fmt: skip
 
 
@@ -156,6 +166,36 @@ def recordings_table(cube: xr.Dataset, recorder: str) -> list[dict[str, Any]]:
     names = ("path", "sha256", "start_ms", "n_samples", "sample_rate_hz")
     columns = [cube[f"recording_{name}"].to_numpy()[mine].tolist() for name in names]
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _window(cube: Made, grid: Grid, recorder: str, cell: int) -> Window:
+    """Return a window of the cube."""
+    entry = _entry(cube, recorder, grid, cell)
+    at, start_ms = entry.cells.index(cell), grid.start_ms(cell)
+    status = {value: name for name, value in STATUS.items()}[entry.index["status"][at]]
+    return Window(cell, start_ms, start_ms + grid.window_ms, status, entry.digests[at], _deployment(entry, at))
+
+
+def _outside_window(outside: Made, cube: Made, theirs: Grid, recorder: str, time: str) -> Window:
+    """Return the span of a vector that was made elsewhere: on a grid of its own, and beside its cell."""
+    with open_embeddings(outside.output.url) as dataset:
+        grid, recorders = grid_of(dataset), [str(name) for name in dataset["recorder"].to_numpy()]
+        place = place_of(recorders, grid, recorder, time)
+        status = int(dataset["embedding_status"][place.recorder, place.cell])
+        offset_s = float(dataset["embedding_offset_s"][place.recorder, place.cell])
+    if status == STATUS["missing"]:
+        raise InputError(f"recorder {recorder!r} has no vector at {iso(grid.start_ms(place.cell))}.")
+    start_ms = grid.start_ms(place.cell) + round(offset_s * 1000)
+    cell = (start_ms - theirs.origin_ms) // theirs.hop_ms
+    day = Ledger(cube.lake.ledger(cube.name)).day(recorder, theirs.day_of(cell)).values()
+    deployment = next((_deployment(entry, entry.cells.index(cell)) for entry in day if cell in entry.cells), {})
+    name = {value: name for name, value in STATUS.items()}[status]
+    return Window(place.cell, start_ms, start_ms + grid.window_ms, name, "", deployment)
+
+
+def _deployment(entry: Entry, at: int) -> dict[str, Any]:
+    number = entry.index["deployment"][at]
+    return entry.deployments[number] if number is not None and number >= 0 else {}
 
 
 def _entry(cube: Made, recorder: str, grid: Grid, cell: int) -> Entry:

@@ -14,6 +14,7 @@ from jobs.imports import command
 from jobs.imports.config import Config
 from lake.errors import InputError
 from lake.read import open_embeddings, usable_windows
+from lake.trace import trace
 
 HEADER = "recording,start_s"
 
@@ -60,6 +61,26 @@ def test_what_was_imported_is_clustered_like_any_other(tmp_path: Path) -> None:
     command.execute(run, Options())
     clusters = make_run(tmp_path, "clusters", "cluster", ClusterConfig(n_clusters=3), inputs={"embeddings": run})
     assert cluster.execute(clusters, Options()).counts["windows"] == 40
+
+
+def test_a_trace_leads_to_the_vectors_own_seconds(tmp_path: Path) -> None:
+    """The first vector of each recorder is of the seconds 4.5 to 7.5 and stands in the cell of the seconds 3 to 6."""
+    run = imported(tmp_path, ROWS, vectors_of(40))
+    command.execute(run, Options())
+    with open_embeddings(run.output.url) as store:
+        cell = int(usable_windows(store, status="embedding_status").cell[0])
+        listed = str(store["time"].to_numpy()[cell])
+    found = trace(run.output.url, "north", listed)
+    (piece,) = found.pieces
+    assert (found.cell, found.status, found.digest) == (cell, "ok", "")
+    assert found.deployment["deployment"] == "north-1"
+    begin_ms = int(np.datetime64(found.start_utc.removesuffix("Z"), "ms").astype(np.int64))
+    assert begin_ms == ORIGIN_MS + 4500
+    assert piece.path == "north/all.wav"
+    rate = piece.sample_rate_hz
+    assert (piece.first_sample, piece.last_sample) == (round(4.5 * rate), round(7.5 * rate))
+    with pytest.raises(InputError, match=r"recorder 'north' has no vector at .*T12:00:00"):
+        trace(run.output.url, "north", listed[:11] + "12:00:00")
 
 
 def test_again_changes_nothing_and_days_do_not_vanish(tmp_path: Path) -> None:
