@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from benchmarks.loader import PER_SHARD, write_store
 from benchmarks.report import Figure, report
-from jobs.common.backbone import ModelCard
+from jobs.common.card import ModelCard
 from jobs.common.devices import peak_flops, peak_memory_bytes
 from jobs.dino.config import Config
 from jobs.dino.data import Source, batches

@@ -25,11 +25,11 @@ from torchvision.transforms.v2.functional import InterpolationMode
 from zarr.codecs import ZstdCodec
 
 from benchmarks.report import Figure, report
-from jobs.common.backbone import ModelCard
+from jobs.common.card import ModelCard
 from jobs.dino.config import Config
 from jobs.dino.data import Source, batches
+from jobs.dino.quick import views_of
 from jobs.dino.shards import open_windows
-from jobs.dino.train import views_of
 
 SIDE: Final = 1024
 PER_SHARD: Final = 96

@@ -26,12 +26,12 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import InterpolationMode
 
 from benchmarks.report import Figure, report
-from jobs.common.backbone import ModelCard, build_backbone
+from jobs.common.backbone import build_backbone
+from jobs.common.card import ModelCard
 from jobs.dino.config import Config
+from jobs.dino.quick import views_of
 from jobs.dino.schedule import cosine
-from jobs.dino.shrink import prepare_shrunk
 from jobs.dino.train import State, advance, learn, new_state
-from jobs.dino.views import make_views
 
 ROOT: Final = Path(__file__).parent.parent
 ROUNDS: Final = 7
@@ -57,7 +57,7 @@ def main() -> None:
     state.step = FIRST_STEP
     plain = Reference(card, config)
     samples = np.arange(config.batch_size)
-    made = make_views(prepare_shrunk(torch.from_numpy(codes), card, config.global_size), samples, 5.0, config)
+    made = views_of(torch.from_numpy(codes), samples, card, config)
     crops = [crop for group in made.student for crop in group[:, :, None].unbind()]
     pictures = [Image.fromarray(window) for window in codes]
     cut = croppers(config)

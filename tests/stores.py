@@ -182,7 +182,8 @@ def make_model(lake_url: str | Path, cube: Run, *, name: str = "dino", seed: int
     """
     import torch
 
-    from jobs.common.backbone import ModelCard, Weights, build_backbone, save_backbone
+    from jobs.common.backbone import Weights, build_backbone, save_backbone
+    from jobs.common.card import ModelCard
     from jobs.dino.config import Config as DinoConfig
 
     run = make_run(lake_url, name, "dino", DinoConfig(), inputs={"spectrograms": cube})

@@ -7,7 +7,8 @@ import numpy as np
 
 from jobs.adopt.config import Config
 from jobs.adopt.core import adopted, count_codes, level_statistics, read_tensors
-from jobs.common.backbone import ModelCard, build_backbone, save_backbone
+from jobs.common.backbone import build_backbone, save_backbone
+from jobs.common.card import ModelCard
 from jobs.common.run import Options, Outcome, Run
 from lake.errors import InputError
 from lake.read import grid_of, open_array, open_cube, read_rows, usable_windows

@@ -6,7 +6,7 @@ import torch
 from timm.models import VisionTransformer
 from torch import Tensor
 
-from jobs.common.backbone import resize
+from jobs.common.inputs import resize
 from lake.errors import InputError
 
 

@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 
 from jobs.common.config import JobConfig
 
-ALGORITHM = 2
+ALGORITHM = 3
 """Raised when a change makes other weights from the same windows."""
 
 Size = Annotated[tuple[PositiveInt, PositiveInt], Field(strict=False)]

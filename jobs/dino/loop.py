@@ -9,7 +9,9 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from jobs.common.backbone import ModelCard, save_backbone
+from jobs.common.backbone import save_backbone
+from jobs.common.card import ModelCard
+from jobs.common.inputs import gaps_of
 from jobs.dino import checkpoint, group, journal
 from jobs.dino.config import Config
 from jobs.dino.data import Batch, Source, batches, require_shares, require_windows
@@ -202,6 +204,7 @@ def _do_one(plan: Plan, progress: Progress, stream: Iterator[Batch], watch: Watc
     watch.n_windows += len(batch.codes)
     places = plan.source.places
     needs_recorder = progress.card.background_db is not None and places is not None
+    is_here = plan.around.device.type == "cpu"
     seen = advance(
         progress.state,
         torch.from_numpy(batch.codes).to(plan.around.device, non_blocking=True),
@@ -210,9 +213,10 @@ def _do_one(plan: Plan, progress: Progress, stream: Iterator[Batch], watch: Watc
         config=plan.config,
         n_steps=plan.n_steps,
         recorder=places.names(batch.windows) if places is not None and needs_recorder else None,
+        has_gap=None if is_here else gaps_of(batch.codes),
         n_micro=plan.around.n_micro,
     )
-    if plan.around.device.type == "cpu":  # elsewhere this would wait for the device
+    if is_here:  # elsewhere this would wait for the device
         require_sound(plan, progress)
     return seen
 

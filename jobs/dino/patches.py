@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jobs.dino.config import Config
+from jobs.dino.draws import FIRST_PATCH_DRAW, uniforms
 from jobs.dino.group import n_ranks
 from jobs.dino.loss import at_least_fp32
-from jobs.dino.views import FIRST_PATCH_DRAW, uniforms
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from jobs.common.backbone import ModelCard, pool, prepare, resize
+from jobs.common.backbone import pool
+from jobs.common.card import ModelCard
+from jobs.common.inputs import prepare, resize
 from jobs.dino import group
 from jobs.dino.config import Config
 from jobs.dino.data import Places, Source

@@ -2,7 +2,7 @@
 
 import torch
 
-from jobs.common.backbone import ModelCard
+from jobs.common.card import ModelCard
 from jobs.dino.config import Config
 from jobs.dino.flops import flops_per_window
 from jobs.dino.loop import KEEP_CHECKPOINTS

@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from jobs.common.backbone import ModelCard
+from jobs.common.card import ModelCard
 from jobs.dino import group
 from jobs.dino.config import Config
 from jobs.dino.loss import dino_loss, mean_over_processes, moved_center, spread_loss, teacher_probabilities
 from jobs.dino.model import Pair, build_pair, follow
 from jobs.dino.optim import build_optimizer, clip_gradients, parameter_groups, set_rates
 from jobs.dino.patches import Masks, moved_patch_center, patch_loss, patch_masks
+from jobs.dino.quick import views_of
 from jobs.dino.schedule import pace
-from jobs.dino.shrink import prepare_shrunk, shrunk_size
-from jobs.dino.views import MIX_GROUP, Views, make_views
+from jobs.dino.views import Views
 
 
 @dataclass
@@ -132,6 +132,7 @@ def advance(
     config: Config,
     n_steps: int,
     recorder: Sequence[str] | None = None,
+    has_gap: NDArray[np.bool_] | None = None,
     n_micro: int = 1,
 ) -> Seen:
     """Do one step; the state is changed in place.
@@ -147,6 +148,8 @@ def advance(
         Statistics, settings, and length of the training.
     recorder
         Name of each window's recorder; needed where the card has backgrounds.
+    has_gap
+        As for :func:`~jobs.common.inputs.prepare`: where it is given, the device is not waited for.
     n_micro
         Equal parts that the share goes through the networks in, one after the other, to need less memory.
     """
@@ -156,33 +159,11 @@ def advance(
         for i in range(n_micro):
             rows = slice(i * share, (i + 1) * share)
             masks = patch_masks(samples[rows], config, codes.device) if config.ibot_weight else None
-            yield (
-                views_of(codes[rows], samples[rows], card, config, None if recorder is None else recorder[rows]),
-                masks,
-            )
+            own = None if recorder is None else recorder[rows]
+            gaps = None if has_gap is None else has_gap[rows]
+            yield views_of(codes[rows], samples[rows], card, config, recorder=own, has_gap=gaps), masks
 
     return learn(state, parts(), n_micro, n_steps, config)
-
-
-def views_of(
-    codes: Tensor, samples: NDArray[np.int64], card: ModelCard, config: Config, recorder: Sequence[str] | None = None
-) -> Views:
-    """Return the views of windows; arguments as for :func:`advance`.
-
-    Large windows go group by group through the processor's caches, and through memory that is there already.
-    """
-    n, now = len(samples), (int(codes.shape[1]), int(codes.shape[2]))
-    is_large = codes.device.type == "cpu" and shrunk_size(now, config.global_size) != now
-    size = MIX_GROUP if is_large else n
-    parts = []
-    for first in range(0, n, size):
-        rows = slice(first, first + size)
-        x = prepare_shrunk(codes[rows], card, config.global_size, None if recorder is None else recorder[rows])
-        parts.append(make_views(x, samples[rows], card.deviation_db, config))
-    if len(parts) == 1:
-        return parts[0]
-    student = tuple(torch.cat(group, dim=1) for group in zip(*(part.student for part in parts), strict=True))
-    return Views(torch.cat([part.teacher for part in parts], dim=1), student)
 
 
 def learn(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from jobs.common.backbone import ModelCard
+from jobs.common.card import ModelCard
 from jobs.common.devices import peak_memory_bytes
 from jobs.dino import group, journal
 from jobs.dino.config import Config

@@ -8,7 +8,9 @@ import torch
 from numpy.typing import NDArray
 from timm.models import VisionTransformer
 
-from jobs.common.backbone import ModelCard, Readout, Weights, features, load_backbone, prepare
+from jobs.common.backbone import Readout, Weights, features, load_backbone
+from jobs.common.card import ModelCard
+from jobs.common.inputs import prepare
 from jobs.embed.attention import class_attention
 from jobs.embed.core import Encode, Maps
 

@@ -6,7 +6,8 @@ from timm.models import VisionTransformer
 from torch import Tensor
 
 from jobs.common.attention import attention_maps
-from jobs.common.backbone import ModelCard, build_backbone
+from jobs.common.backbone import build_backbone
+from jobs.common.card import ModelCard
 from lake.errors import InputError
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from jobs.common.backbone import ModelCard
+from jobs.common.card import ModelCard
 from jobs.dino.config import Config
 from jobs.dino.data import from_array
 from jobs.dino.statistics import level_counts, level_statistics

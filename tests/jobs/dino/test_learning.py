@@ -7,7 +7,9 @@ import torch
 from numpy.typing import NDArray
 from sklearn.neighbors import KNeighborsClassifier
 
-from jobs.common.backbone import ModelCard, Weights, features, load_backbone, prepare
+from jobs.common.backbone import Weights, features, load_backbone
+from jobs.common.card import ModelCard
+from jobs.common.inputs import prepare
 from jobs.dino import journal
 from jobs.dino.config import Config
 from jobs.dino.data import from_array

@@ -14,7 +14,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from jobs.common.backbone import ModelCard, load_backbone
+from jobs.common.backbone import load_backbone
+from jobs.common.card import ModelCard
 from jobs.dino import checkpoint, journal, loop, watch
 from jobs.dino.config import Config
 from jobs.dino.data import from_array
@@ -105,7 +106,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np, torch
-from jobs.common.backbone import ModelCard
+from jobs.common.card import ModelCard
 from jobs.dino.config import Config
 from jobs.dino.data import from_array
 from jobs.dino.loop import fit

@@ -6,7 +6,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from jobs.common.backbone import ModelCard, build_backbone
+from jobs.common.backbone import build_backbone
+from jobs.common.card import ModelCard
 from jobs.dino.config import Config
 from jobs.dino.model import Network, build_pair
 from jobs.dino.optim import build_optimizer, clip_gradients, parameter_groups, set_rates

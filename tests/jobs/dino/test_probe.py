@@ -7,7 +7,9 @@ import torch
 from numpy.typing import NDArray
 from sklearn.neighbors import KNeighborsClassifier
 
-from jobs.common.backbone import ModelCard, pool, prepare, resize
+from jobs.common.backbone import pool
+from jobs.common.card import ModelCard
+from jobs.common.inputs import prepare, resize
 from jobs.dino.config import Config
 from jobs.dino.data import Places, from_array
 from jobs.dino.flops import flops_per_window

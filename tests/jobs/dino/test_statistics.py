@@ -6,7 +6,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from jobs.common.backbone import ModelCard, prepare
+from jobs.common.card import ModelCard
+from jobs.common.inputs import prepare
 from jobs.dino.config import Config
 from jobs.dino.data import Places, Source, from_array
 from jobs.dino.statistics import backgrounds, level_counts_by_recorder

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from stores import finish, make_cube, random_codes
 
-from jobs.common.backbone import ModelCard
+from jobs.common.card import ModelCard
 from jobs.dino import journal
 from jobs.dino.config import Config
 from jobs.dino.data import from_array

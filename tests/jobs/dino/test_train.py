@@ -8,7 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from jobs.common.backbone import ModelCard
+from jobs.common.card import ModelCard
 from jobs.dino.config import Config
 from jobs.dino.schedule import pace
 from jobs.dino.train import State, advance, new_state, packed, restore

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from jobs.dino.config import Config
-from jobs.dino.views import DRAWS, MIX_GROUP, Views, crop, make_views, uniforms
+from jobs.dino.draws import DRAWS, MIX_GROUP, uniforms
+from jobs.dino.views import Views, crop, make_views
 
 MakeConfig = Callable[..., Config]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from jobs.common.backbone import ModelCard
+from jobs.common.card import ModelCard
 from jobs.common.processes import place
 from jobs.dino import group
 from jobs.dino.config import Config

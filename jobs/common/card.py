@@ -1,0 +1,85 @@
+"""What is written down beside a network's weights: all that one must know to feed it."""
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
+
+CARD_VERSION: Final = 1
+
+Pair = tuple[PositiveInt, PositiveInt]
+
+
+class ModelCard(BaseModel):
+    """What one must know to feed a backbone: its shape, its scale and the statistics it was trained with.
+
+    Attributes
+    ----------
+    arch
+        Name of a timm vision transformer.
+    embed_dim, depth, num_heads
+        Replace the architecture's own width, number of blocks and heads; ``None`` keeps them.
+    patch_size
+        Mel bands and frames of one token.
+    input_size
+        Mel bands and frames (pixels) that a window is resized to; the position embedding's grid.
+    mean_db
+        Mean level per mel band over the training windows, dBFS, one value for each band of the cube.
+    deviation_db
+        One deviation about those means, over all bands, dB.
+    seconds_per_frame
+        Duration of one input pixel, s.
+    mel_first_hz, mel_last_hz
+        Centre of the lowest and of the highest mel band, Hz.
+    run, config_id
+        The run that trained it and the identity of its configuration.
+    registers
+        Tokens that stand for no patch.
+    background_db
+        Median level per mel band of each recorder, dBFS, where it takes the place of ``mean_db``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    format_version: Literal[1] = CARD_VERSION
+    arch: str
+    embed_dim: PositiveInt | None = None
+    depth: PositiveInt | None = None
+    num_heads: PositiveInt | None = None
+    patch_size: Pair
+    input_size: Pair
+    mean_db: Annotated[tuple[FiniteFloat, ...], Field(min_length=1)]
+    deviation_db: PositiveFloat
+    seconds_per_frame: PositiveFloat
+    mel_first_hz: FiniteFloat
+    mel_last_hz: FiniteFloat
+    run: str
+    config_id: str
+    registers: NonNegativeInt = 0
+    background_db: dict[str, tuple[FiniteFloat, ...]] | None = None
+
+    @property
+    def n_mels(self) -> int:
+        """Mel bands of the cube it was trained on."""
+        return len(self.mean_db)
+
+    @property
+    def model_args(self) -> dict[str, Any]:
+        """Arguments with which ``timm.create_model(card.arch, ...)`` makes the network."""
+        shape = {"embed_dim": self.embed_dim, "depth": self.depth, "num_heads": self.num_heads}
+        shape["reg_tokens"] = self.registers or None
+        return {
+            "in_chans": 1,
+            "num_classes": 0,
+            "dynamic_img_size": True,
+            "img_size": self.input_size,
+            "patch_size": self.patch_size,
+            **{key: value for key, value in shape.items() if value is not None},
+        }
