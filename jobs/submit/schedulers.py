@@ -19,10 +19,18 @@ again() {
 }
 """.strip()
 REQUEUE = r"""
+# The number of an array's last task is that of the array too: a task says which one it is, or all come again. A job
+# that somebody cancelled is told to stop like one whose time is over, and does not come again.
 again() {
+    local me=$SLURM_JOB_ID
+    if [ -n "${SLURM_ARRAY_TASK_ID:-}" ]; then me=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID; fi
+    if ! scontrol show job "$me" | grep -qE 'JobState=(RUNNING|PREEMPTED)'; then
+        say "not finished, and cancelled: submit again"
+        return
+    fi
     if [ "${SLURM_RESTART_COUNT:-0}" -lt 50 ]; then
         say "not finished: back into the queue"
-        if scontrol requeue "$SLURM_JOB_ID"; then sleep 300; fi
+        if scontrol requeue "$me"; then sleep 300; fi
     fi
     say "not finished, and not taken back into the queue: submit again"
 }

@@ -116,6 +116,33 @@ def test_the_next_of_a_chain_goes_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("state", "array", "asked"),
+    [
+        ("RUNNING", {}, "7"),
+        ("RUNNING", {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3"}, "7_3"),
+        ("CANCELLED", {}, None),
+        ("COMPLETING", {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3"}, None),
+    ],
+)
+def test_who_comes_again_on_slurm(state: str, array: dict[str, str], asked: str | None, tmp_path: Path) -> None:
+    """The last task of an array has the array's own number; and who was cancelled stays away."""
+    tools, notes = tmp_path / "tools", tmp_path / "notes"
+    tools.mkdir()
+    lines = ["#!/bin/bash", f'if [ "$1" = show ]; then echo JobState={state}; exit; fi', f'echo "$*" >>{notes}; exit 1']
+    for name, behaviour in (("scontrol", lines), ("apptainer", ["#!/bin/bash", "exit 75"])):
+        (tools / name).write_text("\n".join(behaviour) + "\n")
+        (tools / name).chmod(0o755)
+    path = tmp_path / "step.sh"
+    path.write_text(text(step("whole"), "slurm", tmp_path).replace("#!/bin/bash -l", "#!/bin/bash"))
+    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "TMPDIR": str(tmp_path), "SLURM_JOB_ID": "7"}
+    done = subprocess.run(["bash", str(path)], env=environment | array, capture_output=True, text=True, check=False)
+    assert done.returncode == 75
+    assert (notes.read_text().split() if notes.exists() else None) == (asked and ["requeue", asked])
+    told = "not taken back into the queue" if asked else "not finished, and cancelled: submit again"
+    assert told in done.stderr
+
+
+@pytest.mark.parametrize(
     ("codes", "ends"),
     [("0 0", 0), ("0 75", 75), ("5 0", 0), ("75 3", 3), ("5 75", 75), ("0", 137), ("75", 137), ("4 137", 137)],
 )
