@@ -74,6 +74,7 @@ def test_trace_goes_back_to_samples_across_a_join(cli: Cli, whole: Path, tmp_pat
     facts = json.loads(text)
     assert [run["job"] for run in facts["runs"]] == ["cluster", "embed", "spectrograms"]
     assert all(run["content_id"] and run["config"] and run["written"] for run in facts["runs"])
+    assert all(run.keys() >= {"image", "versions", "backend", "git_commit"} for run in facts["runs"])
     assert [piece["path"] for piece in facts["pieces"]] == ["a/000.wav", "a/001.wav"]
     assert [(piece["first_sample"], piece["last_sample"]) for piece in facts["pieces"]] == [
         (124_000, 136_000),
@@ -83,6 +84,22 @@ def test_trace_goes_back_to_samples_across_a_join(cli: Cli, whole: Path, tmp_pat
     cut, rate = soundfile.read(out)
     assert rate == 8000
     np.testing.assert_allclose(cut, whole_sound[124_000:156_000], atol=2**-22)
+
+
+@pytest.mark.parametrize(("name", "n_runs"), [("mels", 1), ("vectors", 2), ("clusters", 3)])
+def test_a_window_an_embedding_and_a_cluster_lead_to_the_same_samples(
+    cli: Cli, whole: Path, name: str, n_runs: int
+) -> None:
+    words = ("trace", store(whole, name), "--recorder", "a", "--time", "2021-07-14T23:59:16", "--json")
+    facts = json.loads(cli(*words).out)
+    assert len(facts["runs"]) == n_runs
+    assert [(piece["first_sample"], piece["last_sample"]) for piece in facts["pieces"]] == [
+        (124_000, 136_000),
+        (0, 20_000),
+    ]
+    assert all(len(piece["sha256"]) == 64 for piece in facts["pieces"])
+    assert facts["channel"] == "mix"
+    assert facts["recorder"] == "a"
 
 
 def test_trace_of_an_exemplar_as_people_read_it(cli: Cli, whole: Path) -> None:
