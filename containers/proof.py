@@ -86,7 +86,7 @@ def run_outside(manifest: Path) -> None:
 
 
 def same_values(one: Path, other: Path) -> None:
-    """Compare the runs of two manifests window by window, and file by file."""
+    """Compare the runs of two manifests window by window, and file by file; of clusterings, labels and distances."""
     first, second = read_manifest(one), read_manifest(other)
     wrong = []
     for name, run in first.runs.items():
@@ -94,10 +94,21 @@ def same_values(one: Path, other: Path) -> None:
             continue  # drawn by other versions of matplotlib outside
         lines = list(compare(run.ledger, second.runs[name].ledger))
         contents = {of.runs[name].ledger.summary()["content_id"] for of in (first, second)}
-        print(f"proof: {name}: {'same bytes' if len(contents) == 1 else 'same values' if not lines else 'DIFFERS'}")
+        what = "same bytes" if len(contents) == 1 else "same values" if not lines else "DIFFERS"
+        if lines and run.kind == "clusters" and is_same_clustering(run.output.url, second.runs[name].output.url):
+            what, lines = "same labels, distances within 1e-6", []
+        print(f"proof: {name}: {what}")
         wrong += [f"{name}: {line}" for line in lines]
     if wrong:
         sys.exit(f"proof: {one.stem} and {other.stem} differ:\n" + "\n".join(wrong[:20]))
+
+
+def is_same_clustering(one: str, other: str) -> bool:
+    """Tell whether windows have the same clusters; another NumPy rounds the last digit of a distance otherwise."""
+    first, second = (xr.open_dataset(url, engine="zarr") for url in (one, other))
+    xr.testing.assert_equal(first[["cluster", "cluster_status"]], second[["cluster", "cluster_status"]])
+    xr.testing.assert_allclose(first["distance"], second["distance"], rtol=0, atol=1e-6)
+    return True
 
 
 def each_reads_the_others(images: Path, outside: Path, inside: Path) -> None:
