@@ -72,7 +72,7 @@ def describe(counts: Mapping[str, Any]) -> Iterator[str]:
         span = f"{own['first']} to {own['last']}" if own["first"] else "no time in UTC"
         zones = ", ".join(f"{offset or 'zone unknown'} ({n})" for offset, n in own["offsets"].items())
         told = f"local time {zones}, told by {', '.join(own['sources'])}" if zones else "nothing tells a time"
-        yield f"{name:<{width}}  {own['n_files']} files, {own['hours']:.2f} hours, {span}"
+        yield f"{name:<{width}}  {_n(own['n_files'], 'file')}, {own['hours']:.2f} hours, {span}"
         yield f"{'':<{width}}  {told}"
         for note in _notes(name, own):
             yield f"{'':<{width}}  {note}"
@@ -83,7 +83,7 @@ def describe(counts: Mapping[str, Any]) -> Iterator[str]:
 def _notes(name: str, own: Mapping[str, Any]) -> Iterator[str]:
     n_open = own["problems"].get("zone_unknown", 0)
     if n_open:
-        yield f"{n_open} local times without a zone: name it, such as --zone {shlex.quote(name)}=America/Chicago"
+        yield f"{_n(n_open, 'local time')} without a zone: name it, such as --zone {shlex.quote(name)}=America/Chicago"
     yield from _clock_notes(own, own["clock"])
     if len(own["deployments"]) > 1:
         yield f"moved or changed: {_listed([_stay(one) for one in own['deployments']])}"
@@ -93,8 +93,8 @@ def _notes(name: str, own: Mapping[str, Any]) -> Iterator[str]:
         yield f"firmware {_listed(own['firmware'])}"
     if own["n_conflicts"]:
         yield (
-            f"{own['n_conflicts']} recordings whose witnesses disagree about the time; see time_conflict, for example "
-            f"{own['conflict']}"
+            f"{_n(own['n_conflicts'], 'recording')} whose witnesses disagree about the time; see time_conflict, "
+            f"for example {own['conflict']}"
         )
     if own["problems"]:
         yield f"problems {_listed([f'{n} {code}' for code, n in own['problems'].items()])}"
@@ -102,20 +102,20 @@ def _notes(name: str, own: Mapping[str, Any]) -> Iterator[str]:
 
 def _clock_notes(own: Mapping[str, Any], clock: Mapping[str, Any]) -> Iterator[str]:
     if own["n_silent_days"] or clock["longest_gap_s"] >= 1:
-        yield f"longest gap {_span(clock['longest_gap_s'])}; {own['n_silent_days']} days without a recording"
+        yield f"longest gap {_span(clock['longest_gap_s'])}; {_n(own['n_silent_days'], 'day')} without a recording"
     if clock["n_overlaps"]:
         yield (
-            f"{clock['n_overlaps']} overlaps, {clock['overlap_s']:.1f} s in all: the recording that started first owns "
-            "the shared seconds"
+            f"{_n(clock['n_overlaps'], 'overlap')}, {clock['overlap_s']:.1f} s in all: the recording that started first "
+            "owns the shared seconds"
         )
     if clock["drift_s_per_day"] is not None:
         way = "falls behind" if clock["drift_s_per_day"] < 0 else "runs ahead of"
         yield (
-            f"clock drift {clock['drift_s_per_day']:+.1f} s/day over {clock['n_joins']} joins: "
+            f"clock drift {clock['drift_s_per_day']:+.1f} s/day over {_n(clock['n_joins'], 'join')}: "
             f"the clock that names the files {way} the samples"
         )
     if clock["n_resets"]:
-        yield f"{clock['n_resets']} starts cannot be right: the clock was reset"
+        yield f"{_n(clock['n_resets'], 'start')} cannot be right: the clock was reset"
 
 
 def _stay(stay: Mapping[str, Any]) -> str:
@@ -161,6 +161,10 @@ def _codes(table: pd.DataFrame) -> dict[str, int]:
 def _listed(texts: Sequence[str]) -> str:
     more = f" and {len(texts) - _MOST} more" if len(texts) > _MOST else ""
     return ", ".join(texts[:_MOST]) + more
+
+
+def _n(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def _span(seconds: float) -> str:

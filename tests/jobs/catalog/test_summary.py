@@ -62,7 +62,7 @@ def test_a_table_without_much_in_it() -> None:
     clocks = {"A": Clock(n_resets=2, longest_gap_s=7300.0)}
     counts = count_recordings(make_recordings(rows), clocks)
     lines = list(describe(counts))
-    assert lines[0] == "A  1 files, 0.00 hours, no time in UTC"
+    assert lines[0] == "A  1 file, 0.00 hours, no time in UTC"
     assert lines[1] == "   nothing tells a time"
     assert "   longest gap 2.0 hours; 0 days without a recording" in lines
     assert "   2 starts cannot be right: the clock was reset" in lines
@@ -79,7 +79,7 @@ def test_gains_conflicts_and_silent_days_are_told() -> None:
     text = "\n".join(describe(count_recordings(make_recordings(rows))))
     assert "6 days without a recording" in text
     assert "gain 35, 40 dB" in text
-    told = "1 recordings whose witnesses disagree about the time; see time_conflict, for example 4.wav: header says …"
+    told = "1 recording whose witnesses disagree about the time; see time_conflict, for example 4.wav: header says …"
     assert told in text
 
 
