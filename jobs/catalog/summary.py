@@ -105,8 +105,8 @@ def _clock_notes(own: Mapping[str, Any], clock: Mapping[str, Any]) -> Iterator[s
         yield f"longest gap {_span(clock['longest_gap_s'])}; {_n(own['n_silent_days'], 'day')} without a recording"
     if clock["n_overlaps"]:
         yield (
-            f"{_n(clock['n_overlaps'], 'overlap')}, {clock['overlap_s']:.1f} s in all: the recording that started first "
-            "owns the shared seconds"
+            f"{_n(clock['n_overlaps'], 'overlap')}, {clock['overlap_s']:.1f} s in all: the recording that started "
+            "first owns the shared seconds"
         )
     if clock["drift_s_per_day"] is not None:
         way = "falls behind" if clock["drift_s_per_day"] < 0 else "runs ahead of"
