@@ -24,7 +24,8 @@ FRAME_MS = """(n) => new Promise((resolve) => {
     const step = (before) => requestAnimationFrame((now) => {
         if (before !== null) found.push(now - before);
         if (found.length === n) return resolve(found);
-        if (found.length % 2) zoomAt(found.length % 4 === 1 ? 3 : 1 / 3, 300, 200); else moveBy(found.length % 4 ? 30 : -30, 20);
+        if (found.length % 2) zoomAt(found.length % 4 === 1 ? 3 : 1 / 3, 300, 200);
+        else moveBy(found.length % 4 ? 30 : -30, 20);
         step(now);
     });
     step(null);

@@ -178,15 +178,15 @@ function paint() {
   if (!width || !map.places) return;
   const ratio = devicePixelRatio || 1, n = map.cluster.length, [wide, high] = sides();
   const { zoom, x, y } = map.view;
-  map.x = new Float32Array(n);
-  map.y = new Float32Array(n);
+  if (!map.x || map.x.length !== n) [map.x, map.y] = [new Float32Array(n), new Float32Array(n)];
   for (let i = 0; i < n; i++) {
     map.x[i] = width / 2 + (map.places[2 * i] / map.size - 0.5 - x) * wide * zoom;
     map.y[i] = height / 2 - (map.places[2 * i + 1] / map.size - 0.5 - y) * high * zoom;
   }
-  canvas.width = width * ratio;
-  canvas.height = height * ratio;
-  const pen = canvas.getContext("2d");
+  const pen = canvas.getContext("2d"), size = [Math.round(width * ratio), Math.round(height * ratio)];
+  if (canvas.width !== size[0] || canvas.height !== size[1]) [canvas.width, canvas.height] = size;
+  pen.setTransform(1, 0, 0, 1, 0, 0);
+  pen.clearRect(0, 0, ...size);
   const radius = (n > 20000 ? 0.8 : n > PIXELS_FROM ? 1.2 : 3.2) * Math.min(2, Math.sqrt(zoom));
   if (n > PIXELS_FROM) paintPixels(pen, ratio, radius);
   else paintDots(pen, ratio, radius);
@@ -220,8 +220,9 @@ function paintPixels(pen, ratio, radius) {
       if ((map.paint[i] !== pale) !== isOn) continue;
       const left = Math.round(map.x[i] * ratio - side / 2), top = Math.round(map.y[i] * ratio - side / 2);
       if (left < 0 || top < 0 || left + side > width || top + side > height) continue;
-      for (let row = top; row < top + side; row++) {
-        pixels.fill(palette[map.paint[i]], row * width + left, row * width + left + side);
+      const colour = palette[map.paint[i]], end = (top + side) * width + left;
+      for (let row = top * width + left; row < end; row += width) {
+        for (let at = row; at < row + side; at++) pixels[at] = colour;
       }
     }
   }
