@@ -14,8 +14,8 @@ MEASURES = {
 NAMES = {
     ("chance", ""): "chance", ("chance", "clusters"): "chance, trained",
     ("chance", "clusters-birdnet"): "chance, birdnet", ("logmel", "logmel"): "logmel",
-    ("untrained", "untrained"): "untrained", ("trained", "vectors"): "trained", ("clusters", "clusters"): "trained",
-    ("birdnet", "birdnet"): "birdnet", ("clusters-birdnet", "clusters-birdnet"): "birdnet",
+    ("untrained", "untrained"): "untrained", ("trained", "vectors"): "trained", ("birdnet", "birdnet"): "birdnet",
+    ("clusters", "clusters"): "trained", ("clusters-birdnet", "clusters-birdnet"): "birdnet",
 }  # fmt: skip
 """How the tables call a role and run, in the order of the lines."""
 SPLITS = ("leaky", "recording", "day", "recorder", "group")
