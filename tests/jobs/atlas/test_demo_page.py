@@ -11,8 +11,10 @@ import tomli_w
 from atlases import read_cluster, scripted
 from playwright.sync_api import Page, expect
 
+import jobs.quickstart
 from jobs.catalog.command import run_catalog
 from jobs.common.run import Options
+from jobs.demo.config import SMALL, SMALL_SHA256
 from jobs.manifest import read_manifest
 from jobs.quickstart import quickstart
 from jobs.runner import execute_runs
@@ -21,6 +23,8 @@ from lake.recordings import read_recordings
 REPOSITORY = Path(__file__).parents[3]
 AUDIO = Path(os.environ.get("DAWNCHORUS_AUDIO", REPOSITORY.parent / "shared/audio/dev"))
 """Real recordings, which the repository does not hold."""
+DEMO = Path(os.environ.get("DAWNCHORUS_DEMO", REPOSITORY / "data/demo")) / "atlas/atlas"
+"""The page that `make demo` leaves."""
 PLAYING = "state.playing && state.playing.audio.currentTime > 0.05"
 LOADED = "[...document.images].every((image) => image.complete && image.naturalWidth > 0)"
 Opened = Callable[[Path], Page]
@@ -82,15 +86,18 @@ def drive(page: Page, atlas: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_demo_studys_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: Opened) -> None:
+def test_the_page_of_a_small_demo_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: Opened) -> None:
     manifest = template()
     manifest["runs"]["dino"]["config"] |= {"steps": 3, "batch_size": 8}  # pages do not mind
     manifest["runs"]["vectors"]["config"] = {"attention": True}
+    manifest["runs"]["clusters"]["config"]["n_clusters"] = 5
     for name in ("untrained", "logmel", "clusters-untrained", "clusters-logmel", "scores"):
         del manifest["runs"][name]
     (tmp_path / "manifests").mkdir()
     (tmp_path / "manifests/demo.toml").write_text(tomli_w.dumps(manifest))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(jobs.quickstart, "DEMO", SMALL)
+    monkeypatch.setattr(jobs.quickstart, "STUDY_SHA256", SMALL_SHA256)
     quickstart(None, audio=None, zones={}, workers=1, say=lambda _: None)
     atlas = tmp_path / "data/demo/atlas/atlas"
     page = opened(atlas)
@@ -100,6 +107,16 @@ def test_the_demo_studys_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, o
     assert page.locator("#heat path").count() == 2, "sunrise and sunset"
     page.locator("#attention-on").check()
     expect(page.locator("img.attention").first).to_be_visible()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DEMO.is_dir(), reason=f"no {DEMO}; type `make demo`, or name its folder in DAWNCHORUS_DEMO")
+def test_the_demo_studys_page(tmp_path: Path, opened: Opened) -> None:
+    page = opened(DEMO)
+    drive(page, DEMO, tmp_path)
+    page.keyboard.press("j")
+    expect(page.locator("table.labels")).to_be_visible()
+    assert page.locator("#heat path").count() == 2, "sunrise and sunset"
 
 
 @pytest.mark.slow
