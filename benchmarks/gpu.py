@@ -64,7 +64,8 @@ def card_of(config: Config) -> ModelCard:
 
 def do(state: State, codes: torch.Tensor, samples: NDArray[np.int64], config: Config) -> torch.Tensor:
     """Do one step and return its loss, on the device."""
-    return advance(state, codes, samples, card=card_of(config), config=config, n_steps=10_000).loss
+    has_gap = np.zeros(len(samples), dtype=np.bool_)
+    return advance(state, codes, samples, card=card_of(config), config=config, n_steps=10_000, has_gap=has_gap).loss
 
 
 def rate_of(state: State, stream: Iterator[tuple[torch.Tensor, NDArray[np.int64]]], config: Config) -> float:

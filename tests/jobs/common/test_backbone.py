@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from jobs.common.backbone import build_backbone, features, load_backbone, load_card, save_backbone
 from jobs.common.card import ModelCard
-from jobs.common.inputs import check_scale, prepare, resize
+from jobs.common.inputs import check_scale, gaps_of, prepare, resize
 from lake.errors import InputError, StoreError, StoreFormatError
 
 
@@ -62,6 +62,8 @@ def test_prepare_equals_a_slow_twin(seed: int, n_uncovered: int, n_absent: int) 
     found = prepare(torch.from_numpy(codes), make_card()).numpy()
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, prepared_slowly(codes, make_card()), atol=2e-5)
+    told = prepare(torch.from_numpy(codes), make_card(), has_gap=gaps_of(codes)).numpy()
+    np.testing.assert_array_equal(told, found)
 
 
 def test_prepare_decodes_levels() -> None:
@@ -225,3 +227,23 @@ def test_a_card_without_later_fields_is_written_as_before_and_read(tmp_path: Pat
     assert stored["full"]["model_args"]["reg_tokens"] == 2
     model, _ = load_backbone(str(tmp_path / "full"))
     assert model.num_prefix_tokens == 3
+
+
+@pytest.mark.parametrize("grid", [(6, 2), (2, 12), (3, 5), (8, 8)])
+def test_positions_are_resampled_along_their_own_axes(grid: tuple[int, int]) -> None:
+    model = build_backbone(make_card(input_size=(32, 16))).eval()
+    assert model.pos_embed is not None
+    assert model.cls_token is not None
+    row, column = torch.meshgrid(torch.arange(4.0), torch.arange(4.0), indexing="ij")
+    with torch.no_grad():
+        model.pos_embed.zero_()
+        model.pos_embed[0, 1:, 0], model.pos_embed[0, 1:, 1] = row.flatten(), column.flatten()
+        model.cls_token.zero_()
+        found = model._pos_embed(torch.zeros(1, *grid, 32))[0, 1:].reshape(*grid, 32)
+    down, right = found[..., 0], found[..., 1]
+    assert (down.diff(dim=0) > 0.1).all()
+    assert (right.diff(dim=1) > 0.1).all()
+    torch.testing.assert_close(down, down[:, :1].expand(grid), atol=1e-5, rtol=0)
+    torch.testing.assert_close(right, right[:1].expand(grid), atol=1e-5, rtol=0)
+    assert down.mean().item() == pytest.approx(1.5, abs=1e-4)
+    assert right.mean().item() == pytest.approx(1.5, abs=1e-4)

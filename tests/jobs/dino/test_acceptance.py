@@ -30,13 +30,15 @@ GOLDEN = {
 """Losses of the first steps. Other processors, and other versions of torch, move them in the last digits."""
 
 
-def losses(config: Config, card: ModelCard, codes: Codes, n: int, *, compiled: bool = False) -> list[float]:
+def losses(
+    config: Config, card: ModelCard, codes: Codes, n: int, *, compiled: bool = False, n_steps: int = 10
+) -> list[float]:
     state = new_state(card, config, torch.device("cpu"), compiled=compiled)
     found = []
     for step in range(n):
         samples = np.arange(8, dtype=np.int64) + 8 * step
         batch = torch.from_numpy(codes[samples % len(codes)])
-        found.append(advance(state, batch, samples, card=card, config=config, n_steps=10).loss.item())
+        found.append(advance(state, batch, samples, card=card, config=config, n_steps=n_steps).loss.item())
     return found
 
 
@@ -45,6 +47,17 @@ def test_losses_are_the_golden_ones(recipe: str, make_config: MakeConfig, make_c
     config = make_config(recipe=recipe, drop_path=0.0)
     card = make_card(config, codes).model_copy(update={"registers": config.n_registers})
     assert losses(config, card, codes, 6) == pytest.approx(GOLDEN[recipe], rel=2e-3)
+
+
+@pytest.mark.slow
+def test_a_hundred_losses_are_the_same_to_the_bit_when_trained_again(
+    make_config: MakeConfig, make_card: MakeCard, codes: Codes
+) -> None:
+    config = make_config(recipe="dino-plus", drop_path=0.0)
+    card = make_card(config, codes).model_copy(update={"registers": config.n_registers})
+    first = losses(config, card, codes, 100, n_steps=100)
+    assert first == losses(config, card, codes, 100, n_steps=100)
+    assert len(set(first)) > 90
 
 
 @pytest.mark.slow

@@ -1,14 +1,18 @@
 import copy
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from jobs.common.card import ModelCard
+from jobs.common.inputs import gaps_of
 from jobs.dino.config import Config
 from jobs.dino.schedule import pace
 from jobs.dino.train import State, advance, new_state, packed, restore
@@ -162,3 +166,44 @@ def test_a_training_without_local_views(
     config = make_config(n_local=0)
     card = make_card(config, codes)
     assert all(math.isfinite(loss) for loss in do(new_state(card, config, cpu), codes, card, config, 2))
+
+
+class NeverAsked(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own is untyped
+    """Fails where something asks for a value, or makes a shape of values: on a GPU the host would wait there."""
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: Any = (),
+        kwargs: Any = None,
+    ) -> Any:
+        assert func._schema.name not in {"aten::_local_scalar_dense", "aten::nonzero", "aten::equal", "aten::unique"}
+        if func._schema.name.startswith("aten::index"):
+            index = args[1] if isinstance(args[1], (list, tuple)) else ()
+            assert not any(each is not None and each.dtype == torch.bool for each in index)
+        return func(*args, **(kwargs or {}))
+
+
+def never_asked() -> AbstractContextManager[object]:
+    return NeverAsked()  # type: ignore[no-untyped-call]  # torch's own is untyped
+
+
+@pytest.mark.parametrize("recipe", ["dino", "dino-plus"])
+def test_a_step_never_waits_for_the_device(
+    recipe: str, make_config: MakeConfig, make_card: MakeCard, codes: Codes, cpu: torch.device
+) -> None:
+    config = make_config(recipe=recipe, registers=0, drop_path=0.0)
+    card = make_card(config, codes)
+    state, twin = new_state(card, config, cpu), new_state(card, config, cpu)
+    batch, samples = torch.from_numpy(codes[:8]), np.arange(8, dtype=np.int64)
+    has_gap = gaps_of(codes[:8])
+    assert has_gap.tolist() == [i == 3 for i in range(8)]  # the sixth window has no upper bands at all
+    do(state, codes, card, config, 1)  # the optimiser's first step makes its state
+    do(twin, codes, card, config, 1)
+    with never_asked():
+        seen = advance(state, batch, samples, card=card, config=config, n_steps=10, has_gap=has_gap)
+    expected = advance(twin, batch, samples, card=card, config=config, n_steps=10)
+    torch.testing.assert_close(seen.loss, expected.loss)
+    with pytest.raises(AssertionError), never_asked():
+        advance(state, batch, samples, card=card, config=config, n_steps=10)
