@@ -176,14 +176,14 @@ def _place(run: Run, options: Options, recorders: Sequence[str]) -> tuple[str, s
         return "cpu", NUMPY
     import torch  # noqa: PLC0415 (the log-mel path runs without torch)
 
-    from jobs.common import backbone, devices  # noqa: PLC0415
+    from jobs.common import backbone, devices, inputs  # noqa: PLC0415
 
     cube, model = run.inputs["spectrograms"], run.inputs["model"]
     with open_cube(cube.output.url) as dataset:
         window_s, mel_hz = grid_of(dataset).window_ms / 1000, dataset["mel"].to_numpy()
     try:
         card = backbone.load_card(model.output.url)
-        backbone.check_scale(card, window_s=window_s, mel_hz=mel_hz)
+        inputs.check_scale(card, window_s=window_s, mel_hz=mel_hz)
         _require_backgrounds(card.background_db, recorders)
     except InputError as error:
         raise InputError(f"run {run.name!r}: model {model.name!r} does not fit cube {cube.name!r}: {error}") from error
