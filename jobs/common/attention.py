@@ -19,7 +19,7 @@ def attention_maps(model: VisionTransformer, x: Tensor, size: tuple[int, int] | 
     model
         From :func:`~jobs.common.backbone.load_backbone`, in evaluation mode.
     x
-        From :func:`~jobs.common.backbone.prepare`, shape (n_windows, 1, n_mels, n_frames).
+        From :func:`~jobs.common.inputs.prepare`, shape (n_windows, 1, n_mels, n_frames).
     size
         Mel bands and frames that windows are resized to; the network's input size if ``None``.
 

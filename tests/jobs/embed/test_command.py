@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from stores import finish, make_cube, make_model, make_run, random_codes
 
-from jobs.common import backbone
+from jobs.common import backbone, inputs
 from jobs.common.run import Options, Run
 from jobs.embed import command, plan
 from jobs.embed.config import Config
@@ -159,7 +159,7 @@ def test_the_network_reads_out_what_the_backbone_says(tmp_path: Path, readout: b
     windows = usable_windows(raw)
     network, card = backbone.load_backbone(model.output.url)
     with torch.inference_mode():
-        prepared = backbone.prepare(torch.from_numpy(read_codes(raw, windows.recorder, windows.cell)), card)
+        prepared = inputs.prepare(torch.from_numpy(read_codes(raw, windows.recorder, windows.cell)), card)
         expected = backbone.features(network, prepared, readout).numpy()
     np.testing.assert_allclose(found[windows.recorder, windows.cell], expected, atol=1e-5)
     assert np.isnan(found).any(axis=2).sum() == found.shape[0] * found.shape[1] - len(windows)
