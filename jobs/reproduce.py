@@ -172,7 +172,7 @@ def recorded_run(lake: Lake, facts: Mapping[str, Any]) -> Run:
     return Run(
         lake=lake, name=name, job=facts["job"], kind=job.kind, config=config, algorithm=facts["algorithm"],
         config_id=facts["config_id"], inputs=inputs,
-        recordings=_recordings(tables) if tables else None,
+        recordings=_recordings(tables) if tables else next((run.recordings for run in inputs.values()), None),
         labels=Path(facts["labels"]) if facts.get("labels") else None,
         files={key: Path(path) for key, path in facts.get("files", {}).items()},
         image=Image(facts["image"]["name"]) if facts.get("image") else None,
@@ -304,13 +304,8 @@ def _elsewhere(
             "--images FOLDER with that image, outside of any; or --anywhere to compare what comes out here."
         )
     into.mkdir(parents=True, exist_ok=True)
-    tables = facts.get("recordings") or {}
-    paths = [
-        tables.get("root"),
-        *(tables.get(key) and str(Path(tables[key]).parent) for key in ("table", "deployments")),
-    ]
-    paths += [str(Path(path).parent) for path in [facts.get("labels"), *facts.get("files", {}).values()] if path]
-    binds = [f"--bind={path}:{path}:ro" for path in sorted({*filter(None, paths), str(receipt.resolve().parents[2])})]
+    lake = receipt.resolve().parents[2]
+    binds = [f"--bind={path}:{path}:ro" for path in sorted({*_folders(facts, Lake(str(lake))), str(lake)})]
     words = [
         command,
         "exec",
@@ -330,6 +325,15 @@ def _elsewhere(
     if code:
         sys.exit(code)
     return True
+
+
+def _folders(facts: Mapping[str, Any], lake: Lake) -> set[str]:
+    """Return the folders besides the lake that a run reads, itself or for what its inputs were made of."""
+    tables = facts.get("recordings") or {}
+    files = [tables.get("table"), tables.get("deployments"), facts.get("labels"), *facts.get("files", {}).values()]
+    found = {str(Path(path).parent) for path in files if path} | ({tables["root"]} if tables.get("root") else set())
+    theirs = [latest_receipt(lake, source["run"]) for source in facts["inputs"].values()]
+    return found.union(*(_folders(receipt, lake) for receipt in theirs if receipt is not None))
 
 
 def _find(recorded: Mapping[str, Any], images: Path | None) -> Path | None:
