@@ -12,8 +12,9 @@ from soundfiles import Study
 
 from jobs.common.run import Options
 from jobs.embed import config as embed_config
-from jobs.reproduce import reproduce
+from jobs.reproduce import _folders, read_receipt, recorded_run, reproduce
 from lake.errors import InputError, StoreError
+from lake.layout import Lake
 
 ALL = ("mels", "vectors", "clusters", "scores")
 IMAGE = {"name": "dino.sif", "sha256": "a" * 64, "version": "0.1.0", "revision": None, "lock": None}
@@ -180,3 +181,15 @@ def test_at_the_command_line(whole: Path, tmp_path: Path, cli: Any) -> None:
     assert ended.code == 0
     assert "scores: the same bytes, content_id" in ended.out
     assert run_chain(whole, "scores") == ["scores: done, nothing to do"], "the original is left as it was"
+
+
+def test_recordings_are_found_through_the_inputs(manifest: Path) -> None:
+    """An atlas cuts sounds out of what its cube was made of, which its own receipt does not name."""
+    path = receipt_of(manifest, "scores")
+    facts, lake = read_receipt(path), Lake(str(path.parents[2]))
+    assert "recordings" not in facts
+    wanted = read_receipt(receipt_of(manifest, "mels"))["recordings"]
+    found = recorded_run(lake, facts).recordings
+    assert found is not None
+    assert (str(found.root), str(found.table)) == (wanted["root"], wanted["table"])
+    assert wanted["root"] in _folders(facts, lake)
