@@ -1,5 +1,6 @@
 """Reading a store: what plain xarray opens, checked, and the fast way to many windows."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,9 @@ from lake.errors import InputError, StoreError, StoreFormatError
 from lake.grid import Grid
 from lake.names import FORMAT_VERSION, MS_PER_DAY, STATUS
 from lake.storage import Storage
+
+_OF_DAY = re.compile(r"/c\.(\d+)\.(\d+)$")
+"""The file that an index variable has of one recorder's day."""
 
 
 def open_store(url: str, kind: str, *, mask_and_scale: bool = True, **options: Any) -> xr.Dataset:  # noqa: ANN401 (fsspec's own options)
@@ -120,15 +124,36 @@ def usable_windows(dataset: xr.Dataset, *, partial: bool = True, status: str = "
         Whether partial windows are taken.
     status
         The status variable's name: ``status``, ``embedding_status`` or ``cluster_status``.
+
+    Notes
+    -----
+    Days that nobody recorded have no files; they are found by a listing, not by asking for each.
     """
     wanted = [STATUS["ok"], STATUS["partial"]] if partial else [STATUS["ok"]]
-    numbers, cells = [], []
-    for i in range(dataset.sizes["recorder"]):
-        found = np.flatnonzero(np.isin(dataset[status][i].to_numpy(), wanted))
+    numbers: list[NDArray[Any]] = [np.empty(0, dtype=np.int32)]
+    cells: list[NDArray[Any]] = [np.empty(0, dtype=np.int64)]
+    for i, first, last in _spans(dataset, status):
+        found = first + np.flatnonzero(np.isin(dataset[status][i, first:last].to_numpy(), wanted))
         numbers.append(np.full(len(found), i, dtype=np.int32))
         cells.append(found.astype(np.int64))
-    empty: list[NDArray[Any]] = [np.empty(0, dtype=np.int64)]
-    return Windows(np.concatenate(numbers or empty).astype(np.int32), np.concatenate(cells or empty))
+    return Windows(np.concatenate(numbers), np.concatenate(cells))
+
+
+def _spans(dataset: xr.Dataset, name: str) -> list[tuple[int, int, int]]:
+    """Return recorder, first cell and one past the last of the days that a variable has files of, joined, in order."""
+    n_recorders, n_cells = dataset.sizes["recorder"], dataset.sizes["time"]
+    source = dataset.encoding.get("source")
+    array = open_array(source, name) if source else None
+    if source is None or array is None or array.shape != (n_recorders, n_cells):  # a part of a store, or made in memory
+        return [(i, 0, n_cells) for i in range(n_recorders)]
+    keys = (_OF_DAY.search(key) for key in Storage(source).list_keys(name))
+    spans: list[tuple[int, int, int]] = []
+    for i, day in sorted((int(key[1]), int(key[2])) for key in keys if key):
+        first = day * array.chunks[1]
+        if spans and spans[-1][0] == i and spans[-1][2] == first:
+            first = spans.pop()[1]
+        spans.append((i, first, min((day + 1) * array.chunks[1], n_cells)))
+    return spans
 
 
 def read_rows(
