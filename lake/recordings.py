@@ -50,7 +50,10 @@ PROBLEMS: Mapping[str, str] = {
     "unreadable": "no decoder reads it, or no permission: not used",
     "zero_blocks": "stretches of zeros between sound; used",
     "zone_unknown": "a local time, and no zone to place it",
-    "FL001": "Frontier Labs: a header that was put down before the recording stopped: not used",
+    "FL001": (
+        "Frontier Labs: a header that was put down before the recording stopped, or pieces of one, in at most 1 KiB: "
+        "not used"
+    ),
     "FL002": "Frontier Labs: empty blocks of audio data; used",
     "FL003": "Frontier Labs: 44 bytes are promised and zeros end the file; set aside until the header is repaired",
     "FL004": "Frontier Labs: square brackets in the name, which shells take for patterns; used",

@@ -184,9 +184,9 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         monkeypatch.setenv(name, value)
     before = dict(fsspec.config.conf)
     fsspec.config.set_conf_env(fsspec.config.conf)
-    s3fs.S3FileSystem().mkdir("bucket")
+    s3fs.S3FileSystem().mkdir("cards")
     this_decoder().stop()  # the next one sees the environment
-    yield "s3://bucket"
+    yield "s3://cards"
     fsspec.config.conf.clear()
     fsspec.config.conf.update(before)
     s3fs.S3FileSystem.clear_instance_cache()
@@ -205,8 +205,8 @@ def test_a_bucket_gives_the_table_of_a_folder_and_is_read_once(bucket: str, tmp_
     (local / "B/data").write_bytes(b"fLaC")
     fs = s3fs.S3FileSystem()
     for path in local.rglob("*.*"):
-        fs.pipe_file(f"bucket/study/{path.relative_to(local).as_posix()}", path.read_bytes())
-    fs.pipe_file("bucket/study/B/data", b"fLaC")
+        fs.pipe_file(f"cards/study/{path.relative_to(local).as_posix()}", path.read_bytes())
+    fs.pipe_file("cards/study/B/data", b"fLaC")
     url = f"{bucket}/study"
     run_catalog([local], tmp_path / "l.csv", zones={}, examine_one=examine)
     told = run_catalog([url], tmp_path / "r.csv", zones={}, workers=2, examine_one=examine_apart)
@@ -220,10 +220,10 @@ def test_a_bucket_gives_the_table_of_a_folder_and_is_read_once(bucket: str, tmp_
 
     run_catalog([url], tmp_path / "r.csv", zones={}, examine_one=note)
     assert asked == []
-    fs.pipe_file("bucket/study/B/x.wav", (local / "A/20210622_000000.wav").read_bytes())
+    fs.pipe_file("cards/study/B/x.wav", (local / "A/20210622_000000.wav").read_bytes())
     run_catalog([url], tmp_path / "r.csv", zones={}, examine_one=note)
     assert asked == ["x.wav"]
     sources = survey([url])
-    assert sources.stand(PurePosixPath("/bucket/study/B/x.wav")) is not None
+    assert sources.stand(PurePosixPath("/cards/study/B/x.wav")) is not None
     with pytest.raises(InputError, match="s3://nobucket: expected a folder of recordings, found nothing there"):
         survey(["s3://nobucket"])
