@@ -1,16 +1,14 @@
 """The loops over samples and bins, compiled: what array expressions would take several passes for."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.common.compiled import compiled
 from lake.names import CODE_OFFSET_DB, CODE_STEP_DB
 
 Float32Array = NDArray[np.float32]
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 FRAMES_AT_ONCE = 64
 """Frames that go through the filter bank side by side: enough that the loops over them outweigh what starts each."""
@@ -90,19 +88,7 @@ class Measures(NamedTuple):
     n_not_finite: int
 
 
-def _compiled(function: Function) -> Function:
-    """Compile a function; the machine code is kept beside this file, or in the user's cache, where there is one.
-
-    Multiplications and additions may contract, nothing else of the arithmetic is freed: results do not depend
-    on the width of the processor's vectors.
-    """
-    try:
-        return cast("Function", numba.njit(fastmath={"contract"}, cache=True, nogil=True)(function))
-    except RuntimeError:  # no folder that can be written to, as in a read-only container without a home
-        return cast("Function", numba.njit(fastmath={"contract"}, nogil=True)(function))
-
-
-@_compiled
+@compiled
 def cut_frames(samples: Float32Array, starts: NDArray[np.uint64], taper: Float32Array, out: Float32Array) -> None:
     """Cut tapered frames.
 
@@ -124,7 +110,7 @@ def cut_frames(samples: Float32Array, starts: NDArray[np.uint64], taper: Float32
             row[i] = samples[start + np.uint64(i)] * taper[i]
 
 
-@_compiled
+@compiled
 def _power(spectrum: Float32Array, power: Float32Array) -> None:
     """Square the spectra, shape (n_frames, 2 n_bins), and lay them on their side, shape (n_bins, n_frames)."""
     for first in range(0, spectrum.shape[0], _FRAMES_ABREAST):
@@ -134,7 +120,7 @@ def _power(spectrum: Float32Array, power: Float32Array) -> None:
                 power[k, f] = real * real + imaginary * imaginary
 
 
-@_compiled
+@compiled
 def _bands(power: Float32Array, bank: Bank, first: int, scale: np.float32, out: Float32Array) -> None:
     """Weigh rows of power, shape (n_bins, n_frames), into the power of bands from one on, shape (some, n_frames)."""
     for j in range(out.shape[0]):
@@ -149,7 +135,7 @@ def _bands(power: Float32Array, bank: Bank, first: int, scale: np.float32, out: 
                 row[f] += weight * of_bin[f]
 
 
-@_compiled
+@compiled
 def _codes(power: Float32Array, out: NDArray[np.uint8]) -> tuple[int, int]:
     """Turn power, shape (some, n_frames or more), into codes, shape (some, n_frames); count those that were clamped.
 
@@ -179,7 +165,7 @@ def _codes(power: Float32Array, out: NDArray[np.uint8]) -> tuple[int, int]:
     return int(n_low), int(n_high)
 
 
-@_compiled
+@compiled
 def band_codes(
     spectrum: Float32Array, bank: Bank, scale: np.float32, scratch: Scratch, codes: NDArray[np.uint8]
 ) -> tuple[int, int]:
@@ -223,7 +209,7 @@ def band_codes(
     return n_low, n_high
 
 
-@_compiled
+@compiled
 def _measure(samples: Float32Array, clip_level: np.float32) -> tuple[float, np.float32, np.float32, int, int]:
     energy = 0.0
     lowest = highest = samples[0]

@@ -1,7 +1,3 @@
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
 import pytest
 import torch
@@ -9,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from jobs.spectrograms import kernels
 from jobs.spectrograms.kernels import FRAMES_AT_ONCE, Bank, band_codes, cut_frames, measure, scratch_for
 
 Float32Array = NDArray[np.float32]
@@ -127,16 +122,3 @@ def test_measures_equal_a_slow_twin(values: list[float]) -> None:
 
 def test_measures_count_what_is_no_number() -> None:
     assert measure(np.array([0, np.nan, np.inf, -np.inf, 1], dtype=np.float32), 0.999).n_not_finite == 3
-
-
-def test_kernels_compile_without_a_folder_for_their_machine_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    compile_ = numba.njit
-
-    def no_cache(*, cache: bool = False, **options: Any) -> Callable[..., Any]:
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available")
-        made: Callable[..., Any] = compile_(**options)
-        return made
-
-    monkeypatch.setattr(numba, "njit", no_cache)
-    assert kernels._compiled(lambda x: x + 1)(1) == 2

@@ -1,0 +1,20 @@
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import pytest
+
+from jobs.common.compiled import compiled
+
+
+def test_loops_compile_without_a_folder_for_their_machine_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    compile_ = numba.njit
+
+    def no_cache(*, cache: bool = False, **options: Any) -> Callable[..., Any]:
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        made: Callable[..., Any] = compile_(**options)
+        return made
+
+    monkeypatch.setattr(numba, "njit", no_cache)
+    assert compiled(lambda x: x + 1)(1) == 2
