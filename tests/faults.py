@@ -161,7 +161,7 @@ def watch_steps(moments: Sequence[Moment], then: Callable[[Moment], None]) -> Ca
         append(self, key, data)
         meet("ledger", "after")
 
-    def stepping_write(self: Storage, key: str, data: bytes) -> None:
+    def stepping_write(self: Storage, key: str, data: bytes | memoryview) -> None:
         step = step_of(self, key)
         counts[step] += 1
         meet(step, "before")
