@@ -16,5 +16,7 @@ def test_loops_compile_without_a_folder_for_their_machine_code(monkeypatch: pyte
         made: Callable[..., Any] = compile_(**options)
         return made
 
-    monkeypatch.setattr(numba, "njit", no_cache)
-    assert compiled(lambda x: x + 1)(1) == 2
+    with monkeypatch.context() as patch:
+        patch.setattr(numba, "njit", no_cache)
+        add = compiled(lambda x: x + 1)
+    assert add(1) == 2
