@@ -10,6 +10,9 @@ from jobs.common.compiled import compiled
 def test_loops_compile_without_a_folder_for_their_machine_code(monkeypatch: pytest.MonkeyPatch) -> None:
     compile_ = numba.njit
 
+    def one_more(number: int) -> int:
+        return number + 1
+
     def no_cache(*, cache: bool = False, **options: Any) -> Callable[..., Any]:
         if cache:
             raise RuntimeError("cannot cache function: no locator available")
@@ -18,5 +21,5 @@ def test_loops_compile_without_a_folder_for_their_machine_code(monkeypatch: pyte
 
     with monkeypatch.context() as patch:
         patch.setattr(numba, "njit", no_cache)
-        add = compiled(lambda x: x + 1)
-    assert add(1) == 2
+        quick = compiled(one_more)
+    assert quick(1) == 2
