@@ -64,7 +64,7 @@ def draw_effort(table: pd.DataFrame, target: str | Path) -> None:
         raise InputError(f"{target}: no recording has a time in UTC, so there is no effort by day to draw. Name zones.")
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 (one image has it, others do not)
-        from matplotlib.figure import Figure  # noqa: PLC0415
+        from matplotlib.figure import Figure  # noqa: PLC0415 (only who draws needs it)
     except ImportError as error:
         raise InputError(f"{target}: drawing needs matplotlib; install `dawnchorus[cluster]`.") from error
     figure = Figure(figsize=(min(16, 4 + 0.12 * len(days)), 1.6 + 0.32 * len(recorders)), layout="constrained")

@@ -176,7 +176,7 @@ def _place(run: Run, options: Options, recorders: Sequence[str]) -> tuple[str, s
         return "cpu", NUMPY
     import torch  # noqa: PLC0415 (the log-mel path runs without torch)
 
-    from jobs.common import backbone, devices, inputs  # noqa: PLC0415
+    from jobs.common import backbone, devices, inputs  # noqa: PLC0415 (log-mel needs no torch)
 
     cube, model = run.inputs["spectrograms"], run.inputs["model"]
     with open_cube(cube.output.url) as dataset:
