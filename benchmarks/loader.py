@@ -35,7 +35,7 @@ SIDE: Final = 1024
 PER_SHARD: Final = 96
 N_WINDOWS: Final = 192
 BATCH: Final = 32
-ROUNDS: Final = 3
+ROUNDS: Final = 5
 N_CORES: Final = len(os.sched_getaffinity(0))
 CONFIG: Final = Config(batch_size=BATCH, active_share=0.5)
 N_VIEWS: Final = CONFIG.n_global + CONFIG.n_local

@@ -19,23 +19,24 @@ import soundfile
 import torch
 import torchaudio
 import zarr
-import zstandard
 from numpy.typing import NDArray
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from benchmarks.report import Figure, report
 from jobs.catalog.command import run_catalog
+from jobs.common.audio import open_audio
 from jobs.common.run import Options
 from jobs.manifest import read_manifest
 from jobs.runner import execute_runs
 from jobs.spectrograms.config import Config
-from jobs.spectrograms.kernels import FRAMES_AT_ONCE
+from jobs.spectrograms.fourier import Transform
+from jobs.spectrograms.kernels import SPECTRA_AT_ONCE
 from jobs.spectrograms.mel import fft_lengths
-from lake.blocks import ZSTD_LEVEL
+from lake.blocks import ZSTD_LEVEL, compressor
 
 RATE_HZ, WINDOW_S, ROUNDS = 48_000, 6, 5
-N = RATE_HZ * WINDOW_S
+N, N_FRAMES = RATE_HZ * WINDOW_S, 1024
 N_WINDOWS = {"ours": 400, "librosa": 8, "torchaudio": 24}
 MANIFEST = """
 lake = "{lake}"
@@ -128,19 +129,21 @@ def windows_of(study: Study, n_windows: int) -> Iterator[NDArray[np.float32]]:
 
 def floor_s(study: Study, n_windows: int) -> float:
     """CPU time of a window's decoding, Fourier transforms and compression, each measured alone, added up."""
-    decode = _cpu_of(lambda: [None for _ in windows_of(study, n_windows)])
-    n_window, n_fft = fft_lengths(Config(), RATE_HZ)
-    samples = next(windows_of(study, 1))
-    starts = np.linspace(0, N - n_window, 1024).astype(int)
-    frames = np.zeros((1024, n_fft), dtype=np.float32)
-    frames[:, :n_window] = np.lib.stride_tricks.sliding_window_view(samples, n_window)[starts]
-    parts = torch.from_numpy(frames).view(-1, FRAMES_AT_ONCE, n_fft)
-    transform = _cpu_of(lambda: [len(torch.fft.rfft(part)) for _ in range(n_windows) for part in parts])
+    with open_audio(study.recordings[0], "libsndfile") as audio:
+        decode = _cpu_of(lambda: [audio.read(i * N, N).shape for i in range(n_windows)])
+    transform = Transform(SPECTRA_AT_ONCE, fft_lengths(Config(), RATE_HZ)[1])
+    transform.frames.normal_()
+    transformed = _cpu_of(lambda: _transform_windows(transform, n_windows))
     store = zarr.open_array(str(study.folder / "lake" / "spectrograms" / "mels.zarr" / "spectrogram"), mode="r")
     codes = [np.ascontiguousarray(store[0, int(i)]) for i in _written(study)[:n_windows]]
-    codec = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
+    codec = compressor(2**20)
     compress = _cpu_of(lambda: [len(codec.compress(one.data)) for one in codes])
-    return (decode + transform) / n_windows + compress / len(codes)
+    return (decode + transformed) / n_windows + compress / len(codes)
+
+
+def _transform_windows(transform: Transform, n_windows: int) -> None:
+    for _ in range(n_windows * N_FRAMES // SPECTRA_AT_ONCE):
+        transform()
 
 
 def _written(study: Study) -> NDArray[np.int64]:

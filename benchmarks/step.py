@@ -34,7 +34,7 @@ from jobs.dino.schedule import cosine
 from jobs.dino.train import State, advance, learn, new_state
 
 ROOT: Final = Path(__file__).parent.parent
-ROUNDS: Final = 7
+ROUNDS: Final = 15
 STEPS: Final = 4
 N_STEPS: Final = 1000
 N_CORES: Final = len(os.sched_getaffinity(0))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import av
 import numpy as np
@@ -136,6 +136,8 @@ class SndfileReader(AudioReader):
         self.n_channels = int(self._file.channels)
         self.format = f"{self._file.format}/{self._file.subtype}"
         self.n_promised = int(self._file.frames) if self._file.frames < 2**62 else None
+        # libsndfile scales integers one by one; scaled all at once they are the same in a third of the time.
+        self._type = "int16" if self._file.subtype == "PCM_16" else "float32"
         # After a seek, MP3 and Ogg Vorbis decode to other samples than they do on the way from the start.
         self._seeks_exactly = self._file.format not in {"MP3", "OGG"}
 
@@ -192,10 +194,14 @@ class SndfileReader(AudioReader):
             n_skipped = len(self._decode(min(BLOCK_SAMPLES, start - self._position)))
             if n_skipped == 0:
                 return np.empty((self.n_channels, 0), dtype=np.float32)
-        return np.ascontiguousarray(self._decode(count).T)
+        samples = self._decode(count).T.astype(np.float32, order="C")
+        if self._type == "int16":
+            samples *= np.float32(1 / _FULL_SCALE["s16"])
+        return samples
 
-    def _decode(self, count: int) -> Samples:
-        samples: Samples = self._file.read(count, dtype="float32", always_2d=True)
+    def _decode(self, count: int) -> NDArray[Any]:
+        """Return the next samples as the decoder gives them, shape (n or fewer, n_channels)."""
+        samples: NDArray[Any] = self._file.read(count, dtype=self._type, always_2d=True)
         self._position += len(samples)
         return samples
 

@@ -12,15 +12,19 @@ import torchaudio.functional
 from numpy.typing import NDArray
 
 from jobs.spectrograms.config import Config
+from jobs.spectrograms.fourier import Transform
 from jobs.spectrograms.kernels import (
     FRAMES_AT_ONCE,
+    SPECTRA_AT_ONCE,
     Bank,
     Measures,
     Scratch,
     band_codes,
+    bank_of,
     cut_frames,
     measure,
     scratch_for,
+    take_power,
 )
 from jobs.spectrograms.mel import fft_lengths, mel_bank, n_bands_below_nyquist
 from lake.names import QUALITY
@@ -117,15 +121,16 @@ def _transform(
     Returns how many levels were below and above the range.
     """
     tools = _tools(config, rate, len(codes), threading.get_ident())
-    padded = np.pad(part, len(tools.taper) // 2, mode="reflect")
-    starts = centres.astype(np.uint64)
+    frames, spectra = tools.transform.frames.numpy(), tools.transform.spectra.numpy()
+    starts = centres - len(tools.taper) // 2
     n_low = n_high = 0
     for begin in range(0, len(starts), FRAMES_AT_ONCE):
         some = starts[begin : begin + FRAMES_AT_ONCE]
-        cut_frames(padded, some, tools.taper, tools.cut)
-        spectrum = torch.view_as_real(torch.fft.rfft(tools.frames)).flatten(start_dim=1).numpy()  # `out` would copy
-        into = codes[:, begin : begin + len(some)]
-        low, high = band_codes(spectrum, tools.bank, tools.scale, tools.scratch, into)
+        for first in range(0, len(some), len(frames)):
+            cut_frames(part, some[first : first + len(frames)], tools.taper, frames)
+            tools.transform()
+            take_power(spectra, first, tools.scratch)
+        low, high = band_codes(tools.bank, tools.scratch, codes[:, begin : begin + len(some)])
         n_low, n_high = n_low + low, n_high + high
     return n_low, n_high
 
@@ -133,33 +138,21 @@ def _transform(
 class _Tools(NamedTuple):
     """What transforming takes: tables, and memory that is used again.
 
-    ``cut`` views ``frames``, which stay 0 beyond the taper.
+    Frames are longer than the taper, and stay 0 there.
     """
 
     taper: NDArray[np.float32]
-    scale: np.float32
     bank: Bank
     scratch: Scratch
-    frames: torch.Tensor
-    cut: NDArray[np.float32]
+    transform: Transform
 
 
 @lru_cache(maxsize=16)
 def _tools(config: Config, rate: int, n_bands: int, thread: int) -> _Tools:  # noqa: ARG001 (no two threads share memory)
     n_window, n_fft = fft_lengths(config, rate)
-    matrix = mel_bank(config, rate)
-    ends = matrix.indptr[: n_bands + 1].astype(np.int32)
-    bank = Bank(matrix.indices[ends[:-1]].astype(np.uint64), ends, matrix.data)
     taper = torch.hann_window(n_window, periodic=True)
-    frames = torch.zeros((FRAMES_AT_ONCE, n_fft))
-    return _Tools(
-        taper=taper.numpy(),
-        scale=np.float32(4 / float(taper.sum()) ** 2),
-        bank=bank,
-        scratch=scratch_for(bank),
-        frames=frames,
-        cut=frames.numpy(),
-    )
+    bank = bank_of(mel_bank(config, rate)[:n_bands], 4 / float(taper.sum()) ** 2)
+    return _Tools(taper.numpy(), bank, scratch_for(bank), Transform(SPECTRA_AT_ONCE, n_fft))
 
 
 def _resampled(part: NDArray[np.float32], first: int, rate: int, new_rate: int) -> tuple[NDArray[np.float32], int]:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from jobs.common.compiled import compiled
 from lake.names import CODE_OFFSET_DB, CODE_STEP_DB
@@ -12,8 +13,12 @@ Float32Array = NDArray[np.float32]
 
 FRAMES_AT_ONCE = 64
 """Frames that go through the filter bank side by side: enough that the loops over them outweigh what starts each."""
-_FRAMES_ABREAST = 32
+SPECTRA_AT_ONCE = 16
+"""Frames that are transformed at a time: a line of each stays in the nearest cache until it was read to its end."""
 _BANDS_AT_ONCE = 64
+_WEIGHTS_AT_ONCE = 4
+_LANES = 512
+"""Sums that are taken side by side: one alone waits for each addition."""
 _TINY = np.float32(1e-30)
 _STEPS_PER_LN = np.float32(10 / np.log(10) / CODE_STEP_DB)
 _STEPS_PER_OCTAVE = np.float32(10 * np.log10(2) / CODE_STEP_DB)
@@ -36,12 +41,31 @@ class Bank(NamedTuple):
     Attributes
     ----------
     first_bins, ends, weights
-        uint64, int32 and float32, shapes (n_bands,), (n_bands + 1,), (n_weights,).
+        int64, int64 and float32, shapes (n_bands,), (n_bands + 1,), (n_weights,). Every band has a multiple of
+        four weights, the last ones 0.
     """
 
-    first_bins: NDArray[np.uint64]
-    ends: NDArray[np.int32]
+    first_bins: NDArray[np.int64]
+    ends: NDArray[np.int64]
     weights: Float32Array
+
+
+def bank_of(matrix: csr_matrix, scale: float) -> Bank:
+    """Return the bank of a matrix times a factor.
+
+    Parameters
+    ----------
+    matrix
+        Shape (n_bands, n_bins); every row has weights, without a gap between them.
+    scale
+        The factor.
+    """
+    begins, counts = matrix.indptr[:-1].astype(np.int64), np.diff(matrix.indptr).astype(np.int64)
+    padded = -(-counts // _WEIGHTS_AT_ONCE) * _WEIGHTS_AT_ONCE
+    ends = np.concatenate([[0], np.cumsum(padded)])
+    weights = np.zeros(ends[-1], dtype=np.float32)
+    weights[np.repeat(ends[:-1] - begins, counts) + np.arange(counts.sum())] = matrix.data * np.float32(scale)
+    return Bank(matrix.indices[begins].astype(np.int64), ends, weights)
 
 
 class Scratch(NamedTuple):
@@ -58,10 +82,10 @@ class Scratch(NamedTuple):
 
 
 def scratch_for(bank: Bank) -> Scratch:
-    """Return memory for :func:`band_codes` with a bank."""
-    last_bins = bank.first_bins.astype(np.int64) + np.diff(bank.ends)
+    """Return memory for :func:`band_codes` with a bank; where no bin is, but a weight of 0, it stays 0."""
+    n_bins = int((bank.first_bins + np.diff(bank.ends)).max(initial=0))
     return Scratch(
-        np.empty((int(last_bins.max(initial=0)), FRAMES_AT_ONCE), dtype=np.float32),
+        np.zeros((n_bins, FRAMES_AT_ONCE), dtype=np.float32),
         np.empty((_BANDS_AT_ONCE, FRAMES_AT_ONCE), dtype=np.float32),
     )
 
@@ -89,50 +113,84 @@ class Measures(NamedTuple):
 
 
 @compiled
-def cut_frames(samples: Float32Array, starts: NDArray[np.uint64], taper: Float32Array, out: Float32Array) -> None:
-    """Cut tapered frames.
+def cut_frames(samples: Float32Array, starts: NDArray[np.int64], taper: Float32Array, out: Float32Array) -> None:
+    """Cut tapered frames; beyond its ends a signal goes on as its mirror image, the end itself not repeated.
 
     Parameters
     ----------
     samples
-        Shape (n_samples,).
+        Shape (n_samples,), with at least two.
     starts
-        First sample of every frame, shape (n_frames,).
+        First sample of every frame, shape (n_frames,); may lie before the first sample.
     taper
         Window function, shape (n_window,).
     out
         Shape (n_frames or more, n_window or more); beyond the frames it stays as it is.
     """
+    n_samples, n_window = samples.shape[0], taper.shape[0]
+    period = 2 * (n_samples - 1)
     for frame in range(starts.shape[0]):
         start = starts[frame]
         row = out[frame]
-        for i in range(taper.shape[0]):
-            row[i] = samples[start + np.uint64(i)] * taper[i]
+        if start >= 0 and start + n_window <= n_samples:
+            part = samples[start : start + n_window]
+            for i in range(n_window):
+                row[i] = part[i] * taper[i]
+        else:
+            for i in range(n_window):
+                place = (start + i) % period
+                row[i] = samples[min(place, period - place)] * taper[i]
+
+
+def take_power(spectra: NDArray[np.complex64], first: int, scratch: Scratch) -> None:
+    """Lay the power of spectra on its side into scratch memory.
+
+    Parameters
+    ----------
+    spectra
+        Shape (SPECTRA_AT_ONCE, n_bins).
+    first
+        Place of the first one among FRAMES_AT_ONCE.
+    scratch
+        Receives them.
+    """
+    _power(spectra.view(np.uint64), scratch.power[:, first : first + SPECTRA_AT_ONCE])
 
 
 @compiled
-def _power(spectrum: Float32Array, power: Float32Array) -> None:
-    """Square the spectra, shape (n_frames, 2 n_bins), and lay them on their side, shape (n_bins, n_frames)."""
-    for first in range(0, spectrum.shape[0], _FRAMES_ABREAST):
-        for k in range(power.shape[0]):
-            for f in range(first, first + _FRAMES_ABREAST):
-                real, imaginary = spectrum[f, 2 * k], spectrum[f, 2 * k + 1]
-                power[k, f] = real * real + imaginary * imaginary
+def _power(spectra: NDArray[np.uint64], power: Float32Array) -> None:
+    """Square spectra, shape (SPECTRA_AT_ONCE, n_bins); power has the shape (n_bins or fewer or more, SPECTRA_AT_ONCE).
+
+    Real and imaginary part are read at once, as one integer.
+    """
+    for k in range(min(power.shape[0], spectra.shape[1])):
+        row = power[k]
+        for f in range(SPECTRA_AT_ONCE):
+            both = spectra[f, k]
+            real = np.uint32(both).view(np.float32)
+            imaginary = np.uint32(both >> np.uint64(32)).view(np.float32)
+            row[f] = real * real + imaginary * imaginary
 
 
 @compiled
-def _bands(power: Float32Array, bank: Bank, first: int, scale: np.float32, out: Float32Array) -> None:
-    """Weigh rows of power, shape (n_bins, n_frames), into the power of bands from one on, shape (some, n_frames)."""
-    for j in range(out.shape[0]):
-        row, band = out[j], first + j
-        for f in range(row.shape[0]):
-            row[f] = 0
-        begin = bank.ends[band]
-        for i in range(begin, bank.ends[band + 1]):
-            weight = bank.weights[i] * scale
-            of_bin = power[bank.first_bins[band] + np.uint64(i - begin)]
-            for f in range(row.shape[0]):
-                row[f] += weight * of_bin[f]
+def _bands(
+    power: Float32Array, first_bins: NDArray[np.int64], ends: NDArray[np.int64], weights: Float32Array,
+    out: Float32Array,
+) -> None:  # fmt: skip
+    """Weigh rows of power, shape (n_bins, FRAMES_AT_ONCE), into bands, shape (some, FRAMES_AT_ONCE), four at a time."""
+    n, flat = FRAMES_AT_ONCE, power.reshape(-1)
+    for band in range(out.shape[0]):
+        row, i, place = out[band], ends[band], first_bins[band] * n
+        a, b, c, d = weights[i], weights[i + 1], weights[i + 2], weights[i + 3]
+        bins = flat[place : place + _WEIGHTS_AT_ONCE * n]
+        for f in range(n):
+            row[f] = d * bins[3 * n + f] + (c * bins[2 * n + f] + (b * bins[n + f] + a * bins[f]))
+        for i in range(ends[band] + _WEIGHTS_AT_ONCE, ends[band + 1], _WEIGHTS_AT_ONCE):
+            place += _WEIGHTS_AT_ONCE * n
+            a, b, c, d = weights[i], weights[i + 1], weights[i + 2], weights[i + 3]
+            bins = flat[place : place + _WEIGHTS_AT_ONCE * n]
+            for f in range(n):
+                row[f] = d * bins[3 * n + f] + (c * bins[2 * n + f] + (b * bins[n + f] + (a * bins[f] + row[f])))
 
 
 @compiled
@@ -165,24 +223,17 @@ def _codes(power: Float32Array, out: NDArray[np.uint8]) -> tuple[int, int]:
     return int(n_low), int(n_high)
 
 
-@compiled
-def band_codes(
-    spectrum: Float32Array, bank: Bank, scale: np.float32, scratch: Scratch, codes: NDArray[np.uint8]
-) -> tuple[int, int]:
-    """Turn spectra into level codes: power, filter bank, logarithm and rounding while they are in the cache.
+def band_codes(bank: Bank, scratch: Scratch, codes: NDArray[np.uint8]) -> tuple[int, int]:
+    """Turn power into level codes: filter bank, logarithm and rounding while it is in the cache.
 
     Parameters
     ----------
-    spectrum
-        Real and imaginary parts side by side, shape (FRAMES_AT_ONCE, 2 n_bins).
     bank
         The filter bank.
-    scale
-        Factor of the power.
     scratch
-        Of this bank.
+        Of this bank, with the power of some frames: see :func:`take_power`.
     codes
-        uint8, shape (n_bands, n_frames) with at most FRAMES_AT_ONCE frames, the first ones of the spectrum;
+        uint8, shape (n_bands, n_frames) with at most FRAMES_AT_ONCE frames, the first ones of the scratch memory;
         receives ``round((10 log10(power) - CODE_OFFSET_DB) / CODE_STEP_DB)`` in 1 to 255.
 
     Returns
@@ -193,38 +244,66 @@ def band_codes(
     Raises
     ------
     ValueError
-        If there are more or fewer spectra.
+        If there are more frames.
     """
-    if spectrum.shape[0] != FRAMES_AT_ONCE or codes.shape[1] > FRAMES_AT_ONCE:
-        raise ValueError("spectra go through the filter bank FRAMES_AT_ONCE at a time")
+    if codes.shape[1] > FRAMES_AT_ONCE:
+        raise ValueError(f"{FRAMES_AT_ONCE} frames at most go through the filter bank together")
+    n_low, n_high = _band_codes(*bank, *scratch, codes)
+    return n_low, n_high
+
+
+@compiled
+def _band_codes(  # noqa: PLR0917 (compiled functions are slow to take tuples)
+    first_bins: NDArray[np.int64], ends: NDArray[np.int64], weights: Float32Array, power: Float32Array,
+    levels: Float32Array, codes: NDArray[np.uint8],
+) -> tuple[int, int]:  # fmt: skip
     n_low = n_high = 0
-    _power(spectrum, scratch.power)
-    for first in range(0, codes.shape[0], _BANDS_AT_ONCE):
-        some = codes[first : first + _BANDS_AT_ONCE]
-        levels = scratch.levels[: some.shape[0]]
-        _bands(scratch.power, bank, first, scale, levels)
-        low, high = _codes(levels, some)
+    for first in range(0, codes.shape[0], levels.shape[0]):
+        some = codes[first : first + levels.shape[0]]
+        level = levels[: some.shape[0]]
+        _bands(power, first_bins[first:], ends[first:], weights, level)
+        low, high = _codes(level, some)
         n_low += low
         n_high += high
     return n_low, n_high
 
 
 @compiled
-def _measure(samples: Float32Array, clip_level: np.float32) -> tuple[float, np.float32, np.float32, int, int]:
-    energy = 0.0
-    lowest = highest = samples[0]
-    run = longest = n_not_finite = 0
-    for x in samples:
+def _extent(samples: Float32Array) -> tuple[float, np.float32, np.float32]:
+    """Return the sum of squares, the lowest and the highest sample."""
+    energies = np.zeros(_LANES, dtype=np.float64)
+    lows, highs = np.full(_LANES, samples[0]), np.full(_LANES, samples[0])
+    for first in range(0, samples.shape[0] - _LANES + 1, _LANES):
+        some = samples[first : first + _LANES]
+        for i in range(_LANES):
+            x = some[i]
+            energies[i] += np.float64(x) * np.float64(x)
+            lows[i] = min(lows[i], x)
+            highs[i] = max(highs[i], x)
+    energy, lowest, highest = energies.sum(), lows.min(), highs.max()
+    for x in samples[samples.shape[0] // _LANES * _LANES :]:
         energy += np.float64(x) * np.float64(x)
         lowest = min(lowest, x)
         highest = max(highest, x)
-        n_not_finite += not np.isfinite(x)
-        run = run + 1 if abs(x) >= clip_level else 0
+    return energy, lowest, highest
+
+
+@compiled
+def _longest_run(samples: Float32Array, level: np.float32) -> int:
+    """Return how many samples in a row are at most at or beyond a level, of either sign."""
+    run = longest = 0
+    for x in samples:
+        run = run + 1 if abs(x) >= level else 0
         longest = max(longest, run)
-    return energy, lowest, highest, longest, n_not_finite
+    return longest
 
 
 def measure(samples: Float32Array, clip_level: float) -> Measures:
-    """Return what one pass over samples, shape (n_samples,) with at least one, finds."""
-    energy, lowest, highest, longest, n_not_finite = _measure(samples, np.float32(clip_level))
-    return Measures(float(energy), float(lowest), float(highest), int(longest), int(n_not_finite))
+    """Return what samples, shape (n_samples,) with at least one, say of themselves."""
+    energy, lowest, highest = _extent(samples)
+    if not np.isfinite(energy):  # squares of numbers add up to one: float64 holds the square of any float32
+        return Measures(energy, float(lowest), float(highest), 0, int(np.count_nonzero(~np.isfinite(samples))))
+    level = np.float32(clip_level)
+    is_near = max(-lowest, highest) >= level
+    longest = int(_longest_run(samples, level)) if is_near else 0
+    return Measures(energy, float(lowest), float(highest), longest, 0)
