@@ -49,6 +49,7 @@ PLUS: Final = {"recipe": "dino-plus"}
 VARIANTS: Final[dict[str, dict[str, Any]]] = {
     "dino": {},
     "dino, square patches": SQUARE,
+    "dino, square patches, lr 0.0056": {**SQUARE, "lr": 0.0056},
     "dino-plus": PLUS,
     "dino-plus, square patches": {**PLUS, **SQUARE},
 }
