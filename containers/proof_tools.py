@@ -95,7 +95,7 @@ def make_guests(work: Path) -> None:
 
 
 def write_manifest(work: Path, name: str) -> Path:
-    """Write the demo's manifest for the small study, with a short training and the guests; return its path."""
+    """Write the demo's manifest for the small study, with a short training, guests and a name; return its path."""
     text = tomllib.loads((ROOT / "manifests/demo.toml").read_text(encoding="utf-8"))
     text |= {"lake": name, "labels": "study/truth.csv"}
     tables = {"table": "recordings.csv", "root": "study/audio", "deployments": "study/deployments.csv"}
@@ -108,6 +108,9 @@ def write_manifest(work: Path, name: str) -> Path:
         run["resources"] = RESOURCES.get(key, {"workers": 1, "hours": 0.2})
     path = work / f"{name}.toml"
     path.write_text(tomli_w.dumps({**text, "runs": runs}), encoding="utf-8")
+    names = work / name / "clusters/clusters.names.csv"
+    names.parent.mkdir(parents=True, exist_ok=True)
+    names.write_text("cluster,name,notes\n0,wren,\n", encoding="utf-8")
     return path
 
 

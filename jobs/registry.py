@@ -30,8 +30,8 @@ class JobEntry:
         The job, or jobs, whose runs may come in under any further role.
     extends
         Whether a run grows with its input; otherwise it stays as it is until refreshed.
-    labels
-        Whether it reads the manifest's table of labels.
+    labels, names
+        Whether it reads the manifest's table of labels, and the names that people gave to its ``clusters``.
     shares
         Whether each of those processes takes a share of the partitions, as with ``--partition``, instead.
     files
@@ -50,6 +50,7 @@ class JobEntry:
     any_role: str | None = None
     extends: bool = False
     labels: bool = False
+    names: bool = False
     together: bool = False
     shares: bool = False
     files: frozenset[str] = frozenset()
@@ -114,6 +115,7 @@ JOBS = {
         optional_files=frozenset({"labels"}),
     ),
     "atlas": JobEntry(
-        "jobs.atlas", "atlas", "cluster", {"clusters": "cluster", "spectrograms": "spectrograms"}, labels=True
+        "jobs.atlas", "atlas", "cluster", {"clusters": "cluster", "spectrograms": "spectrograms"}, labels=True,
+        names=True,
     ),
 }  # fmt: skip

@@ -24,6 +24,7 @@ from lake.identity import config_id
 from lake.image import DIGEST_VARIABLE, current_image
 from lake.layout import Lake
 from lake.ledger import Entry, Ledger
+from lake.naming import names_digest
 from lake.receipts import latest_receipt
 
 Say = Callable[[str], None]
@@ -196,6 +197,10 @@ def _changed_inputs(run: Run, facts: Mapping[str, Any]) -> Iterator[str]:
         then, now = facts["inputs"][role]["content_id"], source.ledger.summary()["content_id"]
         if then != now:
             yield f"{source.name} ({role}): content_id {then} then, {now} now"
+    if "names_sha256" in facts:
+        then, now = facts["names_sha256"], names_digest(run.inputs["clusters"].output)
+        if then != now:
+            yield f"the names of {run.inputs['clusters'].name}: {then or 'none'} then, {now or 'none'} now (sha256)"
 
 
 def _changed_tables(facts: Mapping[str, Any]) -> Iterator[str]:

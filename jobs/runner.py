@@ -19,6 +19,7 @@ from lake.errors import DawnchorusError, InputError, QuarantineError, StoreError
 from lake.identity import differences, require_same
 from lake.image import current_image, require_image
 from lake.names import LOST
+from lake.naming import names_digest
 from lake.receipts import latest_receipt, write_receipt
 from lake.verify import damages, n_files
 
@@ -230,6 +231,8 @@ def _made_of(run: Run) -> dict[str, Any]:
     told: dict[str, Any] = {"inputs": inputs}
     if JOBS[run.job].labels:
         told |= {"labels": str(run.labels) if run.labels else None, "labels_sha256": _labels_sha256(run)}
+    if JOBS[run.job].names:
+        told["names_sha256"] = names_digest(run.inputs["clusters"].output)
     if run.files:
         told |= {"files": {key: str(path) for key, path in run.files.items()}, "files_sha256": _files_sha256(run)}
     if not run.inputs and run.recordings is not None:
@@ -368,6 +371,8 @@ def _changes(run: Run, receipt: Mapping[str, Any]) -> list[str]:
     why += [f"{run.files[key].name} changed" for key, now in _files_sha256(run).items() if now != then_files.get(key)]
     if JOBS[run.job].labels and _labels_sha256(run) != receipt.get("labels_sha256"):
         why.append(f"{run.labels.name if run.labels else 'the table of labels'} changed")
+    if "names_sha256" in receipt and names_digest(run.inputs["clusters"].output) != receipt["names_sha256"]:
+        why.append("the names of the clusters changed")
     return why
 
 

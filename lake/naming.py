@@ -1,6 +1,7 @@
 """Names that people give to clusters: a small table beside a clustering, carried to another one by overlap."""
 
 import csv
+import hashlib
 import io
 from dataclasses import dataclass
 
@@ -66,6 +67,13 @@ def names_key(store: Storage) -> tuple[Storage, str]:
     beside = object.__new__(Storage)
     beside.fs, beside.root, beside.is_local = store.fs, folder, store.is_local
     return beside, f"{name.removesuffix('.zarr')}.names.csv"
+
+
+def names_digest(store: Storage) -> str | None:
+    """Return the SHA-256 of a clustering's table of names; ``None`` if there is none."""
+    folder, key = names_key(store)
+    data = folder.read_or_none(key)
+    return None if data is None else hashlib.sha256(data).hexdigest()
 
 
 def read_names(store: Storage) -> list[Name]:

@@ -85,7 +85,8 @@ def study_facts(
         )
         for i, name in enumerate(stores.recorders)
     ]
-    output = run.inputs["clusters"].output
+    clusters = run.inputs["clusters"]
+    output = clusters.output
     return Study(
         title=config.title,
         sources=sources(run),
@@ -96,8 +97,8 @@ def study_facts(
         effort=tally.by_hour.sum(axis=0),
         n_utc_hours=tally.n_utc_hours,
         names=read_names(output),
-        names_id=run.inputs["clusters"].config_id,
-        store_path=output.root.removeprefix(run.lake.storage.root).lstrip("/"),
+        names_id=clusters.config_id,
+        store_path=output.root.removeprefix(clusters.lake.storage.root).lstrip("/"),
         scale=_scale(config, stores, level_range_db),
         dates=None if read.calendar is None else _dates(read, read.calendar, folder),
         map=map_,

@@ -3,11 +3,12 @@
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from chains import run_chain, runs
+from chains import run_chain, runs, standing
 from soundfiles import Study
 
 from jobs.common.run import Options
@@ -16,6 +17,11 @@ from jobs.reproduce import _folders, read_receipt, recorded_run, reproduce
 from lake.errors import InputError, StoreError
 from lake.layout import Lake
 
+ATLAS = """
+[runs.atlas]
+job = "atlas"
+inputs = { clusters = "clusters", spectrograms = "mels" }
+"""
 ALL = ("mels", "vectors", "clusters", "scores")
 IMAGE = {"name": "dino.sif", "sha256": "a" * 64, "version": "0.1.0", "revision": None, "lock": None}
 
@@ -193,3 +199,17 @@ def test_recordings_are_found_through_the_inputs(manifest: Path) -> None:
     assert found is not None
     assert (str(found.root), str(found.table)) == (wanted["root"], wanted["table"])
     assert wanted["root"] in _folders(facts, lake)
+
+
+def test_an_atlas_is_the_same_again_until_its_clusters_are_named(manifest: Path) -> None:
+    manifest.write_text(f"{manifest.read_text()}{ATLAS}")
+    run_chain(manifest)
+    again(manifest, "atlas")  # raises if a byte differs
+    (manifest.parent / "lake/clusters/clusters.names.csv").write_text("cluster,name,notes\n0,wren,\n")
+    state, detail = standing(manifest)["atlas"]
+    assert (state, detail.split(";")[0]) == ("stale", "the names of the clusters changed")
+    shutil.rmtree(manifest.parent / "again")
+    with pytest.raises(StoreError, match=r"the names of clusters: none then, \w{64} now"):
+        again(manifest, "atlas")
+    run_chain(manifest, "atlas", refresh=True)
+    assert standing(manifest)["atlas"] == ("done", "")
