@@ -1,5 +1,6 @@
 """What a training has to keep to, beyond its parts: golden losses, compilation, the loop's own time, large views."""
 
+import json
 import time
 from collections.abc import Callable
 from functools import partial
@@ -9,24 +10,59 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from stores import finish, make_cube, random_codes
 
 from jobs.common.card import ModelCard
+from jobs.common.run import Options
 from jobs.dino import journal, loop
 from jobs.dino.config import Config
 from jobs.dino.data import from_array
 from jobs.dino.loop import fit
 from jobs.dino.train import Seen, State, advance, new_state
 from jobs.dino.watch import Surroundings
+from jobs.manifest import read_manifest
+from jobs.runner import execute_runs
 from lake.storage import Storage
 
 MakeConfig = Callable[..., Config]
 MakeCard = Callable[[Config, NDArray[np.uint8]], ModelCard]
 Codes = NDArray[np.uint8]
 
+MANIFEST = """
+lake = "lake"
+[runs.mels]
+job = "spectrograms"
+config = { window_s = 6.0, hop_s = 600.0, n_mels = 32, n_frames = 64, shard_windows = 72 }
+[runs.dino]
+job = "dino"
+inputs = { spectrograms = "mels" }
+[runs.dino.config]
+arch = "vit_tiny_patch16_224"
+embed_dim = 32
+depth = 1
+num_heads = 2
+patch_size = [16, 4]
+pooling = "patch_mean"
+head_hidden = 64
+head_bottleneck = 32
+n_prototypes = 64
+n_local = 2
+global_size = [32, 32]
+local_size = [32, 8]
+local_mel_span = [0.8, 1.0]
+batch_size = 8
+steps = 100
+precision = "fp32"
+drop_path = 0.0
+"""
+
 GOLDEN = {
     "dino": [4.666399, 5.366148, 4.029215, 4.319180, 3.493786, 3.554672],
     "dino-plus": [6.735411, 8.864931, 5.632608, 7.984905, 5.917211, 5.145437],
 }
+LOSSES_OF_MANIFEST = [
+    5.195814, 4.718123, 4.363451, 4.692096, 4.437749, 4.450701, 4.061255, 4.282099, 4.325518, 4.226111, 4.172561,
+]  # fmt: skip
 """Losses of the first steps. Other processors, and other versions of torch, move them in the last digits."""
 
 
@@ -58,6 +94,24 @@ def test_a_hundred_losses_are_the_same_to_the_bit_when_trained_again(
     first = losses(config, card, codes, 100, n_steps=100)
     assert first == losses(config, card, codes, 100, n_steps=100)
     assert len(set(first)) > 90
+
+
+@pytest.mark.slow
+def test_a_manifest_that_is_run_twice_gives_one_identity_and_one_row_of_losses(tmp_path: Path) -> None:
+    found = []
+    for name in ("one", "other"):
+        folder = tmp_path / name
+        finish(make_cube(folder / "lake", random_codes(n_mels=32, n_frames=64)))
+        (folder / "study.toml").write_text(MANIFEST)
+        manifest = read_manifest(folder / "study.toml")
+        execute_runs(manifest, ["dino"], Options(device="cpu"), lambda _: None)
+        lines = Path(manifest.runs["dino"].output.url, "metrics.jsonl").read_text().splitlines()
+        of_steps = [json.loads(line) for line in lines]
+        found.append((manifest.runs["dino"].config_id, [line["loss"] for line in of_steps if "loss" in line]))
+    assert found[0] == found[1]
+    identity, losses_of_steps = found[0]
+    assert identity == "9b54fdfc015a"
+    assert losses_of_steps == pytest.approx(LOSSES_OF_MANIFEST, rel=1e-2)
 
 
 @pytest.mark.slow
