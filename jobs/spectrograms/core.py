@@ -138,7 +138,7 @@ def _transform(
 class _Tools(NamedTuple):
     """What transforming takes: tables, and memory that is used again.
 
-    The transform's frames stay 0 beyond the taper.
+    Frames are longer than the taper, and stay 0 there.
     """
 
     taper: NDArray[np.float32]
