@@ -53,7 +53,7 @@ def _mkl() -> ctypes.CDLL | None:
     """Return the library that holds PyTorch's MKL; ``None`` where it is built without, or hides it."""
     for path in sorted((Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*")):
         library = ctypes.CDLL(str(path))
-        if torch.backends.mkl.is_available() and hasattr(library, "DftiComputeForward"):  # type: ignore[no-untyped-call]
+        if hasattr(library, "DftiComputeForward"):
             library.DftiComputeForward.argtypes = [ctypes.c_void_p] * 3
             return library
     return None

@@ -159,7 +159,7 @@ def take_power(spectra: NDArray[np.complex64], first: int, scratch: Scratch) -> 
 
 @compiled
 def _power(spectra: NDArray[np.uint64], power: Float32Array) -> None:
-    """Square spectra, shape (SPECTRA_AT_ONCE, n_bins); power has the shape (n_bins or fewer or more, SPECTRA_AT_ONCE).
+    """Square spectra, shape (SPECTRA_AT_ONCE, n_bins), into the columns of power, as far as its rows go.
 
     Real and imaginary part are read at once, as one integer.
     """
@@ -248,21 +248,18 @@ def band_codes(bank: Bank, scratch: Scratch, codes: NDArray[np.uint8]) -> tuple[
     """
     if codes.shape[1] > FRAMES_AT_ONCE:
         raise ValueError(f"{FRAMES_AT_ONCE} frames at most go through the filter bank together")
-    n_low, n_high = _band_codes(*bank, *scratch, codes)
+    n_low, n_high = _band_codes(bank, scratch, codes)
     return n_low, n_high
 
 
 @compiled
-def _band_codes(  # noqa: PLR0917 (compiled functions are slow to take tuples)
-    first_bins: NDArray[np.int64], ends: NDArray[np.int64], weights: Float32Array, power: Float32Array,
-    levels: Float32Array, codes: NDArray[np.uint8],
-) -> tuple[int, int]:  # fmt: skip
+def _band_codes(bank: Bank, scratch: Scratch, codes: NDArray[np.uint8]) -> tuple[int, int]:
     n_low = n_high = 0
-    for first in range(0, codes.shape[0], levels.shape[0]):
-        some = codes[first : first + levels.shape[0]]
-        level = levels[: some.shape[0]]
-        _bands(power, first_bins[first:], ends[first:], weights, level)
-        low, high = _codes(level, some)
+    for first in range(0, codes.shape[0], _BANDS_AT_ONCE):
+        some = codes[first : first + _BANDS_AT_ONCE]
+        levels = scratch.levels[: some.shape[0]]
+        _bands(scratch.power, bank.first_bins[first:], bank.ends[first:], bank.weights, levels)
+        low, high = _codes(levels, some)
         n_low += low
         n_high += high
     return n_low, n_high
