@@ -16,6 +16,7 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import fsspec
 import numpy as np
@@ -217,21 +218,26 @@ def refusals(images: Path, work: Path, inside: Path) -> None:
 
 def ordinary_user(images: Path, inside: Path) -> None:
     """Verify a lake as nobody, who has no home, without a network."""
-    words = inside_of(
-        images / "cluster.sif", "sh", "-c", f"! touch /opt/mine 2>/dev/null && dawnchorus verify {inside} && id -u",
-        binds=[f"{inside.parent}:{inside.parent}:ro"], more=["--unsquash"],
-    )  # fmt: skip
-    user = [] if os.geteuid() else ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-    scratch = inside.parent / "nobody"
-    scratch.mkdir()
-    scratch.chmod(0o777)
-    environment = {
-        **ENVIRONMENT,
-        "HOME": "/nonexistent",
-        "APPTAINER_TMPDIR": str(scratch),
-        "APPTAINER_CACHEDIR": str(scratch),
-    }
-    told = command(*user, *words, env=environment, cwd=Path("/"))
+    with TemporaryDirectory() as folder:  # images and lake may lie where nobody else can go, as in root's home
+        place = Path(folder)
+        place.chmod(0o755)
+        image, lake, scratch = (place / name for name in ("cluster.sif", "lake", "scratch"))
+        shutil.copy(images / image.name, image)
+        shutil.copytree(inside.parent, lake)
+        scratch.mkdir()
+        scratch.chmod(0o777)
+        words = inside_of(
+            image, "sh", "-c", f"! touch /opt/mine 2>/dev/null && dawnchorus verify {inside} && id -u",
+            binds=[f"{lake}:{inside.parent}:ro"], more=["--unsquash"],
+        )  # fmt: skip
+        user = [] if os.geteuid() else ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        environment = {
+            **ENVIRONMENT,
+            "HOME": "/nonexistent",
+            "APPTAINER_TMPDIR": str(scratch),
+            "APPTAINER_CACHEDIR": str(scratch),
+        }
+        told = command(*user, *words, env=environment, cwd=Path("/"))
     if user and "\n65534\n" not in told:
         sys.exit(f"proof: expected to be 65534, found {told}")
     if not os.geteuid():
