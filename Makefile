@@ -11,11 +11,14 @@ BIN := $(VENV)/bin
 demo: $(VENV)/ready
 	$(BIN)/dawnchorus demo --workers $(WORKERS) $(if $(AUDIO),--audio "$(AUDIO)") $(if $(ZONE),--zone "$(ZONE)")
 
+# Files of tests in WORKERS processes
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
 test: $(VENV)/ready
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-slow: $(VENV)/ready
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -14,6 +14,7 @@ from lake.errors import TryAgainError
 
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 """What file systems answer that cannot link."""
+_LARGE_BYTES = 2**20
 
 
 class Storage:
@@ -185,6 +186,8 @@ class Storage:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
+                if len(data) >= _LARGE_BYTES:
+                    _leave_to_the_disk(file.fileno())
         except OSError as error:
             with suppress(OSError):
                 aside.unlink()
@@ -215,6 +218,17 @@ def _create(target: Path, aside: Path, data: bytes) -> bool:
 
 def _is_aside(path: str) -> bool:
     return path.endswith(".aside")
+
+
+def _leave_to_the_disk(file: int) -> None:
+    """Let the system forget the bytes of a file that is on the disk.
+
+    They would push out what is read again; and the next file gets their memory, where memory that nobody has used
+    yet can cost a virtual machine ten times as much as writing.
+    """
+    if hasattr(os, "posix_fadvise"):
+        with suppress(OSError):
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -15,6 +15,7 @@ import torch
 _REAL, _NUMBER_OF_TRANSFORMS, _CONJUGATE_EVEN_STORAGE, _PLACEMENT = 33, 7, 10, 11
 _INPUT_DISTANCE, _OUTPUT_DISTANCE, _THREAD_LIMIT = 14, 15, 27
 _COMPLEX_COMPLEX, _NOT_INPLACE = 39, 44
+_BINS_OF_A_LINE = 8
 
 
 class Transform:
@@ -28,14 +29,16 @@ class Transform:
     Attributes
     ----------
     frames, spectra
-        float32 and complex64, shapes (n_frames, n_fft) and (n_frames, n_fft // 2 + 1); both start as 0.
+        float32 and complex64, shapes (n_frames, n_fft) and (n_frames, n_fft // 2 + 1); both start as 0. Rows of
+        spectra are an odd number of cache lines apart: at a power of two they would push each other out.
     """
 
     def __init__(self, n_frames: int, n_fft: int) -> None:
         self.frames = torch.zeros((n_frames, n_fft))
-        self.spectra = torch.zeros((n_frames, n_fft // 2 + 1), dtype=torch.complex64)
+        apart = _apart(n_fft // 2 + 1)
+        self.spectra = torch.zeros((n_frames, apart), dtype=torch.complex64)[:, : n_fft // 2 + 1]
         self._mkl = _mkl()
-        self._plan = None if self._mkl is None else _planned(self._mkl, n_frames, n_fft)
+        self._plan = None if self._mkl is None else _planned(self._mkl, n_frames, n_fft, apart)
         if self._mkl is not None and self._plan is not None:
             weakref.finalize(self, self._mkl.DftiFreeDescriptor, ctypes.byref(self._plan))
         self._places = self.frames.data_ptr(), self.spectra.data_ptr()
@@ -59,13 +62,19 @@ def _mkl() -> ctypes.CDLL | None:
     return None
 
 
-def _planned(mkl: ctypes.CDLL, n_frames: int, n_fft: int) -> ctypes.c_void_p | None:
+def _apart(n_bins: int) -> int:
+    """Return the next number of bins that fill an odd number of cache lines."""
+    n_lines = -(-n_bins // _BINS_OF_A_LINE)
+    return _BINS_OF_A_LINE * (n_lines + 1 - n_lines % 2)
+
+
+def _planned(mkl: ctypes.CDLL, n_frames: int, n_fft: int, apart: int) -> ctypes.c_void_p | None:
     """Return a plan for one thread, ``None`` if MKL has none."""
     plan = ctypes.c_void_p()
     steps = [mkl.DftiCreateDescriptor_s_1d(ctypes.byref(plan), _REAL, ctypes.c_long(n_fft))]
     settings = {
         _NUMBER_OF_TRANSFORMS: n_frames, _CONJUGATE_EVEN_STORAGE: _COMPLEX_COMPLEX, _PLACEMENT: _NOT_INPLACE,
-        _INPUT_DISTANCE: n_fft, _OUTPUT_DISTANCE: n_fft // 2 + 1, _THREAD_LIMIT: 1,
+        _INPUT_DISTANCE: n_fft, _OUTPUT_DISTANCE: apart, _THREAD_LIMIT: 1,
     }  # fmt: skip
     steps += [mkl.DftiSetValue(plan, name, ctypes.c_long(value)) for name, value in settings.items()]
     return None if any(steps) or mkl.DftiCommitDescriptor(plan) != 0 else plan
