@@ -94,9 +94,10 @@ def _refuse_owned(storage: Storage, run: str, part: tuple[int, int], mine: dict[
 def _take_over(storage: Storage, key: str) -> None:
     """Remove the claim of a dead owner, if no other process has done so and claimed it meanwhile."""
     if not storage.create(f"{key}.takeover", b""):
-        age_s = time.time() - storage.fs.modified(storage.path(f"{key}.takeover")).timestamp()
-        if age_s > EXPIRES_S:  # whoever took over died in these few lines
-            storage.remove(f"{key}.takeover")
+        with suppress(FileNotFoundError):  # the other one is through
+            age_s = time.time() - storage.fs.modified(storage.path(f"{key}.takeover")).timestamp()
+            if age_s > EXPIRES_S:  # whoever took over died in these few lines
+                storage.remove(f"{key}.takeover")
         time.sleep(0.05)
         return
     owner = _owner(storage, key)

@@ -78,6 +78,22 @@ except TryAgainError:
     assert sorted(process.wait() for process in running) == [0, 75, 75, 75]
 
 
+def test_who_comes_too_late_to_take_over_tries_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage, create = Storage(tmp_path), Storage.create
+    dead = {"host": "elsewhere", "pids": "", "pid": 1, "started": 0.0, "beat": "then", "beat_s": 0.0}
+    storage.write("claims/0of1.json", json.dumps(dead).encode())
+    tried: list[str] = []
+
+    def taken_meanwhile(self: Storage, key: str, data: bytes) -> bool:
+        tried.append(key)
+        return False if tried.count("claims/0of1.json.takeover") == 1 else create(self, key, data)
+
+    monkeypatch.setattr(Storage, "create", taken_meanwhile)
+    with claim(storage, "mels", (0, 1), "plan"):
+        assert json.loads(storage.read("claims/0of1.json"))["pid"] == os.getpid()
+    assert tried.count("claims/0of1.json.takeover") == 2
+
+
 def test_a_claim_without_its_words_yet_is_a_live_one_for_a_minute(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
     storage.write("claims/0of1.json", b"")
