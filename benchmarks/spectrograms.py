@@ -30,7 +30,7 @@ from jobs.common.run import Options
 from jobs.manifest import read_manifest
 from jobs.runner import execute_runs
 from jobs.spectrograms.config import Config
-from jobs.spectrograms.fourier import Transform
+from jobs.spectrograms.fourier import Transform, plan_transform
 from jobs.spectrograms.kernels import SPECTRA_AT_ONCE
 from jobs.spectrograms.mel import fft_lengths
 from lake.blocks import ZSTD_LEVEL, compressor
@@ -131,8 +131,8 @@ def floor_s(study: Study, n_windows: int) -> float:
     """CPU time of a window's decoding, Fourier transforms and compression, each measured alone, added up."""
     with open_audio(study.recordings[0], "libsndfile") as audio:
         decode = _cpu_of(lambda: [audio.read(i * N, N).shape for i in range(n_windows)])
-    transform = Transform(SPECTRA_AT_ONCE, fft_lengths(Config(), RATE_HZ)[1])
-    transform.frames.normal_()
+    transform = plan_transform(SPECTRA_AT_ONCE, fft_lengths(Config(), RATE_HZ)[1])
+    transform.frames[:] = np.random.default_rng(0).standard_normal(transform.frames.shape)
     transformed = _cpu_of(lambda: _transform_windows(transform, n_windows))
     store = zarr.open_array(str(study.folder / "lake" / "spectrograms" / "mels.zarr" / "spectrogram"), mode="r")
     codes = [np.ascontiguousarray(store[0, int(i)]) for i in _written(study)[:n_windows]]

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,20 +11,9 @@ import torchaudio.functional
 from numpy.typing import NDArray
 
 from jobs.spectrograms.config import Config
-from jobs.spectrograms.fourier import Transform
-from jobs.spectrograms.kernels import (
-    FRAMES_AT_ONCE,
-    SPECTRA_AT_ONCE,
-    Bank,
-    Measures,
-    Scratch,
-    band_codes,
-    bank_of,
-    cut_frames,
-    measure,
-    scratch_for,
-    take_power,
-)
+from jobs.spectrograms.fourier import plan_transform
+from jobs.spectrograms.kernels import SPECTRA_AT_ONCE, Tools, bank_of, frame_codes, scratch_for
+from jobs.spectrograms.measure import Measures, measure
 from jobs.spectrograms.mel import fft_lengths, mel_bank, n_bands_below_nyquist
 from lake.names import QUALITY
 
@@ -121,38 +109,17 @@ def _transform(
     Returns how many levels were below and above the range.
     """
     tools = _tools(config, rate, len(codes), threading.get_ident())
-    frames, spectra = tools.transform.frames.numpy(), tools.transform.spectra.numpy()
     starts = centres - len(tools.taper) // 2
-    n_low = n_high = 0
-    for begin in range(0, len(starts), FRAMES_AT_ONCE):
-        some = starts[begin : begin + FRAMES_AT_ONCE]
-        for first in range(0, len(some), len(frames)):
-            cut_frames(part, some[first : first + len(frames)], tools.taper, frames)
-            tools.transform()
-            take_power(spectra, first, tools.scratch)
-        low, high = band_codes(tools.bank, tools.scratch, codes[:, begin : begin + len(some)])
-        n_low, n_high = n_low + low, n_high + high
+    n_low, n_high = frame_codes(part, starts, tools, codes)
     return n_low, n_high
 
 
-class _Tools(NamedTuple):
-    """What transforming takes: tables, and memory that is used again.
-
-    Frames are longer than the taper, and stay 0 there.
-    """
-
-    taper: NDArray[np.float32]
-    bank: Bank
-    scratch: Scratch
-    transform: Transform
-
-
 @lru_cache(maxsize=16)
-def _tools(config: Config, rate: int, n_bands: int, thread: int) -> _Tools:  # noqa: ARG001 (no two threads share memory)
+def _tools(config: Config, rate: int, n_bands: int, thread: int) -> Tools:  # noqa: ARG001 (no two threads share memory)
     n_window, n_fft = fft_lengths(config, rate)
     taper = torch.hann_window(n_window, periodic=True)
     bank = bank_of(mel_bank(config, rate)[:n_bands], 4 / float(taper.sum()) ** 2)
-    return _Tools(taper.numpy(), bank, scratch_for(bank), Transform(SPECTRA_AT_ONCE, n_fft))
+    return Tools(taper.numpy(), bank, scratch_for(bank), plan_transform(SPECTRA_AT_ONCE, n_fft))
 
 
 def _resampled(part: NDArray[np.float32], first: int, rate: int, new_rate: int) -> tuple[NDArray[np.float32], int]:

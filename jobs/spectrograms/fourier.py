@@ -6,10 +6,18 @@ transforms are called here as MKL offers them, and give the same numbers.
 
 import ctypes
 import weakref
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+
+FAILED = "a Fourier transform failed that had been planned"
+_ADDRESSES = [ctypes.c_size_t] * 3
+_FORWARD = ctypes.CFUNCTYPE(ctypes.c_long, *_ADDRESSES)
 
 # MKL's header mkl_dfti.h; see "Fourier Transform Functions" of its reference.
 _REAL, _NUMBER_OF_TRANSFORMS, _CONJUGATE_EVEN_STORAGE, _PLACEMENT = 33, 7, 10, 11
@@ -18,37 +26,60 @@ _COMPLEX_COMPLEX, _NOT_INPLACE = 39, 44
 _BINS_OF_A_LINE = 8
 
 
-class Transform:
-    """Real frames, and their spectra once it is called; belongs to one thread.
-
-    Parameters
-    ----------
-    n_frames, n_fft
-        How many frames, and their length.
+class Transform(NamedTuple):
+    """A planned transform of real frames, for Python and compiled code; belongs to one thread.
 
     Attributes
     ----------
+    forward
+        A C function of ``number`` and of the addresses of frames and spectra; it returns 0 if it succeeds.
+    number
+        Tells it what was planned, as long as the frames are there.
     frames, spectra
         float32 and complex64, shapes (n_frames, n_fft) and (n_frames, n_fft // 2 + 1); both start as 0. Rows of
         spectra are an odd number of cache lines apart: at a power of two they would push each other out.
     """
 
-    def __init__(self, n_frames: int, n_fft: int) -> None:
-        self.frames = torch.zeros((n_frames, n_fft))
-        apart = _apart(n_fft // 2 + 1)
-        self.spectra = torch.zeros((n_frames, apart), dtype=torch.complex64)[:, : n_fft // 2 + 1]
-        self._mkl = _mkl()
-        self._plan = None if self._mkl is None else _planned(self._mkl, n_frames, n_fft, apart)
-        if self._mkl is not None and self._plan is not None:
-            weakref.finalize(self, self._mkl.DftiFreeDescriptor, ctypes.byref(self._plan))
-        self._places = self.frames.data_ptr(), self.spectra.data_ptr()
+    forward: Any
+    number: int
+    frames: NDArray[np.float32]
+    spectra: NDArray[np.complex64]
 
     def __call__(self) -> None:
-        """Transform the frames."""
-        if self._mkl is None or self._plan is None:
-            torch.fft.rfft(self.frames, out=self.spectra)
-        elif self._mkl.DftiComputeForward(self._plan, *self._places) != 0:
-            raise RuntimeError("MKL did not compute a Fourier transform that it had planned")
+        """Fill the spectra.
+
+        Raises
+        ------
+        RuntimeError
+            If that fails.
+        """
+        if self.forward(self.number, self.frames.ctypes.data, self.spectra.ctypes.data) != 0:
+            raise RuntimeError(FAILED)
+
+
+def plan_transform(n_frames: int, n_fft: int) -> Transform:
+    """Return a transform of some frames of one length."""
+    frames = torch.zeros((n_frames, n_fft))
+    apart = _apart(n_fft // 2 + 1)
+    spectra = torch.zeros((n_frames, apart), dtype=torch.complex64)[:, : n_fft // 2 + 1]
+    mkl = _mkl()
+    plan = None if mkl is None else _planned(mkl, n_frames, n_fft, apart)
+    if mkl is None or plan is None or plan.value is None:
+        return Transform(_FORWARD(_by_torch(frames, spectra)), 0, frames.numpy(), spectra.numpy())
+    transform = Transform(mkl.DftiComputeForward, plan.value, frames.numpy(), spectra.numpy())
+    weakref.finalize(transform.frames, mkl.DftiFreeDescriptor, ctypes.byref(plan))
+    return transform
+
+
+def _by_torch(frames: torch.Tensor, spectra: torch.Tensor) -> Callable[[int, int, int], int]:
+    def forward(_number: int, _frames: int, _spectra: int) -> int:
+        try:
+            torch.fft.rfft(frames, out=spectra)
+        except RuntimeError:  # C hears of an exception only what is returned
+            return 1
+        return 0
+
+    return forward
 
 
 @cache
@@ -57,7 +88,8 @@ def _mkl() -> ctypes.CDLL | None:
     for path in sorted((Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*")):
         library = ctypes.CDLL(str(path))
         if hasattr(library, "DftiComputeForward"):
-            library.DftiComputeForward.argtypes = [ctypes.c_void_p] * 3
+            library.DftiComputeForward.argtypes = _ADDRESSES
+            library.DftiComputeForward.restype = ctypes.c_long
             return library
     return None
 

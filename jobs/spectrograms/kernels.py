@@ -7,18 +7,18 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from jobs.common.compiled import compiled
+from jobs.spectrograms.fourier import FAILED, Transform
+from jobs.spectrograms.tile import TILE, lay_power
 from lake.names import CODE_OFFSET_DB, CODE_STEP_DB
 
 Float32Array = NDArray[np.float32]
 
 FRAMES_AT_ONCE = 64
 """Frames that go through the filter bank side by side: enough that the loops over them outweigh what starts each."""
-SPECTRA_AT_ONCE = 16
+SPECTRA_AT_ONCE = TILE
 """Frames that are transformed at a time: a line of each stays in the nearest cache until it was read to its end."""
 _BANDS_AT_ONCE = 64
 _WEIGHTS_AT_ONCE = 4
-_LANES = 512
-"""Sums that are taken side by side: one alone waits for each addition."""
 _TINY = np.float32(1e-30)
 _STEPS_PER_LN = np.float32(10 / np.log(10) / CODE_STEP_DB)
 _STEPS_PER_OCTAVE = np.float32(10 * np.log10(2) / CODE_STEP_DB)
@@ -90,26 +90,25 @@ def scratch_for(bank: Bank) -> Scratch:
     )
 
 
-class Measures(NamedTuple):
-    """What one pass over samples finds.
+class Tools(NamedTuple):
+    """What turning frames into codes takes: tables, and memory that is used again; they belong to one thread.
 
     Attributes
     ----------
-    energy
-        Sum of squares.
-    lowest, highest
-        Extreme samples.
-    longest_at_full_scale
-        Most samples in a row at or beyond the clipping level.
-    n_not_finite
-        Samples that are NaN or infinite; with any, the others are without meaning.
+    taper
+        Window function, shape (n_window,); the transform's frames may be longer, and stay 0 there.
+    bank
+        The filter bank.
+    scratch
+        Of this bank.
+    transform
+        Of SPECTRA_AT_ONCE frames.
     """
 
-    energy: float
-    lowest: float
-    highest: float
-    longest_at_full_scale: int
-    n_not_finite: int
+    taper: Float32Array
+    bank: Bank
+    scratch: Scratch
+    transform: Transform
 
 
 @compiled
@@ -142,34 +141,28 @@ def cut_frames(samples: Float32Array, starts: NDArray[np.int64], taper: Float32A
                 row[i] = samples[min(place, period - place)] * taper[i]
 
 
-def take_power(spectra: NDArray[np.complex64], first: int, scratch: Scratch) -> None:
-    """Lay the power of spectra on its side into scratch memory.
+@compiled
+def take_power(spectra: NDArray[np.complex64], power: Float32Array) -> None:
+    """Lay the power of spectra on its side.
 
     Parameters
     ----------
     spectra
-        Shape (SPECTRA_AT_ONCE, n_bins).
-    first
-        Place of the first one among FRAMES_AT_ONCE.
-    scratch
-        Receives them.
+        Shape (SPECTRA_AT_ONCE, n_bins); a spectrum's bins follow each other.
+    power
+        Shape (n_rows, SPECTRA_AT_ONCE), a row's values following each other; receives the power of each bin, as far
+        as its rows go.
     """
-    _power(spectra.view(np.uint64), scratch.power[:, first : first + SPECTRA_AT_ONCE])
-
-
-@compiled
-def _power(spectra: NDArray[np.uint64], power: Float32Array) -> None:
-    """Square spectra, shape (SPECTRA_AT_ONCE, n_bins), into the columns of power, as far as its rows go.
-
-    Real and imaginary part are read at once, as one integer.
-    """
-    for k in range(min(power.shape[0], spectra.shape[1])):
-        row = power[k]
+    n_bins = min(power.shape[0], spectra.shape[1])
+    n_whole = n_bins - n_bins % TILE
+    step, power_step = np.intp(spectra.strides[0]), np.intp(power.strides[0])
+    place, power_place = np.intp(spectra.ctypes.data), np.intp(power.ctypes.data)
+    for k in range(0, n_whole, TILE):
+        lay_power(place + k * spectra.itemsize, step, power_place + k * power_step, power_step)
+    for k in range(n_whole, n_bins):
         for f in range(SPECTRA_AT_ONCE):
-            both = spectra[f, k]
-            real = np.uint32(both).view(np.float32)
-            imaginary = np.uint32(both >> np.uint64(32)).view(np.float32)
-            row[f] = real * real + imaginary * imaginary
+            x = spectra[f, k]
+            power[k, f] = x.real * x.real + x.imag * x.imag
 
 
 @compiled
@@ -223,6 +216,7 @@ def _codes(power: Float32Array, out: NDArray[np.uint8]) -> tuple[int, int]:
     return int(n_low), int(n_high)
 
 
+@compiled
 def band_codes(bank: Bank, scratch: Scratch, codes: NDArray[np.uint8]) -> tuple[int, int]:
     """Turn power into level codes: filter bank, logarithm and rounding while it is in the cache.
 
@@ -247,13 +241,7 @@ def band_codes(bank: Bank, scratch: Scratch, codes: NDArray[np.uint8]) -> tuple[
         If there are more frames.
     """
     if codes.shape[1] > FRAMES_AT_ONCE:
-        raise ValueError(f"{FRAMES_AT_ONCE} frames at most go through the filter bank together")
-    n_low, n_high = _band_codes(bank, scratch, codes)
-    return n_low, n_high
-
-
-@compiled
-def _band_codes(bank: Bank, scratch: Scratch, codes: NDArray[np.uint8]) -> tuple[int, int]:
+        raise ValueError("more frames than go through the filter bank together")
     n_low = n_high = 0
     for first in range(0, codes.shape[0], _BANDS_AT_ONCE):
         some = codes[first : first + _BANDS_AT_ONCE]
@@ -266,41 +254,41 @@ def _band_codes(bank: Bank, scratch: Scratch, codes: NDArray[np.uint8]) -> tuple
 
 
 @compiled
-def _extent(samples: Float32Array) -> tuple[float, np.float32, np.float32]:
-    """Return the sum of squares, the lowest and the highest sample."""
-    energies = np.zeros(_LANES, dtype=np.float64)
-    lows, highs = np.full(_LANES, samples[0]), np.full(_LANES, samples[0])
-    for first in range(0, samples.shape[0] - _LANES + 1, _LANES):
-        some = samples[first : first + _LANES]
-        for i in range(_LANES):
-            x = some[i]
-            energies[i] += np.float64(x) * np.float64(x)
-            lows[i] = min(lows[i], x)
-            highs[i] = max(highs[i], x)
-    energy, lowest, highest = energies.sum(), lows.min(), highs.max()
-    for x in samples[samples.shape[0] // _LANES * _LANES :]:
-        energy += np.float64(x) * np.float64(x)
-        lowest = min(lowest, x)
-        highest = max(highest, x)
-    return energy, lowest, highest
+def frame_codes(
+    samples: Float32Array, starts: NDArray[np.int64], tools: Tools, codes: NDArray[np.uint8]
+) -> tuple[int, int]:
+    """Turn the frames of a signal into level codes, some at a time from the first step to the last.
 
+    Parameters
+    ----------
+    samples, starts
+        The signal and its frames: see :func:`cut_frames`.
+    tools
+        What it takes.
+    codes
+        uint8, shape (n_bands, n_frames): see :func:`band_codes`.
 
-@compiled
-def _longest_run(samples: Float32Array, level: np.float32) -> int:
-    """Return how many samples in a row are at most at or beyond a level, of either sign."""
-    run = longest = 0
-    for x in samples:
-        run = run + 1 if abs(x) >= level else 0
-        longest = max(longest, run)
-    return longest
+    Returns
+    -------
+    n_low, n_high
+        How many levels were below or above the range and were clamped.
 
-
-def measure(samples: Float32Array, clip_level: float) -> Measures:
-    """Return what samples, shape (n_samples,) with at least one, say of themselves."""
-    energy, lowest, highest = _extent(samples)
-    if not np.isfinite(energy):  # squares of numbers add up to one: float64 holds the square of any float32
-        return Measures(energy, float(lowest), float(highest), 0, int(np.count_nonzero(~np.isfinite(samples))))
-    level = np.float32(clip_level)
-    is_near = max(-lowest, highest) >= level
-    longest = int(_longest_run(samples, level)) if is_near else 0
-    return Measures(energy, float(lowest), float(highest), longest, 0)
+    Raises
+    ------
+    RuntimeError
+        If the transform fails.
+    """
+    n_low = n_high = 0
+    taper, bank, scratch, transform = tools
+    place, place_of_spectra = transform.frames.ctypes.data, transform.spectra.ctypes.data
+    for begin in range(0, len(starts), FRAMES_AT_ONCE):
+        some = starts[begin : begin + FRAMES_AT_ONCE]
+        for first in range(0, len(some), SPECTRA_AT_ONCE):
+            cut_frames(samples, some[first : first + SPECTRA_AT_ONCE], taper, transform.frames)
+            if transform.forward(transform.number, place, place_of_spectra) != 0:
+                raise RuntimeError(FAILED)
+            take_power(transform.spectra, scratch.power[:, first : first + SPECTRA_AT_ONCE])
+        low, high = band_codes(bank, scratch, codes[:, begin : begin + FRAMES_AT_ONCE])
+        n_low += low
+        n_high += high
+    return n_low, n_high
