@@ -18,6 +18,7 @@ from zarr.codecs import ZstdCodec
 from zarr.core.buffer import Buffer, default_buffer_prototype
 
 from lake.schema import ArraySpec, StoreSpec
+from lake.storage import PAGE_BYTES
 
 CHUNK_KEYS = {"name": "default", "separator": "."}
 ZSTD_LEVEL = 2
@@ -92,7 +93,8 @@ class Shard:
         self._empty = np.full(spec.chunks, spec.fill, dtype=self._dtype).reshape(-1).view(np.uint8)
         self._codec = compressor(self._empty.nbytes)
         most = self._empty.nbytes + self._empty.nbytes // 256 + 64  # ZSTD_COMPRESSBOUND
-        self._memory = np.empty(self._n_chunks * (most + 16) + 4, dtype=np.uint8).data
+        memory = np.empty(self._n_chunks * (most + 16) + 4 + PAGE_BYTES, dtype=np.uint8)
+        self._memory = memory[-memory.ctypes.data % PAGE_BYTES :].data
         self._index = bytearray()
         self._place = 0
 

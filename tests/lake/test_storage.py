@@ -2,11 +2,12 @@ import errno
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lake.errors import TryAgainError
 from lake.layout import Lake, safe_name
-from lake.storage import Storage
+from lake.storage import PAGE_BYTES, Storage
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -92,3 +93,34 @@ def test_whatever_cannot_be_changed_is_told(
     monkeypatch.undo()
     assert sorted(tmp_path.iterdir()) == before
     assert storage.read("key") == b"old"
+
+
+@pytest.mark.parametrize("n_bytes", [2**20 - 1, 2**20, 2**20 + 1, 3 * 2**20 + 4097])
+@pytest.mark.parametrize("offset", [0, 1], ids=["whole pages", "anywhere in memory"])
+@pytest.mark.parametrize("refusal", ["", "at once", "after a piece", "for good"])
+def test_large_files_are_whole_however_the_disk_takes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_bytes: int, offset: int, refusal: str
+) -> None:
+    memory = np.random.default_rng(0).integers(0, 256, n_bytes + 2 * PAGE_BYTES, dtype=np.uint8)
+    data = memory[-memory.ctypes.data % PAGE_BYTES + offset :][:n_bytes].data
+    n_calls, write = 0, os.write
+
+    def reluctant(file: int, piece: memoryview) -> int:
+        nonlocal n_calls
+        n_calls += 1
+        if refusal == "for good":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        if refusal == "at once" or (refusal == "after a piece" and n_calls == 2):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return write(file, piece[: 3 * PAGE_BYTES])
+
+    if refusal:
+        monkeypatch.setattr(os, "write", reluctant)
+    storage = Storage(tmp_path)
+    if refusal == "for good" and n_bytes >= 2**20 and not offset and hasattr(os, "O_DIRECT"):
+        with pytest.raises(TryAgainError, match="is full"):
+            storage.write("key", data)
+        assert list(tmp_path.iterdir()) == []
+    else:
+        storage.write("key", data)
+        assert storage.read("key") == data
