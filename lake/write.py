@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from lake.blocks import block_key, decode_block, encode_block, metadata_documents
@@ -80,11 +81,14 @@ def write_shards(
 
 
 def cell_digest(values: Sequence[NDArray[Any]]) -> str:
-    """Return the digest of the decoded values of one cell: the first 16 hexadecimal digits of SHA-256."""
-    digest = hashlib.sha256()
+    """Return the digest of the decoded values of one cell: XXH3 of 64 bits, in hexadecimal digits.
+
+    It finds accidents, not forgery, thirty times as fast as SHA-256, which files have.
+    """
+    digest = xxhash.xxh3_64()
     for value in values:
         digest.update(np.ascontiguousarray(value).data)
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()
 
 
 def read_block(store: Storage, array: ArraySpec, i_recorder: int, block: int) -> NDArray[Any]:

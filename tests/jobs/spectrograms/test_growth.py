@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import xxhash
 from chains import standing
 from soundfiles import Study, sound, usual_study
 
@@ -127,7 +128,7 @@ def windows(lake: Path) -> dict[Cell, str]:
         for i, cell in np.argwhere(np.isin(store["status"].to_numpy(), [STATUS["ok"], STATUS["partial"]])):
             codes = store["spectrogram"][i, cell].to_numpy()
             key = str(store["recorder"].to_numpy()[i]), str(store["time"].to_numpy()[cell])
-            found[key] = hashlib.sha256(codes.tobytes()).hexdigest()[:16]
+            found[key] = xxhash.xxh3_64_hexdigest(codes.tobytes())
     listed = {
         digest
         for _, _, day in Ledger(Lake(str(lake)).ledger("mels")).entries()
