@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Generic, TypeVar
 
-from distributed import Client, Future, KilledWorker, as_completed
+from distributed import Client, Future, KilledWorker, as_completed, wait
 from threadpoolctl import threadpool_limits
 
 from jobs.common.machines import current_client, local_client
@@ -218,9 +218,11 @@ def _capacity(client: Client, most: int | None) -> Callable[[], int]:
 
 def _error_of(client: Client, future: Future[Result]) -> BaseException | None:
     """Return why a task failed, if it did; what ends a run is raised."""
-    if future.status == "finished":
-        return None
     with _talking_to(client):
+        while future.status in {"pending", "lost"}:  # its result died with a worker meanwhile, and is made again
+            wait(future)
+        if future.status == "finished":
+            return None
         if future.status != "error":
             raise CancelledError(future.status)
         error: BaseException = future.exception()

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -11,11 +12,12 @@ from pathlib import Path
 import dask.config
 import psutil
 import pytest
-from distributed import Client, Security
+from distributed import Client, Future, Security
 from hypothesis import given
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_info
 
+from jobs.common import partitions
 from jobs.common.machines import current_client, local_client
 from jobs.common.memory import Memory
 from jobs.common.partitions import map_partitions, share
@@ -54,6 +56,15 @@ def die(number: int, *, folder: Path, times: int = 9) -> int:
     called.touch()
     if number == 3 and int(called.name.partition("-")[2]) < times:
         os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def slow(number: int, *, folder: Path) -> int:
+    """Take a second when called again."""
+    called = folder / f"{number}"
+    if called.exists():
+        time.sleep(1)
+    called.touch()
     return number
 
 
@@ -249,6 +260,26 @@ def test_a_worker_that_dies_is_survived(client: Client, tmp_path: Path, capfd: p
         "and nothing of Dask's"
     )
     assert dask.config.get("distributed.worker.memory.terminate") == before
+
+
+def test_a_result_that_dies_with_its_worker_is_made_again(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found_error, killed = partitions._error_of, list[int]()
+
+    def late(client: Client, future: Future[int]) -> BaseException | None:
+        """Look at the first task that has ended only when its worker is gone."""
+        if not killed:
+            ((worker, *_),) = client.who_has([future]).values()  # type: ignore[no-untyped-call]
+            killed.append(client.run(os.getpid, workers=[worker])[worker])
+            os.kill(killed[0], signal.SIGKILL)
+            while future.status == "finished":
+                time.sleep(0.001)
+        return found_error(client, future)
+
+    monkeypatch.setattr(partitions, "_error_of", late)
+    assert map_partitions(partial(slow, folder=tmp_path), range(6), workers=2, advance=nothing) == list(range(6))
+    assert killed
 
 
 def test_a_task_that_kills_its_workers_is_told_of_and_the_rest_is_done(client: Client, tmp_path: Path) -> None:
