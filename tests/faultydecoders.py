@@ -12,11 +12,11 @@ from jobs.common.audio_readers import SndfileReader
 class Slow(SndfileReader):
     """Hangs from the second at which its file's name says so: ``hang-at-12.wav``."""
 
-    def read(self, start: int, count: int) -> Samples:
+    def read(self, start: int, count: int, *, out: Samples | None = None) -> Samples:
         words = self.path.stem.split("-")
         if start + count > int(words[-1]) * self.sample_rate_hz:
             {"hang": hang, "exit": leave, "crash": crash}[words[0]]()
-        return super().read(start, count)
+        return super().read(start, count, out=out)
 
 
 def open_faulty(path: str, reading: Reading) -> AudioReader:

@@ -57,8 +57,8 @@ class AudioReader(ABC):
     n_promised: int | None
 
     @abstractmethod
-    def _read(self, start: int, count: int) -> Samples:
-        """Return at most ``count`` samples; what does not decode is missing at the end, or raised."""
+    def _read(self, start: int, out: Samples) -> int:
+        """Fill ``out``, shape (n_channels, n), from its start, and return how far; an error may be raised instead."""
 
     @abstractmethod
     def count(self, stop_s: float) -> int:
@@ -74,13 +74,15 @@ class AudioReader(ABC):
     def close(self) -> None:
         """Close the file; a later read opens it again."""
 
-    def read(self, start: int, count: int) -> Samples:
+    def read(self, start: int, count: int, *, out: Samples | None = None) -> Samples:
         """Decode samples.
 
         Parameters
         ----------
         start, count
             First sample and number of samples of each channel.
+        out
+            Memory to leave them in, of the shape that is returned.
 
         Returns
         -------
@@ -96,16 +98,20 @@ class AudioReader(ABC):
         if start < 0 or count < 0:
             raise ValueError(f"samples {start} to {start + count} lie before the start of a file")
         asked = f"samples {start} to {start + count}"
+        samples = self._empty(count) if out is None else out
         try:
-            samples = self._read(start, count)
+            n_filled = self._read(start, samples)
         except (soundfile.LibsndfileError, av.FFmpegError, OSError) as error:
             self.close()
             raise AudioError(f"{self.path}: {asked} do not decode ({reason_of(error)}).") from error
-        if samples.shape[1] < count:
+        if n_filled < count:
             self.close()
             remedy = "if the file has changed since it was catalogued, catalogue it again"
-            raise AudioError(f"{self.path}: {asked} were asked for, {samples.shape[1]} of them decode; {remedy}.")
+            raise AudioError(f"{self.path}: {asked} were asked for, {n_filled} of them decode; {remedy}.")
         return samples
+
+    def _empty(self, count: int) -> Samples:
+        return np.empty((self.n_channels, count), dtype=np.float32)
 
     def _check_time(self, stop_s: float) -> None:
         if time.monotonic() > stop_s:
@@ -137,7 +143,9 @@ class SndfileReader(AudioReader):
         self.format = f"{self._file.format}/{self._file.subtype}"
         self.n_promised = int(self._file.frames) if self._file.frames < 2**62 else None
         # libsndfile scales integers one by one; scaled all at once they are the same in a third of the time.
-        self._type = "int16" if self._file.subtype == "PCM_16" else "float32"
+        is_16_bit = self._file.subtype == "PCM_16"
+        self._type = "int16" if is_16_bit else "float32"
+        self._scale = np.float32(1 / _FULL_SCALE["s16"]) if is_16_bit else None
         # After a seek, MP3 and Ogg Vorbis decode to other samples than they do on the way from the start.
         self._seeks_exactly = self._file.format not in {"MP3", "OGG"}
 
@@ -161,14 +169,14 @@ class SndfileReader(AudioReader):
     def _decodes(self, position: int) -> bool:
         is_there = False
         with contextlib.suppress(soundfile.LibsndfileError):
-            is_there = self._read(position, 1).shape[1] == 1
+            is_there = self._read(position, self._empty(1)) == 1
         self.close()
         return is_there
 
     def _count_on_the_way(self, stop_s: float) -> int:
         n_samples = 0
         with contextlib.suppress(soundfile.LibsndfileError):
-            while n_read := self._read(n_samples, BLOCK_SAMPLES).shape[1]:
+            while n_read := self._read(n_samples, self._empty(BLOCK_SAMPLES)):
                 n_samples += n_read
                 self._check_time(stop_s)
         self.close()
@@ -184,24 +192,28 @@ class SndfileReader(AudioReader):
         # of a truncated FLAC file that fails, although the samples are there.
         self._file.seekable = lambda: False
 
-    def _read(self, start: int, count: int) -> Samples:
+    def _read(self, start: int, out: Samples) -> int:
         if self._file.closed or (start < self._position and not self._seeks_exactly):
             self.close()
             self._open()
         if start != self._position and self._seeks_exactly:
             self._position = int(self._file.seek(start))
         while self._position < start:
-            n_skipped = len(self._decode(min(BLOCK_SAMPLES, start - self._position)))
-            if n_skipped == 0:
-                return np.empty((self.n_channels, 0), dtype=np.float32)
-        samples = self._decode(count).T.astype(np.float32, order="C")
-        if self._type == "int16":
-            samples *= np.float32(1 / _FULL_SCALE["s16"])
-        return samples
+            if len(self._decode(start - self._position)) == 0:
+                return 0
+        n_filled = 0
+        while n_filled < out.shape[1] and len(block := self._decode(out.shape[1] - n_filled)):
+            target = out[:, n_filled : n_filled + len(block)]
+            if self._scale is None:
+                target[:] = block.T
+            else:
+                np.multiply(block.T, self._scale, out=target)
+            n_filled += len(block)
+        return n_filled
 
     def _decode(self, count: int) -> NDArray[Any]:
-        """Return the next samples as the decoder gives them, shape (n or fewer, n_channels)."""
-        samples: NDArray[Any] = self._file.read(count, dtype=self._type, always_2d=True)
+        """Return the next samples as the decoder gives them, shape (n, n_channels): some of those asked for."""
+        samples: NDArray[Any] = self._file.read(min(count, BLOCK_SAMPLES), dtype=self._type, always_2d=True)
         self._position += len(samples)
         return samples
 
@@ -270,14 +282,13 @@ class PyavReader(AudioReader):
         self._pending = np.empty((int(self._stream.channels), 0), dtype=np.float32)
         self._position = position
 
-    def _read(self, start: int, count: int) -> Samples:
+    def _read(self, start: int, out: Samples) -> int:
         if self._is_closed or start < self._position:
             self.close()
             self._open()
         if self._has_positions and start > self._position + BLOCK_SAMPLES:
             self._seek(start)
-        samples = np.empty((self.n_channels, count), dtype=np.float32)
-        n_filled = 0
+        count, n_filled = out.shape[1], 0
         while n_filled < count:
             if self._pending.shape[1] == 0:
                 frame = self._next_frame()
@@ -286,12 +297,12 @@ class PyavReader(AudioReader):
                 self._pending = frame
             n_skipped = min(max(0, start + n_filled - self._position), self._pending.shape[1])
             taken = self._pending[:, n_skipped : n_skipped + count - n_filled]
-            samples[:, n_filled : n_filled + taken.shape[1]] = taken
+            out[:, n_filled : n_filled + taken.shape[1]] = taken
             n_filled += taken.shape[1]
             n_used = n_skipped + taken.shape[1]
             self._position += n_used
             self._pending = self._pending[:, n_used:]
-        return samples[:, :n_filled]
+        return n_filled
 
     def _next_frame(self) -> Samples | None:
         """Return the samples of the next frame; ``None`` at the end, or where the next ones are lost."""

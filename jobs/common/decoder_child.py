@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jobs.common.audio import AudioError, AudioReader, Reading
+from jobs.common.audio import AudioError, AudioReader, Reading, Samples
 
 Opener = Callable[[str, Reading], AudioReader]
 Stand = tuple[int, int, int, int]
@@ -76,11 +76,10 @@ def open_one(number: int, opener: Opener, path: str, reading: Reading) -> tuple[
 
 def read(number: int, start: int, count: int) -> tuple[int, int]:
     """Leave samples of an open file in the shared memory and return their shape."""
-    samples = _open[number].read(start, count)
-    if samples.size:
-        np.copyto(np.frombuffer(_room(samples.nbytes), dtype=np.float32, count=samples.size), samples.reshape(-1))
-    n_channels, n = samples.shape
-    return n_channels, n
+    audio = _open[number]
+    shape = audio.n_channels, count
+    audio.read(start, count, out=_room(shape))
+    return shape
 
 
 def close(number: int) -> None:
@@ -123,11 +122,13 @@ def fingerprint(path: str) -> Print:
     return digest.hexdigest(), before
 
 
-def _room(n_bytes: int) -> mmap.mmap:
+def _room(shape: tuple[int, int]) -> Samples:
+    """Return the shared memory as samples of a shape."""
     held: mmap.mmap | None = _memory["map"]
-    if held is None or len(held) < n_bytes:
+    n = shape[0] * shape[1]
+    if held is None or len(held) < 4 * n:
         held = _memory["map"] = mmap.mmap(_memory["file"], 0)
-    return held
+    return np.frombuffer(held, dtype=np.float32, count=n).reshape(shape)
 
 
 def _gone(path: str, error: OSError) -> AudioError:
