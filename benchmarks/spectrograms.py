@@ -37,7 +37,8 @@ from lake.blocks import ZSTD_LEVEL, compressor
 
 RATE_HZ, WINDOW_S, ROUNDS, ROUNDS_OF_WORKERS = 48_000, 6, 5, 3
 N, N_FRAMES = RATE_HZ * WINDOW_S, 1024
-N_WINDOWS = {"ours": 400, "librosa": 8, "torchaudio": 24}
+MINUTES = 80
+N_WINDOWS = {"ours": MINUTES * 60 // WINDOW_S, "librosa": 8, "torchaudio": 24, "floor": 200}
 MANIFEST = """
 lake = "{lake}"
 recordings = {{ table = "recordings.csv", root = "audio" }}
@@ -177,7 +178,7 @@ def compare(study: Study, form: str) -> list[Figure]:
         "ours": lambda: _cpu_of(lambda: run_ours(study)) / n["ours"],
         "librosa": lambda: _cpu_of(lambda: run_librosa(study, n["librosa"])) / n["librosa"],
         "torchaudio": lambda: _cpu_of(lambda: run_torchaudio(study, n["torchaudio"], batch)) / n["torchaudio"],
-        "floor": lambda: floor_s(study, 40),
+        "floor": lambda: floor_s(study, n["floor"]),
     }
     for way in ways.values():  # what is imported and compiled once
         way()
@@ -226,7 +227,7 @@ def main() -> None:
     figures = []
     with tempfile.TemporaryDirectory() as temporary, threadpool_limits(1):
         for form in ("flac", "wav"):
-            figures += compare(make_study(Path(temporary) / form, form, 40), form)
+            figures += compare(make_study(Path(temporary) / form, form, MINUTES), form)
         figures.append(scaling(Path(temporary) / "scaling"))
     report("spectrograms", figures)
 

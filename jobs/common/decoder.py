@@ -168,8 +168,10 @@ class RemoteReader:
         self._child: _Child | None = None
         self._open()
 
-    def read(self, start: int, count: int) -> Samples:
+    def read(self, start: int, count: int, *, copy: bool = True) -> Samples:
         """Decode samples; see :meth:`jobs.common.audio.AudioReader.read`.
+
+        Without a copy they are in memory that the decoder's next read overwrites.
 
         Raises
         ------
@@ -184,7 +186,8 @@ class RemoteReader:
         child.make_room(self.n_channels * count)
         shape = self._decoder.call(decoder_child.read, self.path, deadline_s, id(self), start, count)
         self._position = start + count
-        return child.samples(shape)
+        samples = child.samples(shape)
+        return samples.copy() if copy else samples
 
     def close(self) -> None:
         """Close the file; a later read opens it again."""
@@ -278,10 +281,10 @@ class _Child:
             self._map = mmap.mmap(self._file, 0)
 
     def samples(self, shape: tuple[int, int]) -> Samples:
-        """Return a copy of the samples that the last call left there."""
+        """Return the samples that the last call left there, where they are."""
         if self._map is None or 0 in shape:
             return np.empty(shape, dtype=np.float32)
-        return np.frombuffer(self._map, dtype=np.float32, count=shape[0] * shape[1]).reshape(shape).copy()
+        return np.frombuffer(self._map, dtype=np.float32, count=shape[0] * shape[1]).reshape(shape)
 
     def end(self) -> str:
         self._end()

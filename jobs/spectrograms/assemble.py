@@ -54,10 +54,13 @@ class Reader:
         self.root, self.deadline_s, self.opener = root, deadline_s, opener
         self.problems: dict[str, str] = {}
         self._open: OrderedDict[str, _Open] = OrderedDict()
+        self._in_decoder: _Open | None = None  # the one whose samples are still where the decoder left them
         self._stands: dict[str, Stand] = {}
 
     def read(self, recording: Placed, start: int, count: int) -> Float32Array:
         """Return a span of a recording, shape (n_channels, n); n is smaller at the recording's end.
+
+        The next call may overwrite it.
 
         A decoder that died is given one more chance, as it may have been killed for another's hunger.
 
@@ -109,20 +112,36 @@ class Reader:
         count = min(count, recording.n_samples - start)
         have = held.first + held.samples.shape[1]
         if not (held.samples.size and held.first <= start <= have):
-            held.first, held.samples = start, held.audio.read(start, count)
+            held.first, held.samples = start, self._decoded(held, start, count)
         elif start + count > have:
-            kept = held.samples[:, start - held.first :]
-            more = _read_ahead(
-                held, have, start + count - have, min(held.n_ahead * count, recording.n_samples - start - count)
-            )
+            kept = held.samples[:, start - held.first :].copy()
+            n_ahead = min(held.n_ahead * count, recording.n_samples - start - count)
+            more = self._decoded_ahead(held, have, start + count - have, n_ahead)
             held.first, held.samples = start, np.concatenate([kept, more], axis=1) if kept.size else more
         return held.samples[:, start - held.first :][:, :count]
+
+    def _decoded_ahead(self, held: _Open, start: int, count: int, n_ahead: int) -> Float32Array:
+        """Return a span and some samples after it; the span alone, now and later, where those do not decode."""
+        if n_ahead > 0:
+            with suppress(AudioError):
+                return self._decoded(held, start, count + n_ahead)
+            held.n_ahead = 0
+        return self._decoded(held, start, count)
+
+    def _decoded(self, held: _Open, start: int, count: int) -> Float32Array:
+        """Return a span where the decoder leaves it, after bringing what another recording has there to safety."""
+        if self._in_decoder is not None and self._in_decoder is not held:
+            self._in_decoder.samples = self._in_decoder.samples.copy()
+        self._in_decoder = held
+        held.samples = held.samples[:, :0]
+        return held.audio.read(start, count, copy=False)
 
     def close(self) -> None:
         """Close all recordings."""
         for held in self._open.values():
             held.audio.close()
         self._open.clear()
+        self._in_decoder = None
 
     def _held(self, recording: Placed) -> _Open:
         if recording.path in self._open:
@@ -143,15 +162,6 @@ class Reader:
         while len(self._open) > OPEN_RECORDINGS:
             self._open.popitem(last=False)[1].audio.close()
         return self._open[recording.path]
-
-
-def _read_ahead(held: _Open, start: int, count: int, n_ahead: int) -> Float32Array:
-    """Return a span and some samples after it; the span alone, now and later, where those do not decode."""
-    if n_ahead > 0:
-        with suppress(AudioError):
-            return held.audio.read(start, count + n_ahead)
-        held.n_ahead = 0
-    return held.audio.read(start, count)
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,7 @@ def mel_bank(config: Config, sample_rate_hz: int) -> scipy.sparse.csr_matrix:
     return scipy.sparse.csr_matrix(entries, shape=shape)
 
 
+@lru_cache(maxsize=16)
 def n_bands_below_nyquist(config: Config, sample_rate_hz: int) -> int:
     """Return how many bands, from the lowest, end at or below the Nyquist frequency."""
     rounding = 1 + 1e-9  # of an edge that was computed from a mel and back
