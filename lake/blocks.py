@@ -88,6 +88,7 @@ class Shard:
     """
 
     def __init__(self, spec: ArraySpec) -> None:
+        self.spec = spec
         self._dtype = np.dtype(spec.dtype).newbyteorder("<")
         self._n_chunks = prod(whole // part for whole, part in zip(spec.block, spec.chunks, strict=True))
         self._empty = np.full(spec.chunks, spec.fill, dtype=self._dtype).reshape(-1).view(np.uint8)
@@ -95,6 +96,10 @@ class Shard:
         most = self._empty.nbytes + self._empty.nbytes // 256 + 64  # ZSTD_COMPRESSBOUND
         memory = np.empty(self._n_chunks * (most + 16) + 4 + PAGE_BYTES, dtype=np.uint8)
         self._memory = memory[-memory.ctypes.data % PAGE_BYTES :].data
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the chunks."""
         self._index = bytearray()
         self._place = 0
 
@@ -127,8 +132,7 @@ class Shard:
         end = self._place + len(index) + 4
         is_empty = self._place == 0
         self._memory[self._place : end] = index + struct.pack("<I", google_crc32c.value(index))
-        self._index.clear()
-        self._place = 0
+        self.clear()
         return None if is_empty else self._memory[:end]
 
 
