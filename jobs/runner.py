@@ -205,6 +205,7 @@ def _execute(run: Run, options: Options) -> Outcome:
                 _leave_receipt(run, outcome, options.part, time.monotonic() - began, made_of)
             return outcome
         with claim(run.ledger.storage, run.name, (0, 1), run.config_id):
+            run.output.remove_unfinished()
             run.ledger.storage.write(UNFINISHED, b"")
             result: Outcome = command.execute(run, options)
             _leave_receipt(run, result, None, time.monotonic() - began, made_of)

@@ -19,6 +19,7 @@ NO_DIRECT = {errno.EINVAL, errno.EOPNOTSUPP}
 """What file systems answer that write through the system's cache only, or in larger pieces."""
 PAGE_BYTES = 4096
 _LARGE_BYTES = 2**20
+_ASIDE = ".aside"
 
 
 class Storage:
@@ -167,6 +168,12 @@ class Storage:
         except OSError as error:
             raise _told(error, Path(self.path(key))) from error
 
+    def remove_unfinished(self) -> None:
+        """Remove what killed processes left half-written beside its target; nobody else may be writing here."""
+        if self.is_local:
+            for path in Path(self.root).rglob(f"*{_ASIDE}"):
+                path.unlink(missing_ok=True)
+
     def list_keys(self, prefix: str = "") -> list[str]:
         """Return the keys of all files below a folder, sorted, relative to this storage's root."""
         found = self.fs.find(self.path(prefix)) if self.exists(prefix) else []
@@ -183,7 +190,7 @@ class Storage:
         return usage.f_bavail * usage.f_frsize
 
     def _write_aside(self, target: Path, data: bytes | memoryview) -> Path:
-        aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.aside")
+        aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}{_ASIDE}")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with aside.open("wb") as file:
@@ -221,7 +228,7 @@ def _create(target: Path, aside: Path, data: bytes) -> bool:
 
 
 def _is_aside(path: str) -> bool:
-    return path.endswith(".aside")
+    return path.endswith(_ASIDE)
 
 
 def _write_past_cache(path: Path, data: bytes | memoryview) -> int:

@@ -120,7 +120,8 @@ def commit(
     """Write index variables, coordinates and tables, then the root metadata: the one commit point.
 
     Idempotent: what stands already is not written again, so unchanged files keep their time. While a store grows
-    within its extent, a cell's status comes last, so that whoever reads it finds the rest.
+    within its extent, a cell's status comes last, so that whoever reads it finds the rest. What killed processes left
+    half-written is removed, so nobody else may be writing this store.
 
     Parameters
     ----------
@@ -145,6 +146,7 @@ def commit(
         position = (recorders.index(recorder), _day_number(spec.grid, day))
         _write_all(store, _index_day(spec, position, list(latest.values()), row_maps or {}), files)
         shards += [item for entry in latest.values() for item in entry.files.items()]
+    store.remove_unfinished()
     documents = metadata_documents(spec, sizes)
     root = documents.pop("zarr.json")
     _write_all(store, documents.items(), files)

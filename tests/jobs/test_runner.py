@@ -155,6 +155,17 @@ def test_refresh_makes_what_is_pinned_again(chain: Study, manifest: Path) -> Non
     assert added == ["clusters", "mels", "scores", "vectors"]
 
 
+def test_what_a_killed_run_left_half_written_is_removed_by_the_next(manifest: Path) -> None:
+    lake = manifest.parent / "lake"
+    left = [lake / "scores/scores/.x.1234abcd.aside", lake / "clusters/clusters.zarr/cluster/.c.0.0.1234abcd.aside"]
+    for path in left:
+        assert path.parent.is_dir()
+        path.write_bytes(b"half")
+    run_chain(manifest, "clusters", refresh=True)
+    run_chain(manifest, "scores", refresh=True)
+    assert not [path for path in left if path.exists()]
+
+
 def test_an_input_that_was_made_again_otherwise(manifest: Path) -> None:
     run_ = runs(manifest)["clusters"]
     run_.ledger.settle_files({"more": "digest"})  # other content, as many windows

@@ -95,6 +95,17 @@ def test_whatever_cannot_be_changed_is_told(
     assert storage.read("key") == b"old"
 
 
+def test_what_a_killed_write_left_is_removed_and_nothing_else(storage: Storage) -> None:
+    storage.write("a/key", b"whole")
+    left = [Path(storage.path(f"{folder}.key.1234abcd.aside")) for folder in ("", "a/") if storage.is_local]
+    for path in left:
+        path.write_bytes(b"wh")
+    storage.remove_unfinished()
+    assert not [path for path in left if path.exists()]
+    assert storage.list_keys() == ["a/key"]
+    storage.below("nowhere").remove_unfinished()
+
+
 @pytest.mark.parametrize("n_bytes", [2**20 - 1, 2**20, 2**20 + 1, 3 * 2**20 + 4097])
 @pytest.mark.parametrize("offset", [0, 1], ids=["whole pages", "anywhere in memory"])
 @pytest.mark.parametrize("refusal", ["", "at once", "after a piece", "for good"])

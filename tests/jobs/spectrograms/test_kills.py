@@ -131,9 +131,9 @@ def resumed(study: Study) -> Whole:
 
 
 def whole(study: Study) -> Whole:
-    found = files(study.folder / "lake" / "spectrograms")
-    kept = {key: value for key, value in found.items() if not key.endswith(".aside")}
-    return kept, Ledger(Lake(str(study.folder / "lake")).ledger("mels")).summary()["content_id"]
+    return files(study.folder / "lake" / "spectrograms"), Ledger(
+        Lake(str(study.folder / "lake")).ledger("mels")
+    ).summary()["content_id"]
 
 
 def run(manifest: Path) -> None:
