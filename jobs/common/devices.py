@@ -1,7 +1,9 @@
 """The device that torch computes on, its name in ledgers and receipts, and how fast it could be."""
 
+import re
 import resource
 import time
+from pathlib import Path
 from typing import Final, Literal
 
 import torch
@@ -18,6 +20,8 @@ PEAK_FLOPS: Final = {
 V100 that of fp16)."""
 
 SIDE: Final = 1024
+CPU_INFO: Final = Path("/proc/cpuinfo")
+INTEL: Final = "GenuineIntel"
 
 
 def choose_device(wanted: str | None) -> str:
@@ -37,11 +41,27 @@ def choose_device(wanted: str | None) -> str:
 
 
 def backend_of(device: str = "cpu") -> str:
-    """Return what computes the numbers, such as ``cpu-AVX512`` or ``cuda-sm90``."""
+    """Return what computes the numbers, such as ``cpu-AVX512``, ``cpu-AVX512-AuthenticAMD`` or ``cuda-sm90``.
+
+    Notes
+    -----
+    MKL, which torch computes with, looks at who made a processor: on another than Intel's it takes other kernels, and
+    their results differ in the last bit, whatever instructions both have.
+    """
     if device.startswith("cuda"):
         major, minor = torch.cuda.get_device_capability(device)
         return f"cuda-sm{major}{minor}"
-    return f"cpu-{torch.backends.cpu.get_cpu_capability()}"
+    maker = _maker_of(CPU_INFO)
+    return "-".join(["cpu", torch.backends.cpu.get_cpu_capability(), *([maker] if maker not in {"", INTEL} else [])])
+
+
+def _maker_of(info: Path) -> str:
+    """Return the maker of the processor as the processor says it; empty where it does not, as on ARM."""
+    try:
+        found = re.search(r"^vendor_id\s*:\s*(\w+)", info.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+    except OSError:
+        return ""
+    return found[1] if found else ""
 
 
 def peak_flops(device: str, precision: Literal["fp32", "bf16"]) -> float | None:

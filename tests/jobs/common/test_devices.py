@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from jobs.common import devices
 from jobs.common.devices import backend_of, choose_device, peak_flops, peak_memory_bytes
 from lake.errors import InputError
 
@@ -10,6 +13,24 @@ def test_each_kind_of_processor_has_its_name(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: (9, 0))
     assert backend_of("cuda:1") == "cuda-sm90"
     assert backend_of().startswith("cpu-")
+
+
+@pytest.mark.parametrize(
+    ("text", "ending"),
+    [
+        ("processor\t: 0\nvendor_id\t: GenuineIntel\nmodel name\t: x\n", ""),
+        ("processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel name\t: x\n", "-AuthenticAMD"),
+        ("processor\t: 0\nCPU implementer\t: 0x41\n", ""),
+        (None, ""),
+    ],
+)
+def test_makers_whose_processors_compute_otherwise_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, ending: str
+) -> None:
+    if text is not None:
+        (tmp_path / "cpuinfo").write_text(text)
+    monkeypatch.setattr(devices, "CPU_INFO", tmp_path / "cpuinfo")
+    assert backend_of() == f"cpu-{torch.backends.cpu.get_cpu_capability()}{ending}"
 
 
 def test_cuda_is_taken_where_it_is_and_refused_where_it_is_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from stores import finish, make_cube, make_model, make_run, random_codes
 
 from jobs.common import backbone, inputs
+from jobs.common.devices import backend_of
 from jobs.common.run import Options, Run
 from jobs.embed import command, plan
 from jobs.embed.config import Config
@@ -153,7 +154,7 @@ def test_the_network_reads_out_what_the_backbone_says(tmp_path: Path, readout: b
     model = make_model(tmp_path, cube)
     run = embed_run(tmp_path, cube, Config(batch_size=7, readout=readout), model)
     outcome = command.execute(run, Options(device="cpu"))
-    assert outcome.backend == f"cpu-{torch.backends.cpu.get_cpu_capability()}"
+    assert outcome.backend == backend_of()
     _, found = vectors_of(run)
     raw = xr.open_dataset(cube.output.url, engine="zarr", mask_and_scale=False)
     windows = usable_windows(raw)
@@ -224,7 +225,7 @@ def test_another_backend_is_refused_unless_mixed(tmp_path: Path, monkeypatch: py
     run = embed_run(tmp_path, cube, Config(), make_model(tmp_path, cube))
     command.execute(run, Options(part=(0, 2), device="cpu"))
     monkeypatch.setattr("jobs.common.devices.backend_of", lambda _: "cpu-DEFAULT")
-    with pytest.raises(TryAgainError, match=r"begun on cpu-\w+; this machine computes as cpu-DEFAULT.*--mix"):
+    with pytest.raises(TryAgainError, match=r"begun on cpu-[\w-]+; this machine computes as cpu-DEFAULT.*--mix"):
         command.execute(run, Options(device="cpu"))
     assert command.execute(run, Options(device="cpu", mix=True)).did
 

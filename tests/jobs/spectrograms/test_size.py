@@ -239,7 +239,7 @@ def test_a_worker_that_does_not_see_the_lake_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"ledgers/mels: expected the ledger .* same paths as this machine\.$"):
         write_here(partition, mix=False)
     run.ledger.open_run(run.name, run.record)
-    with pytest.raises(TryAgainError, match=r"computes as cpu-\w+, the others as cpu-other, .* or add --mix\.$"):
+    with pytest.raises(TryAgainError, match=r"computes as cpu-[\w-]+, the others as cpu-other, .* or add --mix\.$"):
         write_here(partition, mix=False)
     assert write_here(partition, mix=True)["ok"] == 3
     (entry,) = run.ledger.written().values()
