@@ -57,6 +57,8 @@ class Dying:
         return self
     def __exit__(self, *error):
         self.file.close()
+    def seek(self, position):
+        return self.file.seek(position)
     def write(self, data):
         self.file.write(data[: int(share * len(data))])
         self.file.flush()
