@@ -169,10 +169,16 @@ class Storage:
             raise _told(error, Path(self.path(key))) from error
 
     def remove_unfinished(self) -> None:
-        """Remove what killed processes left half-written beside its target; nobody else may be writing here."""
+        """Remove what killed processes left half-written beside its target; nobody else may be writing here.
+
+        Raises
+        ------
+        TryAgainError
+            If the disk cannot be written.
+        """
         if self.is_local:
-            for path in Path(self.root).rglob(f"*{_ASIDE}"):
-                path.unlink(missing_ok=True)
+            for path in Path(self.root).rglob(f".*{_ASIDE}"):
+                self.remove(str(path.relative_to(self.root)))
 
     def list_keys(self, prefix: str = "") -> list[str]:
         """Return the keys of all files below a folder, sorted, relative to this storage's root."""

@@ -3,6 +3,7 @@
 import re
 import resource
 import time
+from functools import cache
 from pathlib import Path
 from typing import Final, Literal
 
@@ -51,10 +52,11 @@ def backend_of(device: str = "cpu") -> str:
     if device.startswith("cuda"):
         major, minor = torch.cuda.get_device_capability(device)
         return f"cuda-sm{major}{minor}"
-    maker = _maker_of(CPU_INFO)
-    return "-".join(["cpu", torch.backends.cpu.get_cpu_capability(), *([maker] if maker not in {"", INTEL} else [])])
+    name, maker = f"cpu-{torch.backends.cpu.get_cpu_capability()}", _maker_of(CPU_INFO)
+    return name if maker in {"", INTEL} else f"{name}-{maker}"
 
 
+@cache
 def _maker_of(info: Path) -> str:
     """Return the maker of the processor as the processor says it; empty where it does not, as on ARM."""
     try:

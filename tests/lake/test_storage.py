@@ -73,13 +73,15 @@ def test_a_disk_without_links_still_has_one_who_creates(tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
-@pytest.mark.parametrize("name", ["write", "create", "append", "remove"])
+@pytest.mark.parametrize("name", ["write", "create", "append", "remove", "remove_unfinished"])
 def test_whatever_cannot_be_changed_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, number: int
 ) -> None:
     storage = Storage(tmp_path)
     storage.write("key", b"old")
+    (tmp_path / ".key.1234abcd.aside").write_bytes(b"ne")
     before = sorted(tmp_path.iterdir())
+    args = {"remove": ["key"], "remove_unfinished": []}.get(name, ["key", b"new"])
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
@@ -89,7 +91,7 @@ def test_whatever_cannot_be_changed_is_told(
     with pytest.raises(
         TryAgainError, match=r"cannot be written \(.*\). What was written before is whole. Make the fol"
     ):
-        getattr(storage, name)("key", *([] if name == "remove" else [b"new"]))
+        getattr(storage, name)(*args)
     monkeypatch.undo()
     assert sorted(tmp_path.iterdir()) == before
     assert storage.read("key") == b"old"

@@ -131,9 +131,8 @@ def resumed(study: Study) -> Whole:
 
 
 def whole(study: Study) -> Whole:
-    return files(study.folder / "lake" / "spectrograms"), Ledger(
-        Lake(str(study.folder / "lake")).ledger("mels")
-    ).summary()["content_id"]
+    lake = study.folder / "lake"
+    return files(lake / "spectrograms"), Ledger(Lake(str(lake)).ledger("mels")).summary()["content_id"]
 
 
 def run(manifest: Path) -> None:
