@@ -10,24 +10,21 @@ from typing import Any
 
 from jobs.common.gpus import missing_gpus
 from jobs.common.processes import ALONE, Place, place
-from jobs.common.run import Options, Outcome, Run, is_committed
+from jobs.common.run import UNFINISHED, Options, Outcome, Run, is_committed, is_replaceable
+from jobs.execution import execute_claimed, files_sha256, finalise_shares, labels_sha256
 from jobs.manifest import Manifest, nearest
 from jobs.registry import JOBS, needing
-from lake.claims import claim, live_claims
-from lake.digest import sha256_of
+from lake.claims import live_claims
 from lake.errors import DawnchorusError, InputError, QuarantineError, StoreError
 from lake.identity import differences, require_same
-from lake.image import current_image, require_image
-from lake.names import LOST
+from lake.image import current_image
+from lake.image import require_image as require_same_image
 from lake.naming import names_digest
-from lake.receipts import latest_receipt, write_receipt
+from lake.receipts import latest_receipt
 from lake.verify import damages, n_files
 
 NOT_LOST = "duplicate"
 """A recording that is there twice is set aside once; nothing is lost by it."""
-
-UNFINISHED = "unfinished"
-"""Stands in the ledger of a pinned run from before its output is touched until its receipt is written."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +73,33 @@ def execute_runs(manifest: Manifest, names: Sequence[str], options: Options, say
         it is not asked; finalising tells.
     """
     runs = chosen(manifest, names)
+    options, here = launched(runs, options)
+    too_many = []
+    for run in runs:
+        began = time.monotonic()
+        state = settled(run, manifest.path, options)
+        if state is not None:
+            say(f"{run.name}: {state.state}{': ' + state.detail if state.detail else ', nothing to do'}")
+            continue
+        if here.rank:  # process 0 holds the claim and leaves the receipt
+            execute_run(run, options)
+            continue
+        _tell_gpus(run, options, say)
+        outcome = execute_claimed(run, options)
+        say(f"{run.name}: {_told(outcome, time.monotonic() - began, options)}")
+        too_many += too_many_set_aside(run, outcome) if options.part is None else []
+    if too_many:
+        raise QuarantineError("\n".join(too_many))
+
+
+def launched(runs: Sequence[Run], options: Options) -> tuple[Options, Place]:
+    """Return how this process executes runs, and its place among those of its launcher.
+
+    Raises
+    ------
+    InputError
+        If a share is asked for of a run that has no partitions, or several processes of one that one makes.
+    """
     here = ALONE if options.part is not None else place(os.environ)
     if options.part is not None:
         _require_partitions(runs)
@@ -83,26 +107,23 @@ def execute_runs(manifest: Manifest, names: Sequence[str], options: Options, say
         options, here = replace(options, part=(here.rank, here.n_ranks)), ALONE
     if here.n_ranks > 1:
         _require_together(runs, here)
-    too_many = []
-    for run in runs:
-        began = time.monotonic()
-        _require_inputs(run, manifest.path)
-        _require_own(run)
-        state = None if JOBS[run.job].extends or options.refresh else _pinned_state(run)
-        if state is not None:
-            say(f"{run.name}: {state.state}{': ' + state.detail if state.detail else ', nothing to do'}")
-            continue
-        _require_image(run)
-        if here.rank:  # process 0 holds the claim and leaves the receipt
-            execute_run(run, options)
-            continue
-        _tell_gpus(run, options, say)
-        run.ledger.open_run(run.name, run.record)
-        outcome = _execute(run, options)
-        say(f"{run.name}: {_told(outcome, time.monotonic() - began, options)}")
-        too_many += _quarantine(run, outcome) if options.part is None else []
-    if too_many:
-        raise QuarantineError("\n".join(too_many))
+    return options, here
+
+
+def settled(run: Run, manifest: Path, options: Options) -> State | None:
+    """Return the state of a run that stays as it is, or ``None`` if it is to be executed.
+
+    Raises
+    ------
+    IdentityError, InputError, StoreError
+        If it cannot be executed: see :func:`execute_runs`.
+    """
+    _require_inputs(run, manifest)
+    require_own(run)
+    state = None if JOBS[run.job].extends or options.refresh else _pinned_state(run)
+    if state is None:
+        require_image(run)
+    return state
 
 
 def finalise_run(manifest: Manifest, name: str, say: Callable[[str], None]) -> None:
@@ -116,15 +137,11 @@ def finalise_run(manifest: Manifest, name: str, say: Callable[[str], None]) -> N
     if run.ledger.record() is None:
         raise StoreError(f"run {name!r} has not begun; type `dawnchorus run {manifest.path} {name}`.")
     _require_inputs(run, manifest.path)
-    _require_own(run)
-    _require_image(run)
-    began, made_of = time.monotonic(), _made_of(run)
-    with needing(f"run {name!r}", entry.extra):
-        outcome = _with_lost(run, entry.command().finalise(run))
-    if outcome.did:
-        _leave_receipt(run, outcome, None, time.monotonic() - began, made_of)
+    require_own(run)
+    require_image(run)
+    outcome = finalise_shares(run)
     say(f"{name}: {'finalised' if outcome.did else 'finalised already, nothing to do'}")
-    too_many = _quarantine(run, outcome)
+    too_many = too_many_set_aside(run, outcome)
     if too_many:
         raise QuarantineError("\n".join(too_many))
 
@@ -158,7 +175,7 @@ def states(manifest: Manifest) -> Iterator[State]:
         if owners:
             where = ", ".join(f"process {owner.get('pid')} on {owner.get('host')}" for owner in owners)
             yield State(run.name, run.job, "running", where)
-        elif stored is None:
+        elif stored is None or is_replaceable(run, stored):
             yield State(run.name, run.job, "missing")
         elif stored["config_id"] != run.config_id:
             yield State(run.name, run.job, "different", "; ".join(differences(stored, run.record)))
@@ -190,77 +207,7 @@ def execute_run(run: Run, options: Options) -> Outcome:
         with needing(f"run {run.name!r}", JOBS[run.job].extra):
             outcome: Outcome = JOBS[run.job].command().execute(run, options)
         return outcome
-    run.ledger.open_run(run.name, run.record)
-    return _execute(run, options)
-
-
-def _execute(run: Run, options: Options) -> Outcome:
-    began, made_of = time.monotonic(), _made_of(run)
-    entry = JOBS[run.job]
-    with needing(f"run {run.name!r}", entry.extra):
-        command: Any = entry.command()
-        if entry.extends:
-            outcome = _with_lost(run, command.execute(run, options))  # holds the claim itself, once it has planned
-            if outcome.did:
-                _leave_receipt(run, outcome, options.part, time.monotonic() - began, made_of)
-            return outcome
-        with claim(run.ledger.storage, run.name, (0, 1), run.config_id):
-            run.output.remove_unfinished()
-            run.ledger.storage.write(UNFINISHED, b"")
-            result: Outcome = command.execute(run, options)
-            _leave_receipt(run, result, None, time.monotonic() - began, made_of)
-            run.ledger.storage.remove(UNFINISHED)
-        return result
-
-
-def _with_lost(run: Run, outcome: Outcome) -> Outcome:
-    """Add to what was set aside the recordings that decoders hung or died of, in this share or another."""
-    entries = run.ledger.written().values()
-    lost = {path: problem for entry in entries for path, problem in entry.problems.items() if problem in LOST}
-    return replace(outcome, quarantined={**outcome.quarantined, **lost})
-
-
-def _made_of(run: Run) -> dict[str, Any]:
-    """Return what a receipt says of a run's inputs; taken before they are read, so that growth meanwhile shows."""
-    inputs = {}
-    for role, source in run.inputs.items():
-        receipt = latest_receipt(source.lake, source.name) or {}
-        inputs[role] = {
-            "run": source.name,
-            **{key: receipt.get(key) for key in ("config_id", "content_id", "n_windows")},
-        }
-    told: dict[str, Any] = {"inputs": inputs}
-    if JOBS[run.job].labels:
-        told |= {"labels": str(run.labels) if run.labels else None, "labels_sha256": _labels_sha256(run)}
-    if JOBS[run.job].names:
-        told["names_sha256"] = names_digest(run.inputs["clusters"].output)
-    if run.files:
-        told |= {"files": {key: str(path) for key, path in run.files.items()}, "files_sha256": _files_sha256(run)}
-    if not run.inputs and run.recordings is not None:
-        told["recordings"] = run.recordings.record
-    return told
-
-
-def _labels_sha256(run: Run) -> str | None:
-    return sha256_of(run.labels) if run.labels is not None and run.labels.exists() else None
-
-
-def _files_sha256(run: Run) -> dict[str, str | None]:
-    return {key: sha256_of(path) if path.exists() else None for key, path in sorted(run.files.items())}
-
-
-def _leave_receipt(
-    run: Run, outcome: Outcome, part: tuple[int, int] | None, seconds: float, made_of: Mapping[str, Any]
-) -> None:
-    facts = {
-        **run.record, **made_of, **run.ledger.summary(), "state": "done" if part is None else "share",
-        "counts": dict(outcome.counts), "quarantined": dict(Counter(outcome.quarantined.values())),
-        "set_aside": dict(outcome.quarantined), "n_recordings": outcome.n_recordings, "backend": outcome.backend,
-        "seconds": round(seconds, 3), "seed": run.record["config"].get("seed"),
-    }  # fmt: skip
-    if JOBS[run.job].together:
-        facts["n_processes"] = place(os.environ).n_ranks
-    write_receipt(run.lake, run.name, part or (0, 1), facts)
+    return execute_claimed(run, options)
 
 
 def _finished(run: Run) -> dict[str, Any] | None:
@@ -295,9 +242,7 @@ def _require_together(runs: Sequence[Run], here: Place) -> None:
 
 def _require_inputs(run: Run, manifest: Path) -> None:
     for role, source in run.inputs.items():
-        stored = source.ledger.record()
-        if stored is not None:
-            require_same(source.name, stored, source.record)
+        _require_settings(source)
         if _finished(source) is None:
             raise StoreError(
                 f"run {run.name!r} reads {source.name!r} ({role}), which is not done. "
@@ -305,11 +250,14 @@ def _require_inputs(run: Run, manifest: Path) -> None:
             )
 
 
-def _require_own(run: Run) -> None:
-    """Refuse a name that is taken by another configuration, and a ledger without the output that it lists."""
-    stored = run.ledger.record()
-    if stored is not None:
-        require_same(run.name, stored, run.record)
+def require_own(run: Run) -> None:
+    """Refuse a name of another configuration, and a ledger whose output is gone.
+
+    Raises
+    ------
+    IdentityError, StoreError
+    """
+    _require_settings(run)
     if _is_gone(run):
         raise StoreError(
             f"run {run.name!r} was finished, but its output {run.output.url} is gone. Restore it, or remove its "
@@ -317,9 +265,16 @@ def _require_own(run: Run) -> None:
         )
 
 
-def _require_image(run: Run) -> None:
+def _require_settings(run: Run) -> None:
+    stored = run.ledger.record()
+    if stored is not None and not is_replaceable(run, stored):
+        require_same(run.name, stored, run.record)
+
+
+def require_image(run: Run) -> None:
+    """Refuse another container image than the one that the run is pinned to."""
     if run.image is not None and run.image.sha256 is not None:
-        require_image(run.name, run.image.name, run.image.sha256, current_image())
+        require_same_image(run.name, run.image.name, run.image.sha256, current_image())
 
 
 def _tell_gpus(run: Run, options: Options, say: Callable[[str], None]) -> None:
@@ -369,8 +324,8 @@ def _changes(run: Run, receipt: Mapping[str, Any]) -> list[str]:
             n = now["n_windows"] - (then.get("n_windows") or 0)
             why.append(f"{source.name} " + (f"grew by {n} window{'s'[: n - 1]}" if n > 0 else "was made again"))
     then_files = receipt.get("files_sha256") or {}
-    why += [f"{run.files[key].name} changed" for key, now in _files_sha256(run).items() if now != then_files.get(key)]
-    if JOBS[run.job].labels and _labels_sha256(run) != receipt.get("labels_sha256"):
+    why += [f"{run.files[key].name} changed" for key, now in files_sha256(run).items() if now != then_files.get(key)]
+    if JOBS[run.job].labels and labels_sha256(run) != receipt.get("labels_sha256"):
         why.append(f"{run.labels.name if run.labels else 'the table of labels'} changed")
     if "names_sha256" in receipt and names_digest(run.inputs["clusters"].output) != receipt["names_sha256"]:
         why.append("the names of the clusters changed")
@@ -384,7 +339,8 @@ def _told(outcome: Outcome, seconds: float, options: Options) -> str:
     return f"{'done' if options.part is None else 'share done'} in {seconds:.1f} s" + (f" ({said})" if said else "")
 
 
-def _quarantine(run: Run, outcome: Outcome) -> list[str]:
+def too_many_set_aside(run: Run, outcome: Outcome) -> list[str]:
+    """Return the message that too many recordings were set aside, or nothing."""
     lost = {path: reason for path, reason in outcome.quarantined.items() if reason != NOT_LOST}
     if not outcome.n_recordings or len(lost) <= run.max_quarantined * outcome.n_recordings:
         return []

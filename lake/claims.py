@@ -43,12 +43,12 @@ def claim(storage: Storage, run: str, part: tuple[int, int], plan: str) -> Itera
     """
     key = f"claims/{part[0]}of{part[1]}.json"
     mine = {**_here(), "pid": os.getpid(), "started": _process_start(os.getpid()), "plan": plan}
-    _refuse_owned(storage, run, part)
+    require_free(storage, run, part)
     while not storage.create(key, _beaten(mine)):
-        _refuse_owned(storage, run, part)
+        require_free(storage, run, part)
         _take_over(storage, key)
     try:
-        _refuse_owned(storage, run, part, mine=mine)  # another n may have been claimed meanwhile
+        require_free(storage, run, part, mine=mine)  # another n may have been claimed meanwhile
         stop = threading.Event()
         beat = threading.Thread(target=_beat, args=(storage, key, mine, stop), daemon=True)
         beat.start()
@@ -78,7 +78,13 @@ def live_claims(storage: Storage) -> list[dict[str, Any]]:
     return found
 
 
-def _refuse_owned(storage: Storage, run: str, part: tuple[int, int], mine: dict[str, Any] | None = None) -> None:
+def require_free(storage: Storage, run: str, part: tuple[int, int], mine: dict[str, Any] | None = None) -> None:
+    """Refuse part i of n of a run where a live process other than ``mine`` holds a part that excludes it.
+
+    Raises
+    ------
+    TryAgainError
+    """
     for owner in live_claims(storage):
         is_mine = mine is not None and all(owner.get(name) == mine[name] for name in ("host", "pids", "pid", "started"))
         beside = owner["part"][1] == part[1] and owner["part"][0] != part[0]

@@ -18,7 +18,7 @@ from distributed import Client, Future, KilledWorker, as_completed, wait
 from threadpoolctl import threadpool_limits
 
 from jobs.common.machines import current_client, local_client
-from jobs.common.memory import Memory, refuse_small_workers, workers_within
+from jobs.common.memory import Memory, refuse_little, refuse_small_workers, workers_within
 from jobs.common.progress import Advance
 from jobs.common.run import listed
 from lake.errors import DawnchorusError, InputError, StoreError, TryAgainError, UsageError
@@ -112,7 +112,7 @@ def map_partitions(
     """
     names = [name_of(task) if name_of else f"partition {i + 1} of {len(tasks)}" for i, task in enumerate(tasks)]
     work = Work(function, tasks, names, [n_units(task) for task in tasks], advance)
-    client = current_client() if workers > 1 else None
+    client = _client(workers)
     if client is not None:
         if memory is not None:
             refuse_small_workers(client.scheduler_info()["workers"], memory)
@@ -128,6 +128,26 @@ def map_partitions(
     if failures:
         raise _failed(work.names, failures)
     return [results[i] for i in range(len(tasks))]
+
+
+def require_memory(memory: Memory, *, workers: int) -> None:
+    """Refuse what :func:`map_partitions` would refuse, before anything is written.
+
+    Raises
+    ------
+    InputError
+        If not even one partition fits into the memory that it may take.
+    """
+    client = _client(workers)
+    if client is None:
+        refuse_little(memory)
+    else:
+        refuse_small_workers(client.scheduler_info()["workers"], memory)
+
+
+def _client(workers: int) -> Client | None:
+    """Return the client that partitions go to, if they go to a cluster that is there already."""
+    return current_client() if workers > 1 else None
 
 
 def _here(work: Work[Task, Result]) -> tuple[dict[int, Result], Failures]:

@@ -75,7 +75,7 @@ class Compared:
     n_left_out: int
 
 
-def execute(run: Run, options: Options) -> Outcome:  # noqa: ARG001 (every job takes options)
+def execute(run: Run, options: Options) -> Outcome:
     """Score every clustering and every set of vectors among the inputs, audit them, and write the tables.
 
     Raises
@@ -100,6 +100,7 @@ def execute(run: Run, options: Options) -> Outcome:  # noqa: ARG001 (every job t
         known = {str(name) for store in study.stores.values() for name in store["recorder"].to_numpy()}
         strangers = {name: len(rows) for name, rows in study.labels.by_recorder.items() if name not in known}
         compared = _compared(run, study)
+        options.begin(Outcome(did=True, counts={}))
         rows, audited = _rows(run, compared), _audited(run, study)
         _write_csv(folder / "scores.csv", [list(Score.__annotations__), *(asdict(score).values() for score in scores)])
         _write_csv(folder / "intervals.csv", [_names(Row), *(asdict(row).values() for row in rows)])

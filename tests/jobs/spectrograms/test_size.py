@@ -116,7 +116,7 @@ def as_line(entry: Entry) -> bytes:
 
 
 def test_a_partition_travels_light_whatever_the_study(tmp_path: Path) -> None:
-    from jobs.spectrograms.command import _partitions
+    from jobs.spectrograms.command import partitions_of
 
     few, many = (tmp_path / name for name in ("few", "many"))
     n_bytes = []
@@ -129,7 +129,7 @@ def test_a_partition_travels_light_whatever_the_study(tmp_path: Path) -> None:
         days = planned_days(run)
         plan = make_plan(pd.DataFrame(study.rows), cast("Config", run.config))
         deployments = {f"d{i}": {"deployment": f"d{i}", "zone": None} for i in range(100 * n_recorders)}
-        made = _partitions(run, plan, deployments, days, "cpu")
+        made = partitions_of(run, plan, deployments, days, "cpu")
         assert [len(partition.recordings) for partition in made] == [1] * n_recorders
         assert made[0].deployments == {}
         n_bytes.append(len(pickle.dumps(made[0])))
@@ -229,13 +229,13 @@ def test_a_disk_that_holds_too_few_files_is_refused(tmp_path: Path, monkeypatch:
 
 
 def test_a_worker_that_does_not_see_the_lake_says_so(tmp_path: Path) -> None:
-    from jobs.spectrograms.command import _partitions, write_here
+    from jobs.spectrograms.command import partitions_of, write_here
 
     study = Study(tmp_path)
     study.add("a", 0.0, sound(8, 1))
     run = read_manifest(study.write()).runs["mels"]
     plan = make_plan(pd.DataFrame(study.rows), cast("Config", run.config))
-    (partition,) = _partitions(run, plan, {}, planned_days(run), "cpu-other")
+    (partition,) = partitions_of(run, plan, {}, planned_days(run), "cpu-other")
     with pytest.raises(InputError, match=r"ledgers/mels: expected the ledger .* same paths as this machine\.$"):
         write_here(partition, mix=False)
     run.ledger.open_run(run.name, run.record)
