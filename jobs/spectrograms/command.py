@@ -243,8 +243,9 @@ def _refuse_absent(run: Run, days: Sequence[Day]) -> None:
     paths = {recording.path for day in days for recording in day.recordings}
     absent = [path for path in sorted(paths) if not (root / path).is_file()]
     if absent:
+        what = "" if root.is_dir() else ", which is no folder (in a manifest `~` stands for nothing)"
         raise InputError(
-            f"{len(absent)} recordings of the table are not below {root}:\n"
+            f"{len(absent)} recordings of the table are not below {root}{what}:\n"
             f"{listed([f'  {path}' for path in absent])}\n"
             "Restore them, mend `root` in the manifest, or make the table again with `dawnchorus catalog`."
         )
