@@ -178,13 +178,13 @@ def _partitions(
     run: Run, plan: Plan, deployments: Deployments, days: Sequence[Day], *, written: Written, options: Options
 ) -> list["Partition"]:
     """Return the days as workers get them, after refusing what cannot be written here."""
+    _refuse_absent(run, days)
+    refuse_full(run, days)
+    require_memory(_memory(run, days, options), workers=options.workers)
     from jobs.common.devices import backend_of  # noqa: PLC0415 (torch)
 
     backend = backend_of()
     _refuse_mix(run, written, backend, mix=options.mix)
-    _refuse_absent(run, days)
-    refuse_full(run, days)
-    require_memory(_memory(run, days, options), workers=options.workers)
     return partitions_of(run, plan, deployments, days, backend)
 
 
