@@ -5,18 +5,30 @@ import re
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from jobs.cli_clusters import commands as cluster_commands
 from jobs.cli_lake import print_line as _print
 from jobs.cli_trace import commands
 from jobs.common.run import Options
-from lake.errors import DawnchorusError, TryAgainError, UsageError
+from jobs.ends import end, explained, open_standard_streams
+from lake.errors import DawnchorusError, UsageError
+
+
+class Commands(TyperGroup):
+    """The commands; what ends one of them becomes a message and an exit code before typer sees it."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (typer's own types)
+        """Run the command that was typed."""
+        with explained():
+            return super().invoke(ctx)
+
 
 app = typer.Typer(
-    name="dawnchorus", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    cls=Commands, name="dawnchorus", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="Months of passive sound recordings in; sound clusters to look at and query out.",
 )  # fmt: skip
 app.registered_commands += commands.registered_commands
@@ -35,11 +47,11 @@ ZoneOpt = Annotated[
 
 def main() -> None:
     """Run the command line; every error that a user can meet becomes a message and an exit code."""
+    open_standard_streams()
     try:
         app()
     except DawnchorusError as error:
-        sys.stderr.write(f"dawnchorus: {error}\n")
-        sys.exit(error.exit_code)
+        sys.exit(end(error))
 
 
 @app.callback(invoke_without_command=True)
@@ -77,15 +89,10 @@ def catalog(
         from jobs.common.effort import draw_effort
         from lake.recordings import read_recordings
 
-        try:
-            facts = run_catalog(
-                audio, out, zones=parse_zones(zone), deployments=deployments, workers=workers, guesses=guess or [],
-                retry=retry, on_progress=tell,
-            )  # fmt: skip
-        except KeyboardInterrupt:
-            raise TryAgainError(
-                "interrupted. What was found so far is kept; the same command again continues where it stopped."
-            ) from None
+        facts = run_catalog(
+            audio, out, zones=parse_zones(zone), deployments=deployments, workers=workers, guesses=guess or [],
+            retry=retry, on_progress=tell,
+        )  # fmt: skip
     told = f"{facts['n_files']} files, {facts['hours']:.2f} hours, {facts['n_placed']} with a time in UTC"
     lines = [*describe(facts), f"{out}: {told}"]
     _print(json.dumps(facts, indent=2) if as_json else "\n".join(lines))
@@ -133,13 +140,8 @@ def run(
     if dry_run:
         describe_runs(read_manifest(manifest), runs or [], options, _print)
         return
-    try:
-        with connected(given):
-            execute_runs(read_manifest(manifest), runs or [], options, typer.echo)
-    except KeyboardInterrupt:
-        raise TryAgainError(
-            "interrupted. What was written before is whole; the same command again continues where it stopped."
-        ) from None
+    with connected(given):
+        execute_runs(read_manifest(manifest), runs or [], options, _print)
 
 
 @app.command()
@@ -157,7 +159,7 @@ def finalise(manifest: ManifestArg, run_name: Annotated[str, typer.Argument(meta
     from jobs.manifest import read_manifest
     from jobs.runner import finalise_run
 
-    finalise_run(read_manifest(manifest), run_name, typer.echo)
+    finalise_run(read_manifest(manifest), run_name, _print)
 
 
 @app.command()
@@ -205,9 +207,9 @@ def demo(
         from jobs.quickstart import prepare_study, quickstart
 
         if only_recordings:
-            prepare_study(folder or Path("data/demo"), workers, typer.echo)
+            prepare_study(folder or Path("data/demo"), workers, _print)
         else:
-            quickstart(folder, audio=audio, zones=parse_zones(zone), workers=workers, say=typer.echo)
+            quickstart(folder, audio=audio, zones=parse_zones(zone), workers=workers, say=_print)
 
 
 def parse_partition(text: str | None) -> tuple[int, int] | None:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from jobs.cli_lake import print_line
+
 commands = typer.Typer()
 
 
@@ -34,7 +36,7 @@ def submit(
     profile = read_site(site).model_copy(update=given)
     folder = images or Path(profile.images or "build/images")
     where = Where(folder.resolve(), out or Path("submitted") / manifest.stem)
-    submit(read_manifest(manifest), runs or [], profile, where, typer.echo, dry_run=dry_run)
+    submit(read_manifest(manifest), runs or [], profile, where, print_line, dry_run=dry_run)
 
 
 @commands.command()
@@ -52,4 +54,4 @@ def reproduce(
 
     options = Options(workers=workers, device=device)
     folder = into or Path("reproduced") / receipt.resolve().parent.name
-    reproduce(receipt, folder, options, typer.echo, images=images, anywhere=anywhere)
+    reproduce(receipt, folder, options, print_line, images=images, anywhere=anywhere)

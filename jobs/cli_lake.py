@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lake.errors import UsageError
+from lake.errors import UsageError, of_system
 from lake.storage import Storage
 
 if TYPE_CHECKING:
@@ -35,11 +35,20 @@ OutOpt = Annotated[Path | None, typer.Option(help="write to .csv, .parquet or .j
 
 
 def print_line(text: str) -> None:
-    """Print a line; a reader that has seen enough, such as `head`, is no error."""
+    """Print a line; a reader that has seen enough, such as `head`, is no error.
+
+    Raises
+    ------
+    TryAgainError
+        If standard output cannot be written for another reason.
+    """
     try:
         typer.echo(text)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries once more at its end
+        if not isinstance(error, BrokenPipeError):
+            told = of_system(error, "standard output")
+            raise (told or error) from error
 
 
 @commands.command()

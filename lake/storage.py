@@ -11,7 +11,7 @@ import fsspec
 import numpy as np
 from fsspec.implementations.local import LocalFileSystem
 
-from lake.errors import TryAgainError
+from lake.errors import InputError, of_system
 
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 """What file systems answer that cannot link."""
@@ -41,7 +41,12 @@ class Storage:
 
     def __init__(self, url: str | Path, **options: Any) -> None:  # noqa: ANN401 (fsspec's own options)
         # What other processes write meanwhile has to be seen: no listing is remembered.
-        fs, path = fsspec.core.url_to_fs(str(url), **{"use_listings_cache": False, **options})
+        try:
+            fs, path = fsspec.core.url_to_fs(str(url), **{"use_listings_cache": False, **options})
+        except Exception as error:  # each protocol's library has errors of its own
+            raise InputError(
+                f"{url}: cannot be opened ({error}). Expected a path, or the URL of an object store, s3://bucket/lake."
+            ) from error
         self.fs: fsspec.AbstractFileSystem = fs
         self.root: str = path.rstrip("/")
         self.is_local = isinstance(fs, LocalFileSystem)
@@ -140,17 +145,17 @@ class Storage:
             If the disk is full or cannot be written; a part of the bytes may have been.
         """
         target = Path(self.path(key))
-        is_new = not target.exists()
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
+            is_new = not target.exists()
+            _make_folder(target.parent)
             with target.open("ab") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
+            if is_new:
+                _sync_folder(target.parent)
         except OSError as error:
             raise _told(error, target) from error
-        if is_new:
-            _sync_folder(target.parent)
 
     def remove(self, key: str) -> None:
         """Remove a key; nothing happens if it is not there.
@@ -198,7 +203,7 @@ class Storage:
     def _write_aside(self, target: Path, data: bytes | memoryview) -> Path:
         aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}{_ASIDE}")
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(target.parent)
             with aside.open("wb") as file:
                 n_written = _write_past_cache(aside, data) if len(data) >= _LARGE_BYTES else 0
                 file.seek(n_written)
@@ -259,6 +264,17 @@ def _write_past_cache(path: Path, data: bytes | memoryview) -> int:
     return n_written
 
 
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it that are not there, each with its entry in its parent on the disk."""
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for one in reversed(missing):
+        one.mkdir(exist_ok=True)
+        _sync_folder(one.parent)
+
+
 def _sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -269,14 +285,4 @@ def _sync_folder(folder: Path) -> None:
 
 def _told(error: OSError, target: Path) -> Exception:
     """Return the error that says what to do about a failed write."""
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return TryAgainError(
-            f"{target}: the disk (or your quota) is full ({error.strerror}). What was written before is whole. "
-            "Free some space and type the same command again: it continues where it stopped."
-        )
-    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return TryAgainError(
-            f"{target}: cannot be written ({error.strerror}). What was written before is whole. "
-            "Make the folder writable and type the same command again."
-        )
-    return error
+    return of_system(error, target) or error

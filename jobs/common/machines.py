@@ -10,7 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,19 +63,38 @@ def local_client(workers: int, memory: Memory | None = None) -> Iterator[Client]
         Processes, one thread each.
     memory
         With it, a worker that takes more than its share is ended, and its partition tried again.
+
+    Raises
+    ------
+    TryAgainError
+        If the processes do not start.
     """
     limit = 0 if memory is None else memory.usable_bytes // workers
     security = Security.temporary()
-    with (
-        _quiet(),
-        dask.config.set(WORKER_MEMORY),
-        LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=True, security=security, memory_limit=limit,
-            protocol="tls://", host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL,
-            scheduler_kwargs={"allowed_failures": 0}, preload=[__name__],
-        ) as cluster,
-        Client(cluster, security=security) as client,
-    ):  # fmt: skip
+    with _quiet(), dask.config.set(WORKER_MEMORY), ExitStack() as held:
+        try:
+            cluster = held.enter_context(
+                LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    security=security,
+                    memory_limit=limit,
+                    protocol="tls://",
+                    host="127.0.0.1",
+                    dashboard_address="127.0.0.1:0",
+                    silence_logs=logging.CRITICAL,
+                    scheduler_kwargs={"allowed_failures": 0},
+                    preload=[__name__],
+                )
+            )
+            client = held.enter_context(Client(cluster, security=security))
+        except (RuntimeError, OSError, ValueError) as error:
+            raise TryAgainError(
+                f"the {workers} worker processes did not start ({_first_cause(error)}). Look whether memory, /dev/shm "
+                "and the folder of temporary files are full; then type the same command again. With --workers 1 no "
+                "other process is needed."
+            ) from error
         yield client
 
 
@@ -249,6 +268,12 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)
+
+
+def _first_cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return _first_line(error)
 
 
 def _first_line(error: BaseException) -> str:

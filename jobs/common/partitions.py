@@ -19,9 +19,9 @@ from threadpoolctl import threadpool_limits
 
 from jobs.common.machines import current_client, local_client
 from jobs.common.memory import Memory, refuse_little, refuse_small_workers, workers_within
-from jobs.common.progress import Advance
+from jobs.common.progress import Advance, note
 from jobs.common.run import listed
-from lake.errors import DawnchorusError, InputError, StoreError, TryAgainError, UsageError
+from lake.errors import DawnchorusError, InputError, StoreError, TryAgainError, UsageError, of_system
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -196,7 +196,7 @@ def _again(work: Work[Task, Result], failures: Failures) -> Iterator[int]:
     first = dict(failures)
     if first:
         lines = [f"  {work.names[i]}: {_line(error)}" for i, error in first.items()]
-        sys.stderr.write(f"{len(first)} partitions failed and are tried once more:\n{listed(lines)}\n")
+        note(f"{len(first)} partitions failed and are tried once more:\n{listed(lines)}")
     yield from first
 
 
@@ -280,7 +280,11 @@ def _failed(names: Sequence[str], failures: Failures) -> DawnchorusError:
 
 
 def _class_of(error: BaseException) -> type[DawnchorusError]:
-    if isinstance(error, KilledWorker):
+    if isinstance(error, KilledWorker | MemoryError):
+        return TryAgainError
+    if isinstance(error, OSError) and (told := of_system(error)) is not None:
+        error = told
+    if isinstance(error, TryAgainError):
         return TryAgainError
     known: tuple[type[DawnchorusError], ...] = (StoreError, InputError)
     return next((kind for kind in known if isinstance(error, kind)), DawnchorusError)
@@ -290,6 +294,8 @@ def _line(error: BaseException) -> str:
     """Return a cause in one line; of an error that is nobody's message, with the place that raised it."""
     if isinstance(error, KilledWorker):
         return "its worker process died, perhaps for want of memory; fewer --workers leave more for each"
+    if isinstance(error, OSError):
+        error = of_system(error) or error
     text = " ".join(str(error).split())
     if isinstance(error, DawnchorusError):
         return text

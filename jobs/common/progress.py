@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from rich.console import Console
 from rich.progress import (
@@ -19,6 +19,13 @@ LINE_EVERY_S = 60.0
 
 Advance = Callable[[int], None]
 """Called with the number of units that were done since the last call."""
+
+
+def note(line: str) -> None:
+    """Write a line to standard error; one that is closed or full ends no work."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
 
 @contextmanager
@@ -50,12 +57,10 @@ def progress(label: str, total: int, unit: str) -> Iterator[Advance]:
         if now - said >= LINE_EVERY_S:
             said = now
             left_s = (now - began) / max(done, 1) * (total - done)
-            sys.stderr.write(f"{label}: {done} of {total} {unit}, {now - began:.0f} s, about {left_s:.0f} s left\n")
-            sys.stderr.flush()
+            note(f"{label}: {done} of {total} {unit}, {now - began:.0f} s, about {left_s:.0f} s left")
 
     yield advance
-    sys.stderr.write(f"{label}: {done} of {total} {unit}, {time.monotonic() - began:.1f} s\n")
-    sys.stderr.flush()
+    note(f"{label}: {done} of {total} {unit}, {time.monotonic() - began:.1f} s")
 
 
 @contextmanager
