@@ -11,7 +11,7 @@ from typing import Any
 from jobs.common.processes import place
 from jobs.common.run import UNFINISHED, Options, Outcome, Run, is_replaceable
 from jobs.registry import JOBS, needing
-from lake.claims import claim
+from lake.claims import claim, require_free
 from lake.digest import sha256_of
 from lake.ledger import GRID_RECORD, RUN_RECORD
 from lake.names import LOST
@@ -23,6 +23,7 @@ def execute_claimed(run: Run, options: Options) -> Outcome:
     """Execute a run under its claim, and leave its receipt."""
     began, made_of = time.monotonic(), _made_of(run)
     entry = JOBS[run.job]
+    require_free(run.ledger.storage, run.name, options.part or (0, 1))  # known before anything is read
     with needing(f"run {run.name!r}", entry.extra), _beginning(run, options) as options_here:
         outcome: Outcome = entry.command().execute(run, options_here)
         if entry.extends:

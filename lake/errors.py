@@ -77,7 +77,7 @@ def of_system(error: OSError, path: Path | str | None = None) -> DawnchorusError
     error
         What the system said.
     path
-        The file, where the error does not name it.
+        The file that could not be written, where the error does not name it.
 
     Returns
     -------
@@ -95,10 +95,8 @@ def of_system(error: OSError, path: Path | str | None = None) -> DawnchorusError
     if number in _FULL:
         return TryAgainError(f"{where}the disk (or your quota) is full ({said}). {again.format('Free some space')}")
     if number in _REFUSED:
-        return TryAgainError(
-            f"{where}cannot be written, or read ({said}). What was written before is whole. Change the permissions "
-            "of the file and its folder, and type the same command again."
-        )
+        what = "cannot be written" if path else "cannot be written, or read"
+        return TryAgainError(f"{where}{what} ({said}). {again.format('Make the folder writable')}")
     if number in _WRONG_PATH:
         return InputError(
             f"{where}{said}. Correct the path, in the manifest or on the command line, or restore the file."
