@@ -49,7 +49,8 @@ def main() -> None:
     """Run the command line; every error that a user can meet becomes a message and an exit code."""
     open_standard_streams()
     try:
-        app()
+        with explained():  # what typer itself prints, too
+            app()
     except DawnchorusError as error:
         sys.exit(end(error))
 

@@ -8,10 +8,12 @@ import json
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import dask.config
@@ -73,6 +75,7 @@ def local_client(workers: int, memory: Memory | None = None) -> Iterator[Client]
     security = Security.temporary()
     with _quiet(), dask.config.set(WORKER_MEMORY), ExitStack() as held:
         try:
+            _start_tracker()
             cluster = held.enter_context(
                 LocalCluster(
                     n_workers=workers,
@@ -96,6 +99,17 @@ def local_client(workers: int, memory: Memory | None = None) -> Iterator[Client]
                 "other process is needed."
             ) from error
         yield client
+
+
+def _start_tracker() -> None:
+    """Start the process that multiprocessing keeps its books with, so that a hang-up does not end it before us."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @contextmanager
@@ -129,7 +143,8 @@ def connected(scheduler: Scheduler | None) -> Iterator[Client | None]:
 
 def dask_setup(_: object) -> None:
     """Leave an interruption to the driver; Dask calls this in each worker of :func:`local_client`, as a preload."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def current_client() -> Client | None:
