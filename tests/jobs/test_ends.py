@@ -207,7 +207,7 @@ def test_a_lake_where_nothing_can_be_written(cli: Cli, tmp_path: Path, lake: str
 def test_an_object_store_without_credentials(tmp_path: Path) -> None:
     manifest = write_chain(usual_study(tmp_path))
     manifest.write_text(manifest.read_text().replace('lake = "lake"', 'lake = "s3://bucket/lake"'))
-    nothing = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"), "")
+    nothing = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "")
     aws = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/none", "AWS_SHARED_CREDENTIALS_FILE": "/none"}
     code, _, error = typed(f"dawnchorus run {manifest} mels", **nothing, **aws, HOME=str(tmp_path))
     assert code == 3
