@@ -11,13 +11,13 @@ from urllib.parse import unquote
 
 import numpy as np
 import zarr
+import zarr.storage
 from numpy.typing import NDArray
 
 from lake.errors import InputError, StoreError
 from lake.grid import Grid, iso
 from lake.identity import content_id
 from lake.ledger import GRID_RECORD, Entry, Ledger
-from lake.read import open_array
 from lake.receipts import read_receipt
 from lake.storage import Storage
 from lake.whole import STORES, losses, require_grid
@@ -189,15 +189,15 @@ class _Check:
             yield f"{self.output.path(key)}: {reason}"
 
     def _arrays(self) -> dict[str, zarr.Array[Any]]:
-        """Return the arrays of the store, as far as they open."""
-        arrays: dict[str, zarr.Array[Any]] = {}
-        documents = [key for key in self.output.list_keys() if key.endswith("/zarr.json")]
-        for name in (key.rpartition("/")[0] for key in documents if self.output.exists("zarr.json")):
-            try:
-                arrays[name] = open_array(self.output.url, name)
-            except _ANY:
-                continue
-        return arrays
+        """Return the arrays of the store; none if its metadata are damaged."""
+        if not self.output.exists("zarr.json"):
+            return {}
+        url = self.output.url
+        try:
+            store = url if self.output.is_local else zarr.storage.FsspecStore.from_url(url)
+            return dict(zarr.open_group(store, mode="r", use_consolidated=True).arrays())
+        except _ANY:
+            return {}
 
     def _index_arrays(self, recorders: Sequence[str], arrays: Mapping[str, zarr.Array[Any]]) -> Index:
         """Return array and table of each index variable."""
