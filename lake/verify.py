@@ -18,9 +18,10 @@ from lake.errors import InputError, StoreError
 from lake.grid import Grid, iso
 from lake.identity import content_id
 from lake.ledger import GRID_RECORD, Entry, Ledger
+from lake.names import STORES
 from lake.receipts import read_receipt
 from lake.storage import Storage
-from lake.whole import STORES, losses, require_grid
+from lake.whole import losses, require_grid
 from lake.write import cell_digest
 
 DATA_ARRAYS = {"spectrograms": ("spectrogram",), "embeddings": ("embedding",), "clusters": ("cluster", "distance")}
