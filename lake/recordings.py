@@ -7,6 +7,7 @@ from zoneinfo import available_timezones
 import numpy as np
 import pandas as pd
 
+from lake.keys import outward
 from lake.tables import (
     Column,
     RowProblem,
@@ -82,8 +83,9 @@ https://github.com/ecoacoustics/known-problems."""
 
 
 def _relative_path(cell: str) -> str:
-    if not cell or cell.startswith("/") or ".." in cell.split("/"):
-        raise ValueError("a path below the recordings' root, with forward slashes")
+    problem = outward(cell)
+    if problem:
+        raise ValueError(f"a path below the recordings' root, with forward slashes ({problem})")
     return cell
 
 

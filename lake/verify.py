@@ -10,6 +10,7 @@ import zarr
 
 from lake.grid import Grid, iso
 from lake.identity import content_id
+from lake.keys import outward
 from lake.ledger import Entry, Ledger
 from lake.read import open_array
 from lake.storage import Storage
@@ -40,7 +41,7 @@ def damages(output: Storage, ledger: Ledger, kind: str) -> Iterator[str]:
     for key, digest in sorted((ledger.files() or {}).items()):
         reason = _difference(output, key, digest)
         if reason:
-            yield f"{output.path(key)}: {reason}"
+            yield f"{output.url}/{key}: {reason}"
     settled = ledger.grid()
     if settled is None or kind not in DATA_ARRAYS:
         return
@@ -56,9 +57,9 @@ def damages(output: Storage, ledger: Ledger, kind: str) -> Iterator[str]:
                 reason = _difference(output, key, digest)
                 if reason:
                     windows = _changed(arrays, recorders.index(recorder), entry, grid)
-                    yield f"{output.path(key)}: {reason}; {recorder}: {windows}"
+                    yield f"{output.url}/{key}: {reason}; {recorder}: {windows}"
     for key, reason in beside:
-        yield f"{output.path(key)}: {reason}"
+        yield f"{output.url}/{key}: {reason}"
 
 
 def n_files(ledger: Ledger) -> int:
@@ -95,6 +96,8 @@ def _place(output: Storage, key: str, grid: Grid, recorders: Sequence[str]) -> s
 
 
 def _difference(output: Storage, key: str, digest: str) -> str:
+    if outward(key):
+        return f"is no path below the output: {outward(key)}"
     data = output.read_or_none(key)
     if data is None:
         return "is in the ledger, but not there"
