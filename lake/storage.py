@@ -46,8 +46,8 @@ class Storage:
     reader sees the old bytes or the new ones, also after a power cut. An object store's PUT has that
     property by itself.
 
-    A key never leads out of the root (:func:`lake.keys.inside`). A folder of the root may be a link, as people put large
-    folders on other disks. A file that is a link is replaced by a write, never followed.
+    A key never leads out of the root (:func:`lake.keys.inside`). A folder of the root may be a link, as people put
+    large folders on other disks. A file that is a link is replaced by a write, never followed.
     """
 
     def __init__(self, url: str | Path, **options: Any) -> None:  # noqa: ANN401 (fsspec's own options)

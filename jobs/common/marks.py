@@ -22,7 +22,14 @@ LABEL_COLUMNS = (
 )
 FILE_COLUMNS = ("Begin Path", "Begin File", "File")
 SUFFIXES = (".csv", ".txt", ".tsv")
-ENDINGS = (".Table.1.selections", ".selections", ".BirdNET.selection.table", ".BirdNET.results", ".labels")
+ENDINGS = (
+    ".Table.1.selections",
+    ".dawnchorus.selections",
+    ".selections",
+    ".BirdNET.selection.table",
+    ".BirdNET.results",
+    ".labels",
+)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from typing import Any
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """C0, DEL and C1 controls, line and paragraph separators, what turns the direction of writing, halves of characters."""
-_RUN = "[\\s\x00-\x1f\ufeff]*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"
+_NUMBER = r"[+-]\d+([.,:]\d+)*([eE][+-]?\d+)?\Z"
+_RUN = rf"(?!{_NUMBER})[\s\x00-\x1f\ufeff]*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"
 _FORMULA, _DEFUSED = re.compile(f"'*{_RUN}"), re.compile(f"'+{_RUN}")
 """A cell that a spreadsheet would run, also in full width or behind blanks, and the same with an apostrophe in front."""
 
@@ -39,7 +40,8 @@ def defused(cell: str) -> str:
 
     Notes
     -----
-    The apostrophe is put before apostrophes that stand there already, so :func:`as_written` gives every text back.
+    Numbers and offsets such as ``-12.5`` and ``+05:00`` stay. The apostrophe is put before apostrophes that stand there
+    already, so :func:`as_written` gives every text back.
     """
     return f"'{cell}" if _FORMULA.match(cell) else cell
 
@@ -47,6 +49,11 @@ def defused(cell: str) -> str:
 def as_written(cell: str) -> str:
     """Return the text that :func:`defused` was given."""
     return cell[1:] if _DEFUSED.match(cell) else cell
+
+
+def cell_in_line(cell: str) -> str:
+    """Return a cell of a table without quotes, such as Raven's: no spreadsheet runs it, and it ends no row."""
+    return printable(defused(cell))
 
 
 def _escaped(character: str) -> str:
