@@ -110,9 +110,8 @@ def prepare_study(folder: Path, workers: int, say: Say, *, force: bool = False) 
     table = folder / "recordings.csv"
     if study.is_new or not table.exists():
         zones = tomllib.loads((folder / "study/zones.toml").read_text(encoding="utf-8"))["zones"]
-        _catalog(
-            folder / "study/audio", table, zones, workers, say, force, deployments=folder / "study/deployments.csv"
-        )
+        deployments = folder / "study/deployments.csv"
+        _catalog(folder / "study/audio", table, zones, workers, say, deployments=deployments, force=force)
     else:
         say("demo study: there already, nothing to do")
     return table
@@ -129,7 +128,7 @@ def _prepare_own(
     force: bool,
 ) -> tuple[Path, Path]:
     table = folder / "recordings.csv"
-    facts = _catalog(audio, table, zones, workers, say, force)
+    facts = _catalog(audio, table, zones, workers, say, force=force)
     recordings = read_recordings(table)
     usable = recordings[is_usable(recordings)]
     untimed = int(usable["start_utc"].isna().sum())
@@ -156,9 +155,9 @@ def _catalog(
     zones: Mapping[str, str],
     workers: int,
     say: Say,
-    force: bool,
     *,
     deployments: Path | None = None,
+    force: bool,
 ) -> dict[str, Any]:
     with counting("catalog", "files") as tell:
         facts = run_catalog(

@@ -9,7 +9,7 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-
 _NUMBER = r"[+-]\d+([.,:]\d+)*([eE][+-]?\d+)?\Z"
 _RUN = rf"(?!{_NUMBER})[\s\x00-\x1f\ufeff]*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"
 _FORMULA, _DEFUSED = re.compile(f"'*{_RUN}"), re.compile(f"'+{_RUN}")
-"""A cell that a spreadsheet would run, also in full width or behind blanks, and the same with an apostrophe in front."""
+"""A cell that a spreadsheet would run, also in full width or behind blanks, and one with an apostrophe in front."""
 
 
 def printable(text: str, *, lines: bool = False) -> str:

@@ -125,6 +125,6 @@ def read_tensors(data: bytes, *, is_safetensors: bool) -> dict[str, Any]:
     except (UnpicklingError, RuntimeError, TypeError, ValueError, EOFError) as error:
         # PyTorch's own words advise to load it all the same, which executes whatever the file says.
         raise InputError(
-            "expected weights (.safetensors, or a .pth of tensors alone), found other bytes, or objects besides tensors, "
-            "which may execute anything and are never loaded. Save the weights as .safetensors where you trust the file."
+            "expected weights (.safetensors, or a .pth of tensors alone), found other bytes, or objects besides "
+            "tensors, which could run commands and are never loaded. Save the weights alone, as .safetensors."
         ) from error
