@@ -108,6 +108,8 @@ class Storage:
                 aside.replace(target)
                 _sync_folder(target.parent)
             except OSError as error:
+                with suppress(OSError):
+                    aside.unlink()
                 raise _told(error, target) from error
         else:
             self.fs.pipe_file(self.path(key), bytes(data))

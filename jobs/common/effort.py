@@ -1,6 +1,7 @@
 """The survey effort: how much each recorder recorded on each day, as a picture."""
 
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lake.errors import InputError
+from lake.escapes import printable
 from lake.outputs import write_outputs
 from lake.recordings import is_usable
 
@@ -82,7 +84,8 @@ def effort_picture(table: pd.DataFrame, target: Path) -> bytes:
     rows, columns = np.nonzero(problems)
     middles = _moments(days[columns], hours=12)
     axes.scatter(middles, rows + 0.5, s=18, facecolors="none", edgecolors="crimson", linewidths=0.8, label="problems")
-    axes.set_yticks(np.arange(len(recorders)) + 0.5, recorders)
+    # A name is text and no formula, whatever signs are in it.
+    axes.set_yticks(np.arange(len(recorders)) + 0.5, [printable(name) for name in recorders], parse_math=False)
     axes.invert_yaxis()
     shown_days = days[:: -(-len(days) // 14)]
     axes.set_xticks(_moments(shown_days), [str(day) for day in shown_days], ha="right")
@@ -91,7 +94,9 @@ def effort_picture(table: pd.DataFrame, target: Path) -> bytes:
     axes.set_title(f"{hours.sum():.1f} hours of {len(recorders)} recorders; rings: days with problems", fontsize=10)
     figure.colorbar(mesh, label="hours recorded")
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)  # a letter that the font lacks
+        figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
     return buffer.getvalue()
 
 
