@@ -87,10 +87,10 @@ def write_outputs(folder: Path, files: Mapping[str, bytes], *, force: bool = Fal
 
 
 def _is_free(path: Path, ours: Sequence[str]) -> bool:
-    """Return whether a path is nobody's file, or ours."""
+    """Return whether a path is nobody's file, such as an empty one of `mktemp`, or ours."""
     if not path.exists():
         return True
-    return path.is_file() and sha256_of(path) in ours
+    return path.is_file() and (path.stat().st_size == 0 or sha256_of(path) in ours)
 
 
 def _record(folder: Path) -> Known:

@@ -9,9 +9,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lake.errors import InputError
-from lake.escapes import printable
 from lake.outputs import write_outputs
 from lake.recordings import is_usable
+
+MOST_LETTERS = 60
+"""Letters of a recorder's name that are drawn."""
 
 
 def daily_effort(
@@ -84,8 +86,7 @@ def effort_picture(table: pd.DataFrame, target: Path) -> bytes:
     rows, columns = np.nonzero(problems)
     middles = _moments(days[columns], hours=12)
     axes.scatter(middles, rows + 0.5, s=18, facecolors="none", edgecolors="crimson", linewidths=0.8, label="problems")
-    # A name is text and no formula, whatever signs are in it.
-    axes.set_yticks(np.arange(len(recorders)) + 0.5, [printable(name) for name in recorders], parse_math=False)
+    axes.set_yticks(np.arange(len(recorders)) + 0.5, [_shown(name) for name in recorders], parse_math=False)
     axes.invert_yaxis()
     shown_days = days[:: -(-len(days) // 14)]
     axes.set_xticks(_moments(shown_days), [str(day) for day in shown_days], ha="right")
@@ -98,6 +99,12 @@ def effort_picture(table: pd.DataFrame, target: Path) -> bytes:
         warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)  # a letter that the font lacks
         figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _shown(name: str) -> str:
+    """Return a name as it can be drawn: its middle left out if it is long, and without what no font has."""
+    text = "".join(letter if letter.isprintable() else "?" for letter in name)
+    return text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS // 2]}…{text[-MOST_LETTERS // 2 :]}"
 
 
 def _moments(days: NDArray[np.datetime64], *, hours: int = 0) -> NDArray[np.object_]:

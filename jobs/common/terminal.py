@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
 from lake.escapes import json_text, printable
@@ -19,16 +19,21 @@ def print_lines(text: str) -> None:
     _print(printable(text, lines=True))
 
 
+def print_message(text: str) -> None:
+    """Print a message; its lines after the first are indented, so that no name can forge one."""
+    _print(_indented(text))
+
+
 def print_json(value: Any) -> None:  # noqa: ANN401 (JSON)
     """Print a value as JSON."""
     _print(json_text(value))
 
 
 def complain(text: str) -> None:
-    """Write a message to standard error; its lines after the first are indented, so that no name can forge one."""
-    first, *more = printable(text, lines=True).split("\n")
-    sys.stderr.write("\n".join([first, *(line if line.startswith("  ") else f"  {line}" for line in more)]) + "\n")
-    sys.stderr.flush()
+    """Write a message to standard error; one that is closed or full ends no work."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(_indented(text) + "\n")
+        sys.stderr.flush()
 
 
 def raw(stream: TextIO) -> TextIO:
@@ -78,6 +83,11 @@ def closed_door() -> Iterator[None]:
 
 def _escaping(stream: TextIO) -> TextIO:
     return stream if isinstance(stream, Escaping) else cast("TextIO", Escaping(stream))
+
+
+def _indented(text: str) -> str:
+    first, *more = printable(text, lines=True).split("\n")
+    return "\n".join([first, *(line if line.startswith("  ") else f"  {line}" for line in more)])
 
 
 def _print(text: str) -> None:

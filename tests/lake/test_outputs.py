@@ -26,7 +26,7 @@ def test_what_was_written_may_be_written_again_and_what_was_changed_may_not(tmp_
     write_outputs(tmp_path, {"a.csv": b"five"})
 
 
-@pytest.mark.parametrize("there", ["a file", "nothing in it", "a folder", "a link", "made before there was a record"])
+@pytest.mark.parametrize("there", ["a file", "a folder", "a link", "a table of an earlier release"])
 def test_what_others_wrote_is_kept(tmp_path: Path, there: str) -> None:
     target = tmp_path / "x.csv"
     if there == "a folder":
@@ -35,7 +35,7 @@ def test_what_others_wrote_is_kept(tmp_path: Path, there: str) -> None:
         (tmp_path / "mine").write_bytes(b"mine")
         target.symlink_to(tmp_path / "mine")
     else:
-        target.write_bytes(b"" if there == "nothing in it" else b"mine")
+        target.write_bytes(b"mine")
     with pytest.raises(UsageError, match=r"x\.csv"):
         write_outputs(tmp_path, {"x.csv": b"new"}, option="--audio")
     with pytest.raises(UsageError, match="--audio"):
@@ -45,8 +45,9 @@ def test_what_others_wrote_is_kept(tmp_path: Path, there: str) -> None:
 
 def test_the_same_bytes_are_nobodys_loss(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_bytes(b"same")
-    write_outputs(tmp_path, {"x.csv": b"same"})
-    write_outputs(tmp_path, {"x.csv": b"other"})
+    (tmp_path / "empty.csv").write_bytes(b"")
+    write_outputs(tmp_path, {"x.csv": b"same", "empty.csv": b"new"})
+    write_outputs(tmp_path, {"x.csv": b"other", "empty.csv": b"other"})
 
 
 def test_a_link_is_replaced_by_force_and_not_followed(tmp_path: Path) -> None:
@@ -62,7 +63,8 @@ def test_killed_at_any_write_the_next_command_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_writes: int
 ) -> None:
     write_outputs(tmp_path, {"a": b"1", "b": b"1"})
-    done, write = [], Storage.write
+    done: list[str] = []
+    write = Storage.write
 
     def dying(self: Storage, key: str, data: bytes | memoryview) -> None:
         if len(done) == n_writes:
@@ -95,9 +97,9 @@ def test_the_record_lists_digests(tmp_path: Path) -> None:
     assert json.loads((tmp_path / RECORD).read_text())["files"] == {"x.csv": [hashlib.sha256(b"new").hexdigest()]}
 
 
-@pytest.mark.parametrize("key", ["../x", "/tmp/x", "a/../../x", "a\\..\\..\\x", "C:\\x", "a//b", "./a", "x\0"])
+@pytest.mark.parametrize("key", ["../x", "/etc/x", "a/../../x", "a\\..\\..\\x", "C:\\x", "a//b", "./a", "x\0"])
 @pytest.mark.parametrize("force", [False, True])
-def test_no_key_leads_out(tmp_path: Path, key: str, force: bool) -> None:  # noqa: FBT001 (both ways)
+def test_no_key_leads_out(tmp_path: Path, key: str, force: bool) -> None:
     with pytest.raises(StoreError):
         write_outputs(tmp_path / "out", {"fine": b"", key: b"out"}, force=force)
     assert not (tmp_path / "out").exists()
