@@ -18,6 +18,7 @@ from commands import ROOT, Cli, Ended
 from soundfiles import Study, files, sound
 
 from jobs.common.marks import read_marks
+from lake.escapes import printable
 from lake.layout import safe_name
 from lake.naming import Name, read_names, write_names
 from lake.recordings import read_recordings
@@ -224,9 +225,9 @@ def test_names_break_no_row_and_are_read_back(cli: Cli, hostile: Path, tmp_path:
         assert {len(row) for row in rows} == {11 if to == "raven" else 3}
         assert not any(cell[:1] in {"=", "@", "+"} for row in rows for cell in row)
         assert not any(controls(cell) for row in rows for cell in row)
-    assert len(read_marks(tmp_path / "out")) == sum(
-        len(sheet.read_text().splitlines()) - (to == "raven") for sheet in sheets
-    )
+    marks = read_marks(tmp_path / "out")
+    assert len(marks) == sum(len(sheet.read_text().splitlines()) - (to == "raven") for sheet in sheets)
+    assert {mark.label for mark in marks} == {printable(NAME)}
 
 
 class Tags(HTMLParser):
