@@ -23,10 +23,10 @@ from jobs.catalog.timeline import mark_timeline
 from jobs.catalog.zones import check_zones
 from jobs.common.audio import decoder_versions
 from lake.digest import sha256_of
-from lake.errors import UsageError
+from lake.errors import InputError, UsageError
 from lake.outputs import refuse_others, write_outputs
 from lake.receipts import environment
-from lake.recordings import assign_deployments, read_deployments, recordings_csv
+from lake.recordings import assign_deployments, read_deployments, read_recordings, recordings_csv
 from lake.storage import Storage
 
 LEEWAY = pd.Timedelta(days=2)
@@ -175,10 +175,20 @@ def _require_ours(out: Path, *, force: bool) -> None:
     receipt, cache = (absolute(out).with_suffix(suffix) for suffix in (".receipt.json", ".cache.jsonl"))
     written = _receipt(receipt)
     ours = {out.name: [str(written.get("table_sha256"))]}
+    if not receipt.exists() and _is_as_written(out):  # a table that was copied without its receipt
+        ours[out.name] = [sha256_of(out)]
     for path, is_ours in ((receipt, bool(written)), (cache, is_cache(cache))):
         if is_ours:
             ours[path.name] = [sha256_of(path)]
     refuse_others(absolute(out).parent, [out.name, receipt.name, cache.name], known=ours)
+
+
+def _is_as_written(table: Path) -> bool:
+    """Return whether a file has, byte for byte, the form in which a catalog writes its table."""
+    try:
+        return recordings_csv(read_recordings(table), table) == table.read_bytes()
+    except (OSError, InputError):
+        return False
 
 
 def _receipt(path: Path) -> dict[str, Any]:

@@ -102,6 +102,12 @@ def test_a_table_of_an_earlier_release_is_known_by_its_receipt(cli: Cli, whole: 
     receipt = json.loads((quiet / "x.receipt.json").read_text())
     (quiet / "x.receipt.json").write_text(json.dumps({**receipt, "table_sha256": "0" * 64}))
     assert cli(*words).code == 2
+    (quiet / "x.receipt.json").unlink()
+    written = (quiet / "x.csv").read_bytes()
+    (quiet / "x.csv").write_bytes(written.replace(b"\n", b"\r\n"))
+    assert cli(*words).code == 2, "a spreadsheet has saved it"
+    (quiet / "x.csv").write_bytes(written)
+    assert cli(*words).code == 0, "copied without its receipt"
 
 
 def test_a_certificate_and_a_reproduction_want_a_new_place(cli: Cli, whole: Path, quiet: Path) -> None:
