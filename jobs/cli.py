@@ -1,8 +1,8 @@
 """The command line. Each command imports what it needs, so an image without torch starts as well."""
 
-import json
 import re
 import sys
+import traceback
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,11 +11,13 @@ import typer
 from typer.core import TyperGroup
 
 from jobs.cli_clusters import commands as cluster_commands
-from jobs.cli_lake import print_line as _print
+from jobs.cli_lake import ForceOpt
 from jobs.cli_trace import commands
 from jobs.common.run import Options
-from jobs.ends import end, explained, open_standard_streams
+from jobs.common.terminal import closed_door, complain, print_json, print_line, print_lines
+from jobs.ends import explained, open_standard_streams
 from lake.errors import DawnchorusError, UsageError
+from lake.outputs import refuse_others
 
 
 class Commands(TyperGroup):
@@ -29,6 +31,7 @@ class Commands(TyperGroup):
 
 app = typer.Typer(
     cls=Commands, name="dawnchorus", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     help="Months of passive sound recordings in; sound clusters to look at and query out.",
 )  # fmt: skip
 app.registered_commands += commands.registered_commands
@@ -48,17 +51,22 @@ ZoneOpt = Annotated[
 def main() -> None:
     """Run the command line; every error that a user can meet becomes a message and an exit code."""
     open_standard_streams()
-    try:
-        with explained():  # what typer itself prints, too
-            app()
-    except DawnchorusError as error:
-        sys.exit(end(error))
+    with closed_door():
+        try:
+            with explained():  # what typer itself prints, too
+                app()
+        except DawnchorusError as error:
+            complain(f"dawnchorus: {error}")
+            sys.exit(error.exit_code)
+        except Exception:  # noqa: BLE001 (a bug: its traceback holds names, and goes through the door like all else)
+            traceback.print_exc()
+            sys.exit(DawnchorusError.exit_code)
 
 
 @app.callback(invoke_without_command=True)
 def _top(version: Annotated[bool, typer.Option("--version", help="print the version")] = False) -> None:
     if version:
-        typer.echo(metadata.version("dawnchorus"))
+        print_line(metadata.version("dawnchorus"))
         raise typer.Exit
 
 
@@ -76,6 +84,7 @@ def catalog(
     ] = False,
     effort: Annotated[Path | None, typer.Option(help="draw recorder by day, hours recorded: a PNG")] = None,
     workers: WorkersOpt = 2,
+    force: ForceOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
     """List what is there, when it was recorded, and what is wrong with it."""
@@ -84,6 +93,8 @@ def catalog(
 
     if effort is not None and effort.suffix.lower() != ".png":
         raise UsageError(f"--effort {effort}: expected a picture's name that ends in .png.")
+    if effort is not None and not force:
+        refuse_others(effort.absolute().parent, [effort.name], option="--effort")
     with needing("the catalog", "spectrograms"), counting("catalog", "files") as tell:
         from jobs.catalog.command import run_catalog
         from jobs.catalog.summary import describe
@@ -92,13 +103,16 @@ def catalog(
 
         facts = run_catalog(
             audio, out, zones=parse_zones(zone), deployments=deployments, workers=workers, guesses=guess or [],
-            retry=retry, on_progress=tell,
+            retry=retry, force=force, on_progress=tell,
         )  # fmt: skip
     told = f"{facts['n_files']} files, {facts['hours']:.2f} hours, {facts['n_placed']} with a time in UTC"
-    lines = [*describe(facts), f"{out}: {told}"]
-    _print(json.dumps(facts, indent=2) if as_json else "\n".join(lines))
+    if as_json:
+        print_json(facts)
+    else:
+        for line in [*describe(facts), f"{out}: {told}"]:
+            print_line(line)
     if effort is not None:
-        draw_effort(read_recordings(out), effort)
+        draw_effort(read_recordings(out), effort, force=force)
 
 
 @app.command()
@@ -139,10 +153,10 @@ def run(
         audio=not no_audio,
     )
     if dry_run:
-        describe_runs(read_manifest(manifest), runs or [], options, _print)
+        describe_runs(read_manifest(manifest), runs or [], options, print_line)
         return
     with connected(given):
-        execute_runs(read_manifest(manifest), runs or [], options, _print)
+        execute_runs(read_manifest(manifest), runs or [], options, print_line)
 
 
 @app.command()
@@ -151,7 +165,7 @@ def certificate(folder: Annotated[Path, typer.Argument(help="a new folder, for o
     from jobs.common.machines import how_to_start, write_certificate
 
     write_certificate(folder)
-    _print(how_to_start(folder))
+    print_lines(how_to_start(folder))
 
 
 @app.command()
@@ -160,22 +174,25 @@ def finalise(manifest: ManifestArg, run_name: Annotated[str, typer.Argument(meta
     from jobs.manifest import read_manifest
     from jobs.runner import finalise_run
 
-    finalise_run(read_manifest(manifest), run_name, _print)
+    finalise_run(read_manifest(manifest), run_name, print_line)
 
 
 @app.command()
 def status(manifest: ManifestArg, as_json: JsonOpt = False) -> None:
-    """Say of every run whether it is done, partial, stale and why, or missing."""
+    """Say of every run whether it is done, partial, stale and why, missing, or damaged (then with exit code 4)."""
     from jobs.manifest import read_manifest
-    from jobs.runner import states
+    from jobs.state import refuse_damaged, states
 
     found = list(states(read_manifest(manifest)))
     if as_json:
-        _print(json.dumps([vars(state) for state in found], indent=2))
-        return
-    width = max((len(state.name) for state in found), default=0)
-    for state in found:
-        _print(f"{state.name:<{width}}  {state.job:<12}  {state.state}{': ' + state.detail if state.detail else ''}")
+        print_json([vars(state) for state in found])
+    else:
+        width = max((len(state.name) for state in found), default=0)
+        for state in found:
+            print_line(
+                f"{state.name:<{width}}  {state.job:<12}  {state.state}{': ' + state.detail if state.detail else ''}"
+            )
+    refuse_damaged(found)
 
 
 @app.command()
@@ -184,7 +201,7 @@ def verify(manifest: ManifestArg, runs: RunsArg = None) -> None:
     from jobs.manifest import read_manifest
     from jobs.runner import verify_runs
 
-    verify_runs(read_manifest(manifest), runs or [], _print)
+    verify_runs(read_manifest(manifest), runs or [], print_line)
 
 
 @app.command()
@@ -198,6 +215,7 @@ def demo(
         bool, typer.Option("--only-recordings", help="make the study and its table; run nothing")
     ] = False,
     workers: WorkersOpt = 2,
+    force: ForceOpt = False,
 ) -> None:
     """Make the demo study (or take your recordings) and run the whole chain, to a page to look at."""
     from jobs.registry import needing
@@ -208,9 +226,9 @@ def demo(
         from jobs.quickstart import prepare_study, quickstart
 
         if only_recordings:
-            prepare_study(folder or Path("data/demo"), workers, _print)
+            prepare_study(folder or Path("data/demo"), workers, print_line, force=force)
         else:
-            quickstart(folder, audio=audio, zones=parse_zones(zone), workers=workers, say=_print)
+            quickstart(folder, audio=audio, zones=parse_zones(zone), workers=workers, say=print_line, force=force)
 
 
 def parse_partition(text: str | None) -> tuple[int, int] | None:

@@ -7,7 +7,8 @@ from typing import Any
 from jobs.common.run import Options, Outcome, Run
 from jobs.manifest import Manifest
 from jobs.registry import JOBS, needing
-from jobs.runner import State, chosen, launched, require_image, require_own, settled, states, too_many_set_aside
+from jobs.runner import chosen, launched, require_image, require_own, settled, too_many_set_aside
+from jobs.state import State, states
 from lake.claims import require_free
 from lake.errors import QuarantineError
 
@@ -78,7 +79,7 @@ def _lines(run: Run, state: State, options: Options) -> Iterator[str]:
 def _expected(run: Run, options: Options) -> Outcome:
     """Execute a run up to its first write; return what is known of its outcome then."""
 
-    def begin(expected: Outcome) -> None:
+    def begin(_run: Run, expected: Outcome) -> Run:
         require_free(run.ledger.storage, run.name, options.part or (0, 1))
         raise _Begins(expected)
 

@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 
 from lake.errors import DawnchorusError, InputError, TryAgainError, of_system
@@ -76,14 +76,6 @@ def open_standard_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))  # noqa: SIM115 (a stream)
-
-
-def end(error: DawnchorusError) -> int:
-    """Write the message of an error to standard error, if that can be written; return the exit code."""
-    with suppress(OSError, ValueError):
-        sys.stderr.write(f"dawnchorus: {error}\n")
-        sys.stderr.flush()
-    return error.exit_code
 
 
 def _of_service(error: Exception) -> DawnchorusError:

@@ -9,14 +9,15 @@ from dataclasses import replace
 from typing import Any
 
 from jobs.common.processes import place
-from jobs.common.run import UNFINISHED, Options, Outcome, Run, is_replaceable
+from jobs.common.run import Options, Outcome, Run, is_replaceable
 from jobs.registry import JOBS, needing
-from lake.claims import claim, require_free
-from lake.digest import sha256_of
+from jobs.state import files_sha256, labels_sha256
+from lake.claims import Claim, claim, require_free
 from lake.ledger import GRID_RECORD, RUN_RECORD
 from lake.names import LOST
 from lake.naming import names_digest
 from lake.receipts import latest_receipt, write_receipt
+from lake.verify import UNFINISHED
 
 
 def execute_claimed(run: Run, options: Options) -> Outcome:
@@ -29,7 +30,9 @@ def execute_claimed(run: Run, options: Options) -> Outcome:
         if entry.extends:
             outcome = _with_lost(run, outcome)
         if outcome.did:
-            options_here.begin(outcome)
+            run = options_here.begin(run, outcome)
+            if run.held is not None:
+                run.held.require()
             _leave_receipt(run, outcome, options.part, time.monotonic() - began, made_of)
             if not entry.extends:
                 run.ledger.storage.remove(UNFINISHED)
@@ -50,15 +53,15 @@ def finalise_shares(run: Run) -> Outcome:
 def _beginning(run: Run, options: Options) -> Iterator[Options]:
     """Yield options whose ``begin`` claims the run, until the block ends, and stores its record."""
     with ExitStack() as held:
-        has_begun = False
+        claimed: Claim | None = None
 
-        def begin(_expected: Outcome) -> None:
-            nonlocal has_begun
-            if has_begun:
-                return
-            held.enter_context(claim(run.ledger.storage, run.name, options.part or (0, 1), run.config_id))
-            _store_record(run)
-            has_begun = True
+        def begin(wanted: Run, _expected: Outcome) -> Run:
+            nonlocal claimed
+            if claimed is None:
+                part = options.part or (0, 1)
+                claimed = held.enter_context(claim(run.ledger.storage, run.name, part, run.config_id))
+                _store_record(replace(run, held=claimed))
+            return replace(wanted, held=claimed)
 
         yield replace(options, begin=begin)
 
@@ -100,16 +103,6 @@ def _made_of(run: Run) -> dict[str, Any]:
     if not run.inputs and run.recordings is not None:
         told["recordings"] = run.recordings.record
     return told
-
-
-def labels_sha256(run: Run) -> str | None:
-    """Return the SHA-256 of a run's table of labels, if it is there."""
-    return sha256_of(run.labels) if run.labels is not None and run.labels.exists() else None
-
-
-def files_sha256(run: Run) -> dict[str, str | None]:
-    """Return the SHA-256 of each of a run's files, ``None`` where it is not there."""
-    return {key: sha256_of(path) if path.exists() else None for key, path in sorted(run.files.items())}
 
 
 def _leave_receipt(

@@ -53,7 +53,7 @@ class TryAgainError(DawnchorusError):
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
-_WRONG_PATH = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EEXIST}
+_WRONG_PATH = {errno.ENOENT, errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EEXIST}
 _SHORT = {
     errno.EFBIG: "Raise the limit on the size of files (`ulimit -f`), or write to a disk that takes larger ones",
     errno.EMFILE: "Raise the limit on open files (`ulimit -n`)",

@@ -52,7 +52,7 @@ def execute(run: Run, options: Options) -> Outcome:
     except InputError as error:
         raise InputError(f"run {run.name!r}: {path}: {error}") from error
     outcome = Outcome(did=True, counts={"windows_of_the_statistics": len(some)}, backend="torch")
-    options.begin(outcome)
+    run = options.begin(run, outcome)
     save_backbone(run.output.url, model, card)
     keys = run.output.list_keys()
     run.ledger.settle_files({key: hashlib.sha256(run.output.read(key)).hexdigest() for key in keys})

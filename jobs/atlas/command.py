@@ -44,7 +44,7 @@ def execute(run: Run, options: Options) -> Outcome:
     rows = rows_by_cluster(table, stores.n_clusters)
     n_windows = np.array([len(group) for group in rows])
     found_lifts, labels_note = _lifts(run, stores, table, n_windows)
-    options.begin(Outcome(did=True, counts={}))
+    run = options.begin(run, Outcome(did=True, counts={}))
     sampled = sampled_rows(len(table), config.n_map_windows, config.seed)
     scale = scale_of(stores.clusters)
     seen = _look(run, stores, table, scale, sampled)

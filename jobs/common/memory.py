@@ -7,7 +7,7 @@ from typing import Any
 from dask.utils import format_bytes, parse_bytes
 from distributed.system import memory_limit
 
-from jobs.common.progress import note
+from jobs.common.terminal import complain
 from lake.errors import InputError, UsageError
 
 USABLE_SHARE = 0.8
@@ -71,7 +71,7 @@ def workers_within(workers: int, memory: Memory | None) -> int:
         return workers
     refuse_little(memory)
     if memory.n_tasks < workers:
-        note(
+        complain(
             f"{workers} workers would need up to {size(workers * memory.task_bytes)} of memory, "
             f"{size(memory.usable_bytes)} may be used: only {memory.n_tasks} start. --max-memory allows more."
         )

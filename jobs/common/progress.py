@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 
 from rich.console import Console
 from rich.progress import (
@@ -15,17 +15,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from jobs.common.terminal import closed_door, complain, raw
+from lake.escapes import printable
+
 LINE_EVERY_S = 60.0
 
 Advance = Callable[[int], None]
 """Called with the number of units that were done since the last call."""
-
-
-def note(line: str) -> None:
-    """Write a line to standard error; one that is closed or full ends no work."""
-    with suppress(OSError, ValueError):
-        sys.stderr.write(f"{line}\n")
-        sys.stderr.flush()
 
 
 @contextmanager
@@ -39,11 +35,13 @@ def progress(label: str, total: int, unit: str) -> Iterator[Advance]:
     total, unit
         Number of units in all, and their name.
     """
-    console = Console(stderr=True)
+    label, unit = printable(label), printable(unit)
+    console = Console(file=raw(sys.stderr))
     if sys.stderr.isatty() and not console.is_dumb_terminal:  # what rich takes for one may be a log of a build server
         names = TextColumn("{task.description}", markup=False), TextColumn(unit, markup=False)
         columns = (names[0], BarColumn(), MofNCompleteColumn(), names[1], TimeElapsedColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, redirect_stdout=False) as bar:  # what is printed is not for here
+        # What is printed is not for here; what is written to standard error goes above the bar.
+        with Progress(*columns, console=console, redirect_stdout=False) as bar, closed_door():
             task = bar.add_task(label, total=total)
             yield lambda n: bar.advance(task, n)
         return
@@ -57,10 +55,10 @@ def progress(label: str, total: int, unit: str) -> Iterator[Advance]:
         if now - said >= LINE_EVERY_S:
             said = now
             left_s = (now - began) / max(done, 1) * (total - done)
-            note(f"{label}: {done} of {total} {unit}, {now - began:.0f} s, about {left_s:.0f} s left")
+            complain(f"{label}: {done} of {total} {unit}, {now - began:.0f} s, about {left_s:.0f} s left")
 
     yield advance
-    note(f"{label}: {done} of {total} {unit}, {time.monotonic() - began:.1f} s")
+    complain(f"{label}: {done} of {total} {unit}, {time.monotonic() - began:.1f} s")
 
 
 @contextmanager

@@ -8,13 +8,12 @@ from typing import Any
 
 from jobs.common.config import JobConfig
 from jobs.common.resources import Resources
+from lake.claims import Claim
 from lake.layout import Lake
 from lake.ledger import GRID_RECORD, RUN_RECORD, Ledger
 from lake.receipts import latest_receipt
 from lake.storage import Storage
-
-UNFINISHED = "unfinished"
-"""Stands in the ledger of a pinned run from before its output is touched until its receipt is written."""
+from lake.verify import UNFINISHED
 
 
 @dataclass(frozen=True)
@@ -87,6 +86,8 @@ class Run:
         the identity.
     image
         The container image that the manifest names for it; never part of the identity.
+    held
+        The claim of this process on the run, while it has one: its ledger refuses to be written without it.
     """
 
     lake: Lake
@@ -103,6 +104,7 @@ class Run:
     max_quarantined: float = 0.05
     resources: Resources = field(default_factory=Resources)
     image: Image | None = None
+    held: Claim | None = None
 
     @property
     def output(self) -> Storage:
@@ -112,7 +114,7 @@ class Run:
     @property
     def ledger(self) -> Ledger:
         """The run's ledger."""
-        return Ledger(self.lake.ledger(self.name))
+        return Ledger(self.lake.ledger(self.name), self.held)
 
     @property
     def record(self) -> dict[str, Any]:
@@ -131,12 +133,13 @@ class Run:
         return {"config": self.record["config"], "config_id": self.config_id}
 
 
-Begin = Callable[["Outcome"], None]
-"""Takes what is known of the outcome before the work is done."""
+Begin = Callable[["Run", "Outcome"], "Run"]
+"""Takes a run and what is known of its outcome before the work is done; returns the run with its claim."""
 
 
-def write_at_once(_expected: "Outcome") -> None:
+def write_at_once(run: Run, _expected: "Outcome") -> Run:
     """Begin without a claim and without a record."""
+    return run
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,8 @@ class Options:
         Whether an atlas may hold sound; recorders catch speech.
     begin
         A job calls it after it has checked its settings and inputs, right before it first writes: it claims the run
-        and stores its record. More calls do nothing. A dry run stops here.
+        and stores its record. It goes on with the run that is returned, whose ledger knows the claim. More calls change
+        nothing. A dry run stops here.
     """
 
     workers: int = 1
@@ -221,7 +225,7 @@ def is_committed(run: Run, content: str | None = None) -> bool:
     receipt = latest_receipt(run.lake, run.name)
     if receipt is None or run.ledger.committed() is None or not run.output.exists("zarr.json"):
         return False
-    return bool(receipt["content_id"] == (content or run.ledger.summary()["content_id"]))
+    return bool(receipt.get("content_id") == (content or run.ledger.content()) and not run.ledger.lost())
 
 
 def listed(lines: Sequence[str], most: int = 20) -> str:

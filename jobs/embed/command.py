@@ -59,11 +59,11 @@ def execute(run: Run, options: Options) -> Outcome:
     mine = [day for day in share(plan.days, options.part) if (day.recorder, day.number) in keys]
     tasks = _partitions(run, plan, mine, keys, options) if mine else []
     is_done = not mine and (options.part is not None or _is_current(run, plan))
-    options.begin(_outcome(plan, Counter(), did=not is_done))
+    run = options.begin(run, _outcome(plan, Counter(), did=not is_done))
     if is_done:
         return _outcome(plan, Counter(), did=False)
     run.ledger.settle_grid(plan.grid, plan.recorders)
-    counts = _embed(run, tasks, options)
+    counts = _embed(run, [replace(task, ledger=run.ledger) for task in tasks], options)
     if options.part is None:
         _commit(run, plan)
     return _outcome(plan, counts, did=True, backend=tasks[0].backend if tasks else "")
@@ -85,7 +85,8 @@ def finalise(run: Run) -> Outcome:
             f"run {run.name!r}: {len(missing)} of {len(plan.days)} partitions are not embedded yet:\n"
             f"{listed(names)}\nRun them (`dawnchorus run MANIFEST {run.name}`), then finalise."
         )
-    with claim(run.ledger.storage, run.name, (0, 1), plan.digest):
+    with claim(run.ledger.storage, run.name, (0, 1), plan.digest) as held:
+        run = replace(run, held=held)
         if _is_current(run, plan):
             return _outcome(plan, Counter(), did=False)
         run.ledger.settle_grid(plan.grid, plan.recorders)

@@ -34,6 +34,7 @@ from jobs.evaluate.units import (
 from jobs.evaluate.windows import Score, score_windows
 from lake.digest import sha256_of
 from lake.errors import InputError
+from lake.escapes import defused
 from lake.layout import safe_name
 from lake.read import open_array, open_clusters, open_cube, open_embeddings, read_rows, usable_windows
 
@@ -100,7 +101,7 @@ def execute(run: Run, options: Options) -> Outcome:
         known = {str(name) for store in study.stores.values() for name in store["recorder"].to_numpy()}
         strangers = {name: len(rows) for name, rows in study.labels.by_recorder.items() if name not in known}
         compared = _compared(run, study)
-        options.begin(Outcome(did=True, counts={}))
+        run = options.begin(run, Outcome(did=True, counts={}))
         rows, audited = _rows(run, compared), _audited(run, study)
         _write_csv(folder / "scores.csv", [list(Score.__annotations__), *(asdict(score).values() for score in scores)])
         _write_csv(folder / "intervals.csv", [_names(Row), *(asdict(row).values() for row in rows)])
@@ -240,4 +241,5 @@ def _names(row: Any) -> list[str]:  # noqa: ANN401 (a dataclass)
 
 def _write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)
+        safe = ([defused(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+        csv.writer(file, lineterminator="\n").writerows(safe)

@@ -38,11 +38,11 @@ def execute(run: Run, options: Options) -> Outcome:
     days = missing_days(plan, written, options.part)
     tasks = _partitions(run, plan, deployments, days, written=written, options=options) if days else []
     is_done = not days and (options.part is not None or _is_committed(run, written))
-    options.begin(_outcome(plan, did=False))
+    run = options.begin(run, _outcome(plan, did=False))
     run.ledger.settle_grid(plan.grid, plan.recorders)
     if is_done:
         return _outcome(plan, did=False)
-    counts = _write(run, days, tasks, options)
+    counts = _write(run, days, [replace(task, ledger=run.ledger) for task in tasks], options)
     if options.part is None:
         commit_run(run, plan)
     return _outcome(plan, did=True, counts=counts)
@@ -65,7 +65,8 @@ def finalise(run: Run) -> Outcome:
             f"run {run.name!r}: {len(missing)} partitions are not written yet:\n{listed(names)}\n"
             f"Write them (`dawnchorus run MANIFEST {run.name}`), then finalise."
         )
-    with claim(run.ledger.storage, run.name, (0, 1), plan.digest):
+    with claim(run.ledger.storage, run.name, (0, 1), plan.digest) as held:
+        run = replace(run, held=held)
         if _is_committed(run, written):
             return _outcome(plan, did=False)
         commit_run(run, plan)
