@@ -91,6 +91,7 @@ def execute(run: Run, options: Options) -> Outcome:
     if not run.inputs:
         raise InputError(f"run {run.name!r} needs at least one clustering among its inputs, found none.")
     scores: list[Score] = []
+    labels_sha256 = sha256_of(run.labels) if run.labels.is_file() else None
     with TemporaryDirectory() as scratch, ExitStack() as opened:
         folder = Path(scratch)
         study = _study(run, run.labels, opened)
@@ -109,7 +110,7 @@ def execute(run: Run, options: Options) -> Outcome:
         summary = {
             "config": run.record["config"],
             "labels": {
-                "sha256": sha256_of(run.labels), "n_intervals": study.labels.n_intervals,
+                "sha256": labels_sha256, "n_intervals": study.labels.n_intervals,
                 "n_labels": len(study.labels.names), "n_intervals_of_unknown_recorders": strangers,
                 "n_intervals_of_unknown_recordings": study.n_strange, "n_intervals_left_out": compared.n_left_out,
             },

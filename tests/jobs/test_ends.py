@@ -26,11 +26,11 @@ TRY_AGAIN = (
 WRONG = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 
-def typed(text: str, *, cwd: Path | None = None, **environment: str) -> tuple[int, str, str]:
+def typed(text: str, **environment: str) -> tuple[int, str, str]:
     """Type a line of a shell, in which ``dawnchorus`` is this one; return exit code, output and error."""
     words = f'set -o pipefail; dawnchorus() {{ "{sys.executable}" -m jobs "$@"; }}; {text}'
     done = subprocess.run(
-        ["bash", "-c", words], cwd=cwd or ROOT, capture_output=True, text=True, check=False,
+        ["bash", "-c", words], cwd=ROOT, capture_output=True, text=True, check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
     )  # fmt: skip
     assert "Traceback" not in done.stderr, done.stderr
@@ -231,7 +231,8 @@ def test_ctrl_c_in_any_command(cli: Cli, monkeypatch: pytest.MonkeyPatch, comman
     monkeypatch.setattr("jobs.catalog.command.run_catalog", stop)
     monkeypatch.setattr("jobs.quickstart.quickstart", stop)
     monkeypatch.setattr("lake.query.open_any", stop)
-    words = {"finalise": ["m.toml", "r"], "demo": ["--folder", tmp_path]}.get(command, ["m.toml"])
+    more: dict[str, list[object]] = {"finalise": ["m.toml", "r"], "demo": ["--folder", tmp_path]}
+    words = more.get(command, ["m.toml"])
     code, out, error = cli(command, *words)
     assert (code, out) == (75, "")
     assert error.splitlines()[-1].startswith("dawnchorus: interrupted. What was written before is whole;")

@@ -109,7 +109,7 @@ def test_an_output_that_is_gone_is_not_taken_for_done(manifest: Path, name: str)
 
 def test_a_run_that_was_cut_short_is_not_taken_for_done(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def cut_short(run: Run, options: Options) -> Any:
-        options.begin(Outcome(did=True, counts={}))
+        options.begin(run, Outcome(did=True, counts={}))
         raise TryAgainError("the disk is full")
 
     with monkeypatch.context() as patch:
