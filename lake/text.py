@@ -1,0 +1,48 @@
+"""Names as people take them for equal: one Unicode form for comparing, and the nearest name for messages."""
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Collection, Iterable
+
+_LEADING_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
+_MOST = 3
+
+
+def normal(name: str) -> str:
+    """Return a name in the form in which names are compared: composed letters (Unicode NFC)."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def same_name(first: str, second: str) -> bool:
+    """Tell whether two names are one name, whether their letters are composed (NFC) or decomposed (NFD)."""
+    return normal(first) == normal(second)
+
+
+def loose(name: str) -> str:
+    """Return a name without what people overlook: letter case, blanks at the ends, leading zeros, Unicode form."""
+    return _LEADING_ZEROS.sub("", unicodedata.normalize("NFKC", name).strip().casefold())
+
+
+def nearest(name: str, known: Iterable[str], most: int = _MOST) -> list[str]:
+    """Return the known names that are most like a name, the nearest first; none if nothing is like it."""
+    by_loose: dict[str, list[str]] = {}
+    for one in sorted(set(known)):
+        by_loose.setdefault(loose(one), []).append(one)
+    wanted = loose(name)
+    found = list(by_loose.get(wanted, ()))
+    for near in difflib.get_close_matches(wanted, by_loose, n=most, cutoff=0.5):
+        found += [one for one in by_loose[near] if one not in found]
+    return found[:most]
+
+
+def near_or_all(name: str, known: Collection[str], most: int = 10) -> str:
+    """Return, for a message, the names nearest to one that is not known; where none is near, the first known ones."""
+    if not known:
+        return "there is none"
+    near = nearest(name, known)
+    if near:
+        return f"near: {', '.join(near)}"
+    shown = sorted(known)[:most]
+    more = f" and {len(known) - most} more" if len(known) > most else ""
+    return f"there is {', '.join(shown)}{more}"
