@@ -13,7 +13,7 @@ from jobs.cli_clusters import commands as cluster_commands
 from jobs.cli_lake import print_line as _print
 from jobs.cli_trace import commands
 from jobs.common.run import Options
-from lake.errors import DawnchorusError, TryAgainError, UsageError
+from lake.errors import DawnchorusError, QuarantineError, TryAgainError, UsageError
 
 app = typer.Typer(
     name="dawnchorus", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -77,10 +77,11 @@ def catalog(
         from jobs.common.effort import draw_effort
         from lake.recordings import read_recordings
 
+        notes: list[str] = []
         try:
             facts = run_catalog(
                 audio, out, zones=parse_zones(zone), deployments=deployments, workers=workers, guesses=guess or [],
-                retry=retry, on_progress=tell,
+                retry=retry, on_progress=tell, on_note=notes.append,
             )  # fmt: skip
         except KeyboardInterrupt:
             raise TryAgainError(
@@ -89,8 +90,12 @@ def catalog(
     told = f"{facts['n_files']} files, {facts['hours']:.2f} hours, {facts['n_placed']} with a time in UTC"
     lines = [*describe(facts), f"{out}: {told}"]
     _print(json.dumps(facts, indent=2) if as_json else "\n".join(lines))
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
     if effort is not None:
         draw_effort(read_recordings(out), effort)
+    if json.loads(Path(facts["receipt"]).read_text(encoding="utf-8"))["passed_over"]["unlisted"]:
+        raise QuarantineError(f"{out} is written, without the folders that cannot be listed.")
 
 
 @app.command()

@@ -140,7 +140,9 @@ def _catalog(
     audio: Path, table: Path, zones: Mapping[str, str], workers: int, say: Say, *, deployments: Path | None = None
 ) -> dict[str, Any]:
     with counting("catalog", "files") as tell:
-        facts = run_catalog([audio], table, zones=zones, deployments=deployments, workers=workers, on_progress=tell)
+        facts = run_catalog(
+            [audio], table, zones=zones, deployments=deployments, workers=workers, on_progress=tell, on_note=say
+        )
     say(f"catalog: {facts['n_files']} files, {facts['hours']:.2f} hours, in {table}")
     for line in describe(facts):
         say(f"  {line}")

@@ -3,7 +3,7 @@
 import difflib
 import re
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 _LEADING_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
 _MOST = 3
@@ -36,8 +36,9 @@ def nearest(name: str, known: Iterable[str], most: int = _MOST) -> list[str]:
     return found[:most]
 
 
-def near_or_all(name: str, known: Collection[str], most: int = 10) -> str:
+def near_or_all(name: str, known: Iterable[str], most: int = 10) -> str:
     """Return, for a message, the names nearest to one that is not known; where none is near, the first known ones."""
+    known = set(known)
     if not known:
         return "there is none"
     near = nearest(name, known)

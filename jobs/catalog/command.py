@@ -12,18 +12,19 @@ from typing import Any
 
 import pandas as pd
 
-from jobs.catalog.core import OnProgress, catalog
+from jobs.catalog.core import OnNote, OnProgress, catalog
+from jobs.catalog.earlier import read_rows
 from jobs.catalog.folders import absolute
 from jobs.catalog.names import GUESSES
 from jobs.catalog.reading import Examine, examine_apart
 from jobs.catalog.sources import common_root, survey
 from jobs.catalog.summary import count_recordings
-from jobs.catalog.timeline import mark_timeline
+from jobs.catalog.timeline import find_clashes, mark_timeline
 from jobs.catalog.zones import check_zones
 from jobs.common.audio import decoder_versions
 from lake.errors import UsageError
 from lake.receipts import environment
-from lake.recordings import assign_deployments, read_deployments, write_recordings
+from lake.recordings import assign_deployments, read_deployments, unused_deployments, write_recordings
 from lake.storage import Storage
 
 LEEWAY = pd.Timedelta(days=2)
@@ -40,6 +41,7 @@ def run_catalog(
     guesses: Sequence[str] = (),
     retry: bool = False,
     on_progress: OnProgress | None = None,
+    on_note: OnNote | None = None,
     examine_one: Examine = examine_apart,
 ) -> dict[str, Any]:
     """Write the table of the recordings in folders, and beside it a receipt and what was found in each file.
@@ -50,7 +52,8 @@ def run_catalog(
         Folders, or single files: paths or fsspec URLs. Paths in the table are relative to their common parent,
         or to the folder itself if it is one alone.
     out
-        The table to write. Beside it lie the receipt, ``<stem>.receipt.json``, and ``<stem>.cache.jsonl``, by which
+        The table to write; the rows of one that is there keep their recorders. Beside it lie the receipt,
+        ``<stem>.receipt.json``, and ``<stem>.cache.jsonl``, by which
         a stopped run continues and a later one opens only files that are new or have changed.
     zones
         IANA zone, or offset, by folder or recorder; the empty key takes the rest.
@@ -64,6 +67,8 @@ def run_catalog(
         Whether to examine again files of which nothing could be used, though they have not changed.
     on_progress
         Called with the number of files done and of all files.
+    on_note
+        Called with each message about what was passed over, what found nothing, and recorders that shared a name.
     examine_one
         Examines a file; by default in a process that can be killed.
 
@@ -89,8 +94,11 @@ def run_catalog(
     check_zones(zones)
     sources = survey(audio)
     root = common_root(sources)
+    rows = read_rows(out, root, sources.url(root), sources.folders)
     unreadable: dict[str, str] = {}
     firmware: dict[str, set[str]] = {}
+    serials: dict[str, set[str]] = {}
+    notes = list(sources.passed.messages())
     table = catalog(
         sources,
         zones=zones,
@@ -98,16 +106,21 @@ def run_catalog(
         workers=workers,
         guesses=guesses,
         deployments=places,
+        rows=rows,
         cache=absolute(out).with_suffix(".cache.jsonl"),
         retry=retry,
         on_progress=on_progress,
         on_unreadable=unreadable.__setitem__,
         on_firmware=lambda recorder, version: firmware.setdefault(recorder, set()).add(version),
+        on_serial=lambda recorder, serial: serials.setdefault(recorder, set()).add(serial),
+        on_note=notes.append,
         examine_one=examine_one,
     )
     if places is not None:
         table = assign_deployments(table, places)
+        notes += unused_deployments(table, places)
     table, clocks = mark_timeline(table, places, latest=pd.Timestamp(began.replace(tzinfo=None)) + LEEWAY)
+    notes += find_clashes(table)
     write_recordings(table, out)
     counts = count_recordings(table, clocks, places, firmware)
     receipt = {
@@ -126,12 +139,22 @@ def run_catalog(
         "table_sha256": hashlib.sha256(out.read_bytes()).hexdigest(),
         "counts": counts,
         "unreadable": unreadable,
+        "serials": {recorder: sorted(own) for recorder, own in serials.items()},
+        "passed_over": {
+            "links": sources.passed.links,
+            "unlisted": sources.passed.unlisted,
+            "suffixes": sources.passed.suffixes,
+        },
+        "notes": notes,
         "timings": {"began": began.isoformat(timespec="milliseconds"), "total_s": round(time.monotonic() - began_s, 3)},
         "decoders": decoder_versions(),
         **environment(),
     }
     beside = absolute(out).with_suffix(".receipt.json")
     Storage(beside.parent).write(beside.name, json.dumps(receipt, indent=2, sort_keys=True).encode() + b"\n")
+    if on_note:
+        for note in notes:
+            on_note(note)
     return {"table": str(out), "receipt": str(beside), "root": sources.url(root), **counts}
 
 
