@@ -107,8 +107,8 @@ def catalog(
             on_progress(len(facts), len(heard))
     seen = [one.seen(file) for one, file in zip(heard, facts, strict=True)]
     recorders, notes = name_recorders(seen, of_this_study(rows, seen))
-    for note in notes:
-        (on_note or _unheard)(note)
+    if on_note:
+        list(map(on_note, notes))
     chosen = choose_zones(zones, _places(heard, recorders, seen))
     sites = site_zones(deployments)
     made = []
@@ -120,16 +120,16 @@ def catalog(
             row["problems"] = ";".join(filter(None, [str(row["problems"]), "duplicate"]))
         made.append(row)
         firmware = file.header.firmware or (one.card.firmware if one.card else "")
-        for fact, on_fact in ((firmware, on_firmware), (seen[i].serial, on_serial)):
-            if fact:
-                (on_fact or _unheard)(str(row["recorder"]), fact)
+        _tell_fact(on_firmware, str(row["recorder"]), firmware)
+        _tell_fact(on_serial, str(row["recorder"]), seen[i].serial)
         if file.message:
             tell(one.path, file.message)
     return make_recordings(made)
 
 
-def _unheard(*_: str) -> None:
-    """Take what nobody asked for."""
+def _tell_fact(on_fact: OnFirmware | None, recorder: str, fact: str) -> None:
+    if on_fact and fact:
+        on_fact(recorder, fact)
 
 
 def _check_early(zones: Mapping[str, str], heard: Sequence[Heard], rows: Sequence[Row]) -> None:
