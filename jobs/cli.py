@@ -13,6 +13,7 @@ from jobs.cli_clusters import commands as cluster_commands
 from jobs.cli_lake import print_line as _print
 from jobs.cli_trace import commands
 from jobs.common.run import Options
+from jobs.locales import use_utf8
 from lake.errors import DawnchorusError, QuarantineError, TryAgainError, UsageError
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ ZoneOpt = Annotated[
 
 def main() -> None:
     """Run the command line; every error that a user can meet becomes a message and an exit code."""
+    use_utf8()
     try:
         app()
     except DawnchorusError as error:

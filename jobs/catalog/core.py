@@ -44,7 +44,7 @@ def catalog(
     on_unreadable: OnUnreadable | None = None,
     on_firmware: OnFirmware | None = None,
     on_serial: OnFirmware | None = None,
-    on_note: OnNote | None = None,
+    on_note: OnNote = lambda _: None,
     examine_one: Examine = examine_apart,
 ) -> pd.DataFrame:
     """List recordings: when and on which recorder they were made, and what is wrong with them.
@@ -107,8 +107,8 @@ def catalog(
             on_progress(len(facts), len(heard))
     seen = [one.seen(file) for one, file in zip(heard, facts, strict=True)]
     recorders, notes = name_recorders(seen, of_this_study(rows, seen))
-    if on_note:
-        list(map(on_note, notes))
+    for note in notes:
+        on_note(note)
     chosen = choose_zones(zones, _places(heard, recorders, seen))
     sites = site_zones(deployments)
     made = []
