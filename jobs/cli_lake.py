@@ -58,7 +58,7 @@ def query(
     as_json: JsonOpt = False,
 ) -> None:
     """Print a table of windows by recorder, day, hour of the day, site and cluster."""
-    from lake.find import Wanted, find, parse_hours
+    from lake.find import Wanted, extent, find, parse_hours
     from lake.query import open_any, parse_dates
 
     wanted = Wanted(
@@ -71,6 +71,8 @@ def query(
         store, dataset, cube=cube, clusters=clusters, needs_cube=local or bool(site), needs_clusters=bool(cluster)
     )
     table = find(dataset, wanted, cube=beside["cube"], clusters=beside["clusters"], features=features)
+    if table.empty:
+        typer.echo(f"note: no window is all of that; {extent(dataset)}.", err=True)
     _give(table, out, as_json=as_json)
 
 

@@ -19,6 +19,18 @@ def same_name(first: str, second: str) -> bool:
     return normal(first) == normal(second)
 
 
+def resolve(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is the same as a name; ``None`` if there is none."""
+    known = list(known)
+    return name if name in known else next((one for one in known if same_name(one, name)), None)
+
+
+def nearest_hint(name: str, known: Iterable[str]) -> str:
+    """Return a sentence with the names nearest to one that is not known, with a blank before; empty if none is near."""
+    near = nearest(name, known)
+    return f" Near: {', '.join(near)}." if near else ""
+
+
 def loose(name: str) -> str:
     """Return a name without what people overlook: letter case, blanks at the ends, leading zeros, Unicode form."""
     return _LEADING_ZEROS.sub("", unicodedata.normalize("NFKC", name).strip().casefold())
