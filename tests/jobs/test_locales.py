@@ -72,7 +72,8 @@ def test_the_chain_opens_the_files(study: Path, env: dict[str, str]) -> None:
     store = "läke/spectrograms/mels.zarr"
     code, said = typed(study, env, "query", store, "--recorder", "Bäume")
     assert (code, said.count("\nBäume,")) == (0, 2), said
-    words = ["trace", store, "--recorder", "Bäume", "--time", "2021-06-22T05:00:00", "--audio", "cut.wav"]
+    words = ["trace", store, "--recorder", "Bäume", "--time", "2021-06-22T05:00:00", "--root", "audio"]
+    words += ["--audio", "cut.wav"]
     code, said = typed(study, env, *words)
     assert code == 0, said
     assert (study / "cut.wav").exists()
