@@ -62,7 +62,7 @@ def check_keys(zones: Mapping[str, str], places: Sequence[Place], *, but: Callab
     unused = [key for key, parts in keys.items() if not any(_depth(key, parts, place) for place in distinct)]
     if unused:
         names = {part for place in distinct for part in (place.recorder, place.serial, *place.folder.parts[1:])} - {""}
-        last = {part for place in distinct for part in (place.recorder, place.folder.name)}
+        last = {normal(part) for place in distinct for part in (place.recorder, place.folder.name)}
         raise InputError("\n".join(_unused_message(key, names, last) for key in unused))
 
 
