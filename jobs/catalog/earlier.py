@@ -1,7 +1,6 @@
 """The table that is there already: its rows keep their recorders."""
 
 import hashlib
-import json
 from collections.abc import Collection, Sequence
 from pathlib import Path, PurePath
 from typing import Any
@@ -11,8 +10,9 @@ import pandas as pd
 from jobs.catalog.folders import find_home
 from jobs.catalog.names import maker_of, parse_name
 from jobs.catalog.recorders import Row, Seen, serial_in_name
-from lake.errors import InputError
+from lake.errors import InputError, StoreError, StoreFormatError
 from lake.recordings import read_recordings
+from lake.records import unseal
 
 
 def read_rows(table: Path, root: PurePath, url: str, stops: Collection[PurePath]) -> list[Row]:
@@ -74,11 +74,11 @@ def _row(row: Any, above: PurePath, serial: str, stops: Collection[PurePath]) ->
 
 
 def _receipt(table: Path) -> dict[str, Any]:
+    receipt = table.absolute().with_suffix(".receipt.json")
     try:
-        found = json.loads(table.absolute().with_suffix(".receipt.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return unseal(receipt.read_bytes(), str(receipt))
+    except (OSError, StoreError, StoreFormatError):  # it only helps to find files that were moved
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _root(receipt: dict[str, Any], root: PurePath, url: str) -> PurePath:
