@@ -16,6 +16,7 @@ from jobs.catalog.recorders import Row, Seen, may_be_serial, name_recorders
 from jobs.catalog.rows import Heard, listen, make_row, site_zones
 from jobs.catalog.sources import Sources
 from jobs.catalog.zones import ALL, Place, check_keys, check_zones, choose_zones
+from lake.keys import outward
 from lake.recordings import make_recordings
 from lake.text import normal
 
@@ -114,8 +115,12 @@ def catalog(
     made = []
     first_of: dict[str, int] = {}
     for i, (one, file, recorder) in enumerate(zip(heard, facts, recorders, strict=True)):
+        path = as_text(one.path.as_posix()[n_root:])
+        if outward(path):  # such as C:\x.wav, which an archive made of a folder's name and a file's
+            tell(one.path, f"{path}: is in no table, as {outward(path)} on other systems; rename the file.")
+            continue
         row = make_row(one, file, chosen[i], sites.get(normal(recorder), []))
-        row |= {"path": as_text(one.path.as_posix()[n_root:]), "recorder": as_text(recorder)}
+        row |= {"path": path, "recorder": as_text(recorder)}
         if file.audio and first_of.setdefault(file.sha256, i) != i:
             row["problems"] = ";".join(filter(None, [str(row["problems"]), "duplicate"]))
         made.append(row)

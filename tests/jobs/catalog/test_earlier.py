@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from jobs.catalog.command import run_catalog
+from jobs.catalog.earlier import read_rows
 from jobs.catalog.examine import examine
 from lake.errors import InputError
 from lake.recordings import read_recordings
@@ -83,11 +84,14 @@ def test_a_file_that_is_no_table_is_not_overwritten(tmp_path: Path) -> None:
     out = tmp_path / "t.csv"
     sound(tmp_path / "audio/AM07/20210622_050000.wav")
     out.write_text("notes of the season\n")
-    with pytest.raises(InputError, match=r"is not a table of recordings(?s:.*)not overwritten unread"):
+    with pytest.raises(InputError):
         recorders(tmp_path / "audio", out)
     assert out.read_text() == "notes of the season\n"
-    out.write_text("")
-    assert recorders(tmp_path / "audio", out)
+    with pytest.raises(InputError, match=r"is not a table of recordings(?s:.*)not overwritten unread"):
+        read_rows(out, tmp_path, str(tmp_path), [])
+    said: list[str] = []
+    run_catalog([tmp_path / "audio"], out, zones={}, force=True, examine_one=examine, on_note=said.append)
+    assert "recorders are named anew" in said[0]
 
 
 def test_two_folders_of_one_recorder_at_the_same_seconds_are_named(tmp_path: Path) -> None:
