@@ -130,7 +130,8 @@ def find_clashes(table: pd.DataFrame) -> list[str]:
                 last_end_s, last_home = end_s, home
     return [
         f"recorder {recorder!r} has recordings of the same seconds in two folders, {one} and {other} ({n} overlaps). "
-        "If they are of two units, give one another name in the column recorder of the table: its rows keep it (--force takes an edited table)."
+        "If they are of two units, give one another name in the column recorder of the table, whose rows keep it, and "
+        "add --force."
         for (recorder, one, other), n in found.items()
     ]
 
