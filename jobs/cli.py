@@ -1,5 +1,6 @@
 """The command line. Each command imports what it needs, so an image without torch starts as well."""
 
+import json
 import re
 import sys
 import traceback
@@ -14,7 +15,8 @@ from jobs.cli_lake import ForceOpt
 from jobs.cli_trace import commands
 from jobs.common.run import Options
 from jobs.common.terminal import closed_door, complain, print_json, print_line, print_lines
-from lake.errors import DawnchorusError, TryAgainError, UsageError
+from jobs.locales import use_utf8
+from lake.errors import DawnchorusError, QuarantineError, TryAgainError, UsageError
 from lake.outputs import refuse_others
 
 app = typer.Typer(
@@ -38,6 +40,7 @@ ZoneOpt = Annotated[
 
 def main() -> None:
     """Run the command line; every error that a user can meet becomes a message and an exit code."""
+    use_utf8()
     with closed_door():
         try:
             app()
@@ -87,10 +90,11 @@ def catalog(
         from jobs.common.effort import draw_effort
         from lake.recordings import read_recordings
 
+        notes: list[str] = []
         try:
             facts = run_catalog(
                 audio, out, zones=parse_zones(zone), deployments=deployments, workers=workers, guesses=guess or [],
-                retry=retry, force=force, on_progress=tell,
+                retry=retry, force=force, on_progress=tell, on_note=notes.append,
             )  # fmt: skip
         except KeyboardInterrupt:
             raise TryAgainError(
@@ -102,8 +106,12 @@ def catalog(
     else:
         for line in [*describe(facts), f"{out}: {told}"]:
             print_line(line)
+    for note in notes:
+        complain(f"note: {note}")
     if effort is not None:
         draw_effort(read_recordings(out), effort, force=force)
+    if json.loads(Path(facts["receipt"]).read_text(encoding="utf-8"))["passed_over"]["unlisted"]:
+        raise QuarantineError(f"{out} is written, without the folders that cannot be listed.")
 
 
 @app.command()

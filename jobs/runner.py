@@ -82,6 +82,8 @@ def execute_runs(manifest: Manifest, names: Sequence[str], options: Options, say
         run.ledger.open_run(run.name, run.record)
         outcome = _execute(run, options)
         say(f"{run.name}: {_told(outcome, time.monotonic() - began, options)}")
+        for note in outcome.notes:
+            say(f"{run.name}: note: {note}")
         too_many += _quarantine(run, outcome) if options.part is None else []
     if too_many:
         raise QuarantineError("\n".join(too_many))
@@ -217,6 +219,8 @@ def _leave_receipt(
         "set_aside": dict(outcome.quarantined), "n_recordings": outcome.n_recordings, "backend": outcome.backend,
         "seconds": round(seconds, 3), "seed": run.record["config"].get("seed"),
     }  # fmt: skip
+    if outcome.notes:
+        facts["notes"] = list(outcome.notes)
     if JOBS[run.job].together:
         facts["n_processes"] = place(os.environ).n_ranks
     write_receipt(run.lake, run.name, part or (0, 1), facts)
