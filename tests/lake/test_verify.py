@@ -184,7 +184,7 @@ def test_an_index_variable_is_compared_with_the_values_of_the_ledger(tmp_path: P
 
 def test_a_line_of_format_1_with_parts_that_do_not_fit_is_no_traceback(tmp_path: Path) -> None:
     cube = stores.make_cube(tmp_path)
-    path = sorted(Path(cube.ledger.storage.url).rglob("*.jsonl"))[0]
+    path = min(Path(cube.ledger.storage.url).rglob("*.jsonl"))
     entry = unseal(path.read_bytes().splitlines()[0], "")
     changes: list[dict[str, Any]] = [
         {"cells": "x"}, {"cells": [1]}, {"digests": []}, {"files": 3}, {"index": {"status": [1]}}, {"block": "a"},
