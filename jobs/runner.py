@@ -100,6 +100,8 @@ def execute_runs(manifest: Manifest, names: Sequence[str], options: Options, say
         run.ledger.open_run(run.name, run.record)
         outcome = _execute(run, options)
         say(f"{run.name}: {_told(outcome, time.monotonic() - began, options)}")
+        for note in outcome.notes:
+            say(f"{run.name}: {note}")
         too_many += _quarantine(run, outcome) if options.part is None else []
     if too_many:
         raise QuarantineError("\n".join(too_many))
@@ -254,7 +256,7 @@ def _leave_receipt(
 ) -> None:
     facts = {
         **run.record, **made_of, **run.ledger.summary(), "state": "done" if part is None else "share",
-        "counts": dict(outcome.counts), "quarantined": dict(Counter(outcome.quarantined.values())),
+        "counts": dict(outcome.counts), "notes": list(outcome.notes), "quarantined": dict(Counter(outcome.quarantined.values())),
         "set_aside": dict(outcome.quarantined), "n_recordings": outcome.n_recordings, "backend": outcome.backend,
         "seconds": round(seconds, 3), "seed": run.record["config"].get("seed"),
     }  # fmt: skip
