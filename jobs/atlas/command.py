@@ -28,6 +28,7 @@ from jobs.atlas.windows import Table, clustered_days, read_table
 from jobs.common.folders import publish
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run
+from lake.naming import read_names
 from lake.read import open_array, read_rows
 
 N_NEIGHBOURS = 5
@@ -39,6 +40,7 @@ def execute(run: Run, options: Options) -> Outcome:
     """Make the page of a clustering; what the atlas held before is replaced."""
     config = cast("Config", run.config)
     stores = open_stores(run.inputs["clusters"].output.url, run.inputs["spectrograms"].output.url)
+    named = read_names(run.inputs["clusters"].output)
     with progress(f"{run.name}: counting", len(clustered_days(stores)), "recorder-days") as advance:
         table = read_table(stores, advance)
     rows = rows_by_cluster(table, stores.n_clusters)
@@ -73,11 +75,12 @@ def execute(run: Run, options: Options) -> Outcome:
             _sheets(
                 run, stores, codes, table, map_, level_range_db=level_range_db, folder=folder, threads=options.workers
             )
-        notes = [note for note in (media.note, _map_note(seen, config), *labels_notes) if note]
+        notes = [note for note in (media.note, _map_note(seen, config), *labels_notes, *named.notes) if note]
         study = study_facts(
             run,
             read,
             map_=map_,
+            names=named.rows,
             level_range_db=level_range_db,
             notes=notes,
             n_clips=sum(map(len, clips)),
@@ -93,7 +96,7 @@ def execute(run: Run, options: Options) -> Outcome:
         "clusters": len(clusters), "windows": len(table), "pictures": sum(map(len, shown)), "clips": study.n_clips,
         "map_windows": 0 if map_ is None else len(map_.rows), "bytes": n_bytes,
     }  # fmt: skip
-    return Outcome(did=True, counts=counts)
+    return Outcome(did=True, counts=counts, notes=[*labels_notes, *named.notes])
 
 
 def _look(run: Run, stores: Stores, table: Table, scale: Scale, sampled: NDArray[np.int64]) -> Seen | None:

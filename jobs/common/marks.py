@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from jobs.common.dialects import DIALECTS, entries_of, is_audacity, dialect_of
+from jobs.common.dialects import DIALECTS, dialect_of, entries_of, is_audacity
 from jobs.common.run import listed
 from lake.errors import InputError
 from lake.sheets import decoded
@@ -131,7 +131,9 @@ def read_marks(path: Path) -> Marks:
     if not marks:
         expected = "; ".join([*(dialect.title for dialect in DIALECTS), "Audacity's labels"])
         said = " ".join([*left, *notes]) or f"No file ends in {', '.join(SUFFIXES)}."
-        raise InputError(f"{path}: expected labelled intervals, found none. {said} Tables that can be read: {expected}.")
+        raise InputError(
+            f"{path}: expected labelled intervals, found none. {said} Tables that can be read: {expected}."
+        )
     return Marks(marks, [*left, *notes])
 
 

@@ -10,7 +10,28 @@ from lake.errors import InputError
 from lake.text import nearest, normal
 
 AUDIO_SUFFIXES = frozenset(
-    ".aac .aif .aifc .aiff .au .caf .flac .m4a .mp3 .oga .ogg .opus .rf64 .snd .w64 .wac .wav .wave .wma .wv".split()
+    [
+        ".aac",
+        ".aif",
+        ".aifc",
+        ".aiff",
+        ".au",
+        ".caf",
+        ".flac",
+        ".m4a",
+        ".mp3",
+        ".oga",
+        ".ogg",
+        ".opus",
+        ".rf64",
+        ".snd",
+        ".w64",
+        ".wac",
+        ".wav",
+        ".wave",
+        ".wma",
+        ".wv",
+    ]
 )
 MOST_NAMED = 3
 
@@ -93,9 +114,7 @@ def match_recordings(names: Iterable[str], paths: Sequence[str], *, root: str = 
             f"{len(problems)} names of recordings in {what} may mean several; name more of their paths, as the cube "
             f"has them:\n{listed}"
         )
-    return Matched(
-        {name: row for name, row in found.items() if name not in strangers}, [*unknown, *sorted(strangers)]
-    )
+    return Matched({name: row for name, row in found.items() if name not in strangers}, [*unknown, *sorted(strangers)])
 
 
 def told_unknown(unknown: Sequence[str], paths: Sequence[str]) -> str:

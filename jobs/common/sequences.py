@@ -51,7 +51,9 @@ def shifts_of(
     return shift_s, unclear
 
 
-def _offsets(row: NDArray[np.int64], start_s: NDArray[np.float64], length_s: NDArray[np.float64]) -> NDArray[np.float64]:
+def _offsets(
+    row: NDArray[np.int64], start_s: NDArray[np.float64], length_s: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Return the start of each one's recording in the sequence of recordings, ordered by their seconds."""
     order = sorted(np.unique(row).tolist(), key=lambda one: float(start_s[row == one].min()))
     begins = np.concatenate([[0.0], np.cumsum(length_s[order])[:-1]])

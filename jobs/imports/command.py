@@ -54,7 +54,8 @@ def execute(run: Run, options: Options) -> Outcome:  # noqa: ARG001 (every job t
     if not len(rows):
         raise InputError(
             f"run {run.name!r}: none of the {len(names)} vectors of {table} is of a recording of the cube; the table "
-            f"has {strange}; the cube has {', '.join(there.path[:3])}. Both are relative to one root."
+            f"has {', '.join(matched.unknown[:3])}; the cube has {', '.join(there.path[:3])}. Both are relative to one "
+            f"root. Most alike: {strange}."
         )
     found = np.array([matched.row[names[i]] for i in rows], dtype=np.int64)
     _require_inside(run, there, found, numbers[rows], start_s[rows])
@@ -83,9 +84,7 @@ def execute(run: Run, options: Options) -> Outcome:  # noqa: ARG001 (every job t
     return Outcome(did=True, counts=counts, backend="numpy", notes=notes)
 
 
-def _read_table(
-    path: Path, config: Config
-) -> tuple[NDArray[np.int64], list[str], NDArray[np.float64], list[str]]:
+def _read_table(path: Path, config: Config) -> tuple[NDArray[np.int64], list[str], NDArray[np.float64], list[str]]:
     """Return number, recording and start of each row of a table of vectors, and notes on how it was read."""
     if not path.is_file():
         raise InputError(f"{path}: expected a table of vectors, found no file.")
