@@ -23,8 +23,8 @@ def clustering_id(tables: Mapping[str, NDArray[Any]]) -> str:
 
     Notes
     -----
-    The digest is over name, type (little endian), shape and bytes of each array, in the order of :data:`ARRAYS`. Clusters
-    of the same number in two clusterings are the same if the identities are.
+    The digest is over name, type (little endian), shape and bytes of each array, in the order of :data:`ARRAYS`.
+    Clusters of one number in two clusterings are the same if the identities are.
     """
     digest = hashlib.sha256()
     for name in ARRAYS:

@@ -163,8 +163,8 @@ def _require_own(store: Storage, where: str, identity: str, found: set[str]) -> 
     others = sorted(found - {identity})
     if others:
         raise InputError(
-            f"{where}: expected names of the clustering {identity}, found names of {', '.join(others)}: cluster numbers "
-            f"mean other sounds there. Carry the names from the store that they were given for: dawnchorus names OLD "
+            f"{where}: expected names of the clustering {identity}, found names of {', '.join(others)}: cluster "
+            f"numbers mean other sounds there. Carry the names from the store that they were given for: dawnchorus names OLD "
             f"{store.url} --write. If that store is gone, move the table away and name the clusters anew."
         )
     if found:
@@ -172,9 +172,9 @@ def _require_own(store: Storage, where: str, identity: str, found: set[str]) -> 
     n_made = _n_made(store)
     if n_made > 1:
         raise InputError(
-            f"{where}: the table has no column {ATTRIBUTE}, and {store.url} was made {n_made} times with other results, so "
-            f"the names may be of an earlier one. If they are of this one, add the column {ATTRIBUTE} with {identity} in "
-            f"every row; if not, remove the table."
+            f"{where}: the table has no column {ATTRIBUTE}, and {store.url} was made {n_made} times with other results, "
+            f"so the names may be of an earlier one. If they are of this one, add the column {ATTRIBUTE} with {identity} "
+            f"in every row; if not, remove the table."
         )
     return [f"{where} has no column {ATTRIBUTE}; its names are taken for names of {identity}, the only one there was."]
 

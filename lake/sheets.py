@@ -46,8 +46,11 @@ def read_sheet(text: str, *, quotes: bool = True) -> Sheet:
     ValueError
         If a row has text beyond the last column, or a column is there twice.
     """
-    quoting = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator_of(text), quoting=quoting)
+    lines_of = io.StringIO(text, newline="")
+    if quotes:
+        reader = csv.reader(lines_of, delimiter=separator_of(text))
+    else:
+        reader = csv.reader(lines_of, delimiter=separator_of(text), quoting=csv.QUOTE_NONE)
     try:
         lines = [[cell.strip() for cell in line] for line in reader]
     except csv.Error as error:

@@ -12,7 +12,7 @@ NOTHING = frozenset(
     {"", "nocall", "no call", "no_call", "no-call", "no detection", "no detections", "nodetection", "noid", "no id"}
     | {"nan", "na", "n/a", "null"}
 )
-"""What programs write, in lower case, where they heard nothing: BirdNET, Kaleidoscope, and empty cells of R and pandas."""
+"""What BirdNET and Kaleidoscope write where they heard nothing, and R and pandas in empty cells; in lower case."""
 UNLABELLED = "unlabelled"
 _CONFIDENCE = re.compile(r"(.*?\S)\s*(?:[;:,]\s*|\s)[(\[]?(?:conf(?:idence)?\s*[=:]?\s*)?([01]\.\d{2,})[)\]]?")
 """A label with a confidence of at least two decimals at its end."""
@@ -174,12 +174,14 @@ def _each(rows: Sequence[tuple[int, T]], read: Callable[[T], Entry]) -> tuple[li
     for number, row in rows:
         try:
             entry = read(row)
-            if entry.label and entry.end_s < entry.start_s:
-                raise ValueError(f"{entry.label!r} ends at {entry.end_s:g} s, before its start at {entry.start_s:g} s")
         except ValueError as error:
             problems.append(f"row {number}: {error}")
-        else:
-            entries.append((number, entry))
+            continue
+        entries.append((number, entry))
+        if entry.label and entry.end_s < entry.start_s:
+            problems.append(
+                f"row {number}: {entry.label!r} ends at {entry.end_s:g} s, before its start at {entry.start_s:g} s"
+            )
     return entries, problems
 
 
@@ -289,7 +291,7 @@ DIALECTS = (
     ),
     Dialect(
         "recording,start_s,end_s,label",
-        _signs(*({"recording", "start_s", "end_s", "label"} - {left_out} for left_out in ("end_s", "start_s", "label"))),
+        _signs(*({"recording", "start_s", "end_s", "label"} - {one} for one in ("end_s", "start_s", "label"))),
         (("recording",), ("start_s",), ("end_s",), ("label",)), _plain,
     ),
     RAVEN,

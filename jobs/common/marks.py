@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from jobs.common.dialects import DIALECTS, dialect_of, entries_of, is_audacity
+from jobs.common.dialects import DIALECTS, Entry, dialect_of, entries_of, is_audacity
 from jobs.common.run import listed
 from lake.errors import InputError
 from lake.sheets import decoded
@@ -112,14 +112,7 @@ def read_marks(path: Path) -> Marks:
         problems += [f"{name}, {problem}" for problem in wrong]
         n_nothing += sum(not entry.label for _, entry in entries)
         own = _own_name(PurePosixPath(name.replace("\\", "/")))
-        marks += [
-            Mark(
-                _recording(own, entry.file), entry.start_s, entry.end_s, entry.label, entry.group, entry.confidence, name,
-                number, entry.in_sequence,
-            )
-            for number, entry in entries
-            if entry.label
-        ]  # fmt: skip
+        marks += [_mark(entry, own, name, number) for number, entry in entries if entry.label]
     left = _passed_over(passed)
     if problems:
         raise InputError(
@@ -189,6 +182,13 @@ def _own_name(table: PurePosixPath) -> PurePosixPath:
     if ending == ".selections" and (stem := name.rpartition(".Table."))[1] and stem[2].isdigit():
         name = stem[0]
     return table.with_name(name or table.name)
+
+
+def _mark(entry: Entry, own: PurePosixPath, table: str, row: int) -> Mark:
+    return Mark(
+        _recording(own, entry.file), entry.start_s, entry.end_s, entry.label, entry.group, entry.confidence, table, row,
+        entry.in_sequence,
+    )  # fmt: skip
 
 
 def _recording(own: PurePosixPath, file: str) -> str:

@@ -89,8 +89,8 @@ def place_marks(marks: Sequence[Mark], cube: Placed, *, min_confidence: float) -
     if not known:
         raise InputError(
             f"none of {len(marks)} labels is of a recording of the cube; labelled are "
-            f"{', '.join(sorted(matched.unknown)[:3])}; the cube has {', '.join(cube.path[:3])}. Recordings are named by "
-            f"their path below the root, or the end of it. Most alike: {strange}."
+            f"{', '.join(sorted(matched.unknown)[:3])}; the cube has {', '.join(cube.path[:3])}. Recordings are named "
+            f"by their path below the root, or the end of it. Most alike: {strange}."
         )
     row = np.array([matched.row[mark.recording] for mark in known], dtype=np.int64)
     length_s = (cube.end_ms - cube.start_ms) / 1000

@@ -128,8 +128,8 @@ def _require_inside(
     ]
     raise InputError(
         f"run {run.name!r}: {len(wrong)} vectors of {run.files['table']} do not begin in their recording:\n"
-        f"{listed(lines)}\nSeconds count from the start of the recording that the row names. Correct or remove the rows "
-        "(and their vectors)."
+        f"{listed(lines)}\nSeconds count from the start of the recording that the row names. Correct the rows, "
+        "or remove them and their vectors."
     )
 
 

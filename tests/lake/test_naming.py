@@ -12,11 +12,11 @@ from lake.read import open_clusters
 
 def test_a_table_is_written_and_read_back(tmp_path: Path) -> None:
     store = make_clusters(tmp_path, np.zeros((2, 144), dtype=np.int64)).output
-    assert read_names(store) == []
+    assert read_names(store).rows == ()
     names = [Name(7, "rain, light", 'a "note"'), Name(2, "pewee", carried_from="old/5", overlap=0.75)]
     where = write_names(store, names)
     assert where == f"{tmp_path}/clusters/clusters.names.csv"
-    back = read_names(store)
+    back = read_names(store).rows
     assert [(n.cluster, n.name, n.notes, n.carried_from) for n in back] == [
         (2, "pewee", "", "old/5"), (7, "rain, light", 'a "note"', ""),
     ]  # fmt: skip

@@ -12,12 +12,12 @@ BIRDNET = "Start (s),End (s),Scientific name,Common name,Confidence"
 def marks(tmp_path: Path, name: str, text: str) -> list[tuple[str, float, float, str, float]]:
     path = tmp_path / name
     path.write_text(text)
-    return [(mark.recording, mark.start_s, mark.end_s, mark.label, mark.confidence) for mark in read_marks(path)]
+    return [(mark.recording, mark.start_s, mark.end_s, mark.label, mark.confidence) for mark in read_marks(path).marks]
 
 
 def test_a_plain_table(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text("recording,start_s,end_s,label,group\na/b.wav,1,2.5,wren,x\na/c.wav,0,1,rain,\n")
-    first, second = read_marks(tmp_path / "l.csv")
+    first, second = read_marks(tmp_path / "l.csv").marks
     assert (first.recording, first.start_s, first.end_s, first.label, first.group) == ("a/b.wav", 1, 2.5, "wren", "x")
     assert (second.group, second.confidence) == ("", 1)
 
@@ -45,7 +45,7 @@ def test_a_folder_of_tables(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("0\t1\twren\n")
     (tmp_path / "b.txt").write_text("0\t1\trobin\n")
     (tmp_path / "notes.md").write_text("nothing")
-    assert [mark.recording for mark in read_marks(tmp_path)] == ["a", "b"]
+    assert [mark.recording for mark in read_marks(tmp_path).marks] == ["a", "b"]
     assert not is_plain_table(tmp_path)
 
 
