@@ -121,6 +121,8 @@ def export(
             folder.write(sheet.key, sheet.text.encode())
     facts = {"out": str(out), "n_files": n_files, "n_rows": len(table)}
     print_line(json.dumps(facts, indent=2) if as_json else f"{out}: {len(table)} rows in {n_files} files")
+    for note in given.notes:
+        typer.echo(note, err=True)
 
 
 @commands.command()
@@ -146,6 +148,8 @@ def names(
     present = read_names(new)
     there = {name.cluster: name for name in present.rows}
     kept = [name for name in carried(matches, made_by(store).name) if name.cluster not in there]
+    for note in [*given.notes, *present.notes]:
+        typer.echo(note, err=True)
     if write:
         write_names(new, [*there.values(), *kept])
     if as_json:

@@ -107,8 +107,8 @@ def read_names(store: Storage) -> Names:
     Raises
     ------
     InputError
-        With all rows that cannot be read: a cluster that is no number, is there twice or is not in the store; or if the
-        names are of another clustering, by its ``clustering_id``, or may be, as the table has none.
+        With all rows that cannot be read: a cluster that is no number or is there twice; or if the names are of another
+        clustering, by its ``clustering_id``, or may be, as the table has none.
     """
     folder, key = names_key(store)
     data = folder.read_or_none(key)
@@ -130,7 +130,7 @@ def read_names(store: Storage) -> Names:
     problems: list[str] = []
     for number, row in sheet.rows:
         try:
-            rows.append(_name_of(row, n_clusters))
+            rows.append(_name_of(row))
         except ValueError as error:
             problems.append(f"row {number}: {error}")
     times = Counter(name.cluster for name in rows)
@@ -139,18 +139,22 @@ def read_names(store: Storage) -> Names:
     if problems:
         raise InputError(f"{where} is not a table of names; correct these and try again:\n  " + "\n  ".join(problems))
     notes = [f"{where}: {note}."] if note else []
+    absent = [f"{name.cluster} ({name.name})" for name in rows if name.cluster >= n_clusters]
+    if absent:
+        notes.append(
+            f"{where}: {len(absent)} names are of clusters that are not there: {', '.join(absent[:5])}; the clustering "
+            f"has {n_clusters}, from 0 to {n_clusters - 1}."
+        )
     return Names(rows, [*notes, *(believed if rows else [])])
 
 
-def _name_of(row: Mapping[str, str], n_clusters: int) -> Name:
+def _name_of(row: Mapping[str, str]) -> Name:
     try:
         cluster = to_number(row["cluster"])
     except ValueError:
         cluster = -1.0
     if cluster < 0 or cluster != int(cluster):
         raise ValueError(f"cluster should be a number, found {row['cluster']!r}")
-    if cluster >= n_clusters:
-        raise ValueError(f"there is no cluster {cluster:.0f}; the clustering has {n_clusters}, numbered from 0")
     try:
         overlap = to_number(row["overlap"]) if row.get("overlap") else float("nan")
     except ValueError as error:
@@ -164,17 +168,17 @@ def _require_own(store: Storage, where: str, identity: str, found: set[str]) -> 
     if others:
         raise InputError(
             f"{where}: expected names of the clustering {identity}, found names of {', '.join(others)}: cluster "
-            f"numbers mean other sounds there. Carry the names from the store that they were given for: dawnchorus names OLD "
-            f"{store.url} --write. If that store is gone, move the table away and name the clusters anew."
+            f"numbers mean other sounds there. Carry the names from the store that they were given for: dawnchorus "
+            f"names OLD {store.url} --write. If that store is gone, move the table away and name the clusters anew."
         )
     if found:
         return []
     n_made = _n_made(store)
     if n_made > 1:
         raise InputError(
-            f"{where}: the table has no column {ATTRIBUTE}, and {store.url} was made {n_made} times with other results, "
-            f"so the names may be of an earlier one. If they are of this one, add the column {ATTRIBUTE} with {identity} "
-            f"in every row; if not, remove the table."
+            f"{where}: the table has no column {ATTRIBUTE}, and {store.url} was made {n_made} times with other "
+            f"results: the names may be of an earlier one. If they are of this one, add the column {ATTRIBUTE} with "
+            f"{identity} in every row; if not, remove the table."
         )
     return [f"{where} has no column {ATTRIBUTE}; its names are taken for names of {identity}, the only one there was."]
 

@@ -53,7 +53,7 @@ def execute(run: Run, options: Options) -> Outcome:
     if level_range_db == "auto":
         level_range_db = _level_range(run, stores, codes, shown)
     n_windows = np.array([len(group) for group in rows])
-    found_lifts, labels_notes = _lifts(run, stores, table, n_windows)
+    found_lifts, labels_note = _lifts(run, stores, table, n_windows)
     media = media_of(run, config, stores, level_range_db, audio=config.audio and options.audio)
     read = Read(
         stores=stores,
@@ -75,7 +75,7 @@ def execute(run: Run, options: Options) -> Outcome:
             _sheets(
                 run, stores, codes, table, map_, level_range_db=level_range_db, folder=folder, threads=options.workers
             )
-        notes = [note for note in (media.note, _map_note(seen, config), *labels_notes, *named.notes) if note]
+        notes = [note for note in (media.note, _map_note(seen, config), labels_note, *named.notes) if note]
         study = study_facts(
             run,
             read,
@@ -96,7 +96,7 @@ def execute(run: Run, options: Options) -> Outcome:
         "clusters": len(clusters), "windows": len(table), "pictures": sum(map(len, shown)), "clips": study.n_clips,
         "map_windows": 0 if map_ is None else len(map_.rows), "bytes": n_bytes,
     }  # fmt: skip
-    return Outcome(did=True, counts=counts, notes=[*labels_notes, *named.notes])
+    return Outcome(did=True, counts=counts, notes=[*([labels_note] if labels_note else []), *named.notes])
 
 
 def _look(run: Run, stores: Stores, table: Table, scale: Scale, sampled: NDArray[np.int64]) -> Seen | None:
@@ -163,24 +163,22 @@ def _level_range(
     return level_range(histogram, config.level_percentiles)
 
 
-def _lifts(
-    run: Run, stores: Stores, table: Table, n_windows: NDArray[np.int64]
-) -> tuple[list[list[Lift]] | None, list[str]]:
-    """Return each cluster's labels, and notes where some, or all, have no place here."""
+def _lifts(run: Run, stores: Stores, table: Table, n_windows: NDArray[np.int64]) -> tuple[list[list[Lift]] | None, str]:
+    """Return each cluster's labels, and a note where some, or all, have no place here."""
     if run.labels is None:
-        return None, []
+        return None, ""
     if not run.labels.exists():
-        return None, [f"Labels are left out: {run.labels.name} was not there when this page was made."]
+        return None, f"Labels are left out: {run.labels.name} was not there when this page was made."
     config = cast("Config", run.config)
     root = str(run.recordings.root) if run.recordings else ""
-    intervals, notes = read_intervals(run.labels, stores, min_confidence=config.min_confidence, root=root)
+    intervals, note = read_intervals(run.labels, stores, min_confidence=config.min_confidence, root=root)
     n_both = np.zeros((stores.n_clusters, len(intervals)), dtype=np.int64)
     with progress(f"{run.name}: labels", len(intervals), "labels") as advance:
         for j, one in enumerate(intervals.values()):
             found = table.cluster[windows_with(one, table, stores)]
             n_both[:, j] = np.bincount(found, minlength=stores.n_clusters)
             advance(1)
-    return lifts(n_both, n_windows, list(intervals), n_most=N_LABELS), notes
+    return lifts(n_both, n_windows, list(intervals), n_most=N_LABELS), note
 
 
 def _sheets(

@@ -14,7 +14,7 @@ from jobs.atlas.words import number
 from jobs.common.labels import Labels, read_labels
 from jobs.common.marks import is_plain_table, read_marks
 from jobs.common.placing import labels_of_marks, place_marks, recordings_of
-from lake.text import near_or_all
+from lake.text import nearest
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Lift:
 
 def read_intervals(
     path: Path, stores: Stores, *, min_confidence: float, root: str = ""
-) -> tuple[dict[str, Intervals], list[str]]:
+) -> tuple[dict[str, Intervals], str]:
     """Read labels: the intervals of each label on a clustering's recorders, labels in alphabetical order.
 
     Parameters
@@ -70,8 +70,8 @@ def read_intervals(
     -------
     intervals
         By label.
-    notes
-        What was passed over, and which labels have no place here; a sentence each.
+    note
+        What was passed over, and which labels have no place here, in sentences; empty if all have.
 
     Raises
     ------
@@ -89,10 +89,15 @@ def read_intervals(
     strange = sorted(set(labels.by_recorder) - set(stores.recorders))
     if strange:
         n = sum(len(labels.by_recorder[name]) for name in strange)
-        named = "; ".join(f"{name}, {near_or_all(name, stores.recorders)}" for name in strange[:3])
+        named = ", ".join(f"{name}{_near(name, stores.recorders)}" for name in strange[:3])
         named += " …" if len(strange) > 3 else ""
         notes.append(f"Labelled intervals of recorders that this clustering does not have: {number(n)} ({named}).")
-    return _by_label(labels, stores.recorders), notes
+    return _by_label(labels, stores.recorders), " ".join(notes)
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    near = nearest(name, known, 1)
+    return f", nearest {near[0]}" if near else ""
 
 
 def _by_label(labels: Labels, recorders: Sequence[str]) -> dict[str, Intervals]:

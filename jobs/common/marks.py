@@ -195,4 +195,4 @@ def _recording(own: PurePosixPath, file: str) -> str:
     """Return the recording that a row is of: the file that it names, in the table's folder if it names no folder."""
     if not file:
         return str(own)
-    return file if "/" in file or "\\" in file else str(own.with_name(file))
+    return file.replace("\\", "/") if "/" in file or "\\" in file else str(own.with_name(file))
