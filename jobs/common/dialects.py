@@ -54,7 +54,8 @@ class Cells:
 
     def text(self, *columns: str) -> str:
         """Return the text of the first of some columns that has any; empty if none has."""
-        return next((cell for name in columns if (cell := self.row.get(self.names.get(name, ""), ""))), "")
+        cells = (self.row[self.names[name]] for name in columns if name in self.names)
+        return next(filter(None, cells), "")
 
     def label(self, *columns: str) -> str:
         """Return the first label in some columns that is one; empty if none is."""
