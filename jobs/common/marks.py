@@ -13,7 +13,8 @@ from lake.sheets import decoded
 SUFFIXES = (".csv", ".txt", ".tsv")
 """Of tables of labels, in lower case."""
 ENDINGS = (
-    ".dawnchorus.selections", ".dawnchorus.labels", ".selections", ".BirdNET.selection.table", ".BirdNET.results.r", ".BirdNET.results.kaleidoscope",
+    ".dawnchorus.selections", ".selections", ".BirdNET.selection.table", ".BirdNET.results.r",
+    ".BirdNET.results.kaleidoscope",
     ".BirdNET.results", ".labels",
 )  # fmt: skip
 """What programs add to a recording's name, before the suffix."""
