@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lake.clustering import ATTRIBUTE, clustering_id_of
 from lake.errors import InputError
+from lake.escapes import as_written, defused
 from lake.layout import lake_and_run
 from lake.read import grid_of, open_clusters
 from lake.receipts import read_receipts
@@ -159,7 +160,8 @@ def _name_of(row: Mapping[str, str]) -> Name:
         overlap = to_number(row["overlap"]) if row.get("overlap") else float("nan")
     except ValueError as error:
         raise ValueError(f"overlap: {error}") from error
-    return Name(int(cluster), row["name"], row.get("notes", ""), row.get("carried_from", ""), overlap)
+    texts = (as_written(row.get(key, "")) for key in ("name", "notes", "carried_from"))
+    return Name(int(cluster), *texts, overlap)
 
 
 def _require_own(store: Storage, where: str, identity: str, found: set[str]) -> list[str]:
@@ -202,7 +204,8 @@ def write_names(store: Storage, names: Sequence[Name]) -> str:
     writer.writerow(COLUMNS)
     for name in sorted(names, key=lambda one: one.cluster):
         overlap = "" if np.isnan(name.overlap) else f"{name.overlap:.3f}"
-        writer.writerow([name.cluster, name.name, name.notes, name.carried_from, overlap, identity])
+        texts = map(defused, (name.name, name.notes, name.carried_from))
+        writer.writerow([name.cluster, *texts, overlap, identity])
     folder.write(key, text.getvalue().encode())
     return folder.path(key)
 

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from jobs.common.dialects import DIALECTS, Entry, dialect_of, entries_of, is_audacity
 from jobs.common.run import listed
 from lake.errors import InputError
+from lake.escapes import as_written
 from lake.sheets import decoded
 
 SUFFIXES = (".csv", ".txt", ".tsv")
@@ -186,8 +187,9 @@ def _own_name(table: PurePosixPath) -> PurePosixPath:
 
 
 def _mark(entry: Entry, own: PurePosixPath, table: str, row: int) -> Mark:
+    file, label = as_written(entry.file), as_written(entry.label)  # as our own exports defuse them
     return Mark(
-        _recording(own, entry.file), entry.start_s, entry.end_s, entry.label, entry.group, entry.confidence, table, row,
+        _recording(own, file), entry.start_s, entry.end_s, label, entry.group, entry.confidence, table, row,
         entry.in_sequence,
     )  # fmt: skip
 

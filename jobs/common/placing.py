@@ -13,6 +13,7 @@ from jobs.common.matching import match_recordings, told_unknown
 from jobs.common.run import listed
 from jobs.common.sequences import shifts_of
 from lake.errors import InputError
+from lake.read import paths_of
 
 Ints = NDArray[np.int64]
 
@@ -65,8 +66,8 @@ def recordings_of(cube: xr.Dataset, root: str = "") -> Placed:
     """Return the recordings table of a cube; ``root`` is the folder that their paths are relative to."""
     start_ms = cube["recording_start_ms"].to_numpy().astype(np.int64)
     length_ms = cube["recording_n_samples"].to_numpy() * 1000 / cube["recording_sample_rate_hz"].to_numpy()
-    path, recorder = (tuple(str(x) for x in cube[key].to_numpy()) for key in ("recording_path", "recording_recorder"))
-    return Placed(path, recorder, start_ms, start_ms + np.ceil(length_ms).astype(np.int64), root)
+    recorder = tuple(str(name) for name in cube["recording_recorder"].to_numpy())
+    return Placed(tuple(paths_of(cube)), recorder, start_ms, start_ms + np.ceil(length_ms).astype(np.int64), root)
 
 
 def place_marks(marks: Sequence[Mark], cube: Placed, *, min_confidence: float) -> PlacedMarks:

@@ -17,6 +17,7 @@ from jobs.imports.config import Config
 from jobs.imports.core import Placed, place
 from lake.digest import sha256_of
 from lake.errors import InputError
+from lake.escapes import as_written
 from lake.grid import Grid
 from lake.identity import short_hash
 from lake.ledger import Entry
@@ -111,7 +112,12 @@ def _read_table(path: Path, config: Config) -> tuple[NDArray[np.int64], list[str
     if problems:
         raise InputError(f"{path}: {len(problems)} rows cannot be read:\n{listed(problems)}")
     numbers = np.array([number for number, _ in sheet.rows], dtype=np.int64)
-    return numbers, [row[wanted[0]] for _, row in sheet.rows], np.array(starts), [f"{path.name}: {note}."] * bool(note)
+    return (
+        numbers,
+        [as_written(row[wanted[0]]) for _, row in sheet.rows],
+        np.array(starts),
+        [f"{path.name}: {note}."] * bool(note),
+    )
 
 
 def _require_inside(

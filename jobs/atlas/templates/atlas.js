@@ -223,6 +223,11 @@ function showNames() {
   $("names-table").tBodies[0].replaceChildren(...rows);
 }
 
+// Cells that a spreadsheet would run get an apostrophe in front, which goes when they are read: lake/escapes.py.
+const RUN = "(?![+-]\\d+([.,:]\\d+)*([eE][+-]?\\d+)?$)[\\s\\x00-\\x1f\\ufeff]*[=+\\-@\\t\\r\\n\uff1d\uff0b\uff0d\uff20]";
+const defused = (text) => (new RegExp("^'*" + RUN).test(text) ? "'" + text : text);
+const asWritten = (text) => (new RegExp("^'+" + RUN).test(text) ? text.slice(1) : text);
+
 function downloadNames() {
   const n = saveNames(state.names, state.data.names_id, "names.csv");
   $("names-said").textContent = n + (n === 1 ? " cluster" : " clusters") + " in names.csv.";
@@ -232,7 +237,7 @@ function downloadNames() {
 function saveNames(names, identity, file) {
   const quoted = (text) => (/[",;\r\n]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text);
   const ids = Object.keys(names).map(Number).filter((id) => isGiven(names[id])).sort((a, b) => a - b);
-  const lines = ids.map((id) => [String(id), names[id].name, names[id].notes, identity].map(quoted).join(","));
+  const lines = ids.map((id) => [String(id), names[id].name, names[id].notes, identity].map(defused).map(quoted).join(","));
   const blob = new Blob([["cluster,name,notes,clustering_id", ...lines, ""].join("\n")], { type: "text/csv;charset=utf-8" });
   const link = element("a", { href: URL.createObjectURL(blob), download: file });
   link.click();
@@ -268,7 +273,7 @@ async function loadNames(event) {
 function takeNames([header, ...rows]) {
   const places = ["cluster", "name", "notes", "clustering_id"].map((one) => (header || []).map((cell) => cell.trim()).indexOf(one));
   if (places[0] < 0 || places[1] < 0) return "That file has no columns cluster and name: expected a names.csv.";
-  const read = rows.map((row) => places.map((place) => (place < 0 ? "" : (row[place] || "").trim()))).filter((row) => row.some(Boolean));
+  const read = rows.map((row) => places.map((place) => (place < 0 ? "" : asWritten((row[place] || "").trim())))).filter((row) => row.some(Boolean));
   const others = [...new Set(read.map((row) => row[3]).filter((one) => one && one !== state.data.names_id))];
   if (others.length) {
     return "These names are of the clustering " + others.join(", ") + ", this page is of " + state.data.names_id +
