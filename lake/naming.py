@@ -160,8 +160,8 @@ def _name_of(row: Mapping[str, str]) -> Name:
         overlap = to_number(row["overlap"]) if row.get("overlap") else float("nan")
     except ValueError as error:
         raise ValueError(f"overlap: {error}") from error
-    texts = (as_written(row.get(key, "")) for key in ("name", "notes", "carried_from"))
-    return Name(int(cluster), *texts, overlap)
+    name, notes, carried_from = (as_written(row.get(key, "")) for key in ("name", "notes", "carried_from"))
+    return Name(int(cluster), name, notes, carried_from, overlap)
 
 
 def _require_own(store: Storage, where: str, identity: str, found: set[str]) -> list[str]:
