@@ -215,7 +215,8 @@ def _leave_receipt(
 ) -> None:
     facts = {
         **run.record, **made_of, **run.ledger.summary(), "state": "done" if part is None else "share",
-        "counts": dict(outcome.counts), "quarantined": dict(Counter(outcome.quarantined.values())),
+        "counts": dict(outcome.counts),
+        "quarantined": dict(Counter(outcome.quarantined.values())),
         "set_aside": dict(outcome.quarantined), "n_recordings": outcome.n_recordings, "backend": outcome.backend,
         "seconds": round(seconds, 3), "seed": run.record["config"].get("seed"),
     }  # fmt: skip

@@ -180,7 +180,7 @@ class Outcome:
     backend
         What computed the numbers.
     notes
-        Messages about what was asked for and found nothing.
+        What a person should know of it, a line each: what was left out of the inputs, and why.
     """
 
     did: bool
@@ -188,7 +188,7 @@ class Outcome:
     quarantined: Mapping[str, str] = field(default_factory=dict)
     n_recordings: int = 0
     backend: str = ""
-    notes: tuple[str, ...] = ()
+    notes: Sequence[str] = ()
 
 
 def is_committed(run: Run, content: str | None = None) -> bool:
