@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.common.gpus import missing_gpus
-from jobs.common.processes import ALONE, Place, place
+from jobs.common.processes import ALONE, OWN, Place, opens_ports, place
 from jobs.common.run import Options, Outcome, Run, is_committed
 from jobs.manifest import Manifest, nearest
 from jobs.registry import JOBS, needing
@@ -28,6 +28,12 @@ NOT_LOST = "duplicate"
 
 UNFINISHED = "unfinished"
 """Stands in the ledger of a pinned run from before its output is touched until its receipt is written."""
+
+
+OPEN_PORTS = (
+    "warning: torchrun listens on all interfaces without a key, and whoever reaches its ports can run programs as you; "
+    "`dawnchorus run MANIFEST RUN --ranks N` starts N processes that listen on loopback alone"
+)
 
 
 @dataclass(frozen=True)
@@ -79,10 +85,10 @@ def execute_runs(manifest: Manifest, names: Sequence[str], options: Options, say
     here = ALONE if options.part is not None else place(os.environ)
     if options.part is not None:
         _require_partitions(runs)
-    if here.n_ranks > 1 and all(JOBS[run.job].shares for run in runs):  # each takes its own; nobody waits for another
+    if here.rank == 0 and opens_ports(os.environ):
+        say(OPEN_PORTS)
+    if here.n_ranks > 1 and takes_shares(runs, here):  # each takes its own; nobody waits for another
         options, here = replace(options, part=(here.rank, here.n_ranks)), ALONE
-    if here.n_ranks > 1:
-        _require_together(runs, here)
     too_many = []
     for run in runs:
         began = time.monotonic()
@@ -90,7 +96,8 @@ def execute_runs(manifest: Manifest, names: Sequence[str], options: Options, say
         _require_own(run)
         state = None if JOBS[run.job].extends or options.refresh else _pinned_state(run)
         if state is not None:
-            say(f"{run.name}: {state.state}{': ' + state.detail if state.detail else ', nothing to do'}")
+            if here.rank == 0:
+                say(f"{run.name}: {state.state}{': ' + state.detail if state.detail else ', nothing to do'}")
             continue
         _require_image(run)
         if here.rank:  # process 0 holds the claim and leaves the receipt
@@ -282,7 +289,17 @@ def _require_partitions(runs: Sequence[Run]) -> None:
         raise InputError(f"{', '.join(whole)}, which has no partitions; {advice}.")
 
 
-def _require_together(runs: Sequence[Run], here: Place) -> None:
+def takes_shares(runs: Sequence[Run], here: Place) -> bool:
+    """Return whether each process of a launcher takes a share of the runs; otherwise they work together on each.
+
+    Raises
+    ------
+    InputError
+        If there is a run that they can do neither with.
+    """
+    jobs = [JOBS[run.job] for run in runs]
+    if all(job.shares or (job.extends and here.launcher == OWN) for job in jobs):
+        return True
     alone = [f"run {run.name!r} is a {run.job!r} run" for run in runs if not JOBS[run.job].together]
     if alone:
         others = ", ".join(run.name for run in runs if JOBS[run.job].together)
@@ -291,6 +308,7 @@ def _require_together(runs: Sequence[Run], here: Place) -> None:
             f"{here.launcher} started this as one of {here.n_ranks} processes. {', '.join(alone)}, on which they do "
             f"not work together; {advice}."
         )
+    return False
 
 
 def _require_inputs(run: Run, manifest: Path) -> None:
