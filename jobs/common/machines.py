@@ -161,12 +161,12 @@ def how_to_start(folder: Path) -> str:
     certificate, key, file = (str(place / name) for name in (CERTIFICATE, KEY, SCHEDULER_FILE))
     common = ["--tls-ca-file", certificate, "--tls-cert", certificate, "--tls-key", key, "--scheduler-file", file]
     common += ["--host", LOOPBACK, "--dashboard-address", f"{LOOPBACK}:0"]
+    others = f"as many as wanted; on other machines with --interface NAME in place of --host {LOOPBACK} in both lines"
     return "\n".join([
         f"{place}: a key and its certificate, for a year; whoever reads the key can run what he likes as you.",
         shlex.join(["dask", "scheduler", "--protocol", "tls", "--port", "0", *common]),
-        shlex.join(["dask", "worker", *common, "--nthreads", "1"]),
+        f"{shlex.join(['dask', 'worker', *common, '--nthreads', '1'])}        # {others}",
         shlex.join(["dawnchorus", "run", "MANIFEST", "--scheduler-file", file, "--tls", str(place)]),
-        f"All on this machine. For workers on others: in both lines of dask, --interface NAME for --host {LOOPBACK}.",
     ])  # fmt: skip
 
 

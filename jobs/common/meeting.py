@@ -48,7 +48,7 @@ def agree(folder: Path, rank: int, n_ranks: int, patience_s: float) -> tuple[Pat
 
 
 def _offer(storage: Storage, mine: dict[str, str], n_ranks: int, until_s: float) -> tuple[str, bool]:
-    """Be process 0: make the file and offer it until every other process has taken it."""
+    """Be process 0: make the file, offer it until every other process has taken it, and say whether all are here."""
     for key in storage.list_keys():
         if not key.startswith("rank-"):
             storage.remove(key)
@@ -57,24 +57,29 @@ def _offer(storage: Storage, mine: dict[str, str], n_ranks: int, until_s: float)
     offered: dict[str, Any] = {}
     while True:
         others = [_read(storage, i) for i in range(1, n_ranks)]
-        if all(other.get("took") == file for other in others):
-            return file, bool(offered["one_host"])
-        words = {str(i): other.get("word") for i, other in enumerate(others, start=1)}
-        offer = {"file": file, "words": words, "one_host": all(each.get("host") == mine["host"] for each in others)}
-        if all(words.values()) and offer != offered:
+        words = [other.get("word") for other in others]
+        missing = [i for i, other in enumerate(others, start=1) if other.get("took") != file]
+        one_host = None if missing else all(other.get("host") == mine["host"] for other in others)
+        offer = {"file": file, "words": [mine["word"], *words], "one_host": one_host}
+        if all(words) and offer != offered:
             offered = offer
             _write(storage, 0, offer)
-        _wait(until_s, n_ranks, [i for i, other in enumerate(others, start=1) if other.get("took") != file])
+        if one_host is not None:
+            return file, one_host
+        _wait(until_s, n_ranks, missing)
 
 
 def _take(storage: Storage, mine: dict[str, str], rank: int, n_ranks: int, until_s: float) -> tuple[str, bool]:
-    """Be another process: leave a random word, and take the file that is offered with it."""
+    """Be another process: leave a random word, take the file that is offered with it, and wait for the others."""
     _write(storage, rank, mine)
     while True:
         offer = _read(storage, 0)
-        if offer.get("words", {}).get(str(rank)) == mine["word"]:
-            _write(storage, rank, {**mine, "took": offer["file"]})
-            return str(offer["file"]), bool(offer["one_host"])
+        if mine["word"] in offer.get("words", []):
+            if mine["took"] != offer["file"]:
+                mine = {**mine, "took": offer["file"]}
+                _write(storage, rank, mine)
+            if offer["one_host"] is not None:
+                return str(offer["file"]), bool(offer["one_host"])
         _wait(until_s, n_ranks, [0])
 
 

@@ -178,7 +178,7 @@ def _bytes_of_all(mine: bytes) -> list[bytes]:
     lengths = [int(size.item()) for size in sizes]
     if not all(0 <= length <= MOST_BYTES for length in lengths):
         raise InputError(f"processes of this training send {lengths} bytes, more than {MOST_BYTES}. {_STRANGER}")
-    padded = torch.zeros(max(lengths), dtype=torch.uint8)
+    padded = torch.zeros(max(len(mine), *lengths), dtype=torch.uint8)
     padded[: len(mine)] = torch.frombuffer(bytearray(mine), dtype=torch.uint8)
     found = [torch.empty_like(padded) for _ in lengths]
     distributed.all_gather(found, padded)
