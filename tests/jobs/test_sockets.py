@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from commands import ROOT
@@ -71,7 +72,7 @@ def test_no_line_that_submit_writes_listens_beyond_loopback(manifest: Path, tmp_
     study = read_manifest(manifest)
     site = read_site("local").model_copy(update={"apptainer": "apptainer", "workers": 2})
     kinds = {step.kind for step in plan(study, list(study.runs.values()), site, images)}
-    assert kinds == set(Kind.__args__), "a run for each kind of step"
+    assert kinds == set(get_args(Kind)), "a run for each kind of step"
     out = tmp_path / "out"
     submit(study, [], site, Where(images, out), lambda _: None, dry_run=True)
     code, found, told = run_watched(["bash", str(out / "submit.sh")], environment, tmp_path)
@@ -84,12 +85,11 @@ def test_no_line_that_submit_writes_listens_beyond_loopback(manifest: Path, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
-def test_no_worker_of_run_listens_beyond_loopback(workers: int, tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "jobs", "run", str(usual_study(tmp_path).write()), "--workers", str(workers)]
+def test_no_worker_of_run_listens_beyond_loopback(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "jobs", "run", str(usual_study(tmp_path).write()), "--workers", "2"]
     code, found, told = run_watched(words, {**os.environ, "PYTHONPATH": str(ROOT)}, tmp_path)
     assert code == 0, told
-    assert bool(found) == (workers > 1)
+    assert found
     assert not any(is_open(ip) for ip, _ in found)
 
 
