@@ -246,3 +246,16 @@ def test_processes_of_mpiexec_meet_in_the_runs_ledger(typed: Typed, tmp_path: Pa
     assert not meeting.exists()
     summary = json.loads((tmp_path / "lake/models/net/summary.json").read_text())
     assert summary["n_processes"] == 2
+
+
+def test_processes_of_two_nodes_meet_in_a_folder_that_both_see(typed: Typed, tmp_path: Path) -> None:
+    meeting = tmp_path / "meet #1: 50%j?"
+    meeting.mkdir(mode=0o700)
+    words = [sys.executable, "-m", "jobs", "run", "--ranks", "1", "--meet", str(meeting), "--device", "cpu", "--node"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    nodes = [
+        subprocess.Popen([*words, f"{i}/2", "--", "study.toml", "net"], cwd=tmp_path, env=environment) for i in (1, 0)
+    ]
+    assert [node.wait(200) for node in nodes] == [0, 0]
+    assert json.loads((tmp_path / "lake/models/net/summary.json").read_text())["n_processes"] == 2
+    assert typed("-m", "jobs", "run", "study.toml", "net", "--node", "0/2").returncode == 3, "there is no folder"
