@@ -1,7 +1,6 @@
 """``dawnchorus catalog``: the table of recordings and its receipt on disk."""
 
 import hashlib
-import json
 import re
 import tempfile
 import time
@@ -24,6 +23,7 @@ from jobs.common.audio import decoder_versions
 from lake.errors import UsageError
 from lake.receipts import environment
 from lake.recordings import assign_deployments, read_deployments, write_recordings
+from lake.records import seal
 from lake.storage import Storage
 
 LEEWAY = pd.Timedelta(days=2)
@@ -131,7 +131,7 @@ def run_catalog(
         **environment(),
     }
     beside = absolute(out).with_suffix(".receipt.json")
-    Storage(beside.parent).write(beside.name, json.dumps(receipt, indent=2, sort_keys=True).encode() + b"\n")
+    Storage(beside.parent).write(beside.name, seal(receipt, indent=2))
     return {"table": str(out), "receipt": str(beside), "root": sources.url(root), **counts}
 
 

@@ -13,7 +13,7 @@ from soundfiles import usual_study
 from standins import install
 
 from jobs.manifest import read_manifest
-from jobs.runner import states
+from jobs.state import states
 from jobs.submit.command import Where, submit
 from jobs.submit.plan import Kind, plan
 from jobs.submit.sites import read_site
