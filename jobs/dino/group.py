@@ -108,7 +108,7 @@ def _meet(place: Place, folder: Path | None) -> dict[str, Any]:
 def _stay_inside() -> None:
     """Have gloo and NCCL listen on loopback alone."""
     loopback = next(name for _, name in socket.if_nameindex() if name in {"lo", "lo0"})
-    os.environ |= {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
+    os.environ |= {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": f"={loopback}"}  # "lo" alone is a prefix
 
 
 def n_ranks() -> int:

@@ -111,7 +111,8 @@ def _container(step: Step, place: Place) -> str:
         lines.append("--nv")
     variables = {"OMP_NUM_THREADS": str(step.threads)}
     if step.nodes > 1 and place.site.interface:
-        variables |= dict.fromkeys(("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"), place.site.interface)
+        name = place.site.interface
+        variables |= {"GLOO_SOCKET_IFNAME": name, "NCCL_SOCKET_IFNAME": f"={name}"}  # for NCCL a bare name is a prefix
     words = [env_words("DAWNCHORUS_IMAGE_SHA256", step.sha256)] if step.sha256 else []
     words += [env_words(*each) for each in {**variables, **dict(sorted(place.site.env.items()))}.items()]
     words += [bind_words(path, writable=writable) for path, writable in [*place.binds, (str(place.folder), True)]]

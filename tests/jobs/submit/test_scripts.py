@@ -322,7 +322,7 @@ def test_several_nodes_talk_over_the_interface_of_the_profile(tmp_path: Path) ->
     place = Place(tmp_path, tmp_path / "m.toml", [], profile)
     train = script(step("train", nodes=2), place)
     assert "--env GLOO_SOCKET_IFNAME=ib0" in train
-    assert "--env NCCL_SOCKET_IFNAME=ib0" in train
+    assert "--env NCCL_SOCKET_IFNAME==ib0" in train
     assert "where=(--interface ib0 --dashboard-address 127.0.0.1:0 --no-dashboard)" in script(
         step("dask", nodes=2), place
     )
