@@ -58,7 +58,7 @@ def run_watched(words: list[str], environment: dict[str, str], folder: Path) -> 
     with log.open("wb") as file:
         process = subprocess.Popen(words, env=environment, cwd=folder, stdout=file, stderr=subprocess.STDOUT)
         with watching(process.pid) as found:
-            code = process.wait(400)
+            code = process.wait(900)
     return code, found, log.read_text()
 
 
