@@ -163,7 +163,7 @@ def test_a_bugs_traceback_goes_through_the_door(cli: Cli, hostile: Path, monkeyp
     def broken(*_: object) -> None:
         raise RuntimeError(f"a bug with {OSC}{CSI}")
 
-    monkeypatch.setattr("jobs.runner.states", broken)
+    monkeypatch.setattr("jobs.state.states", broken)
     ended = cli("status", hostile)
     assert ended.code == 1
     assert "RuntimeError: a bug with \\x1b]0;owned" in ended.error
