@@ -1,6 +1,6 @@
 """The command line. Each command imports what it needs, so an image without torch starts as well."""
 
-import json
+import os
 import re
 import sys
 import traceback
@@ -124,6 +124,9 @@ def run(
     tls: Annotated[Path | None, typer.Option(help="folder with the scheduler's key, see `certificate`")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="take a scheduler without TLS")] = False,
     partition: PartitionOpt = None,
+    ranks: Annotated[int, typer.Option(min=1, help="processes that train together, or take a share each")] = 1,
+    node: Annotated[str | None, typer.Option(help="i/n: this machine's number, of several", hidden=True)] = None,
+    meet: Annotated[Path | None, typer.Option(help="a folder that those machines share", hidden=True)] = None,
     max_memory: Annotated[str | None, typer.Option(help="what all workers may take, e.g. 8GB; most of it")] = None,
     refresh: Annotated[bool, typer.Option("--refresh", help="do a finished run again")] = False,
     mix: Annotated[bool, typer.Option("--mix", help="go on with what another kind of processor began")] = False,
@@ -134,8 +137,10 @@ def run(
     """Execute all runs of a manifest in order, or those named; what is done is skipped."""
     from jobs.common.machines import connected, parse_scheduler
     from jobs.common.memory import parse_size
+    from jobs.common.processes import OWN, place
     from jobs.dryrun import describe_runs
     from jobs.manifest import read_manifest
+    from jobs.ranks import launch_ranks
     from jobs.runner import execute_runs
 
     part, given = parse_partition(partition), parse_scheduler(scheduler, scheduler_file, tls, insecure=insecure)
@@ -151,6 +156,10 @@ def run(
         max_memory_bytes=parse_size(max_memory),
         audio=not no_audio,
     )
+    if (ranks > 1 or node is not None) and not dry_run and place(os.environ).launcher != OWN:
+        if part is not None or given is not None:
+            raise UsageError("--ranks starts processes of its own; leave out --partition and --scheduler.")
+        launch_ranks(read_manifest(manifest), runs or [], ranks, parse_partition(node, "--node"), meet)
     if dry_run:
         describe_runs(read_manifest(manifest), runs or [], options, print_line)
         return
@@ -235,13 +244,13 @@ def demo(
             quickstart(folder, audio=audio, zones=parse_zones(zone), workers=workers, say=print_line, force=force)
 
 
-def parse_partition(text: str | None) -> tuple[int, int] | None:
+def parse_partition(text: str | None, option: str = "--partition") -> tuple[int, int] | None:
     """Return i and n of ``i/n``."""
     if text is None:
         return None
     found = re.fullmatch(r"(\d+)/(\d+)", text)
     if not found or not int(found[1]) < int(found[2]):
-        raise UsageError(f"--partition {text!r}: expected i/n with 0 <= i < n, for example 0/4 to 3/4.")
+        raise UsageError(f"{option} {text!r}: expected i/n with 0 <= i < n, for example 0/4 to 3/4.")
     return int(found[1]), int(found[2])
 
 
