@@ -1,5 +1,6 @@
 """The command line. Each command imports what it needs, so an image without torch starts as well."""
 
+import json
 import os
 import re
 import sys
