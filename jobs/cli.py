@@ -1,5 +1,7 @@
 """The command line. Each command imports what it needs, so an image without torch starts as well."""
 
+import json
+import os
 import re
 import sys
 import traceback
@@ -16,7 +18,8 @@ from jobs.cli_trace import commands
 from jobs.common.run import Options
 from jobs.common.terminal import closed_door, complain, print_json, print_line, print_lines
 from jobs.ends import explained, open_standard_streams
-from lake.errors import DawnchorusError, UsageError
+from jobs.locales import use_utf8
+from lake.errors import DawnchorusError, QuarantineError, UsageError
 from lake.outputs import refuse_others
 
 
@@ -51,6 +54,7 @@ ZoneOpt = Annotated[
 def main() -> None:
     """Run the command line; every error that a user can meet becomes a message and an exit code."""
     open_standard_streams()
+    use_utf8()
     with closed_door():
         try:
             with explained():  # what typer itself prints, too
@@ -101,9 +105,10 @@ def catalog(
         from jobs.common.effort import draw_effort
         from lake.recordings import read_recordings
 
+        notes: list[str] = []
         facts = run_catalog(
             audio, out, zones=parse_zones(zone), deployments=deployments, workers=workers, guesses=guess or [],
-            retry=retry, force=force, on_progress=tell,
+            retry=retry, force=force, on_progress=tell, on_note=notes.append,
         )  # fmt: skip
     told = f"{facts['n_files']} files, {facts['hours']:.2f} hours, {facts['n_placed']} with a time in UTC"
     if as_json:
@@ -111,8 +116,12 @@ def catalog(
     else:
         for line in [*describe(facts), f"{out}: {told}"]:
             print_line(line)
+    for note in notes:
+        complain(f"note: {note}")
     if effort is not None:
         draw_effort(read_recordings(out), effort, force=force)
+    if json.loads(Path(facts["receipt"]).read_text(encoding="utf-8"))["passed_over"]["unlisted"]:
+        raise QuarantineError(f"{out} is written, without the folders that cannot be listed.")
 
 
 @app.command()
@@ -125,6 +134,9 @@ def run(
     tls: Annotated[Path | None, typer.Option(help="folder with the scheduler's key, see `certificate`")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="take a scheduler without TLS")] = False,
     partition: PartitionOpt = None,
+    ranks: Annotated[int, typer.Option(min=1, help="processes that train together, or take a share each")] = 1,
+    node: Annotated[str | None, typer.Option(help="i/n: this machine's number, of several", hidden=True)] = None,
+    meet: Annotated[Path | None, typer.Option(help="a folder that those machines share", hidden=True)] = None,
     max_memory: Annotated[str | None, typer.Option(help="what all workers may take, e.g. 8GB; most of it")] = None,
     refresh: Annotated[bool, typer.Option("--refresh", help="do a finished run again")] = False,
     mix: Annotated[bool, typer.Option("--mix", help="go on with what another kind of processor began")] = False,
@@ -135,8 +147,10 @@ def run(
     """Execute all runs of a manifest in order, or those named; what is done is skipped."""
     from jobs.common.machines import connected, parse_scheduler
     from jobs.common.memory import parse_size
+    from jobs.common.processes import OWN, place
     from jobs.dryrun import describe_runs
     from jobs.manifest import read_manifest
+    from jobs.ranks import launch_ranks
     from jobs.runner import execute_runs
 
     part, given = parse_partition(partition), parse_scheduler(scheduler, scheduler_file, tls, insecure=insecure)
@@ -152,6 +166,10 @@ def run(
         max_memory_bytes=parse_size(max_memory),
         audio=not no_audio,
     )
+    if (ranks > 1 or node is not None) and not dry_run and place(os.environ).launcher != OWN:
+        if part is not None or given is not None:
+            raise UsageError("--ranks starts processes of its own; leave out --partition and --scheduler.")
+        launch_ranks(read_manifest(manifest), runs or [], ranks, parse_partition(node, "--node"), meet)
     if dry_run:
         describe_runs(read_manifest(manifest), runs or [], options, print_line)
         return
@@ -231,13 +249,13 @@ def demo(
             quickstart(folder, audio=audio, zones=parse_zones(zone), workers=workers, say=print_line, force=force)
 
 
-def parse_partition(text: str | None) -> tuple[int, int] | None:
+def parse_partition(text: str | None, option: str = "--partition") -> tuple[int, int] | None:
     """Return i and n of ``i/n``."""
     if text is None:
         return None
     found = re.fullmatch(r"(\d+)/(\d+)", text)
     if not found or not int(found[1]) < int(found[2]):
-        raise UsageError(f"--partition {text!r}: expected i/n with 0 <= i < n, for example 0/4 to 3/4.")
+        raise UsageError(f"{option} {text!r}: expected i/n with 0 <= i < n, for example 0/4 to 3/4.")
     return int(found[1]), int(found[2])
 
 

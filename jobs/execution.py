@@ -114,6 +114,8 @@ def _leave_receipt(
         "set_aside": dict(outcome.quarantined), "n_recordings": outcome.n_recordings, "backend": outcome.backend,
         "seconds": round(seconds, 3), "seed": run.record["config"].get("seed"),
     }  # fmt: skip
+    if outcome.notes:
+        facts["notes"] = list(outcome.notes)
     if JOBS[run.job].together:
         facts["n_processes"] = place(os.environ).n_ranks
     write_receipt(run.lake, run.name, part or (0, 1), facts)

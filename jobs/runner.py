@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from jobs.common.gpus import missing_gpus
-from jobs.common.processes import ALONE, Place, place
+from jobs.common.processes import ALONE, OWN, Place, opens_ports, place
 from jobs.common.run import Options, Outcome, Run, is_replaceable
 from jobs.execution import execute_claimed, finalise_shares
 from jobs.manifest import Manifest, nearest
@@ -24,6 +24,11 @@ from lake.whole import require_grid
 
 NOT_LOST = "duplicate"
 """A recording that is there twice is set aside once; nothing is lost by it."""
+
+OPEN_PORTS = (
+    "warning: torchrun listens on all interfaces without a key, and whoever reaches its ports can run programs as you; "
+    "`dawnchorus run MANIFEST RUN --ranks N` starts N processes that listen on loopback alone"
+)
 
 
 def execute_runs(manifest: Manifest, names: Sequence[str], options: Options, say: Callable[[str], None]) -> None:
@@ -51,13 +56,16 @@ def execute_runs(manifest: Manifest, names: Sequence[str], options: Options, say
         it is not asked; finalising tells.
     """
     runs = chosen(manifest, names)
+    if options.part is None and place(os.environ).rank == 0 and opens_ports(os.environ):
+        say(OPEN_PORTS)
     options, here = launched(runs, options)
     too_many = []
     for run in runs:
         began = time.monotonic()
         state = settled(run, manifest.path, options)
         if state is not None:
-            say(f"{run.name}: {state.state}{': ' + state.detail if state.detail else ', nothing to do'}")
+            if here.rank == 0:
+                say(f"{run.name}: {state.state}{': ' + state.detail if state.detail else ', nothing to do'}")
             continue
         if here.rank:  # process 0 holds the claim and leaves the receipt
             execute_run(run, options)
@@ -65,6 +73,8 @@ def execute_runs(manifest: Manifest, names: Sequence[str], options: Options, say
         _tell_gpus(run, options, say)
         outcome = execute_claimed(run, options)
         say(f"{run.name}: {_told(outcome, time.monotonic() - began, options)}")
+        for remark in outcome.notes:
+            say(f"{run.name}: note: {remark}")
         too_many += too_many_set_aside(run, outcome) if options.part is None else []
     if too_many:
         raise QuarantineError("\n".join(too_many))
@@ -81,10 +91,8 @@ def launched(runs: Sequence[Run], options: Options) -> tuple[Options, Place]:
     here = ALONE if options.part is not None else place(os.environ)
     if options.part is not None:
         _require_partitions(runs)
-    if here.n_ranks > 1 and all(JOBS[run.job].shares for run in runs):  # each takes its own; nobody waits for another
+    if here.n_ranks > 1 and takes_shares(runs, here):  # each takes its own; nobody waits for another
         options, here = replace(options, part=(here.rank, here.n_ranks)), ALONE
-    if here.n_ranks > 1:
-        _require_together(runs, here)
     return options, here
 
 
@@ -179,7 +187,17 @@ def _require_partitions(runs: Sequence[Run]) -> None:
         raise InputError(f"{', '.join(whole)}, which has no partitions; {advice}.")
 
 
-def _require_together(runs: Sequence[Run], here: Place) -> None:
+def takes_shares(runs: Sequence[Run], here: Place) -> bool:
+    """Return whether each process of a launcher takes a share of the runs; otherwise they work together on each.
+
+    Raises
+    ------
+    InputError
+        If there is a run that they can do neither with.
+    """
+    jobs = [JOBS[run.job] for run in runs]
+    if all(job.shares or (job.extends and here.launcher == OWN) for job in jobs):
+        return True
     alone = [f"run {run.name!r} is a {run.job!r} run" for run in runs if not JOBS[run.job].together]
     if alone:
         others = ", ".join(run.name for run in runs if JOBS[run.job].together)
@@ -188,6 +206,7 @@ def _require_together(runs: Sequence[Run], here: Place) -> None:
             f"{here.launcher} started this as one of {here.n_ranks} processes. {', '.join(alone)}, on which they do "
             f"not work together; {advice}."
         )
+    return False
 
 
 def require_own(run: Run) -> None:

@@ -1,7 +1,7 @@
 """Where things stand in a lake."""
 
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from lake.errors import InputError
 from lake.names import KINDS
@@ -36,6 +36,18 @@ class Lake:
     def receipts(self, run: str) -> Storage:
         """Return the storage of a run's receipts."""
         return self.storage.below(f"receipts/{safe_name(run)}")
+
+
+def lake_and_run(output: Storage) -> tuple[Lake, str] | None:
+    """Return the lake and the run of an output, ``<lake>/<kind>/<run>[.zarr]``; ``None`` if it stands elsewhere."""
+    folder, _, last = output.root.rpartition("/")
+    above, _, kind = folder.rpartition("/")
+    if kind not in KINDS:
+        return None
+    lake = object.__new__(Lake)
+    lake.storage = object.__new__(Storage)
+    lake.storage.fs, lake.storage.root, lake.storage.is_local = output.fs, above, output.is_local
+    return lake, unquote(last.removesuffix(".zarr"))
 
 
 def safe_name(name: str) -> str:

@@ -194,6 +194,8 @@ class Outcome:
         Recordings in all, which the share of those set aside refers to.
     backend
         What computed the numbers.
+    notes
+        What a person should know of it, a line each: what was left out of the inputs, and why.
     """
 
     did: bool
@@ -201,6 +203,7 @@ class Outcome:
     quarantined: Mapping[str, str] = field(default_factory=dict)
     n_recordings: int = 0
     backend: str = ""
+    notes: Sequence[str] = ()
 
 
 def is_replaceable(run: Run, stored: Mapping[str, Any]) -> bool:

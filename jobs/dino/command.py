@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import Any, Final, Literal, cast
 
@@ -85,6 +86,7 @@ def execute(run: Run, options: Options) -> Outcome:
             mix=options.mix,
             on_progress=on_progress,
             here=here,
+            meet_in=Path(run.ledger.storage.path(".meeting")),
             n_micro=run.resources.accumulate,
             n_workers=options.workers,
             compiled=run.resources.compiled,
@@ -94,7 +96,9 @@ def execute(run: Run, options: Options) -> Outcome:
     if here.rank:
         return Outcome(did=False, counts=counts, backend=summary["backend"])
     run = options.begin(run, Outcome(did=True, counts=counts))
-    run.ledger.settle_files({key: hashlib.sha256(run.output.read(key)).hexdigest() for key in PRODUCTS})
+    digests = {key: hashlib.sha256(run.output.read(key)).hexdigest() for key in run.output.list_keys()}
+    others = {key: digest for key, digest in digests.items() if key not in PRODUCTS}
+    run.ledger.settle_files({key: digests[key] for key in PRODUCTS}, others)
     return Outcome(did=True, counts=counts, backend=summary["backend"])
 
 
@@ -135,6 +139,7 @@ def train(
     on_progress: Callable[[int, int], None] | None = None,
     on_collapse: Literal["stop", "go on"] = "stop",
     here: Place = ALONE,
+    meet_in: Path | None = None,
     n_micro: int = 1,
     n_workers: int = 0,
     compiled: bool = False,
@@ -172,6 +177,8 @@ def train(
         Whether a training that has collapsed ends with an error or goes on.
     here
         This process among those that train together; each must call.
+    meet_in
+        The folder in which they find each other, where their launcher made no file for that.
     n_micro
         Equal parts that a process's share of a batch is computed in, one after the other, to need less memory.
     n_workers
@@ -203,7 +210,7 @@ def train(
         raise InputError(f"{out_folder}: expected a folder on a local disk. Train there and copy the model.")
     chosen = _device(device, here)
     backend = backend_of(str(chosen)) + ("-compiled" if compiled else "")
-    with joined(here, chosen):
+    with joined(here, chosen, meet_in):
         finished = group.of_first(_summary(storage, run, config_id) if here.rank == 0 else None)
         if finished is not None and not refresh:
             return finished
