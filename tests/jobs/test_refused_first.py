@@ -15,6 +15,7 @@ from jobs.dryrun import describe_runs
 from jobs.manifest import read_manifest
 from jobs.runner import execute_runs
 from lake.errors import DawnchorusError, IdentityError, InputError, StoreError, TryAgainError
+from lake.grid import Grid
 from lake.storage import Storage
 
 DINO = (
@@ -136,7 +137,7 @@ def test_a_model_of_other_bands_is_refused_and_replaced(study: Path) -> None:
     ("name", "gone", "error", "told"),
     [
         ("coarse", "audio/a/001.wav", InputError, r"1 recordings of the table are not below .*audio:\n  a/001\.wav"),
-        ("coarse", "audio", InputError, "are not below .*audio, which is no folder"),
+        ("coarse", "audio", InputError, "are not below .*audio, where nothing is"),
         ("coarse", "study.csv", InputError, r"study\.csv"),
         ("outside", "vectors.npy", InputError, "found no file"),
         ("outside", "vectors.csv", InputError, "found no file"),
@@ -185,8 +186,10 @@ def test_a_record_under_which_nothing_was_written_takes_new_settings(study: Path
     study.write_text(text.replace("n_clusters = 3 }", "n_clusters = 3000 }"))
     run = runs(study)["again"]
     run.ledger.open_run("again", run.record)
-    for key in leftover:
-        run.ledger.storage.write(key, b"{}")
+    if "grid.json" in leftover:
+        run.ledger.settle_grid(Grid(0, 86_400_000, 4000, 2000), ["other"])
+    if "unfinished" in leftover:
+        run.ledger.storage.write("unfinished", b"")
     study.write_text(text)
     assert standing(study)["again"] == ("missing", "")
     run_chain(study, "again")
