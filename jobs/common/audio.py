@@ -50,7 +50,7 @@ class AudioInfo:
         The decoder to use.
     problems
         ``truncated``: there are fewer samples than the header promises. ``header_size``: the header's
-        length is missing or wrong. What decodes is good in either case.
+        length is missing or wrong; all that is there is read. What decodes is good in either case.
     """
 
     sample_rate_hz: int
@@ -151,9 +151,10 @@ def _measure(path: Path, reading: Reading, stop_s: float) -> AudioInfo:
         problem = header_problem(path)
         if not problem and promised is None and audio.format.startswith("FLAC"):
             problem = "header_size"
-        if not problem and promised is not None and n_samples < promised:
+        if not problem and promised is not None and n_samples != promised:
             # Frontier Labs firmware 3.17 to 3.30 writes twice the true length.
-            problem = "header_size" if 2 * n_samples == promised else "truncated"
+            is_wrong = 2 * n_samples == promised or n_samples > promised
+            problem = "header_size" if is_wrong else "truncated"
         return AudioInfo(
             audio.sample_rate_hz, audio.n_channels, n_samples, audio.format, reading, (problem,) if problem else ()
         )
