@@ -18,13 +18,10 @@ from lake.digest import sha256_of
 from lake.errors import DawnchorusError, InputError, QuarantineError, StoreError
 from lake.identity import differences, require_same
 from lake.image import current_image, require_image
-from lake.names import LOST
+from lake.names import COPIES, LOST
 from lake.naming import names_digest
 from lake.receipts import latest_receipt, write_receipt
 from lake.verify import damages, n_files
-
-NOT_LOST = "duplicate"
-"""A recording that is there twice is set aside once; nothing is lost by it."""
 
 UNFINISHED = "unfinished"
 """Stands in the ledger of a pinned run from before its output is touched until its receipt is written."""
@@ -385,7 +382,7 @@ def _told(outcome: Outcome, seconds: float, options: Options) -> str:
 
 
 def _quarantine(run: Run, outcome: Outcome) -> list[str]:
-    lost = {path: reason for path, reason in outcome.quarantined.items() if reason != NOT_LOST}
+    lost = {path: reason for path, reason in outcome.quarantined.items() if reason not in COPIES}
     if not outcome.n_recordings or len(lost) <= run.max_quarantined * outcome.n_recordings:
         return []
     reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(lost.values()).most_common())

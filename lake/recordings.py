@@ -7,6 +7,7 @@ from zoneinfo import available_timezones
 import numpy as np
 import pandas as pd
 
+from lake.names import COPIES
 from lake.tables import (
     Column,
     RowProblem,
@@ -27,24 +28,35 @@ from lake.tables import (
 
 PROBLEMS: Mapping[str, str] = {
     "all_zero": "every sample looked at is zero; used, and marked",
+    "beyond_scale": "floating-point samples, most of them beyond 1,000 times full scale: not used",
+    "channels_out_of_range": "more than 128 channels: not used",
     "clipped": "samples at full scale, several in a row; used",
     "clock_reset": "the start cannot be right: before 2001, in the future, or years from the recorder's others",
     "constant": "every sample looked at has one value; used, and marked",
     "crashed": "the decoder died of it: not used",
+    "date_out_of_range": "a start before 1900 or after 2199, and no other: not placed in time",
     "duplicate": "the same bytes as a recording before it: not used",
     "empty": "a file of 0 bytes: not used",
-    "header_size": "the header's size is missing or wrong; what decodes is used",
+    "gain_out_of_range": "a gain beyond 200 dB: not used",
+    "header_size": "the header's size is missing or wrong; all samples that are there are used",
+    "length_out_of_range": "longer than 366 days: not used",
     "local_time_repeated": "the local time happens twice when clocks go back; the first is taken",
     "local_time_skipped": "clocks jump over this local time; the recorder's clock is taken as not switched",
     "name_not_utf8": "the name is no text: not used; rename the file",
     "no_samples": "a header, and no sample that decodes: not used",
     "no_time": "no time in the name, the header or the card's log",
     "not_a_file": "a folder, pipe or device: not used",
-    "not_a_number": "floating-point samples that are no numbers; they are read as zero",
+    "not_a_number": "floating-point samples that are no numbers, or beyond 1,000 times full scale; read as zero",
+    "not_listable": "something that a table cannot hold: not used",
     "outside_deployment": "its recorder has deployments, and it started in none of them",
     "overlap": "starts before an earlier recording ends; the one that started first owns the shared seconds",
     "partly_unreadable": "samples in its midst do not decode; what does is used",
+    "rate_conflict": "GUANO's TE or Samplerate and the file's rate do not agree; the file's rate is used",
+    "rate_out_of_range": "a rate below 10 Hz or above 4 MHz: not used",
+    "same_sound": "the same samples as a recording of another format before it: not used",
     "silent": "no sample above -80 dBFS: a dead microphone; used, and marked",
+    "start_disputed": "the same bytes stand under two starts; the first by path is used",
+    "time_expanded": "played slower than it was recorded (GUANO's TE); the true rate is used",
     "timeout": "took too long to examine: not used",
     "truncated": "fewer samples than the header promises; what decodes is used",
     "unreadable": "no decoder reads it, or no permission: not used",
@@ -221,12 +233,13 @@ def write_recordings(table: pd.DataFrame, target: str | Path) -> None:
 
 
 def is_usable(table: pd.DataFrame) -> "pd.Series[bool]":
-    """Tell which recordings have samples to use: read by a decoder, not empty, and no duplicates.
+    """Tell which recordings have samples to use: read by a decoder, not empty, and there for the first time.
 
     A time is not asked for; recordings without one may still be laid in sequence.
     """
     has_samples = (table["reading"] != "") & (table["n_samples"].fillna(0) > 0)
-    return (has_samples & ~has_problem(table, "duplicate")).astype(bool)
+    is_copy = has_problem(table, COPIES[0]) | has_problem(table, COPIES[1])
+    return (has_samples & ~is_copy).astype(bool)
 
 
 def has_problem(table: pd.DataFrame, code: str) -> "pd.Series[bool]":

@@ -8,9 +8,10 @@ from pathlib import Path, PurePath
 
 import pandas as pd
 
+from jobs.catalog.copies import alike, mark_copies, mark_same_sound
 from jobs.catalog.examine import FileFacts
 from jobs.catalog.folders import as_text, name_recorders
-from jobs.catalog.reading import Examine, examine_apart, examine_files
+from jobs.catalog.reading import Examine, digest_sounds, examine_apart, examine_files
 from jobs.catalog.rows import listen, make_row, site_zones
 from jobs.catalog.sources import Sources
 from lake.recordings import make_recordings
@@ -67,8 +68,8 @@ def catalog(
     -------
     pandas.DataFrame
         A table of recordings (:mod:`lake.recordings`), sorted by path. A file that cannot be read is a row
-        like others, with the reason in ``problems``. Of recordings with the same bytes, all but the first
-        by path are ``duplicate``.
+        like others, with the reason in ``problems``. Of recordings with the same bytes, or the same samples, one is
+        used: see :mod:`jobs.catalog.copies`.
 
     Raises
     ------
@@ -95,16 +96,17 @@ def catalog(
     recorders = name_recorders(sources.files, prefixes, sources.folders)
     sites = site_zones(deployments)
     rows = []
-    first_of: dict[str, int] = {}
-    for i, (one, file, recorder) in enumerate(zip(heard, facts, recorders, strict=True)):
+    for one, file, recorder in zip(heard, facts, recorders, strict=True):
         row = make_row(one, file, sites.get(recorder, []))
         row |= {"path": as_text(one.path.as_posix()[n_root:]), "recorder": as_text(recorder)}
-        if file.audio and first_of.setdefault(file.sha256, i) != i:
-            row["problems"] = ";".join(filter(None, [str(row["problems"]), "duplicate"]))
         rows.append(row)
         firmware = file.header.firmware or (one.card.firmware if one.card else "")
         if firmware and on_firmware:
             on_firmware(str(row["recorder"]), firmware)
         if file.message:
             tell(one.path, file.message)
+    mark_copies(rows)
+    groups = alike(rows)
+    sounds = digest_sounds(sources, facts, [i for group in groups for i in group], workers=workers, cache=cache)
+    mark_same_sound(rows, groups, sounds)
     return make_recordings(rows)

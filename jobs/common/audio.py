@@ -17,12 +17,14 @@ from jobs.common.audio_headers import header_problem
 from jobs.common.audio_readers import AudioError, AudioReader, PyavReader, Samples, SndfileReader, reason_of
 
 __all__ = [
+    "MAX_PEAK",
     "AudioError",
     "AudioInfo",
     "AudioReader",
     "Reading",
     "Samples",
     "decoder_versions",
+    "is_float",
     "open_audio",
     "probe",
     "read_samples",
@@ -30,6 +32,9 @@ __all__ = [
 
 Reading = Literal["libsndfile", "pyav"]
 """The decoder that reads a file."""
+
+MAX_PEAK = 1000.0
+"""Floating-point samples beyond this (+60 dBFS) are no sound pressure: they are taken for no numbers."""
 
 _READERS: dict[str, type[SndfileReader | PyavReader]] = {"libsndfile": SndfileReader, "pyav": PyavReader}
 
@@ -134,6 +139,12 @@ def read_samples(path: str | Path, start: int, count: int, *, reading: Reading) 
     """Read samples of one file once; see :meth:`AudioReader.read`."""
     with open_audio(path, reading) as audio:
         return audio.read(start, count)
+
+
+def is_float(format_name: str) -> bool:
+    """Tell by :attr:`AudioInfo.format` whether samples are stored as floating-point numbers, which may exceed 1.0."""
+    coding = format_name.rpartition("/")[2]
+    return coding in {"FLOAT", "DOUBLE"} or coding.startswith(("PCM_F32", "PCM_F64"))
 
 
 def decoder_versions() -> dict[str, str]:

@@ -14,11 +14,14 @@ from jobs.spectrograms.config import Config
 from lake.errors import InputError
 from lake.grid import Grid, iso, month_span
 from lake.identity import short_hash
+from lake.names import COPIES
 
 JOIN_MS = 1.0
 """Recordings whose ends are nearer than this follow each other; it is the resolution of the grid."""
 EARLIEST_MS = int(np.datetime64("2001-01-01", "ms").astype(np.int64))
 """No recorder is older; a clock that was never set reads 1970, 1980 or 2000."""
+UNTIMED_CODES = frozenset({"no_time", "zone_unknown", "date_out_of_range"})
+"""Codes of recordings without a start."""
 UNTIMED = "untimed:"
 """Prefix of the recorder that recordings without a time are laid on."""
 UNTIMED_ORIGIN_MS = int(np.datetime64("2001-01-01", "ms").astype(np.int64))
@@ -220,14 +223,15 @@ def coverage(grid: Grid, cells: NDArray[np.int64], segments: list[Segment]) -> N
 
 def _reason(row: Any, problems: Sequence[str], start_ms: int | None, config: Config) -> str:  # noqa: ANN401 (a named tuple)
     """Return why a recording is set aside, or nothing."""
-    if "duplicate" in problems:
-        return "duplicate"
+    copied = [code for code in COPIES if code in problems]
+    if copied:
+        return copied[0]
     if not row.reading:
         return problems[0] if problems else "unreadable"
     if pd.isna(row.n_samples) or row.n_samples <= 0:
         return "empty"
     if start_ms is None and config.untimed == "skip":
-        return next((problem for problem in problems if problem in {"no_time", "zone_unknown"}), "no_time")
+        return next((problem for problem in problems if problem in UNTIMED_CODES), "no_time")
     return ""
 
 

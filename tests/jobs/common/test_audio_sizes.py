@@ -46,9 +46,14 @@ def wav(path: Path, fmt: bytes, data: bytes, size: int, *, before: bytes = b"", 
 
 
 @pytest.mark.parametrize("kind", ["pcm16", "pcm24", "u8", "float", "wavex"])
-@pytest.mark.parametrize("n_channels", [1, 2, 3])
-@pytest.mark.parametrize("after", [b"", chunk(b"guan", GUANO), chunk(b"LIST", b"INFOICMT\4\0\0\0abc\0")])
-@pytest.mark.parametrize("size", [0, 44, 2 * RATE, 0xFFFFFFFF, "odd"])
+@pytest.mark.parametrize("n_channels", [1, 3])
+@pytest.mark.parametrize(
+    ("size", "after"),
+    [
+        (0, b""), (44, chunk(b"guan", GUANO)), (8000, b""), (8000, chunk(b"LIST", b"INFOICMT\4\0\0\0abc\0")),
+        (0xFFFFFFFF, chunk(b"guan", GUANO)), ("odd", b""), (900_000, chunk(b"guan", GUANO)),
+    ],
+)  # fmt: skip
 def test_all_of_the_data_is_read_and_nothing_else(
     tmp_path: Path, kind: str, n_channels: int, after: bytes, size: int | str
 ) -> None:
