@@ -53,18 +53,20 @@ def trace(
     if cluster is not None:
         recorder, time = _exemplar(store, cluster, exemplar)
     found = traced(store, str(recorder), str(time))
+    gain_db = 0.0
     if audio is not None and root is not None:
         from jobs.registry import needing
 
         with needing(f"--audio {audio}", "spectrograms"):
             from jobs.common.cutting import cut
 
-            cut(found, root, audio)
+            gain_db = cut(found, root, audio)
     if as_json:
         facts = found.as_dict()
-        print_line(json.dumps({**facts, "audio": str(audio) if audio else None}, indent=2))
+        print_line(json.dumps({**facts, "audio": str(audio) if audio else None, "audio_gain_db": gain_db}, indent=2))
         return
-    for line in [*_lines(found), *([f"sound      {audio}"] if audio else [])]:
+    lowered = f", gain {gain_db:g} dB: it goes beyond full scale, which FLAC cannot hold" if gain_db else ""
+    for line in [*_lines(found), *([f"sound      {audio}{lowered}"] if audio else [])]:
         print_line(line)
 
 

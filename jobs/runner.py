@@ -97,6 +97,8 @@ def execute_runs(manifest: Manifest, names: Sequence[str], options: Options, say
         run.ledger.open_run(run.name, run.record)
         outcome = _execute(run, options)
         say(f"{run.name}: {_told(outcome, time.monotonic() - began, options)}")
+        for note in outcome.notes if outcome.did else ():
+            say(f"{run.name}: {note}")
         too_many += _quarantine(run, outcome) if options.part is None else []
     if too_many:
         raise QuarantineError("\n".join(too_many))

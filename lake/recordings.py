@@ -1,12 +1,15 @@
 """The tables of recordings and deployments: their columns, what they mean, and how one is read and written."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from zoneinfo import available_timezones
 
 import numpy as np
 import pandas as pd
 
+from lake.limits import EARLIEST, LATEST, MAX_CHANNELS, MAX_GAIN_DB, MAX_LENGTH_S, MAX_RATE_HZ, MIN_RATE_HZ
 from lake.names import COPIES
 from lake.tables import (
     Column,
@@ -18,9 +21,11 @@ from lake.tables import (
     matching,
     name,
     number,
+    parse_table,
     read_table,
     refuse,
     repeated,
+    table_text,
     text,
     write_table,
     wrong_columns,
@@ -94,8 +99,11 @@ https://github.com/ecoacoustics/known-problems."""
 
 
 def _relative_path(cell: str) -> str:
-    if not cell or cell.startswith("/") or ".." in cell.split("/"):
+    parts = cell.split("/")
+    if not cell or cell.startswith("/") or ".." in parts or "\0" in cell:
         raise ValueError("a path below the recordings' root, with forward slashes")
+    if max(len(os.fsencode(part)) for part in parts) > _MAX_NAME_BYTES:
+        raise ValueError(f"a path whose parts have at most {_MAX_NAME_BYTES} bytes each")
     return cell
 
 
@@ -105,6 +113,7 @@ def _zone(cell: str) -> str:
     return cell
 
 
+_MAX_NAME_BYTES = 255
 _DATE = r"\d{4}-\d\d-\d\d"
 _CLOCK = r"\d\d:\d\d:\d\d(\.\d{1,3})?"
 _OFFSET = r"[+-]\d\d:\d\d"
@@ -166,13 +175,15 @@ COLUMNS = tuple(_RECORDINGS)
 """Columns of a table of recordings, in order."""
 
 
-def read_recordings(source: str | Path) -> pd.DataFrame:
+def read_recordings(source: str | Path, *, in_bounds: bool = False) -> pd.DataFrame:
     """Read a table of recordings and check every cell.
 
     Parameters
     ----------
     source
         Path or fsspec URL of a CSV file with exactly the columns :data:`COLUMNS`.
+    in_bounds
+        Refuse also what no recording can be: see :mod:`lake.limits`.
 
     Returns
     -------
@@ -191,6 +202,7 @@ def read_recordings(source: str | Path) -> pd.DataFrame:
         source, _RECORDINGS, what="recordings", remedy="`dawnchorus catalog AUDIO --out recordings.csv` makes one"
     )
     wrong_rows = {row for row, _ in problems}
+    problems += _impossible(table) if in_bounds else []
     problems += repeated(table, "path") + [
         (row, problem) for row, problem in _contradictions(table) if row not in wrong_rows
     ]
@@ -230,6 +242,15 @@ def write_recordings(table: pd.DataFrame, target: str | Path) -> None:
     ordered = table.sort_values("path", kind="stable", ignore_index=True)
     refuse(target, "recordings", in_order(repeated(ordered.set_axis(ordered.index + 2), "path")))
     write_table(ordered, _RECORDINGS, target)
+
+
+def unwritable_rows(table: pd.DataFrame) -> dict[int, str]:
+    """Return what :func:`read_recordings` would refuse of a table once it is written, by the row's place from 0."""
+    found = parse_table(table_text(table, _RECORDINGS), _RECORDINGS, source="", what="recordings")
+    problems: dict[int, str] = {}
+    for row, problem in [*found[1], *_contradictions(found[0]), *_impossible(found[0])]:
+        problems.setdefault(row - 2, problem)
+    return problems
 
 
 def is_usable(table: pd.DataFrame) -> "pd.Series[bool]":
@@ -308,6 +329,28 @@ def assign_deployments(recordings: pd.DataFrame, deployments: pd.DataFrame) -> p
         for key in ("gain_db", "latitude", "longitude"):
             table.loc[is_here & table[key].isna(), key] = row[key]
     return table
+
+
+def _impossible(table: pd.DataFrame) -> list[RowProblem]:
+    """Return which cells are beyond the bounds of what a recording can be (:mod:`lake.limits`)."""
+    bounds: Mapping[str, tuple[Any, Any]] = {
+        "start_utc": (EARLIEST, LATEST),
+        "sample_rate_hz": (MIN_RATE_HZ, MAX_RATE_HZ),
+        "n_channels": (1, MAX_CHANNELS),
+        "duration_s": (0, MAX_LENGTH_S),
+        "gain_db": (-MAX_GAIN_DB, MAX_GAIN_DB),
+    }
+    problems: list[RowProblem] = []
+    for key, (low, high) in bounds.items():
+        is_wrong = (table[key].notna() & ~table[key].between(low, high)).fillna(value=False).astype(bool)
+        problems += [
+            (row, f"{key} should be from {low} to {high}, found {table.loc[row, key]}") for row in table.index[is_wrong]
+        ]
+    length_s = table["n_samples"].astype("float64") / table["sample_rate_hz"].astype("float64")
+    most = f"n_samples should be at most {MAX_LENGTH_S // 86_400} days of sound"
+    return problems + [
+        (row, f"{most}, found {table.loc[row, 'n_samples']}") for row in table.index[length_s > MAX_LENGTH_S]
+    ]
 
 
 def _contradictions(table: pd.DataFrame) -> list[RowProblem]:

@@ -23,7 +23,14 @@ from jobs.catalog.zones import check_zones
 from jobs.common.audio import decoder_versions
 from lake.errors import UsageError
 from lake.receipts import environment
-from lake.recordings import assign_deployments, read_deployments, write_recordings
+from lake.recordings import (
+    assign_deployments,
+    make_recordings,
+    read_deployments,
+    read_recordings,
+    unwritable_rows,
+    write_recordings,
+)
 from lake.storage import Storage
 
 LEEWAY = pd.Timedelta(days=2)
@@ -108,7 +115,10 @@ def run_catalog(
     if places is not None:
         table = assign_deployments(table, places)
     table, clocks = mark_timeline(table, places, latest=pd.Timestamp(began.replace(tzinfo=None)) + LEEWAY)
+    table, refused = without_unwritable(table)
+    unreadable |= refused
     write_recordings(table, out)
+    read_recordings(out, in_bounds=True)
     counts = count_recordings(table, clocks, places, firmware)
     receipt = {
         "job": "catalog",
@@ -133,6 +143,19 @@ def run_catalog(
     beside = absolute(out).with_suffix(".receipt.json")
     Storage(beside.parent).write(beside.name, json.dumps(receipt, indent=2, sort_keys=True).encode() + b"\n")
     return {"table": str(out), "receipt": str(beside), "root": sources.url(root), **counts}
+
+
+def without_unwritable(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Return a table that can be read back, and by path why rows of it hold nothing but their path and recorder."""
+    wrong = unwritable_rows(table)
+    if not wrong:
+        return table, {}
+    rows = []
+    for i, row in enumerate(table.to_dict("records")):
+        kept = {"path": row["path"], "recorder": row["recorder"], "problems": "not_listable"}
+        rows.append(kept if i in wrong else {key: None if pd.isna(cell) else cell for key, cell in row.items()})
+    paths = table["path"].tolist()
+    return make_recordings(rows), {paths[i]: f"{paths[i]}: {problem}." for i, problem in wrong.items()}
 
 
 def check_target(out: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import av
+import numpy as np
 import soundfile
 
 from jobs.common.audio_headers import header_problem
@@ -28,6 +29,7 @@ __all__ = [
     "open_audio",
     "probe",
     "read_samples",
+    "without_impossible",
 ]
 
 Reading = Literal["libsndfile", "pyav"]
@@ -145,6 +147,11 @@ def is_float(format_name: str) -> bool:
     """Tell by :attr:`AudioInfo.format` whether samples are stored as floating-point numbers, which may exceed 1.0."""
     coding = format_name.rpartition("/")[2]
     return coding in {"FLOAT", "DOUBLE"} or coding.startswith(("PCM_F32", "PCM_F64"))
+
+
+def without_impossible(samples: Samples) -> Samples:
+    """Return samples with zeros for what is no number, or beyond :data:`MAX_PEAK`."""
+    return np.where(np.abs(samples) <= MAX_PEAK, samples, np.float32(0))
 
 
 def decoder_versions() -> dict[str, str]:

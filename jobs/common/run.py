@@ -175,6 +175,8 @@ class Outcome:
         Recordings in all, which the share of those set aside refers to.
     backend
         What computed the numbers.
+    notes
+        Lines for the user about what is not in the output.
     """
 
     did: bool
@@ -182,6 +184,7 @@ class Outcome:
     quarantined: Mapping[str, str] = field(default_factory=dict)
     n_recordings: int = 0
     backend: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def is_committed(run: Run, content: str | None = None) -> bool:
