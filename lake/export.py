@@ -1,5 +1,6 @@
 """Tables of a clustering for other programs: Raven selection tables, Audacity labels, flat tables."""
 
+import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from lake.errors import InputError
 from lake.find import Wanted, find
+from lake.layout import fitting_name
 from lake.read import grid_of
 from lake.trace import pieces, recordings_table
 
@@ -114,14 +116,14 @@ def raven_sheets(table: pd.DataFrame, *, high_hz: float) -> Iterator[Sheet]:
                 _label(row), row.cluster, f"{row.distance:.6g}",
             ]  # fmt: skip
             lines.append("\t".join(map(str, cells)))
-        yield Sheet(f"{path.rpartition('.')[0] or path}.Table.1.selections.txt", "\n".join(lines) + "\n")
+        yield Sheet(_key(path, ".Table.1.selections.txt"), "\n".join(lines) + "\n")
 
 
 def audacity_sheets(table: pd.DataFrame) -> Iterator[Sheet]:
     """Yield Audacity labels for each recording: ``<recording>.labels.txt``."""
     for path, mine in _by_recording(table):
         lines = [f"{row.start_s:.6f}\t{row.end_s:.6f}\t{_label(row)}" for row in mine.itertuples(index=False)]
-        yield Sheet(f"{path.rpartition('.')[0] or path}.labels.txt", "\n".join(lines) + "\n")
+        yield Sheet(_key(path, ".labels.txt"), "\n".join(lines) + "\n")
 
 
 def _by_recording(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -129,6 +131,12 @@ def _by_recording(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         raise InputError("no window is left to export; ask for other recorders, days or clusters.")
     for path, mine in table.groupby("recording", sort=True):
         yield str(path), mine.sort_values("start_s", kind="stable")
+
+
+def _key(path: str, suffix: str) -> str:
+    """Return the key of a recording's sheet: its path with another suffix."""
+    folder, name = posixpath.split(path.rpartition(".")[0] or path)
+    return posixpath.join(folder, fitting_name(name, suffix))
 
 
 def _label(row: object) -> str:

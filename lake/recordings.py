@@ -58,7 +58,7 @@ PROBLEMS: Mapping[str, str] = {
     "partly_unreadable": "samples in its midst do not decode; what does is used",
     "rate_conflict": "GUANO's TE or Samplerate and the file's rate do not agree; the file's rate is used",
     "rate_out_of_range": "a rate below 10 Hz or above 4 MHz: not used",
-    "same_sound": "the same samples as a recording of another format before it: not used",
+    "same_sound": "the same sound as a recording of another format, sample by sample: not used",
     "silent": "no sample above -80 dBFS: a dead microphone; used, and marked",
     "start_disputed": "the same bytes stand under two starts; the first by path is used",
     "time_expanded": "played slower than it was recorded (GUANO's TE); the true rate is used",

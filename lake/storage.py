@@ -20,6 +20,7 @@ NO_DIRECT = {errno.EINVAL, errno.EOPNOTSUPP}
 PAGE_BYTES = 4096
 _LARGE_BYTES = 2**20
 _ASIDE = ".aside"
+_MOST_NAME_BYTES = 239
 
 
 class Storage:
@@ -196,7 +197,8 @@ class Storage:
         return usage.f_bavail * usage.f_frsize
 
     def _write_aside(self, target: Path, data: bytes | memoryview) -> Path:
-        aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}{_ASIDE}")
+        name = os.fsdecode(os.fsencode(target.name)[:_MOST_NAME_BYTES])  # with what is added, no longer than 255 bytes
+        aside = target.with_name(f".{name}.{uuid.uuid4().hex[:8]}{_ASIDE}")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with aside.open("wb") as file:

@@ -255,7 +255,7 @@ def refuse(source: str | Path, what: str, problems: Sequence[str]) -> None:
 
 
 def _rows(source: str | Path, what: str, content: str) -> list[list[str]]:
-    """Return the cells of a table, its header first; csv's own limit is lifted, as longer cells are judged one by one."""
+    """Return the cells of a table, its header first; csv's own limit is lifted, longer cells are judged one by one."""
     before = csv.field_size_limit(max(len(content), 1))
     try:
         return list(csv.reader(io.StringIO(content, newline=""))) or [[]]
@@ -273,13 +273,17 @@ def _parse_cells(
         if cell in known:
             continue
         try:
-            if len(cell) > MAX_CELL_CHARACTERS:
-                raise ValueError(f"at most {MAX_CELL_CHARACTERS:,} characters")
-            known[cell] = column.parse(cell)
+            known[cell] = _short_enough(column.parse(cell) if len(cell) <= MAX_CELL_CHARACTERS else cell)
         except ValueError as error:
             problems.append((row, f"{key} should be {error}, found {_shortened(cell)}"))
     missing = column.missing
     return _series([known.get(cell, missing) for _, cell in cells], column)
+
+
+def _short_enough(value: object) -> object:
+    if isinstance(value, str) and len(value) > MAX_CELL_CHARACTERS:
+        raise ValueError(f"at most {MAX_CELL_CHARACTERS:,} characters")
+    return value
 
 
 def _shortened(cell: str) -> str:

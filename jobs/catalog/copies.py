@@ -79,4 +79,3 @@ def add_code(row: Row, code: str) -> None:
 def _start(row: Mapping[str, Any]) -> datetime | None:
     start: datetime | None = row.get("start_utc") or row.get("start_local")
     return start
-

@@ -52,6 +52,15 @@ _FORMS = {
 }
 
 
+class _Scan(NamedTuple):
+    """A file that is being walked; ``form_end`` is where its header says that it ends."""
+
+    file: BinaryIO
+    form: _Form
+    n_bytes: int
+    form_end: int
+
+
 class Chunk(NamedTuple):
     """Name of a chunk, where its content begins, and the size that it claims."""
 
@@ -134,6 +143,7 @@ def _kind(head: bytes) -> str | None:
 def _walk(file: BinaryIO, kind: str, head: bytes, n_bytes: int) -> Layout:
     """Walk the chunks to the sample data, and from their end on."""
     form, chunks, wide_bytes = _FORMS[kind], list[Chunk](), None
+    scan = _Scan(file, form, n_bytes, _form_end(head, form))
     at = form.first_at
     for _ in range(_MAX_CHUNKS):
         chunk = _chunk(file, form, at)
@@ -144,7 +154,7 @@ def _walk(file: BinaryIO, kind: str, head: bytes, n_bytes: int) -> Layout:
             is_open = kind == "caf" and chunk.size >= 1 << 63  # "to the end of the file"
             data_at = min(chunk.at + form.n_skipped, n_bytes)
             promised = n_bytes - data_at if is_open else max(promised, 0) if promised is not None else None
-            end, after = _data_end(file, form, n_bytes, data_at, promised, _form_end(head, form))
+            end, after = _data_end(scan, data_at, promised)
             followed = bool(after) or n_bytes - end < STRAY_BYTES
             return Layout(kind, head[:12], n_bytes, (*chunks, *after), data_at, promised, end - data_at, followed)
         chunks.append(chunk)
@@ -155,14 +165,13 @@ def _walk(file: BinaryIO, kind: str, head: bytes, n_bytes: int) -> Layout:
     return Layout(kind, head[:12], n_bytes, tuple(chunks))
 
 
-def _data_end(
-    file: BinaryIO, form: _Form, n_bytes: int, data_at: int, promised: int | None, form_end: int
-) -> tuple[int, list[Chunk]]:
+def _data_end(scan: _Scan, data_at: int, promised: int | None) -> tuple[int, list[Chunk]]:
     """Return where the samples end, and the chunks after them.
 
     A size that wrapped at 4 GiB is tried with what it lost. Where no chunks follow the data that the header claims,
     and none are found at the end of the file, all that is there is sound.
     """
+    file, form, n_bytes, _ = scan
     if promised is not None and promised <= n_bytes - data_at:
         wraps = range(0, n_bytes - data_at - promised + 1, 1 << 32) if form.size_bytes == 4 else (0,)
         for wrapped in wraps:
@@ -170,7 +179,7 @@ def _data_end(
             if n_bytes - end < STRAY_BYTES:
                 return end, []
             for at in dict.fromkeys((end + -promised % form.align, end)):
-                chain = _chain(file, form, at, n_bytes, form_end, may_be_cut=promised > 0)
+                chain = _chain(scan, at, may_be_cut=promised > 0)
                 if chain:
                     return end, chain
         end = data_at + promised
@@ -180,19 +189,18 @@ def _data_end(
     file.seek(first)
     tail = file.read()
     for place in sorted(place for name in _KNOWN for place in _places(tail, name)):
-        chain = _chain(file, form, first + place, n_bytes, form_end, may_be_cut=False)
+        chain = _chain(scan, first + place, may_be_cut=False)
         if chain:
             return first + place, chain
     return n_bytes, []
 
 
-def _chain(
-    file: BinaryIO, form: _Form, at: int, n_bytes: int, form_end: int, *, may_be_cut: bool
-) -> list[Chunk]:
+def _chain(scan: _Scan, at: int, *, may_be_cut: bool) -> list[Chunk]:
     """Return the chunks from a place on if they lead to the end of the file, or of what the header claims.
 
     Where the data's own end is known, the last one may be cut off by the end of the file.
     """
+    file, form, n_bytes, form_end = scan
     chunks: list[Chunk] = []
     for _ in range(_MAX_CHUNKS):
         if n_bytes - at < form.head_bytes or (chunks and at - form_end in {0, 1}):

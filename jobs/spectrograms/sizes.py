@@ -24,6 +24,7 @@ WORKER_BYTES = 1_100_000_000
 """Of a worker before it begins: Python, torch, kernels being compiled; and of the child that decodes for it."""
 SHARDS_HELD = 3
 """A shard being put together; one that stood before, as it was stored and as codes."""
+_MOST_NAMES = 5
 WINDOW_COPIES = 20
 """Of a window's samples in 64 bits: as decoded, by channel, resampled, padded, and four more windows read ahead."""
 
@@ -86,11 +87,13 @@ def missing_bands(plan: Plan, config: Config) -> list[str]:
     by_rate: dict[int, list[str]] = {}
     for name, rate in short.items():
         by_rate.setdefault(rate, []).append(name)
-    lines = [
-        f"{', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}: {rate:,} samples a second, so "
-        f"bands above {rate / 2:,.0f} Hz (f_max_hz is {config.f_max_hz:,.0f}) are empty"
-        for rate, names in sorted(by_rate.items())
-    ]
+    lines = []
+    for rate, names in sorted(by_rate.items()):
+        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        lines.append(
+            f"{', '.join(names[:_MOST_NAMES])}{more}: {rate:,} samples a second, so bands above {rate / 2:,.0f} Hz are "
+            f"empty (f_max_hz = {config.f_max_hz:,.0f})"
+        )
     bare = sorted(path for path, reason in plan.quarantined.items() if reason == NO_BAND)
     if bare:
         lines.append(

@@ -27,7 +27,7 @@ def coded(kind: str, n_samples: int = N, n_channels: int = 1) -> tuple[bytes, by
     data = {
         "pcm16": lambda: values.astype("<i2").tobytes(),
         "wavex": lambda: values.astype("<i2").tobytes(),
-        "pcm24": lambda: (values * 256).astype("<i4").view("u1").reshape(-1, 4)[:, :3].tobytes(),
+        "pcm24": (values * 256).astype("<i4").view("u1").reshape(-1, 4)[:, :3].tobytes,
         "u8": lambda: ((values >> 8) + 128).astype("u1").tobytes(),
         "float": lambda: (values / 32768).astype("<f4").tobytes(),
     }[kind]()
