@@ -253,7 +253,7 @@ def _placed(row: Any, recorder: str, start_ms: int) -> Placed:  # noqa: ANN401 (
         path=str(row.path), sha256=str(row.sha256), recorder=recorder, deployment=str(row.deployment or ""),
         reading=row.reading, start_ms=start_ms, end_ms=start_ms + row.n_samples / row.sample_rate_hz * 1000,
         n_samples=int(row.n_samples), sample_rate_hz=int(row.sample_rate_hz), n_channels=int(row.n_channels),
-        utc_offset_s=_offset_s(str(row.utc_offset or "")), is_float=is_float(str(row.format)),
+        utc_offset_s=_offset_s(str(row.utc_offset or "")), is_float=is_float(str(getattr(row, "format", ""))),
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from jobs.catalog import command
 from jobs.catalog.command import run_catalog
 from jobs.catalog.examine import FileFacts, examine
 from jobs.catalog.names import parse_name
@@ -32,26 +33,37 @@ from lake.layout import MOST_BYTES, safe_name
 from lake.recordings import COLUMNS, assign_deployments, read_deployments, read_recordings
 
 RATE = 8000
-FEW, MANY = 15, 1200
+FEW = 10
 NASTY = (
     "", "nan", "inf", "-inf", "1e300", "-1", "0", "1e9", "9" * 400, "0001-01-01T00:00:00+14:00", "2021-06-22T05:00:00Z",
-    "9999-12-31T23:59:59-14:00", "\0", "\x1b[31m", "$x_{", "=1+1", "Б" * 60, "x" * 300, "²", "½", "1_0", "٣", "\r", "\n",
-    "\ufeff", "�", '"', "a,b", "10000000000000000000", "2021-02-30T00:00:00Z", "+15:00", "../x", "/x", "Europe/London",
+    "9999-12-31T23:59:59-14:00", "\0", "\x1b[31m", "$x_{", "=1+1", "Б" * 60, "x" * 300, "²", "½", "1_0", "٣", "\r",
+    "\n", "\ufeff", "�", '"', "a,b", "10000000000000000000", "2021-02-30T00:00:00Z", "+15:00", "../x", "/x", "Europe/London",
 )  # fmt: skip
 cells = st.sampled_from(NASTY) | st.text(st.characters(codec="utf-8"), max_size=20)
 words = cells.map(lambda text: text.replace("\n", " ").replace("\r", " "))
 
 
-def often(test: Callable[..., None]) -> Any:  # noqa: ANN401 (a test, with marks)
-    """Return a test twice: a few examples now, and many in the slow suite."""
+def often(n_many: int) -> Callable[[Callable[..., None]], Any]:
+    """Return a decorator by which a test runs with a few examples now, and with many in the slow suite."""
 
-    @pytest.mark.parametrize("n_examples", [FEW, pytest.param(MANY, marks=pytest.mark.slow)], ids=["few", "many"])
-    def run(n_examples: int) -> None:
-        checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-        settings(max_examples=n_examples, suppress_health_check=checks)(test)()
+    def twice(test: Callable[..., None]) -> Any:
+        many = pytest.param(n_many, marks=pytest.mark.slow)
 
-    run.__doc__ = test.__doc__
-    return run
+        @pytest.mark.parametrize("n_examples", [FEW, many], ids=["few", "many"])
+        def run(n_examples: int) -> None:
+            checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+            settings(max_examples=n_examples, suppress_health_check=checks)(test)()
+
+        run.__doc__ = test.__doc__
+        return run
+
+    return twice
+
+
+@pytest.fixture(autouse=True)
+def _without_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what receipts say of the environment: asking git for it takes longer than all else."""
+    monkeypatch.setattr(command, "environment", dict)
 
 
 def chunk(name: bytes, content: bytes) -> bytes:
@@ -60,7 +72,7 @@ def chunk(name: bytes, content: bytes) -> bytes:
 
 @st.composite
 def sound_files(draw: st.DrawFn) -> bytes:
-    """A WAV with comments of any text and sizes that may lie, or a FLAC, with some bytes changed."""
+    """Draw a WAV with comments of any text, sizes that may lie, and some bytes changed."""
     samples = np.random.default_rng(1).integers(-9000, 9000, 2000).astype("<i2").tobytes()
     rate = draw(st.sampled_from([RATE, 0, 1, 2**31 - 1, 2**32 - 1]) | st.integers(1, 10**7))
     channels = draw(st.sampled_from([1, 1, 2, 0, 1024, 65_535]))
@@ -91,7 +103,7 @@ def sound_files(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def flac_files(draw: st.DrawFn) -> bytes:
-    """A FLAC with Frontier Labs' comments of any text."""
+    """Draw a FLAC with Frontier Labs' comments of any text."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "a.flac")
         soundfile.write(path, np.random.default_rng(1).integers(-9000, 9000, 5000).astype(np.int16), RATE)
@@ -107,7 +119,7 @@ def flac_files(draw: st.DrawFn) -> bytes:
     return bytes(changed)
 
 
-@often
+@often(300)
 @given(st.lists(sound_files() | flac_files(), min_size=1, max_size=3))
 def test_headers(contents: list[bytes]) -> None:
     """Bad files are rows like others, the good one's row is the same, and the table can be planned."""
@@ -143,7 +155,7 @@ def stand_in(path: str, maker: str) -> FileFacts:
     )
 
 
-@often
+@often(500)
 @given(
     st.lists(st.tuples(file_names, file_names), min_size=1, max_size=4, unique=True), st.sampled_from(["UTC", "+14:00"])
 )
@@ -170,9 +182,9 @@ def test_names(names: list[tuple[str, str]], zone: str) -> None:
             assert len(safe_name(recorder).encode()) <= MOST_BYTES
 
 
-@often
+@often(500)
 @given(st.lists(st.lists(cells, min_size=1, max_size=21), max_size=3), st.booleans())
-def test_tables(rows: list[list[str]], is_deployments: bool) -> None:  # noqa: FBT001 (drawn)
+def test_tables(rows: list[list[str]], is_deployments: bool) -> None:
     """Tables of recordings and deployments with any cells are read, or refused."""
     header = (
         ["deployment", "recorder", "start", "end", "gain_db", "latitude", "zone"] if is_deployments else list(COLUMNS)
@@ -212,7 +224,7 @@ def read_recordings_of_one() -> pd.DataFrame:
         return read_recordings(path)
 
 
-@often
+@often(1000)
 @given(
     st.sampled_from(["recording,start_s,end_s,label\n", "Begin Time (s)\tEnd Time (s)\tAnnotation\n", "", "\ufeff"]),
     st.lists(st.lists(cells, min_size=1, max_size=6), max_size=4),
@@ -234,11 +246,11 @@ values = st.recursive(
 )
 
 
-@often
+@often(500)
 @given(
     st.dictionaries(st.sampled_from(["lake", "labels", "max_quarantined", "recordings", "runs", "x"]), values), values
 )
-def test_manifests(top: dict[str, Any], config: Any) -> None:  # noqa: ANN401 (any value)
+def test_manifests(top: dict[str, Any], config: Any) -> None:
     """Manifests of any values are read, or refused."""
     entry = {"lake": "lake", "runs": {"mels": {"job": "spectrograms", "config": config}}}
     with tempfile.TemporaryDirectory() as folder:
