@@ -280,7 +280,8 @@ class PyavReader(AudioReader):
             if self._source is not None:
                 self._source.close()
             raise AudioError(f"{self.path}: FFmpeg refuses it ({reason_of(error)}).") from error
-        if not self._container.streams.audio:
+        streams = self._container.streams.audio
+        if not streams or streams[0].codec_context is None:
             self.close()
             raise AudioError(f"{self.path}: FFmpeg finds no sound in it.")
         self._is_closed = False

@@ -37,13 +37,14 @@ FEW = 10
 NASTY = (
     "", "nan", "inf", "-inf", "1e300", "-1", "0", "1e9", "9" * 400, "0001-01-01T00:00:00+14:00", "2021-06-22T05:00:00Z",
     "9999-12-31T23:59:59-14:00", "\0", "\x1b[31m", "$x_{", "=1+1", "Б" * 60, "x" * 300, "²", "½", "1_0", "٣", "\r",
-    "\n", "\ufeff", "�", '"', "a,b", "10000000000000000000", "2021-02-30T00:00:00Z", "+15:00", "../x", "/x", "Europe/London",
+    "\n", "\ufeff", "�", '"', "a,b", "10000000000000000000", "2021-02-30T00:00:00Z", "+15:00", "../x",
+    "/x", "Europe/London",
 )  # fmt: skip
 cells = st.sampled_from(NASTY) | st.text(st.characters(codec="utf-8"), max_size=20)
 words = cells.map(lambda text: text.replace("\n", " ").replace("\r", " "))
 
 
-def often(n_many: int) -> Callable[[Callable[..., None]], Any]:
+def often(n_many: int, *drawn: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Any]:
     """Return a decorator by which a test runs with a few examples now, and with many in the slow suite."""
 
     def twice(test: Callable[..., None]) -> Any:
@@ -52,7 +53,7 @@ def often(n_many: int) -> Callable[[Callable[..., None]], Any]:
         @pytest.mark.parametrize("n_examples", [FEW, many], ids=["few", "many"])
         def run(n_examples: int) -> None:
             checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-            settings(max_examples=n_examples, suppress_health_check=checks)(test)()
+            settings(max_examples=n_examples, suppress_health_check=checks)(given(*drawn)(test))()
 
         run.__doc__ = test.__doc__
         return run
@@ -119,8 +120,7 @@ def flac_files(draw: st.DrawFn) -> bytes:
     return bytes(changed)
 
 
-@often(300)
-@given(st.lists(sound_files() | flac_files(), min_size=1, max_size=3))
+@often(300, st.lists(sound_files() | flac_files(), min_size=1, max_size=3))
 def test_headers(contents: list[bytes]) -> None:
     """Bad files are rows like others, the good one's row is the same, and the table can be planned."""
     with tempfile.TemporaryDirectory() as folder:
@@ -155,9 +155,10 @@ def stand_in(path: str, maker: str) -> FileFacts:
     )
 
 
-@often(500)
-@given(
-    st.lists(st.tuples(file_names, file_names), min_size=1, max_size=4, unique=True), st.sampled_from(["UTC", "+14:00"])
+@often(
+    500,
+    st.lists(st.tuples(file_names, file_names), min_size=1, max_size=4, unique=True),
+    st.sampled_from(["UTC", "+14:00"]),
 )
 def test_names(names: list[tuple[str, str]], zone: str) -> None:
     """Folders and files of any name are listed, each once, and the table is read back."""
@@ -182,8 +183,7 @@ def test_names(names: list[tuple[str, str]], zone: str) -> None:
             assert len(safe_name(recorder).encode()) <= MOST_BYTES
 
 
-@often(500)
-@given(st.lists(st.lists(cells, min_size=1, max_size=21), max_size=3), st.booleans())
+@often(500, st.lists(st.lists(cells, min_size=1, max_size=21), max_size=3), st.booleans())
 def test_tables(rows: list[list[str]], is_deployments: bool) -> None:
     """Tables of recordings and deployments with any cells are read, or refused."""
     header = (
@@ -224,8 +224,8 @@ def read_recordings_of_one() -> pd.DataFrame:
         return read_recordings(path)
 
 
-@often(1000)
-@given(
+@often(
+    1000,
     st.sampled_from(["recording,start_s,end_s,label\n", "Begin Time (s)\tEnd Time (s)\tAnnotation\n", "", "\ufeff"]),
     st.lists(st.lists(cells, min_size=1, max_size=6), max_size=4),
     st.sampled_from([",", "\t"]),
@@ -246,9 +246,10 @@ values = st.recursive(
 )
 
 
-@often(500)
-@given(
-    st.dictionaries(st.sampled_from(["lake", "labels", "max_quarantined", "recordings", "runs", "x"]), values), values
+@often(
+    500,
+    st.dictionaries(st.sampled_from(["lake", "labels", "max_quarantined", "recordings", "runs", "x"]), values),
+    values,
 )
 def test_manifests(top: dict[str, Any], config: Any) -> None:
     """Manifests of any values are read, or refused."""
