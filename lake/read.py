@@ -14,6 +14,7 @@ from lake.errors import InputError, StoreError, StoreFormatError
 from lake.grid import Grid
 from lake.names import FORMAT_VERSION, MS_PER_DAY, STATUS
 from lake.storage import Storage
+from lake.whole import store_attributes
 
 _OF_DAY = re.compile(r"/c\.(\d+)\.(\d+)$")
 """The file that an index variable has of one recorder's day."""
@@ -49,6 +50,7 @@ def open_store(url: str, kind: str, *, mask_and_scale: bool = True, **options: A
     if not storage.exists("zarr.json"):
         state = "a run has begun but not been finalised" if storage.exists("") else "nothing is there"
         raise StoreError(f"{url}: expected a finished store, found none ({state}); see `dawnchorus status MANIFEST`.")
+    store_attributes(storage)  # damaged metadata are named
     dataset = xr.open_dataset(
         storage.url,
         engine="zarr",

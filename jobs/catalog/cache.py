@@ -15,6 +15,8 @@ from jobs.catalog.config import ALGORITHM
 from jobs.catalog.examine import FileFacts
 from jobs.catalog.headers import HeaderFacts
 from jobs.common.audio import AudioInfo, decoder_versions
+from lake.errors import StoreError
+from lake.records import seal, unseal
 from lake.storage import Storage
 
 Stand = tuple[int, int, int]
@@ -54,16 +56,20 @@ def _line(key: str, stand: Stand, facts: FileFacts) -> str:
     told = asdict(facts)
     told["header"] = {name: _plain(value) for name, value in told["header"].items() if value not in {None, ""}}
     told = {name: value for name, value in told.items() if value}
-    return json.dumps([key, stand, told], separators=(",", ":"))
+    return seal({"path": key, "file": stand, "facts": told}).decode().removesuffix("\n")
 
 
 def _parsed(lines: Iterable[str]) -> Iterable[tuple[str, tuple[Stand, FileFacts]]]:
     for line in lines:
         try:
-            key, (n_bytes, mtime_ns, inode), told = json.loads(line)
+            if line.startswith("["):  # of format 1, without a checksum
+                key, stand, told = json.loads(line)
+            else:
+                key, stand, told = (unseal(line.encode(), "")[name] for name in ("path", "file", "facts"))
+            n_bytes, mtime_ns, inode = stand
             yield key, ((n_bytes, mtime_ns, inode), _facts(told))
-        except (ValueError, TypeError, KeyError):
-            continue  # a line that two processes, or a power cut, left in pieces
+        except (ValueError, TypeError, KeyError, StoreError):
+            continue  # a line that two processes, a power cut or a disk left damaged: its file is examined again
 
 
 def _facts(told: dict[str, Any]) -> FileFacts:

@@ -1,7 +1,6 @@
 """``dawnchorus catalog``: the table of recordings and its receipt on disk."""
 
 import hashlib
-import json
 import re
 import tempfile
 import time
@@ -31,6 +30,7 @@ from lake.recordings import (
     unwritable_rows,
     write_recordings,
 )
+from lake.records import seal
 from lake.storage import Storage
 
 LEEWAY = pd.Timedelta(days=2)
@@ -141,7 +141,7 @@ def run_catalog(
         **environment(),
     }
     beside = absolute(out).with_suffix(".receipt.json")
-    Storage(beside.parent).write(beside.name, json.dumps(receipt, indent=2, sort_keys=True).encode() + b"\n")
+    Storage(beside.parent).write(beside.name, seal(receipt, indent=2))
     return {"table": str(out), "receipt": str(beside), "root": sources.url(root), **counts}
 
 

@@ -1,8 +1,7 @@
 """Which days of which recorder have to be embedded, and what they are made from; no torch, no pixels."""
 
-import json
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from lake.identity import short_hash
 from lake.ledger import Ledger
 from lake.names import STATUS
 from lake.read import grid_of, open_cube
+from lake.records import RESTORE, damaged, unseal
 
 CARD_FILE = "config.json"
 WEIGHT_FILES = {"teacher": "backbone.safetensors", "initial": "initial.safetensors"}
@@ -154,12 +154,21 @@ def model_digest(run: Run) -> str:
 
 def _network_features(run: Run, config: Config) -> int:
     """Return the number of features from the model's card, which plain JSON tells."""
-    card = json.loads(run.inputs["model"].output.read(CARD_FILE))
-    return int(card["num_features"]) * (2 if config.readout == "patch_mean_std" else 1)
+    return int(_card(run)["num_features"]) * (2 if config.readout == "patch_mean_std" else 1)
+
+
+def _card(run: Run) -> dict[str, Any]:
+    """Return the card of the run's model."""
+    model = run.inputs["model"].output
+    data, where = model.read_or_none(CARD_FILE), model.path(CARD_FILE)
+    card = unseal(data or b"", where)
+    if "num_features" not in card or "card" not in card:
+        raise damaged(where, f"expected num_features, card, found {', '.join(card) or 'nothing'}", RESTORE)
+    return card
 
 
 def token_grid(run: Run) -> tuple[int, int]:
     """Return how many tokens the run's model makes of a window, along mel bands and frames."""
-    card = json.loads(run.inputs["model"].output.read(CARD_FILE))["card"]
+    card = _card(run)["card"]
     size, patch = card["input_size"], card["patch_size"]
     return size[0] // patch[0], size[1] // patch[1]
