@@ -150,10 +150,10 @@ def without_unwritable(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str
     wrong = unwritable_rows(table)
     if not wrong:
         return table, {}
-    rows = []
+    rows: list[dict[str, object]] = []
     for i, row in enumerate(table.to_dict("records")):
         kept = {"path": row["path"], "recorder": row["recorder"], "problems": "not_listable"}
-        rows.append(kept if i in wrong else {key: None if pd.isna(cell) else cell for key, cell in row.items()})
+        rows.append(kept if i in wrong else {str(key): None if pd.isna(cell) else cell for key, cell in row.items()})
     paths = table["path"].tolist()
     return make_recordings(rows), {paths[i]: f"{paths[i]}: {problem}." for i, problem in wrong.items()}
 

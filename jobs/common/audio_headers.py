@@ -7,7 +7,7 @@ size that is too small.
 import io
 import os
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, cast
 
 from jobs.common.chunks import Layout, read_layout
 
@@ -51,7 +51,7 @@ def header_problem(path: Path) -> HeaderProblem:
     return "header_size" if is_padded or layout.data_bytes != layout.promised else ""
 
 
-def with_right_header(path: Path) -> "tuple[BinaryIO, str] | None":
+def with_right_header(path: Path) -> "tuple[PartOfFile, str] | None":
     """Open a file whose header claims another size than its data have as if the header were right.
 
     Returns
@@ -64,14 +64,14 @@ def with_right_header(path: Path) -> "tuple[BinaryIO, str] | None":
     if layout is not None and layout.is_misread:
         head, name = _head_of(path, layout)
         if head:
-            return _View(path, head, layout.data_at or 0, layout.data_bytes), name
+            return PartOfFile(path, head, layout.data_at or 0, layout.data_bytes), name
         return None
     layout = _au_layout(path)
     if layout is not None and layout.data_at is not None and layout.promised is not None and layout.is_misread:
         with path.open("rb") as file:
             content = file.read(layout.data_at)
         size = layout.data_bytes.to_bytes(4, layout.order)
-        return _View(path, content[:8] + size + content[12:], layout.data_at, layout.data_bytes), "AU"
+        return PartOfFile(path, content[:8] + size + content[12:], layout.data_at, layout.data_bytes), "AU"
     return None
 
 
@@ -98,7 +98,7 @@ def flac_goes_on(path: Path) -> bool:
     return False
 
 
-class _View(io.RawIOBase):
+class PartOfFile(io.RawIOBase):
     """A part of a file behind a header of its own."""
 
     def __init__(self, path: Path, head: bytes, at: int, n_bytes: int) -> None:
@@ -108,7 +108,7 @@ class _View(io.RawIOBase):
 
     def readinto(self, buffer: object) -> int:
         """Fill a buffer, from the header or the file."""
-        target = memoryview(buffer).cast("B")  # type: ignore[arg-type] # any buffer; the base class has no name for it
+        target = memoryview(cast("bytearray", buffer)).cast("B")
         n_filled = 0
         if self._position < len(self._head):
             part = self._head[self._position : self._position + len(target)]

@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from jobs.common.audio_headers import flac_goes_on, with_right_header
+from jobs.common.audio_headers import PartOfFile, flac_goes_on, with_right_header
 from lake.errors import InputError
 
 Samples = NDArray[np.float32]
@@ -188,6 +188,7 @@ class SndfileReader(AudioReader):
         return n_samples
 
     def _open(self) -> None:
+        self._source: PartOfFile | None
         self._source, self._container = with_right_header(self.path) or (None, "")
         try:
             self._file = soundfile.SoundFile(self._source or os.fsencode(self.path))
@@ -271,11 +272,10 @@ class PyavReader(AudioReader):
 
     def _open(self) -> None:
         formats = ",".join([_FFMPEG_FORMATS, _FFMPEG_FORMATS_BY_SUFFIX.get(self.path.suffix.lower(), "flac")])
-        self._source = (with_right_header(self.path) or (None,))[0]
+        self._source: PartOfFile | None = (with_right_header(self.path) or (None,))[0]
         try:
-            self._container = av.open(
-                self._source or str(self.path), options={"format_whitelist": formats, "protocol_whitelist": "file"}
-            )
+            options = {"format_whitelist": formats, "protocol_whitelist": "file"}
+            self._container = av.open(self._source or str(self.path), "r", options=options)
         except av.FFmpegError as error:
             if self._source is not None:
                 self._source.close()

@@ -59,7 +59,7 @@ def window_bytes(recording: Placed, config: Config) -> int:
 
 def read_in(days: Sequence[Day]) -> list[Placed]:
     """Return the recordings that windows of days are made of, one of each rate and number of channels."""
-    found = {}
+    found: dict[tuple[int, int], Placed] = {}
     for day in days:
         for block in day.blocks:
             for segment in block.segments:

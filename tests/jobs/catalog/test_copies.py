@@ -65,7 +65,12 @@ SAME = [
     ("aiff", sound(), {"subtype": "PCM_24"}),
     ("caf", sound().astype(np.float32) / 32768, {"subtype": "FLOAT"}),
 ]
-OTHER = [("mp3", sound(), {}), ("flac", sound(n_channels=2), {}), ("flac", sound(3), {}), ("flac", sound()[:-1], {})]
+OTHER: list[tuple[str, NDArray[np.int16], dict[str, str]]] = [
+    ("mp3", sound(), {}),
+    ("flac", sound(n_channels=2), {}),
+    ("flac", sound(3), {}),
+    ("flac", sound()[:-1], {}),
+]
 
 
 @pytest.mark.parametrize(("suffix", "samples", "options"), SAME)

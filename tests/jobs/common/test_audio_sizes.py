@@ -2,6 +2,7 @@
 
 import struct
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -24,13 +25,12 @@ def coded(kind: str, n_samples: int = N, n_channels: int = 1) -> tuple[bytes, by
     """Return the content of a fmt chunk, the data, and the samples, shape (n_channels, n)."""
     values = np.random.default_rng(1).integers(-9000, 9000, (n_samples, n_channels)).astype("<i4")
     code, bits = {"pcm16": (1, 16), "pcm24": (1, 24), "u8": (1, 8), "float": (3, 32), "wavex": (0xFFFE, 16)}[kind]
-    data = {
-        "pcm16": lambda: values.astype("<i2").tobytes(),
-        "wavex": lambda: values.astype("<i2").tobytes(),
-        "pcm24": (values * 256).astype("<i4").view("u1").reshape(-1, 4)[:, :3].tobytes,
-        "u8": lambda: ((values >> 8) + 128).astype("u1").tobytes(),
-        "float": lambda: (values / 32768).astype("<f4").tobytes(),
-    }[kind]()
+    if kind == "pcm24":
+        data = (values * 256).astype("<i4").view("u1").reshape(-1, 4)[:, :3].tobytes()
+    elif kind == "u8":
+        data = ((values >> 8) + 128).astype("u1").tobytes()
+    else:
+        data = (values / 32768).astype("<f4").tobytes() if kind == "float" else values.astype("<i2").tobytes()
     frame = n_channels * bits // 8
     fmt = struct.pack("<HHIIHH", code, n_channels, RATE, RATE * frame, frame, bits)
     if kind == "wavex":
@@ -142,7 +142,7 @@ def test_other_containers(tmp_path: Path, form: str, promised: int) -> None:
     content = bytearray(write(path, samples, **options))
     assert probe(path).problems == ()
     at = content.find(b"SSND" if form == "AIFF" else b"data")
-    places = {
+    places: dict[str, tuple[int, int, Literal["big", "little"], int]] = {
         "AIFF": (at + 4, 4, "big", 8), "CAF": (at + 4, 8, "big", 4), "AU": (8, 4, "big", 0),
         "W64": (at + 16, 8, "little", 24), "RIFX": (at + 4, 4, "big", 0),
     }  # fmt: skip
