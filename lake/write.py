@@ -163,7 +163,7 @@ def row_key(row: Mapping[str, Any]) -> str:
     Silent recordings of several starts have the same bytes.
     """
     if row.get("sha256"):
-        return f"{row['sha256']} {row['recorder']} {row['start_ms']}"
+        return " ".join(str(row[key]) for key in ("sha256", "recorder", "start_ms") if key in row)
     return str(row["deployment"])
 
 

@@ -33,7 +33,7 @@ from lake.layout import MOST_BYTES, safe_name
 from lake.recordings import COLUMNS, assign_deployments, read_deployments, read_recordings
 
 RATE = 8000
-FEW = 10
+FEW = 5
 NASTY = (
     "", "nan", "inf", "-inf", "1e300", "-1", "0", "1e9", "9" * 400, "0001-01-01T00:00:00+14:00", "2021-06-22T05:00:00Z",
     "9999-12-31T23:59:59-14:00", "\0", "\x1b[31m", "$x_{", "=1+1", "Б" * 60, "x" * 300, "²", "½", "1_0", "٣", "\r",
@@ -120,7 +120,7 @@ def flac_files(draw: st.DrawFn) -> bytes:
     return bytes(changed)
 
 
-@often(300, st.lists(sound_files() | flac_files(), min_size=1, max_size=3))
+@often(60, st.lists(sound_files() | flac_files(), min_size=1, max_size=3))
 def test_headers(contents: list[bytes]) -> None:
     """Bad files are rows like others, the good one's row is the same, and the table can be planned."""
     with tempfile.TemporaryDirectory() as folder:
@@ -156,7 +156,7 @@ def stand_in(path: str, maker: str) -> FileFacts:
 
 
 @often(
-    500,
+    100,
     st.lists(st.tuples(file_names, file_names), min_size=1, max_size=4, unique=True),
     st.sampled_from(["UTC", "+14:00"]),
 )
@@ -183,7 +183,7 @@ def test_names(names: list[tuple[str, str]], zone: str) -> None:
             assert len(safe_name(recorder).encode()) <= MOST_BYTES
 
 
-@often(500, st.lists(st.lists(cells, min_size=1, max_size=21), max_size=3), st.booleans())
+@often(200, st.lists(st.lists(cells, min_size=1, max_size=21), max_size=3), st.booleans())
 def test_tables(rows: list[list[str]], is_deployments: bool) -> None:
     """Tables of recordings and deployments with any cells are read, or refused."""
     header = (
@@ -225,7 +225,7 @@ def read_recordings_of_one() -> pd.DataFrame:
 
 
 @often(
-    1000,
+    300,
     st.sampled_from(["recording,start_s,end_s,label\n", "Begin Time (s)\tEnd Time (s)\tAnnotation\n", "", "\ufeff"]),
     st.lists(st.lists(cells, min_size=1, max_size=6), max_size=4),
     st.sampled_from([",", "\t"]),
@@ -247,7 +247,7 @@ values = st.recursive(
 
 
 @often(
-    500,
+    150,
     st.dictionaries(st.sampled_from(["lake", "labels", "max_quarantined", "recordings", "runs", "x"]), values),
     values,
 )
