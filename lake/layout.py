@@ -1,7 +1,6 @@
 """Where things stand in a lake."""
 
 import hashlib
-import os
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -60,14 +59,6 @@ def safe_name(name: str, most_bytes: int = MOST_BYTES) -> str:
     while unquote(kept, errors="replace").endswith("\ufffd") or quote(unquote(kept), safe="") != kept:
         kept = kept[:-1]
     return kept + tail
-
-
-def fitting_name(name: str, suffix: str) -> str:
-    """Return a name with a suffix, its end replaced by a digest if both are longer than a file's name can be."""
-    if len(os.fsencode(name + suffix)) <= MOST_BYTES:
-        return name + suffix
-    tail = _tail(name) + suffix
-    return os.fsencode(name)[: MOST_BYTES - len(tail)].decode("utf-8", "ignore") + tail
 
 
 def _tail(name: str) -> str:

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from lake.errors import InputError, StoreError, StoreFormatError
 from lake.grid import Grid
+from lake.keys import inside
 from lake.names import FORMAT_VERSION, MS_PER_DAY, STATUS
 from lake.storage import Storage
 from lake.whole import store_attributes
 
 _OF_DAY = re.compile(r"/c\.(\d+)\.(\d+)$")
 """The file that an index variable has of one recorder's day."""
+_ALL = slice(None)
 
 
 def open_store(url: str, kind: str, *, mask_and_scale: bool = True, **options: Any) -> xr.Dataset:  # noqa: ANN401 (fsspec's own options)
@@ -90,6 +92,18 @@ def grid_of(dataset: xr.Dataset) -> Grid:
     config = dataset.attrs["grid"]
     days = dataset.sizes["time"] * config["hop_ms"] // MS_PER_DAY
     return Grid(config["origin_ms"], config["origin_ms"] + days * MS_PER_DAY, config["window_ms"], config["hop_ms"])
+
+
+def paths_of(cube: xr.Dataset, rows: NDArray[Any] | slice = _ALL) -> list[str]:
+    """Return the paths of a cube's recordings, all or those of some rows, below the recordings' root.
+
+    Raises
+    ------
+    StoreError
+        If one leads out of the root: a store may come from anybody.
+    """
+    place = f"{cube.encoding.get('source', 'cube')}: recording_path"
+    return [inside(str(path), place) for path in cube["recording_path"].to_numpy()[rows]]
 
 
 @dataclass(frozen=True)

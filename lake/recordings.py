@@ -9,11 +9,13 @@ from zoneinfo import available_timezones
 import numpy as np
 import pandas as pd
 
+from lake.keys import outward
 from lake.limits import EARLIEST, LATEST, MAX_CHANNELS, MAX_GAIN_DB, MAX_LENGTH_S, MAX_RATE_HZ, MIN_RATE_HZ
 from lake.names import COPIES
 from lake.tables import (
     Column,
     RowProblem,
+    as_csv,
     count,
     in_order,
     instant,
@@ -25,9 +27,8 @@ from lake.tables import (
     read_table,
     refuse,
     repeated,
-    table_text,
     text,
-    write_table,
+    write_bytes,
     wrong_columns,
 )
 
@@ -99,10 +100,10 @@ https://github.com/ecoacoustics/known-problems."""
 
 
 def _relative_path(cell: str) -> str:
-    parts = cell.split("/")
-    if not cell or cell.startswith("/") or ".." in parts or "\0" in cell:
-        raise ValueError("a path below the recordings' root, with forward slashes")
-    if max(len(os.fsencode(part)) for part in parts) > _MAX_NAME_BYTES:
+    problem = outward(cell)
+    if problem:
+        raise ValueError(f"a path below the recordings' root, with forward slashes ({problem})")
+    if max(len(os.fsencode(part)) for part in cell.split("/")) > _MAX_NAME_BYTES:
         raise ValueError(f"a path whose parts have at most {_MAX_NAME_BYTES} bytes each")
     return cell
 
@@ -234,19 +235,30 @@ def write_recordings(table: pd.DataFrame, target: str | Path) -> None:
     Raises
     ------
     InputError
-        If the columns are not :data:`COLUMNS`, or a path is there twice.
+        As :func:`recordings_csv`.
     TryAgainError
         If the disk is full.
+    """
+    write_bytes(target, recordings_csv(table, target))
+
+
+def recordings_csv(table: pd.DataFrame, target: str | Path) -> bytes:
+    """Return a table of recordings as CSV, sorted by path; ``target`` is for messages.
+
+    Raises
+    ------
+    InputError
+        If the columns are not :data:`COLUMNS`, or a path is there twice.
     """
     refuse(target, "recordings", wrong_columns(table.columns, _RECORDINGS))
     ordered = table.sort_values("path", kind="stable", ignore_index=True)
     refuse(target, "recordings", in_order(repeated(ordered.set_axis(ordered.index + 2), "path")))
-    write_table(ordered, _RECORDINGS, target)
+    return as_csv(ordered, _RECORDINGS)
 
 
 def unwritable_rows(table: pd.DataFrame) -> dict[int, str]:
     """Return what :func:`read_recordings` would refuse of a table once it is written, by the row's place from 0."""
-    found = parse_table(table_text(table, _RECORDINGS), _RECORDINGS, source="", what="recordings")
+    found = parse_table(as_csv(table, _RECORDINGS).decode(), _RECORDINGS, source="", what="recordings")
     problems: dict[int, str] = {}
     for row, problem in [*found[1], *_contradictions(found[0]), *_impossible(found[0])]:
         problems.setdefault(row - 2, problem)

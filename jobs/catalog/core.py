@@ -14,6 +14,7 @@ from jobs.catalog.folders import as_text, name_recorders
 from jobs.catalog.reading import Examine, digest_sounds, examine_apart, examine_files
 from jobs.catalog.rows import listen, make_row, site_zones
 from jobs.catalog.sources import Sources
+from lake.keys import outward
 from lake.recordings import make_recordings
 
 OnProgress = Callable[[int, int], None]
@@ -96,10 +97,16 @@ def catalog(
     recorders = name_recorders(sources.files, prefixes, sources.folders)
     sites = site_zones(deployments)
     rows = []
-    for one, file, recorder in zip(heard, facts, recorders, strict=True):
+    numbers: list[int] = []  # of the rows' files
+    for i, (one, file, recorder) in enumerate(zip(heard, facts, recorders, strict=True)):
+        path = as_text(one.path.as_posix()[n_root:])
+        if outward(path):  # such as C:\x.wav, which an archive made of a folder's name and a file's
+            tell(one.path, f"{path}: is in no table, as {outward(path)} on other systems; rename the file.")
+            continue
         row = make_row(one, file, sites.get(recorder, []))
-        row |= {"path": as_text(one.path.as_posix()[n_root:]), "recorder": as_text(recorder)}
+        row |= {"path": path, "recorder": as_text(recorder)}
         rows.append(row)
+        numbers.append(i)
         firmware = file.header.firmware or (one.card.firmware if one.card else "")
         if firmware and on_firmware:
             on_firmware(str(row["recorder"]), firmware)
@@ -107,6 +114,7 @@ def catalog(
             tell(one.path, file.message)
     mark_copies(rows)
     groups = alike(rows)
-    sounds = digest_sounds(sources, facts, [i for group in groups for i in group], workers=workers, cache=cache)
-    mark_same_sound(rows, groups, sounds)
+    wanted = [numbers[i] for group in groups for i in group]
+    sounds = digest_sounds(sources, facts, wanted, workers=workers, cache=cache)
+    mark_same_sound(rows, groups, {i: sounds[number] for i, number in enumerate(numbers) if number in sounds})
     return make_recordings(rows)

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from jobs.common.audio import Reading, probe, read_samples, without_impossible
 from lake.digest import sha256_of
 from lake.errors import InputError
-from lake.storage import Storage
+from lake.outputs import write_outputs
 from lake.trace import Trace
 
 
-def cut(found: Trace, root: Path, out: Path) -> float:
+def cut(found: Trace, root: Path, out: Path, *, force: bool = False) -> float:
     """Write the window's sound as it went into the spectrogram: one channel, zero where nothing was recorded.
 
     Parameters
@@ -27,6 +27,8 @@ def cut(found: Trace, root: Path, out: Path) -> float:
     out
         ``.flac`` or ``.wav``; 24 bits. Sound beyond full scale is written as floating point to ``.wav``, and lowered
         for ``.flac``, which holds no more.
+    force
+        Replace a file that others wrote or changed.
 
     Returns
     -------
@@ -37,16 +39,18 @@ def cut(found: Trace, root: Path, out: Path) -> float:
     ------
     InputError
         If a recording is gone, or not the file that the store was made from.
+    UsageError
+        If another's file is there.
     """
     samples, rate = window_samples(found, root)
     peak = float(np.abs(samples).max(initial=0))
     is_wav = out.suffix == ".wav"
     gain = 1.0 if peak <= 1 or is_wav else 0.999 / peak
     with TemporaryDirectory() as folder:
-        aside = Path(folder) / out.name
+        aside = Path(folder) / f"window{out.suffix}"
         subtype = "FLOAT" if is_wav and peak > 1 else "PCM_24"
         soundfile.write(aside, samples if gain == 1 else samples * np.float32(gain), rate, subtype=subtype)
-        Storage(out.absolute().parent).write(out.name, aside.read_bytes())
+        write_outputs(out.absolute().parent, {out.name: aside.read_bytes()}, force=force, option="--audio")
     return round(20 * math.log10(gain), 2)
 
 

@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lake.errors import InputError
+from lake.outputs import write_outputs
 from lake.recordings import is_usable
-from lake.storage import Storage
 
 MOST_LETTERS = 40
 """Letters of a recorder's name that are drawn."""
@@ -48,15 +48,21 @@ def daily_effort(
     return recorders, days, hours, problems
 
 
-def draw_effort(table: pd.DataFrame, target: str | Path) -> None:
-    """Draw the survey effort, recorder by day: colour is hours recorded, a ring marks days with problems.
+def draw_effort(table: pd.DataFrame, target: Path, *, force: bool = False) -> None:
+    """Write a picture of the survey effort: see :func:`effort_picture`; ``force`` replaces another's file."""
+    data = effort_picture(table, target)
+    write_outputs(target.absolute().parent, {target.name: data}, force=force, option="--effort")
+
+
+def effort_picture(table: pd.DataFrame, target: Path) -> bytes:
+    """Return a PNG of the survey effort, recorder by day: colour is hours recorded, a ring marks days with problems.
 
     Parameters
     ----------
     table
         Table of recordings.
     target
-        Path or fsspec URL of the PNG.
+        Its path, for messages.
 
     Raises
     ------
@@ -93,10 +99,9 @@ def draw_effort(table: pd.DataFrame, target: str | Path) -> None:
     figure.colorbar(mesh, label="hours recorded")
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # letters that the font lacks are drawn as boxes
+        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)  # a letter that the font lacks
         figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
-    folder, _, name = str(target).rpartition("/")
-    Storage(folder or ".").write(name, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def _shown(name: str) -> str:

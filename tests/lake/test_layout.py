@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lake.layout import MOST_BYTES, RUN_BYTES, Lake, fitting_name, safe_name
+from lake.layout import MOST_BYTES, RUN_BYTES, Lake, safe_name
 
 texts = st.text(st.characters(codec="utf-8"), min_size=1, max_size=300)
 
@@ -38,12 +38,3 @@ def test_names_that_fit_stay_as_they_are() -> None:
     assert safe_name("x" * 255) == "x" * 255
     assert safe_name("Б" * 42) == "%D0%91" * 42
     assert safe_name("x" * RUN_BYTES, RUN_BYTES) == "x" * RUN_BYTES
-
-
-@given(texts.filter(lambda text: "\0" not in text))
-def test_a_sheet_beside_a_recording_fits(name: str) -> None:
-    suffix = ".Table.1.selections.txt"
-    found = fitting_name(name, suffix)
-    assert len(found.encode()) <= MOST_BYTES
-    assert found.endswith(suffix)
-    assert found == name + suffix or len((name + suffix).encode()) > MOST_BYTES
