@@ -23,14 +23,11 @@ from lake.claims import claim
 from lake.errors import InputError, QuarantineError, StoreError
 from lake.identity import require_same
 from lake.image import current_image, require_image
-from lake.names import LOST
+from lake.names import COPIES, LOST
 from lake.naming import names_digest
 from lake.receipts import latest_receipt, write_receipt
 from lake.verify import UNFINISHED, damages, n_files, notes
 from lake.whole import require_grid
-
-NOT_LOST = "duplicate"
-"""A recording that is there twice is set aside once; nothing is lost by it."""
 
 OPEN_PORTS = (
     "warning: torchrun listens on all interfaces without a key, and whoever reaches its ports can run programs as you; "
@@ -88,7 +85,7 @@ def execute_runs(manifest: Manifest, names: Sequence[str], options: Options, say
         run.ledger.open_run(run.name, run.record)
         outcome = _execute(run, options)
         say(f"{run.name}: {_told(outcome, time.monotonic() - began, options)}")
-        for note in outcome.notes:
+        for note in outcome.notes if outcome.did else ():
             say(f"{run.name}: note: {note}")
         too_many += _quarantine(run, outcome) if options.part is None else []
     if too_many:
@@ -296,7 +293,7 @@ def _told(outcome: Outcome, seconds: float, options: Options) -> str:
 
 
 def _quarantine(run: Run, outcome: Outcome) -> list[str]:
-    lost = {path: reason for path, reason in outcome.quarantined.items() if reason != NOT_LOST}
+    lost = {path: reason for path, reason in outcome.quarantined.items() if reason not in COPIES}
     if not outcome.n_recordings or len(lost) <= run.max_quarantined * outcome.n_recordings:
         return []
     reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(lost.values()).most_common())
