@@ -77,17 +77,27 @@ def workers_within(workers: int, memory: Memory | None) -> int:
     """
     if memory is None:
         return workers
-    if memory.n_tasks == 0:
-        raise InputError(
-            f"one partition needs up to {memory.need} of memory, {size(memory.usable_bytes)} may be used. "
-            "Raise --max-memory, take a machine that has more, or give the run a new name with a smaller shard_windows."
-        )
+    refuse_little(memory)
     if memory.n_tasks < workers:
         complain(
             f"{workers} workers would need up to {size(workers * memory.task_bytes)} of memory, "
             f"{size(memory.usable_bytes)} may be used: only {memory.n_tasks} start. --max-memory allows more."
         )
     return min(workers, memory.n_tasks)
+
+
+def refuse_little(memory: Memory) -> None:
+    """Refuse memory in which not even one partition fits.
+
+    Raises
+    ------
+    InputError
+    """
+    if memory.n_tasks == 0:
+        raise InputError(
+            f"one partition needs up to {memory.need} of memory, {size(memory.usable_bytes)} may be used. "
+            "Raise --max-memory, take a machine that has more, or give the run a new name with a smaller shard_windows."
+        )
 
 
 def size(n_bytes: int) -> str:

@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from jobs.common.partitions import map_partitions
+from jobs.common.memory import Memory
+from jobs.common.partitions import map_partitions, require_memory
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Recordings, Run, is_committed, listed
 from jobs.spectrograms.config import Config
@@ -34,16 +35,17 @@ def execute(run: Run, options: Options) -> Outcome:
     """Write what is missing of a cube, and finalise it unless this is one share of several."""
     plan, deployments = _plan(run)
     _refuse_changed(run, plan)
-    with claim(run.ledger.storage, run.name, options.part or (0, 1), plan.digest) as held:
-        run = replace(run, held=held)
-        run.ledger.settle_grid(plan.grid, plan.recorders)
-        written = run.ledger.written()
-        days = missing_days(plan, written, options.part)
-        if not days and (options.part is not None or _is_committed(run, written)):
-            return _outcome(run, plan, did=False)
-        counts = _write(run, plan, deployments, days, written=written, options=options)
-        if options.part is None:
-            commit_run(run, plan)
+    written = run.ledger.written()
+    days = missing_days(plan, written, options.part)
+    tasks = _partitions(run, plan, deployments, days, written=written, options=options) if days else []
+    is_done = not days and (options.part is not None or _is_committed(run, written))
+    run = options.begin(run, _outcome(run, plan, did=False))
+    run.ledger.settle_grid(plan.grid, plan.recorders)
+    if is_done:
+        return _outcome(run, plan, did=False)
+    counts = _write(run, days, [replace(task, ledger=run.ledger) for task in tasks], options)
+    if options.part is None:
+        commit_run(run, plan)
     return _outcome(run, plan, did=True, counts=counts)
 
 
@@ -125,18 +127,9 @@ def write_here(partition: "Partition", *, mix: bool) -> Counter[str]:
     return write_partition(replace(partition, backend=backend))
 
 
-def _write(
-    run: Run, plan: Plan, deployments: Deployments, days: Sequence[Day], *, written: Written, options: Options
-) -> Counter[str]:
-    if not days:
+def _write(run: Run, days: Sequence[Day], tasks: Sequence["Partition"], options: Options) -> Counter[str]:
+    if not tasks:
         return Counter()
-    from jobs.common.devices import backend_of  # noqa: PLC0415 (torch)
-
-    config, backend = cast("Config", run.config), backend_of()
-    _refuse_mix(run, written, backend, mix=options.mix)
-    _refuse_absent(run, days)
-    refuse_full(run, days)
-    tasks = _partitions(run, plan, deployments, days, backend)
     names = {id(task): day.name for task, day in zip(tasks, days, strict=True)}
     with progress(f"{run.name}: spectrograms", sum(day.n_windows for day in days), "windows") as advance:
         found = map_partitions(
@@ -146,7 +139,7 @@ def _write(
             advance=advance,
             n_units=lambda task: task.n_windows,
             name_of=lambda task: names[id(task)],
-            memory=memory_for(days, config, options.max_memory_bytes),
+            memory=_memory(run, days, options),
         )
     return sum(found, Counter())
 
@@ -183,7 +176,27 @@ def _is_committed(run: Run, written: Written) -> bool:
     return is_committed(run, content)
 
 
-def _partitions(run: Run, plan: Plan, deployments: Deployments, days: Sequence[Day], backend: str) -> list["Partition"]:
+def _memory(run: Run, days: Sequence[Day], options: Options) -> Memory:
+    return memory_for(days, cast("Config", run.config), options.max_memory_bytes)
+
+
+def _partitions(
+    run: Run, plan: Plan, deployments: Deployments, days: Sequence[Day], *, written: Written, options: Options
+) -> list["Partition"]:
+    """Return the days as workers get them, after refusing what cannot be written here."""
+    _refuse_absent(run, days)
+    refuse_full(run, days)
+    require_memory(_memory(run, days, options), workers=options.workers)
+    from jobs.common.devices import backend_of  # noqa: PLC0415 (torch)
+
+    backend = backend_of()
+    _refuse_mix(run, written, backend, mix=options.mix)
+    return partitions_of(run, plan, deployments, days, backend)
+
+
+def partitions_of(
+    run: Run, plan: Plan, deployments: Deployments, days: Sequence[Day], backend: str
+) -> list["Partition"]:
     """Return the days as workers get them: each with what it needs itself, so that it travels light."""
     from jobs.spectrograms.partition import Partition  # noqa: PLC0415 (torch)
 
