@@ -64,10 +64,10 @@ def encode_block(spec: ArraySpec, block: NDArray[Any]) -> bytes | None:
 
 
 def compressor(n_bytes: int) -> zstandard.ZstdCompressor:
-    """Return what compresses chunks of some bytes."""
+    """Return the compressor of chunks of some bytes; each frame ends with the checksum of its content."""
     size = {"source_size": n_bytes, "window_log": min(WINDOW_LOG, max(n_bytes.bit_length(), zstandard.WINDOWLOG_MIN))}
     return zstandard.ZstdCompressor(
-        compression_params=zstandard.ZstdCompressionParameters.from_level(ZSTD_LEVEL, **size)
+        compression_params=zstandard.ZstdCompressionParameters.from_level(ZSTD_LEVEL, write_checksum=1, **size)
     )
 
 
@@ -192,7 +192,7 @@ def _create(spec: ArraySpec, shape: tuple[int, ...], store: zarr.storage.MemoryS
             chunks=spec.chunks,
             shards=spec.shards,
             fill_value=spec.fill,
-            compressors=[ZstdCodec(level=ZSTD_LEVEL)],
+            compressors=[ZstdCodec(level=ZSTD_LEVEL, checksum=True)],
             dimension_names=spec.dims,
             chunk_key_encoding=CHUNK_KEYS,  # type: ignore[arg-type] # zarr takes the JSON form too
             attributes=dict(spec.attrs),
