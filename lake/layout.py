@@ -1,10 +1,11 @@
 """Where things stand in a lake."""
 
+import posixpath
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from lake.errors import InputError
-from lake.names import KINDS
+from lake.names import KINDS, STORES
 from lake.storage import Storage
 
 
@@ -26,7 +27,7 @@ class Lake:
         """Return the storage of a run's output: a Zarr store, or a folder."""
         if kind not in KINDS:
             raise InputError(f"{kind!r} is no kind of output; there are {', '.join(KINDS)}.")
-        is_store = kind in {"spectrograms", "embeddings", "clusters"}
+        is_store = kind in STORES
         return self.storage.below(f"{kind}/{safe_name(run)}{'.zarr' if is_store else ''}")
 
     def ledger(self, run: str) -> Storage:
@@ -36,6 +37,13 @@ class Lake:
     def receipts(self, run: str) -> Storage:
         """Return the storage of a run's receipts."""
         return self.storage.below(f"receipts/{safe_name(run)}")
+
+
+def run_of(url: str, **options: Any) -> tuple[Lake, str, str] | None:  # noqa: ANN401 (fsspec's own options)
+    """Return lake, kind and run of an output at ``<lake>/<kind>/<run>[.zarr]``; ``None`` if it is elsewhere."""
+    folder, last = posixpath.split(Storage(url, **options).url)
+    above, kind = posixpath.split(folder)
+    return (Lake(above, **options), kind, unquote(last.removesuffix(".zarr"))) if kind in KINDS else None
 
 
 def safe_name(name: str) -> str:

@@ -18,6 +18,8 @@ RUN_RECORD = "run.json"
 GRID_RECORD = "grid.json"
 FILES_RECORD = "files.json"
 COMMIT_RECORD = "commit.json"
+COMMITTING = "committing"
+"""There while a finalise writes, and after one that was killed."""
 USABLE = (STATUS["ok"], STATUS["partial"])
 _HEAVY = ((b'"cells":[', b"]"), (b'"digests":[', b"]"), (b'"index":{', b"}"))
 """What nearly all of a line is made of, and where it ends. No text holds these: its quotation marks are escaped."""
@@ -137,6 +139,18 @@ class Ledger:
         """Return what the last finalise stored: the identity of the shards, and SHA-256 by key of all other files."""
         data = self.storage.read_or_none(COMMIT_RECORD)
         return None if data is None else (json.loads(data)["content_id"], dict(json.loads(data)["files"]))
+
+    def begin_commit(self) -> None:
+        """Mark that files beside the shards are being written, so that they may not be those of the last commit."""
+        self.storage.write(COMMITTING, b"")
+
+    def end_commit(self) -> None:
+        """Take the mark away; the commit's record must stand already."""
+        self.storage.remove(COMMITTING)
+
+    def is_committing(self) -> bool:
+        """Tell whether a commit is being written, or was not ended."""
+        return self.storage.exists(COMMITTING)
 
     def settle_commit(self, content: str, files: Mapping[str, str]) -> None:
         """Store what a finalise wrote beside the shards; the files must stand already."""

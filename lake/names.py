@@ -8,6 +8,12 @@ FORMAT_VERSION: Final = 2
 KINDS: Final = ("spectrograms", "models", "embeddings", "clusters", "scores", "atlas")
 """Folders of a lake that hold the outputs of runs."""
 
+STORES: Final = ("spectrograms", "embeddings", "clusters")
+"""Kinds whose outputs are Zarr stores; those of the others are folders of files."""
+
+DATA_ARRAYS: Final = ("spectrogram", "embedding", "attention", "cluster", "distance")
+"""Arrays that jobs write in blocks; the ledger lists their files."""
+
 MS_PER_DAY: Final = 86_400_000
 
 # Levels: code 0 is missing, codes 1 to 255 are -124 to +3 dBFS.

@@ -1,7 +1,8 @@
 """Reading a store: what plain xarray opens, checked, and the fast way to many windows."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +11,13 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
-from lake.errors import InputError, StoreError, StoreFormatError
+from lake.errors import DawnchorusError, InputError, StoreError, StoreFormatError
 from lake.grid import Grid
+from lake.held import CODES, UNREADABLE, HeldStore, held, naming, open_held, undecodable
 from lake.names import FORMAT_VERSION, MS_PER_DAY, STATUS
 from lake.storage import Storage
 
+_VERSION = re.compile(rb'"dawnchorus_format": (\d+)')
 _OF_DAY = re.compile(r"/c\.(\d+)\.(\d+)$")
 """The file that an index variable has of one recorder's day."""
 
@@ -41,7 +44,8 @@ def open_store(url: str, kind: str, *, mask_and_scale: bool = True, **options: A
     Raises
     ------
     StoreError
-        If there is no finished store.
+        If there is no finished store, or a file of it is not the one that its run's ledger lists. Raised while values are
+        read as well: each file is compared, and each chunk checked, when it is read.
     StoreFormatError
         If it is of another kind, or of a newer format than this release reads.
     """
@@ -49,23 +53,38 @@ def open_store(url: str, kind: str, *, mask_and_scale: bool = True, **options: A
     if not storage.exists("zarr.json"):
         state = "a run has begun but not been finalised" if storage.exists("") else "nothing is there"
         raise StoreError(f"{url}: expected a finished store, found none ({state}); see `dawnchorus status MANIFEST`.")
-    dataset = xr.open_dataset(
-        storage.url,
-        engine="zarr",
-        consolidated=True,
-        mask_and_scale=mask_and_scale,
-        storage_options=options or None,
-    )
-    found = dataset.attrs.get("dawnchorus_kind", "no dawnchorus store")
-    version = int(dataset.attrs.get("dawnchorus_format", 0))
-    if version > FORMAT_VERSION:
-        raise StoreFormatError(
-            f"{url}: its format is version {version}, this release reads up to {FORMAT_VERSION}. "
-            "Install a newer dawnchorus."
+    _require_known_format(url, storage.read("zarr.json"))
+    with _opening(url):
+        dataset = xr.open_dataset(
+            open_held(url, **options), engine="zarr", consolidated=True, mask_and_scale=mask_and_scale
         )
+    dataset.encoding["source"] = storage.url
+    found = dataset.attrs.get("dawnchorus_kind", "no dawnchorus store")
     if found != kind:
         raise StoreFormatError(f"{url}: expected a store of {kind}, found {found}.")
     return dataset
+
+
+def _require_known_format(url: str, root: bytes) -> None:
+    """Refuse a store of a newer format, in which anything may be otherwise."""
+    found = _VERSION.search(root)
+    if found and int(found[1]) > FORMAT_VERSION:
+        raise StoreFormatError(
+            f"{url}: its format is version {int(found[1])}, this release reads up to {FORMAT_VERSION}. "
+            "Install a newer dawnchorus."
+        )
+
+
+@contextmanager
+def _opening(url: str) -> Iterator[None]:
+    """Turn what zarr and xarray raise about damaged metadata into an error that names the store."""
+    try:
+        with naming():
+            yield
+    except UNREADABLE as error:
+        if isinstance(error, DawnchorusError):
+            raise
+        raise undecodable(f"{url}/zarr.json", error) from error
 
 
 def open_cube(url: str, **options: Any) -> xr.Dataset:  # noqa: ANN401 (fsspec's own options)
@@ -146,14 +165,23 @@ def _spans(dataset: xr.Dataset, name: str) -> list[tuple[int, int, int]]:
     array = open_array(source, name) if source else None
     if source is None or array is None or array.shape != (n_recorders, n_cells):  # a part of a store, or made in memory
         return [(i, 0, n_cells) for i in range(n_recorders)]
-    keys = (_OF_DAY.search(key) for key in Storage(source).list_keys(name))
     spans: list[tuple[int, int, int]] = []
-    for i, day in sorted((int(key[1]), int(key[2])) for key in keys if key):
+    for i, day in days_of(source, name):
         first = day * array.chunks[1]
         if spans and spans[-1][0] == i and spans[-1][2] == first:
             first = spans.pop()[1]
         spans.append((i, first, min((day + 1) * array.chunks[1], n_cells)))
     return spans
+
+
+def days_of(url: str, name: str) -> list[tuple[int, int]]:
+    """Return recorder number and day of each file of an index variable, sorted.
+
+    Those of a run are listed in its ledger, so a file that is gone is not taken for a day that nobody recorded.
+    """
+    output = held(url)
+    keys = (_OF_DAY.search(key) for key in output.files or output.output.list_keys(name) if key.startswith(f"{name}/"))
+    return sorted((int(key[1]), int(key[2])) for key in keys if key)
 
 
 def read_rows(
@@ -172,6 +200,11 @@ def read_rows(
     -------
     NDArray
         Shape (n, ...). Runs of neighbouring cells are read at once; nothing else is read.
+
+    Raises
+    ------
+    StoreError
+        If a chunk is damaged, or a window of a cube is not the one that its run's ledger lists.
     """
     recorder, cell = np.asarray(recorder, dtype=np.int64), np.asarray(cell, dtype=np.int64)
     out = np.empty((len(cell), *array.shape[2:]), dtype=array.dtype)
@@ -179,17 +212,21 @@ def read_rows(
     breaks = np.flatnonzero((np.diff(cell[order]) != 1) | (np.diff(recorder[order]) != 0)) + 1
     for rows in np.split(order, breaks):
         if len(rows):
-            first = int(cell[rows[0]])
-            out[rows] = array[int(recorder[rows[0]]), first : first + len(rows)]
+            i, first = int(recorder[rows[0]]), int(cell[rows[0]])
+            out[rows] = array[i, first : first + len(rows)]
+            if isinstance(array.store, HeldStore) and array.basename == CODES:
+                array.store.held.require_windows(i, cell[rows], out[rows])
     return out
 
 
-def open_array(url: str, name: str, **options: Any) -> zarr.Array[Any]:  # noqa: ANN401 (fsspec's own options)
-    """Open one array of a finished store with zarr itself, for reading in a hot path."""
-    storage = Storage(url, **options)
-    store = storage.url if storage.is_local else zarr.storage.FsspecStore.from_url(storage.url, storage_options=options)
-    group = zarr.open_group(store, mode="r", use_consolidated=True)
-    found = group.get(name)
+def open_array(url: str, name: str, *, check: bool = True, **options: Any) -> zarr.Array[Any]:  # noqa: ANN401 (fsspec's own options)
+    """Open one array of a finished store with zarr itself, for reading in a hot path; errors as :func:`open_store`.
+
+    Without ``check`` its files are not compared with the ledger.
+    """
+    with _opening(url):
+        group = zarr.open_group(open_held(url, check=check, **options), mode="r", use_consolidated=True)
+        found = group.get(name)
     if not isinstance(found, zarr.Array):
         raise InputError(f"{url}: expected an array {name!r}, found {', '.join(sorted(group.array_keys()))}.")
     return found

@@ -119,7 +119,7 @@ def _begun(
             _require_space(storage, state)
             save_backbone(storage.url, state.pair.student.backbone, card, "initial")
         return Progress(state, card)
-    name = checkpoint.keys(storage)[-1]
+    name = str(found["key"])
     if found["backend"] != around.backend and not around.mix:
         raise InputError(
             f"{storage.path(name)}: this training began on {found['backend']}, here is {around.backend}, whose"

@@ -263,12 +263,12 @@ def test_vectors_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
         command.execute(run, Options(device="cpu"))
 
 
-def test_a_status_without_codes_is_damage(tmp_path: Path) -> None:
+def test_a_shard_of_the_cube_that_is_gone_is_damage(tmp_path: Path) -> None:
     cube = make_cube(tmp_path)
     for key in cube.output.list_keys("spectrogram"):
         if "/c." in key:
             cube.output.remove(key)
-    with pytest.raises(StoreError, match=r"have a status but no codes in the cube .*dawnchorus verify"):
+    with pytest.raises(StoreError, match=r"c\.0\.0\.0\.0: expected the file that the ledger lists .*, found no file\. Type `dawnchorus verify"):
         command.execute(embed_run(tmp_path, cube), Options())
 
 
