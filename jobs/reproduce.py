@@ -152,7 +152,7 @@ def recorded_run(lake: Lake, facts: Mapping[str, Any]) -> Run:
         )
     model = job.config_model()
     try:
-        config = model.model_validate_json(json.dumps(facts["config"]))
+        config = stored_config(model, facts["config"])
     except ValidationError as error:
         lines = "\n".join(f"  {line}" for line in explain(error, model, ("config",)))
         raise InputError(f"run {name!r}: this version does not know its configuration:\n{lines}") from error

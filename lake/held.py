@@ -145,7 +145,8 @@ class Held:
         if found == expected or (expected is None and not codes.any()):
             return
         grid, recorders = self._grid()
-        where = f"{self.output.path(CODES)}: the window of {recorders[i_recorder]} at {iso(grid.start_ms(cell))}"
+        shard = f"{CODES}/c.{i_recorder}.{cell // self._cells_per_block(CODES)}.0.0"
+        where = f"{self.output.path(shard)}: the window of {recorders[i_recorder]} at {iso(grid.start_ms(cell))}"
         if expected is None:
             day = self.ledger.storage.path(f"{safe_name(recorders[i_recorder])}/{grid.day_of(cell)}.jsonl")
             raise StoreError(f"{where} is not in the ledger ({day}). {ADVICE}")
