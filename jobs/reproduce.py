@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from jobs.common.config import stored_config
 from jobs.common.run import Image, Options, Recordings, Run, listed
 from jobs.manifest import explain
 from jobs.registry import JOBS

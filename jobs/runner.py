@@ -204,10 +204,12 @@ def _execute(run: Run, options: Options) -> Outcome:
             if outcome.did:
                 _leave_receipt(run, outcome, options.part, time.monotonic() - began, made_of)
             return outcome
-        with claim(run.ledger.storage, run.name, (0, 1), run.config_id):
+        with claim(run.ledger.storage, run.name, (0, 1), run.config_id) as held:
+            run = replace(run, held=held)
             run.output.remove_unfinished()
             run.ledger.storage.write(UNFINISHED, b"")
             result: Outcome = command.execute(run, options)
+            held.require()
             _leave_receipt(run, result, None, time.monotonic() - began, made_of)
             run.ledger.storage.remove(UNFINISHED)
         return result

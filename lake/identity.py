@@ -10,9 +10,9 @@ from lake.errors import IdentityError
 Json = Mapping[str, Any]
 
 
-def canonical(value: object) -> bytes:
+def canonical(value: object, *, allow_nan: bool = False) -> bytes:
     """Return the one JSON text of a value: sorted keys, no spaces, UTF-8."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=allow_nan).encode()
 
 
 def short_hash(value: object) -> str:

@@ -1,17 +1,18 @@
 """The ledger: one durable line for every block that a run has written, and the run's own record."""
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from lake.errors import StoreError
+from lake.claims import Claim
+from lake.errors import InputError
 from lake.grid import Grid
 from lake.identity import canonical, content_id, require_same
 from lake.layout import safe_name
 from lake.names import STATUS
+from lake.records import check, checksum, damaged, is_sealed, parse, seal, unseal
 from lake.storage import Storage
 
 RUN_RECORD = "run.json"
@@ -21,6 +22,14 @@ COMMIT_RECORD = "commit.json"
 COMMITTING = "committing"
 """There while a finalise writes, and after one that was killed."""
 USABLE = (STATUS["ok"], STATUS["partial"])
+ADVICE = {
+    RUN_RECORD: "Restore it from a copy; or remove it and type `dawnchorus run`: it is written again.",
+    GRID_RECORD: "Restore it from a copy; or remove the run's output and its ledger, and run it again.",
+    FILES_RECORD: "Restore it from a copy; or remove it and type `dawnchorus run`: it is written again.",
+    COMMIT_RECORD: "Restore it from a copy; or remove it and type `dawnchorus run`: it is written again.",
+}
+"""What to do about a damaged record, by its key."""
+LINE_ADVICE = "Restore the file from a copy; or remove the line and type `dawnchorus run`: its block is written again."
 _HEAVY = ((b'"cells":[', b"]"), (b'"digests":[', b"]"), (b'"index":{', b"}"))
 """What nearly all of a line is made of, and where it ends. No text holds these: its quotation marks are escaped."""
 
@@ -68,6 +77,10 @@ class Entry:
     problems: Mapping[str, str] = field(default_factory=dict)
 
 
+_FIELDS = {one.name for one in fields(Entry)}
+_NEEDED = {"recorder", "block", "inputs", "files", "cells", "digests", "index"}
+
+
 class Ledger:
     """The ledger of one run.
 
@@ -75,21 +88,38 @@ class Ledger:
     ----------
     storage
         The folder ``ledgers/<run>``.
+    held
+        The claim of the process that writes; it is looked at before each write.
 
     Notes
     -----
     On a local disk a day of a recorder is one file of lines; a line cut short by a crash is not an
     entry, and is cut off before the next one is appended. On an object store, which cannot append, an
-    entry is an object until :meth:`compact` joins a day's objects.
+    entry is an object until :meth:`compact` joins a day's objects. Every line and record carries a checksum
+    (:mod:`lake.records`); those of format 1, which have none, are read, and stay as they are.
     """
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, held: Claim | None = None) -> None:
         self.storage = storage
+        self.held = held
+
+    def require_claim(self) -> None:
+        """Refuse to go on if another process took over the claim that this ledger is written under.
+
+        Raises
+        ------
+        TryAgainError
+            If the claim is lost.
+        """
+        if self.held is not None:
+            self.held.require()
 
     def record(self) -> dict[str, Any] | None:
         """Return the run's record, or ``None`` before its first start."""
-        data = self.storage.read_or_none(RUN_RECORD)
-        return None if data is None else dict(json.loads(data))
+        record = self._record(RUN_RECORD)
+        if record is not None:
+            self._require(RUN_RECORD, record, {"job": str, "config": dict, "inputs": dict, "config_id": str})
+        return record
 
     def open_run(self, run: str, wanted: Mapping[str, Any]) -> None:
         """Store a run's record, after checking that the name is not taken by another configuration.
@@ -111,34 +141,39 @@ class Ledger:
             require_same(run, stored, wanted)
             # The resolved configuration stays as it was first stored: same identity, same bytes.
             wanted = {**wanted, "config": stored["config"], "algorithm": stored["algorithm"]}
-        self.storage.write_if_changed(RUN_RECORD, json.dumps(wanted, indent=2, sort_keys=True).encode() + b"\n")
+        self._settle(RUN_RECORD, wanted)
 
     def grid(self) -> tuple[Grid, list[str]] | None:
         """Return the grid and the order of recorders that the run has settled on, or ``None``."""
-        data = self.storage.read_or_none(GRID_RECORD)
-        if data is None:
+        record = self._record(GRID_RECORD)
+        if record is None:
             return None
-        record = json.loads(data)
-        return Grid(**record["grid"]), list(record["recorders"])
+        self._require(GRID_RECORD, record, {"grid": dict, "recorders": list})
+        try:
+            return Grid(**record["grid"]), list(record["recorders"])
+        except (TypeError, InputError) as error:
+            raise damaged(self.storage.path(GRID_RECORD), f"no grid ({error})", ADVICE[GRID_RECORD]) from error
 
     def settle_grid(self, grid: Grid, recorders: Sequence[str]) -> None:
         """Store the grid and the order of recorders, which every later start of the run keeps."""
-        record = {"grid": asdict(grid), "recorders": list(recorders)}
-        self.storage.write_if_changed(GRID_RECORD, json.dumps(record, indent=2, sort_keys=True).encode() + b"\n")
+        self._settle(GRID_RECORD, {"grid": asdict(grid), "recorders": list(recorders)})
 
     def files(self) -> dict[str, str] | None:
         """Return SHA-256 by key of the files of a run whose output is a folder, or ``None``."""
-        data = self.storage.read_or_none(FILES_RECORD)
-        return None if data is None else dict(json.loads(data))
+        record = self._record(FILES_RECORD)
+        if record is not None:
+            self._require(FILES_RECORD, record, dict.fromkeys(record, str))
+        return record
 
     def settle_files(self, files: Mapping[str, str]) -> None:
         """Store the files of a run whose output is a folder; they must stand already."""
-        self.storage.write(FILES_RECORD, json.dumps(dict(files), indent=2, sort_keys=True).encode() + b"\n")
+        self.require_claim()
+        self.storage.write(FILES_RECORD, seal(files, indent=2))
 
     def committed(self) -> tuple[str, dict[str, str]] | None:
         """Return what the last finalise stored: the identity of the shards, and SHA-256 by key of all other files."""
-        data = self.storage.read_or_none(COMMIT_RECORD)
-        return None if data is None else (json.loads(data)["content_id"], dict(json.loads(data)["files"]))
+        record = self._commit()
+        return None if record is None else (record["content_id"], dict(record["files"]))
 
     def begin_commit(self) -> None:
         """Mark that files beside the shards are being written, so that they may not be those of the last commit."""
@@ -153,18 +188,82 @@ class Ledger:
         return self.storage.exists(COMMITTING)
 
     def settle_commit(self, content: str, files: Mapping[str, str]) -> None:
-        """Store what a finalise wrote beside the shards; the files must stand already."""
-        record = {"content_id": content, "files": dict(files)}
-        data = json.dumps(record, indent=1, sort_keys=True).encode() + b"\n"
-        self.storage.write_if_changed(COMMIT_RECORD, data)
+        """Store what a finalise wrote beside the shards, which must stand already, and how long the ledger is."""
+        record = {"content_id": content, "files": dict(files), "ledger": self._lengths()}
+        self._settle(COMMIT_RECORD, record, indent=1)
+
+    def lost(self) -> list[str]:
+        """Return one line for each file of lines that is not what it was at the last finalise, with more at its end.
+
+        Only bytes are compared. Commits of format 1 do not say what was there, so nothing is found then.
+        """
+        wrong = []
+        for key, (n_bytes, digest) in sorted((self._commit() or {}).get("ledger", {}).items()):
+            data = self.storage.read_or_none(key)
+            if data is None:
+                wrong.append(f"{self.storage.path(key)}: expected lines of the last finalise, found no file")
+            elif len(data) < n_bytes:
+                found = f"found {len(data)}" if data else "found it empty"
+                wrong.append(f"{self.storage.path(key)}: expected {n_bytes} bytes at least, {found}")
+            elif checksum(memoryview(data)[:n_bytes]) != digest:
+                wrong.append(f"{self.storage.path(key)}: its first {n_bytes} bytes changed since the last finalise")
+        return wrong
+
+    def _commit(self) -> dict[str, Any] | None:
+        record = self._record(COMMIT_RECORD)
+        if record is not None:
+            self._require(COMMIT_RECORD, record, {"content_id": str, "files": dict})
+        return record
+
+    def _lengths(self) -> dict[str, tuple[int, str]]:
+        """Return bytes and checksum of each file of lines: nothing in it changes any more, it only grows."""
+        found = {}
+        for key in self.line_files():
+            if key.endswith(".jsonl"):
+                data = self.storage.read(key)
+                data = data[: data.rfind(b"\n") + 1]  # a line that was cut short will be removed
+                found[key] = (len(data), checksum(data))
+        return found
+
+    def line_files(self) -> list[str]:
+        """Return the keys of the files of lines, and of the objects that hold one each."""
+        return [
+            key
+            for key in self.storage.list_keys()
+            if (key.endswith(".jsonl") and key.count("/") == 1) or (key.endswith(".json") and key.count("/") == 2)
+        ]
+
+    def _record(self, key: str) -> dict[str, Any] | None:
+        data = self.storage.read_or_none(key)
+        return None if data is None else unseal(data, self.storage.path(key), ADVICE[key])
+
+    def _require(self, key: str, record: Mapping[str, Any], kinds: Mapping[str, type]) -> None:
+        wrong = [name for name, kind in kinds.items() if not isinstance(record.get(name), kind)]
+        if wrong:
+            what = f"expected {', '.join(wrong)}, found {', '.join(record) or 'nothing'}"
+            raise damaged(self.storage.path(key), what, ADVICE[key])
+
+    def _settle(self, key: str, value: Mapping[str, Any], indent: int = 2) -> None:
+        """Write a record unless it says the same already, in whichever format."""
+        self.require_claim()
+        stored = self._record(key)
+        if stored is None or canonical(stored) != canonical(value):
+            self.storage.write(key, seal(value, indent=indent))
 
     def add(self, day: str, entry: Entry) -> None:
-        """Append an entry, durably. The files it names must stand already."""
-        line = canonical(asdict(entry)) + b"\n"
+        """Append an entry, durably. The files it names must stand already.
+
+        Raises
+        ------
+        TryAgainError
+            If the claim is lost, or the disk is full.
+        """
+        self.require_claim()
+        line = seal(asdict(entry))
         folder = safe_name(entry.recorder)
         if self.storage.is_local:
             key = f"{folder}/{day}.jsonl"
-            self._mend(key)
+            self._cut_off_torn_line(key)
             self.storage.append(key, line)
         else:
             self.storage.write(f"{folder}/{day}/{entry.block}.json", line)
@@ -178,13 +277,10 @@ class Ledger:
             Leave out ``cells``, ``digests`` and ``index``, which are nearly all of an entry's bytes.
         """
         days: dict[tuple[str, str], list[str]] = {}
-        for key in self.storage.list_keys():
-            if key.endswith(".jsonl") and key.count("/") == 1:
-                folder, name = key.split("/")
-                days.setdefault((folder, name.removesuffix(".jsonl")), []).insert(0, key)
-            elif key.endswith(".json") and key.count("/") == 2:
-                folder, day, _ = key.split("/")
-                days.setdefault((folder, day), []).append(key)
+        for key in self.line_files():
+            folder, day, *_ = key.removesuffix(".jsonl").split("/")
+            keys = days.setdefault((folder, day), [])
+            keys.insert(0 if key.endswith(".jsonl") else len(keys), key)
         for (_, day), keys in sorted(days.items()):
             latest: dict[int, Entry] = {}
             for key in keys:
@@ -235,30 +331,40 @@ class Ledger:
         return {"content_id": content_id(digests), "n_windows": n_windows, "problems": dict(sorted(problems.items()))}
 
     def compact(self) -> None:
-        """Join the objects of each day into one file; nothing to do on a local disk."""
+        """Append the objects of each day to its one file; nothing to do on a local disk."""
         if self.storage.is_local:
             return
-        for recorder, day, latest in list(self.entries()):
-            folder = safe_name(recorder)
-            objects = [key for key in self.storage.list_keys(f"{folder}/{day}") if key.endswith(".json")]
-            if objects:
-                lines = b"".join(canonical(asdict(entry)) + b"\n" for entry in latest.values())
-                self.storage.write(f"{folder}/{day}.jsonl", lines)
-                for key in objects:
-                    self.storage.remove(key)
+        self.require_claim()
+        days: dict[str, list[str]] = {}
+        for key in self.line_files():
+            if key.endswith(".json"):
+                days.setdefault(f"{key.rpartition('/')[0]}.jsonl", []).append(key)
+        for joined, objects in days.items():
+            for key in objects:
+                list(self._read(key))  # a damaged object is refused, not carried on
+            before = self.storage.read_or_none(joined) or b""
+            self.storage.write(joined, before + b"".join(self.storage.read(key) for key in objects))
+            for key in objects:
+                self.storage.remove(key)
 
     def _read(self, key: str, *, light: bool = False) -> Iterator[Entry]:
-        lines = self.storage.read(key).split(b"\n")
-        for line in lines[:-1]:  # what follows the last newline is empty, or was cut short
-            try:
-                yield Entry(**json.loads(_emptied(line) if light else line))
-            except (ValueError, TypeError) as error:
-                raise StoreError(
-                    f"{self.storage.path(key)}: a line is damaged ({error}). Expected one JSON entry a line. "
-                    "Remove the line: its block is then written again."
-                ) from error
+        """Yield the entries of one file or object after checking each line; ``light`` as in :meth:`entries`."""
+        where = self.storage.path(key)
+        *lines, rest = self.storage.read(key).split(b"\n")
+        if rest and is_sealed(rest[:-1]):
+            raise damaged(f"{where}, line {len(lines) + 1}", "expected a newline at its end", LINE_ADVICE)
+        for number, line in enumerate(lines, 1):  # what follows the last newline is empty, or was cut short
+            place = f"{where}, line {number}"
+            check(line, place, LINE_ADVICE)
+            values = parse(_emptied(line) if light else line, place, LINE_ADVICE)
+            if values.keys() - _FIELDS or _NEEDED - values.keys():
+                what = f"expected {', '.join(sorted(_NEEDED))}, found {', '.join(sorted(values)) or 'nothing'}"
+                raise damaged(place, what, LINE_ADVICE)
+            if safe_name(str(values["recorder"])) != key.partition("/")[0]:
+                raise damaged(place, f"an entry of the recorder {values['recorder']!r}", LINE_ADVICE)
+            yield Entry(**values)
 
-    def _mend(self, key: str) -> None:
+    def _cut_off_torn_line(self, key: str) -> None:
         """Cut off a line that a crash left without its end; looks at the last byte alone where all is well."""
         path = Path(self.storage.path(key))
         if not path.exists() or path.stat().st_size == 0:

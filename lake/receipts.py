@@ -1,6 +1,5 @@
 """Receipts: the append-only records that executions of a run leave."""
 
-import json
 import platform
 import shutil
 import socket
@@ -11,14 +10,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from lake.errors import StoreError
 from lake.image import current_image
 from lake.layout import Lake
+from lake.records import damaged, seal, unseal
+from lake.storage import Storage
 
 PACKAGES = (
     "dawnchorus", "dask", "numpy", "pandas", "scikit-learn", "soundfile", "timm", "torch", "torchaudio", "xarray",
     "zarr",
 )  # fmt: skip
+
+
+ADVICE = "Restore it from a copy; or remove it and type `dawnchorus run`: what it lacks is written again."
 
 
 def write_receipt(lake: Lake, run: str, part: tuple[int, int], facts: Mapping[str, Any]) -> str:
@@ -42,7 +45,7 @@ def write_receipt(lake: Lake, run: str, part: tuple[int, int], facts: Mapping[st
             **made_by,
         }
         key = f"{now.strftime('%Y%m%dT%H%M%S%fZ')}-{part[0]}of{part[1]}.json"
-        if storage.create(key, json.dumps(receipt, indent=2, sort_keys=True).encode() + b"\n"):
+        if storage.create(key, seal(receipt, indent=2)):
             return key
 
 
@@ -55,16 +58,20 @@ def read_receipts(lake: Lake, run: str) -> list[dict[str, Any]]:
         If a receipt cannot be read.
     """
     storage = lake.receipts(run)
-    receipts = []
-    for key in storage.list_keys():
-        if key.endswith(".json"):
-            try:
-                receipts.append(dict(json.loads(storage.read(key))))
-            except ValueError as error:
-                raise StoreError(
-                    f"{storage.path(key)}: the receipt is damaged ({error}). Restore the file, or remove it."
-                ) from error
-    return receipts
+    return [read_receipt(storage, key, run) for key in storage.list_keys() if key.endswith(".json")]
+
+
+def read_receipt(storage: Storage, key: str, run: str) -> dict[str, Any]:
+    """Return one receipt of a run; raises as :func:`read_receipts`."""
+    where = storage.path(key)
+    receipt = unseal(storage.read(key), where, ADVICE)
+    if receipt.get("run", run) != run:
+        raise damaged(where, f"expected a receipt of the run {run!r}, found one of {receipt['run']!r}", ADVICE)
+    if receipt.get("state") == "done":
+        missing = [name for name in ("config_id", "content_id", "inputs") if name not in receipt]
+        if missing:
+            raise damaged(where, f"expected {', '.join(missing)}, found none", ADVICE)
+    return receipt
 
 
 def latest_receipt(lake: Lake, run: str) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ _TAIL = re.compile(rb',\s*"checksum":\s*"([0-9a-f]{16})"\s*\}$')
 _TAIL_BYTES = 64
 
 
-def seal(value: Mapping[str, Any], *, indent: int | None = None) -> bytes:
+def seal(value: Mapping[str, Any], *, indent: int | None = None, allow_nan: bool = False) -> bytes:
     """Return the bytes of a record with its checksum, ending in a newline.
 
     Parameters
@@ -29,6 +29,8 @@ def seal(value: Mapping[str, Any], *, indent: int | None = None) -> bytes:
         JSON values by key, without the keys ``format`` and ``checksum``.
     indent
         Spaces of indentation; ``None`` for one line of canonical JSON.
+    allow_nan
+        Write numbers that are not finite as ``NaN`` and ``Infinity``, which not every reader of JSON takes.
 
     Notes
     -----
@@ -40,7 +42,7 @@ def seal(value: Mapping[str, Any], *, indent: int | None = None) -> bytes:
     if taken:
         raise ValueError(f"a record has no key {taken[0]!r} of its own")
     if indent is None:
-        text = canonical(value)
+        text = canonical(value, allow_nan=allow_nan)
         head, comma, colon, end = b'{"format":%d', b",", b":", b"}\n"
         rest = text[1:-1]
     else:
@@ -101,6 +103,11 @@ def check(data: bytes, where: str, advice: str = RESTORE) -> None:
             f"{where}: its format is version {version}, this release reads up to {RECORD_FORMAT}. "
             "Install a newer dawnchorus."
         )
+
+
+def is_sealed(data: bytes) -> bool:
+    """Return whether bytes end as a record with a checksum does."""
+    return _TAIL.search(data, max(0, len(data) - _TAIL_BYTES)) is not None
 
 
 def checksum(data: bytes | memoryview) -> str:

@@ -66,6 +66,7 @@ def write_shards(
 
     The entry comes with its digests, and without ``files``.
     """
+    ledger.require_claim()
     files: dict[str, str] = {}
     for array in spec.data:
         key = block_key(array, (i_recorder, entry.block, *(0 for _ in array.dims[2:])))
@@ -140,6 +141,7 @@ def commit(
         For ``recording`` and ``deployment``: the row of the store's table by the key that
         :func:`row_key` makes of an entry's row.
     """
+    ledger.require_claim()
     ledger.begin_commit()
     files: dict[str, str] = {}
     shards: list[tuple[str, str]] = []
@@ -157,9 +159,9 @@ def commit(
     root = documents.pop("zarr.json")
     _write_all(store, documents.items(), files)
     _write_all(store, [("zarr.json", root)], files)
+    ledger.compact()
     ledger.settle_commit(content_id(shards), files)
     ledger.end_commit()
-    ledger.compact()
 
 
 def row_key(row: Mapping[str, Any]) -> str:

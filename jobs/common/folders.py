@@ -21,6 +21,7 @@ def publish(run: Run, folder: Path) -> dict[str, str]:
     dict
         SHA-256 by key.
     """
+    run.ledger.require_claim()
     files: dict[str, str] = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file():

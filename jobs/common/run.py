@@ -8,6 +8,7 @@ from typing import Any
 
 from jobs.common.config import JobConfig
 from jobs.common.resources import Resources
+from lake.claims import Claim
 from lake.layout import Lake
 from lake.ledger import Ledger
 from lake.receipts import latest_receipt
@@ -84,6 +85,8 @@ class Run:
         the identity.
     image
         The container image that the manifest names for it; never part of the identity.
+    held
+        The claim of this process on the run, while it has one: its ledger refuses to be written without it.
     """
 
     lake: Lake
@@ -100,6 +103,7 @@ class Run:
     max_quarantined: float = 0.05
     resources: Resources = field(default_factory=Resources)
     image: Image | None = None
+    held: Claim | None = None
 
     @property
     def output(self) -> Storage:
@@ -109,7 +113,7 @@ class Run:
     @property
     def ledger(self) -> Ledger:
         """The run's ledger."""
-        return Ledger(self.lake.ledger(self.name))
+        return Ledger(self.lake.ledger(self.name), self.held)
 
     @property
     def record(self) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """The training as a job: from a cube to a model's folder."""
 
 import hashlib
-import json
 import os
 import signal
 import threading
@@ -34,9 +33,14 @@ from jobs.dino.watch import Surroundings
 from lake.errors import IdentityError, InputError
 from lake.names import MS_PER_DAY
 from lake.read import Windows, grid_of, open_cube, usable_windows
+from lake.records import damaged, seal, unseal
 from lake.storage import Storage
 
 SUMMARY_FILE: Final = "summary.json"
+SUMMARY_ADVICE: Final = (
+    "Restore it from a copy; or remove it and type the same command again: the training goes on from its last "
+    "checkpoint."
+)
 PRODUCTS: Final = (CARD_FILE, *WEIGHT_FILES.values())
 """What other jobs read; the rest of the folder is about the training."""
 MEMORY_BYTES: Final = 2 * 2**30
@@ -60,6 +64,8 @@ def execute(run: Run, options: Options) -> Outcome:
             nonlocal done
             advance(step - done)
             done = step
+            if run.held is not None:
+                run.held.require()
 
         summary = train(
             cube_url,
@@ -215,7 +221,7 @@ def train(
             make_card = partial(_card, cube, source, config, run=run, config_id=config_id)
             summary = fit(storage, source, config, make_card=make_card, around=around)
         if here.rank == 0:
-            storage.write(SUMMARY_FILE, (json.dumps(summary, indent=2) + "\n").encode())
+            storage.write(SUMMARY_FILE, seal(summary, indent=2))
     return summary
 
 
@@ -307,10 +313,13 @@ def _summary(storage: Storage, run: str, config_id: str) -> dict[str, Any] | Non
     text = storage.read_or_none(SUMMARY_FILE)
     if text is None:
         return None
-    summary: dict[str, Any] = json.loads(text)
+    where = storage.path(SUMMARY_FILE)
+    summary = unseal(text, where, SUMMARY_ADVICE)
+    if "config_id" not in summary:
+        raise damaged(where, f"expected config_id, found {', '.join(summary) or 'nothing'}", SUMMARY_ADVICE)
     if summary["config_id"] != config_id:
         raise IdentityError(
-            f"{storage.path(SUMMARY_FILE)}: run {run!r} was trained with configuration {summary['config_id']},"
+            f"{where}: run {run!r} was trained with configuration {summary['config_id']},"
             f" the manifest says {config_id}. Give the run a new name in the manifest."
         )
     return summary

@@ -55,7 +55,8 @@ class Partition:
 def execute(run: Run, options: Options) -> Outcome:
     """Embed what is missing, and finalise the store unless this is one share of several."""
     plan = make_plan(run)
-    with claim(run.ledger.storage, run.name, options.part or (0, 1), plan.digest):
+    with claim(run.ledger.storage, run.name, options.part or (0, 1), plan.digest) as held:
+        run = replace(run, held=held)
         missing = _missing(run, plan)
         keys = {(day.recorder, day.number) for day in missing}
         mine = [day for day in share(plan.days, options.part) if (day.recorder, day.number) in keys]
@@ -84,7 +85,8 @@ def finalise(run: Run) -> Outcome:
             f"run {run.name!r}: {len(missing)} of {len(plan.days)} partitions are not embedded yet:\n"
             f"{listed(names)}\nRun them (`dawnchorus run MANIFEST {run.name}`), then finalise."
         )
-    with claim(run.ledger.storage, run.name, (0, 1), plan.digest):
+    with claim(run.ledger.storage, run.name, (0, 1), plan.digest) as held:
+        run = replace(run, held=held)
         if _is_current(run, plan):
             return _outcome(plan, Counter(), did=False)
         run.ledger.settle_grid(plan.grid, plan.recorders)

@@ -34,7 +34,8 @@ def execute(run: Run, options: Options) -> Outcome:
     """Write what is missing of a cube, and finalise it unless this is one share of several."""
     plan, deployments = _plan(run)
     _refuse_changed(run, plan)
-    with claim(run.ledger.storage, run.name, options.part or (0, 1), plan.digest):
+    with claim(run.ledger.storage, run.name, options.part or (0, 1), plan.digest) as held:
+        run = replace(run, held=held)
         run.ledger.settle_grid(plan.grid, plan.recorders)
         written = run.ledger.written()
         days = missing_days(plan, written, options.part)
@@ -63,7 +64,8 @@ def finalise(run: Run) -> Outcome:
             f"run {run.name!r}: {len(missing)} partitions are not written yet:\n{listed(names)}\n"
             f"Write them (`dawnchorus run MANIFEST {run.name}`), then finalise."
         )
-    with claim(run.ledger.storage, run.name, (0, 1), plan.digest):
+    with claim(run.ledger.storage, run.name, (0, 1), plan.digest) as held:
+        run = replace(run, held=held)
         if _is_committed(run, written):
             return _outcome(plan, did=False)
         commit_run(run, plan)

@@ -56,7 +56,7 @@ def test_what_is_written_is_told_without_cells_whatever_stands_in_text(ledger: L
     assert ledger.day("r/1", "2021-07-01") == {3: full}
 
 
-def test_a_line_cut_short_is_no_entry_and_is_mended(tmp_path: Path) -> None:
+def test_a_line_cut_short_is_no_entry_and_is_cut_off(tmp_path: Path) -> None:
     ledger = Ledger(Storage(tmp_path))
     ledger.add("2021-07-01", entry(0))
     ledger.add("2021-07-01", entry(1))
@@ -74,7 +74,7 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     ledger.add("2021-07-01", entry(0))
     path = tmp_path / "r%2F1" / "2021-07-01.jsonl"
     path.write_bytes(b"{]\n" + path.read_bytes())
-    with pytest.raises(StoreError, match=r"2021-07-01.jsonl: a line is damaged .* Remove the line"):
+    with pytest.raises(StoreError, match=r"2021-07-01.jsonl, line 1: the record is damaged: .* remove the line"):
         ledger.written()
 
 

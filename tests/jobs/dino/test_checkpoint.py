@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -74,4 +75,9 @@ def test_metrics_after_the_checkpoint_are_forgotten(tmp_path: Path) -> None:
     journal.trim(storage, 3)
     assert [entry["step"] for entry in journal.read(storage)] == [1, 2, 3]
     journal.append(storage, {"step": 4, "loss": 0.5})
-    assert (tmp_path / "metrics.jsonl").read_text().endswith('{"step": 4, "loss": 0.5}\n')
+    lines = (tmp_path / "metrics.jsonl").read_text().split("\n")
+    assert json.loads(lines[3])["loss"] == 0.5
+    assert not lines[4]
+    (tmp_path / "metrics.jsonl").write_text("\n".join([*lines[:2], lines[2].replace("3", "4"), *lines[3:]]))
+    with pytest.raises(StoreError, match=r"metrics.jsonl, line 3: the record is damaged: expected checksum .* remove"):
+        journal.read(storage)

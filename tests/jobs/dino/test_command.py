@@ -1,4 +1,3 @@
-import json
 import os
 import signal
 import threading
@@ -20,6 +19,7 @@ from jobs.dino.command import cube_source, execute, train
 from jobs.dino.config import Config
 from lake.errors import IdentityError, InputError, StoreError, TryAgainError
 from lake.read import open_cube, usable_windows
+from lake.records import unseal
 
 MakeConfig = Callable[..., Config]
 Codes = NDArray[np.uint8]
@@ -72,7 +72,7 @@ def test_a_model_comes_out_of_a_cube(cube: Run, tmp_path: Path, make_config: Mak
         cube.output.url, folder, config, **options(on_progress=lambda done, total: seen.append((done, total)))
     )
     assert seen == [(step, 4) for step in range(1, 5)]
-    assert json.loads((tmp_path / "model" / "summary.json").read_text()) == summary
+    assert unseal((tmp_path / "model" / "summary.json").read_bytes(), "") == summary
     assert (summary["n_windows"], summary["n_steps"]) == (48, 4)
     model, card = load_backbone(folder)
     assert (card.run, card.config_id) == ("net", "c0ffee")
