@@ -162,17 +162,18 @@ def finalise(manifest: ManifestArg, run_name: Annotated[str, typer.Argument(meta
 
 @app.command()
 def status(manifest: ManifestArg, as_json: JsonOpt = False) -> None:
-    """Say of every run whether it is done, partial, stale and why, or missing."""
+    """Say of every run whether it is done, partial, stale and why, missing, or damaged (then with exit code 4)."""
     from jobs.manifest import read_manifest
-    from jobs.runner import states
+    from jobs.state import refuse_damaged, states
 
     found = list(states(read_manifest(manifest)))
-    if as_json:
-        _print(json.dumps([vars(state) for state in found], indent=2))
-        return
     width = max((len(state.name) for state in found), default=0)
-    for state in found:
-        _print(f"{state.name:<{width}}  {state.job:<12}  {state.state}{': ' + state.detail if state.detail else ''}")
+    lines = [
+        f"{state.name:<{width}}  {state.job:<12}  {state.state}{': ' + state.detail if state.detail else ''}"
+        for state in found
+    ]
+    _print(json.dumps([vars(state) for state in found], indent=2) if as_json else "\n".join(lines))
+    refuse_damaged(found)
 
 
 @app.command()

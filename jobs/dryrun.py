@@ -6,7 +6,8 @@ from typing import Any
 from jobs.common.run import Options, Run
 from jobs.manifest import Manifest
 from jobs.registry import JOBS, needing
-from jobs.runner import State, chosen, states
+from jobs.runner import chosen
+from jobs.state import State, refuse_damaged, states
 
 
 def describe_runs(manifest: Manifest, names: Sequence[str], options: Options, say: Callable[[str], None]) -> None:
@@ -31,18 +32,20 @@ def describe_runs(manifest: Manifest, names: Sequence[str], options: Options, sa
         Whatever `run` would refuse before it begins.
     """
     found = {state.name: state for state in states(manifest)}
-    for run in chosen(manifest, names):
+    runs = chosen(manifest, names)
+    for run in runs:
         state = found[run.name]
         say(f"{run.name}: {run.job}, {_told(state)}")
         for line in _lines(run, state, found, options):
             say(f"  {line}")
+    refuse_damaged(found[name] for run in runs for name in (run.name, *(source.name for source in run.inputs.values())))
 
 
 def _lines(run: Run, state: State, found: dict[str, State], options: Options) -> list[str]:
     waits_for = [source.name for source in run.inputs.values() if found[source.name].state not in {"done", "stale"}]
     if waits_for:
         return [f"after {', '.join(waits_for)}"]
-    if state.state in {"done", "different", "running"}:
+    if state.state in {"done", "different", "running", "damaged"}:
         return []
     entry = JOBS[run.job]
     with needing(f"run {run.name!r}", entry.extra):

@@ -3,52 +3,34 @@
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from jobs.common.gpus import missing_gpus
 from jobs.common.processes import ALONE, Place, place
-from jobs.common.run import Options, Outcome, Run, is_committed
+from jobs.common.run import Options, Outcome, Run
 from jobs.manifest import Manifest, nearest
 from jobs.registry import JOBS, needing
-from lake.claims import claim, live_claims
-from lake.digest import sha256_of
-from lake.errors import DawnchorusError, InputError, QuarantineError, StoreError
-from lake.identity import differences, require_same
+from jobs.state import (
+    files_sha256,
+    is_gone,
+    labels_sha256,
+    pinned_state,
+    require_inputs,
+)
+from lake.claims import claim
+from lake.errors import InputError, QuarantineError, StoreError
+from lake.identity import require_same
 from lake.image import current_image, require_image
 from lake.names import LOST
 from lake.naming import names_digest
 from lake.receipts import latest_receipt, write_receipt
-from lake.verify import damages, n_files
+from lake.verify import UNFINISHED, damages, n_files, notes
+from lake.whole import require_grid
 
 NOT_LOST = "duplicate"
 """A recording that is there twice is set aside once; nothing is lost by it."""
-
-UNFINISHED = "unfinished"
-"""Stands in the ledger of a pinned run from before its output is touched until its receipt is written."""
-
-
-@dataclass(frozen=True)
-class State:
-    """Where a run stands.
-
-    Attributes
-    ----------
-    name, job
-        The run.
-    state
-        ``done``, ``stale``, ``partial``, ``missing``, ``running``, or ``different``: the name is taken by a run
-        with another configuration.
-    detail
-        Why, or how much.
-    """
-
-    name: str
-    job: str
-    state: str
-    detail: str = ""
 
 
 def execute_runs(manifest: Manifest, names: Sequence[str], options: Options, say: Callable[[str], None]) -> None:
@@ -86,9 +68,9 @@ def execute_runs(manifest: Manifest, names: Sequence[str], options: Options, say
     too_many = []
     for run in runs:
         began = time.monotonic()
-        _require_inputs(run, manifest.path)
+        require_inputs(run, manifest.path)
         _require_own(run)
-        state = None if JOBS[run.job].extends or options.refresh else _pinned_state(run)
+        state = None if JOBS[run.job].extends or options.refresh else pinned_state(run)
         if state is not None:
             say(f"{run.name}: {state.state}{': ' + state.detail if state.detail else ', nothing to do'}")
             continue
@@ -115,7 +97,7 @@ def finalise_run(manifest: Manifest, name: str, say: Callable[[str], None]) -> N
         )
     if run.ledger.record() is None:
         raise StoreError(f"run {name!r} has not begun; type `dawnchorus run {manifest.path} {name}`.")
-    _require_inputs(run, manifest.path)
+    require_inputs(run, manifest.path)
     _require_own(run)
     _require_image(run)
     began, made_of = time.monotonic(), _made_of(run)
@@ -139,35 +121,18 @@ def verify_runs(manifest: Manifest, names: Sequence[str], say: Callable[[str], N
     """
     wrong: list[str] = []
     for run in chosen(manifest, names):
-        found = list(damages(run.output, run.ledger, run.kind))
+        receipts = run.lake.receipts(run.name)
+        found = list(damages(run.output, run.ledger, run.kind, receipts))
         say(f"{run.name}: {n_files(run.ledger)} files in the ledger, {len(found)} of them differ")
+        for note in notes(run.output, run.ledger, run.kind, receipts):
+            say(f"  {note}")
         wrong += found
     if wrong:
         raise StoreError(
             f"{len(wrong)} files are not what their ledgers say:\n" + "\n".join(f"  {line}" for line in wrong) + "\n"
-            "Restore them from a copy; or remove their lines from the ledger (for files that are no shards, its "
-            "commit.json), run again, and they are written again."
+            "Restore them from a copy; or remove the lines of damaged shards from the ledger (for files that are no "
+            "shards, its commit.json or files.json), run again, and they are written again."
         )
-
-
-def states(manifest: Manifest) -> Iterator[State]:
-    """Yield where each run of a manifest stands."""
-    for run in manifest.runs.values():
-        owners = live_claims(run.ledger.storage)
-        stored = run.ledger.record()
-        if owners:
-            where = ", ".join(f"process {owner.get('pid')} on {owner.get('host')}" for owner in owners)
-            yield State(run.name, run.job, "running", where)
-        elif stored is None:
-            yield State(run.name, run.job, "missing")
-        elif stored["config_id"] != run.config_id:
-            yield State(run.name, run.job, "different", "; ".join(differences(stored, run.record)))
-        elif _is_gone(run):
-            yield State(run.name, run.job, "missing", f"{run.output.url} is gone, its ledger is there")
-        elif JOBS[run.job].extends:
-            yield _extending_state(run, manifest.path)
-        else:
-            yield _pinned_state(run) or State(run.name, run.job, "partial", "begun, not finished")
 
 
 def chosen(manifest: Manifest, names: Sequence[str]) -> list[Run]:
@@ -233,22 +198,14 @@ def _made_of(run: Run) -> dict[str, Any]:
         }
     told: dict[str, Any] = {"inputs": inputs}
     if JOBS[run.job].labels:
-        told |= {"labels": str(run.labels) if run.labels else None, "labels_sha256": _labels_sha256(run)}
+        told |= {"labels": str(run.labels) if run.labels else None, "labels_sha256": labels_sha256(run)}
     if JOBS[run.job].names:
         told["names_sha256"] = names_digest(run.inputs["clusters"].output)
     if run.files:
-        told |= {"files": {key: str(path) for key, path in run.files.items()}, "files_sha256": _files_sha256(run)}
+        told |= {"files": {key: str(path) for key, path in run.files.items()}, "files_sha256": files_sha256(run)}
     if not run.inputs and run.recordings is not None:
         told["recordings"] = run.recordings.record
     return told
-
-
-def _labels_sha256(run: Run) -> str | None:
-    return sha256_of(run.labels) if run.labels is not None and run.labels.exists() else None
-
-
-def _files_sha256(run: Run) -> dict[str, str | None]:
-    return {key: sha256_of(path) if path.exists() else None for key, path in sorted(run.files.items())}
 
 
 def _leave_receipt(
@@ -263,17 +220,6 @@ def _leave_receipt(
     if JOBS[run.job].together:
         facts["n_processes"] = place(os.environ).n_ranks
     write_receipt(run.lake, run.name, part or (0, 1), facts)
-
-
-def _finished(run: Run) -> dict[str, Any] | None:
-    """Return the receipt of a run that went to its end and was not begun again since, or ``None``."""
-    if run.ledger.record() is None or run.ledger.storage.exists(UNFINISHED):
-        return None
-    return latest_receipt(run.lake, run.name)
-
-
-def _is_gone(run: Run) -> bool:
-    return _finished(run) is not None and not run.output.exists("")
 
 
 def _require_partitions(runs: Sequence[Run]) -> None:
@@ -295,24 +241,13 @@ def _require_together(runs: Sequence[Run], here: Place) -> None:
         )
 
 
-def _require_inputs(run: Run, manifest: Path) -> None:
-    for role, source in run.inputs.items():
-        stored = source.ledger.record()
-        if stored is not None:
-            require_same(source.name, stored, source.record)
-        if _finished(source) is None:
-            raise StoreError(
-                f"run {run.name!r} reads {source.name!r} ({role}), which is not done. "
-                f"Type `dawnchorus run {manifest} {source.name}`."
-            )
-
-
 def _require_own(run: Run) -> None:
-    """Refuse a name that is taken by another configuration, and a ledger without the output that it lists."""
-    stored = run.ledger.record()
-    if stored is not None:
-        require_same(run.name, stored, run.record)
-    if _is_gone(run):
+    """Refuse a name that is taken by another configuration, a ledger without its output, and one without its grid."""
+    stored = run.ledger.record() or latest_receipt(run.lake, run.name)
+    if stored is not None and stored["config_id"] != run.config_id:
+        require_same(run.name, {**stored, "inputs": run.record["inputs"]} if "run" in stored else stored, run.record)
+    require_grid(run.output, run.ledger)
+    if is_gone(run):
         raise StoreError(
             f"run {run.name!r} was finished, but its output {run.output.url} is gone. Restore it, or remove its "
             f"ledger {run.ledger.storage.url} as well to have it made again."
@@ -329,54 +264,6 @@ def _tell_gpus(run: Run, options: Options, say: Callable[[str], None]) -> None:
     if run.resources.gpus and options.device != "cpu":
         for line in missing_gpus(run.resources.gpus):
             say(f"{run.name}: {line}")
-
-
-def _extending_state(run: Run, manifest: Path) -> State:
-    receipt, is_readable = _finished(run), is_committed(run)
-    try:
-        _require_inputs(run, manifest)
-        with needing("to compare it with its input, status", JOBS[run.job].extra):
-            done, total = JOBS[run.job].command().progress_of(run)
-    except DawnchorusError as error:
-        return State(run.name, run.job, "done" if is_readable else "partial", str(error))
-    if done < total:
-        why = [] if receipt is None else _changes(run, receipt) if run.inputs else ["its recordings grew"]
-        detail = ", ".join([f"{done} of {total} windows", *why])
-        return State(run.name, run.job, "partial" if receipt is None else "stale", detail)
-    if not is_readable:
-        return State(run.name, run.job, "partial", f"{done} of {total} windows, not finalised")
-    return State(run.name, run.job, "done")
-
-
-def _pinned_state(run: Run) -> State | None:
-    """Return the state of a pinned run that was finished once, or ``None``."""
-    receipt = _finished(run)
-    if receipt is None or receipt.get("config_id") != run.config_id:
-        return None
-    why = _changes(run, receipt)
-    if why:
-        advice = "it stays as it is (run it with --refresh, or under a new name)"
-        return State(run.name, run.job, "stale", f"{', '.join(why)}; {advice}")
-    return State(run.name, run.job, "done")
-
-
-def _changes(run: Run, receipt: Mapping[str, Any]) -> list[str]:
-    """Return what is no longer as it was when the receipt was written."""
-    why = []
-    for role, source in run.inputs.items():
-        now, then = _finished(source), receipt["inputs"].get(role, {})
-        if now is None:
-            why.append(f"{source.name} is not done")
-        elif now["content_id"] != then.get("content_id"):
-            n = now["n_windows"] - (then.get("n_windows") or 0)
-            why.append(f"{source.name} " + (f"grew by {n} window{'s'[: n - 1]}" if n > 0 else "was made again"))
-    then_files = receipt.get("files_sha256") or {}
-    why += [f"{run.files[key].name} changed" for key, now in _files_sha256(run).items() if now != then_files.get(key)]
-    if JOBS[run.job].labels and _labels_sha256(run) != receipt.get("labels_sha256"):
-        why.append(f"{run.labels.name if run.labels else 'the table of labels'} changed")
-    if "names_sha256" in receipt and names_digest(run.inputs["clusters"].output) != receipt["names_sha256"]:
-        why.append("the names of the clusters changed")
-    return why
 
 
 def _told(outcome: Outcome, seconds: float, options: Options) -> str:

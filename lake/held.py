@@ -247,9 +247,9 @@ class HeldStore(WrapperStore[Store]):
         return data
 
 
-def open_held(url: str, *, check: bool = True, **options: Any) -> HeldStore:  # noqa: ANN401 (fsspec's own options)
-    """Return a store for zarr or xarray to read; without ``check`` its files are not compared with the ledger."""
-    output = held(url, **options) if check else Held(Storage(url, **options), None)
+def open_held(url: str, **options: Any) -> HeldStore:  # noqa: ANN401 (fsspec's own options)
+    """Return a store for zarr or xarray to read."""
+    output = held(url, **options)
     place = output.output
     if place.is_local:
         return HeldStore(LocalStore(place.root, read_only=True), output)

@@ -1,24 +1,29 @@
 """The ledger: one durable line for every block that a run has written, and the run's own record."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from lake.claims import Claim
+from lake.entries import Entry, read_lines
 from lake.errors import InputError
 from lake.grid import Grid
 from lake.identity import canonical, content_id, require_same
 from lake.layout import safe_name
 from lake.names import STATUS
-from lake.records import check, checksum, damaged, is_sealed, parse, seal, unseal
+from lake.records import checksum, damaged, seal, unseal
 from lake.storage import Storage
+
+__all__ = ["Entry", "Ledger", "day_of_block"]
 
 RUN_RECORD = "run.json"
 GRID_RECORD = "grid.json"
 FILES_RECORD = "files.json"
 COMMIT_RECORD = "commit.json"
+OTHERS_RECORD = "others.json"
 COMMITTING = "committing"
 """There while a finalise writes, and after one that was killed."""
 USABLE = (STATUS["ok"], STATUS["partial"])
@@ -26,59 +31,14 @@ ADVICE = {
     RUN_RECORD: "Restore it from a copy; or remove it and type `dawnchorus run`: it is written again.",
     GRID_RECORD: "Restore it from a copy; or remove the run's output and its ledger, and run it again.",
     FILES_RECORD: "Restore it from a copy; or remove it and type `dawnchorus run`: it is written again.",
+    OTHERS_RECORD: "Restore it from a copy; or remove it: the files that it lists are then not compared any more.",
     COMMIT_RECORD: "Restore it from a copy; or remove it and type `dawnchorus run`: it is written again.",
 }
 """What to do about a damaged record, by its key."""
-LINE_ADVICE = "Restore the file from a copy; or remove the line and type `dawnchorus run`: its block is written again."
-_HEAVY = ((b'"cells":[', b"]"), (b'"digests":[', b"]"), (b'"index":{', b"}"))
-"""What nearly all of a line is made of, and where it ends. No text holds these: its quotation marks are escaped."""
 
 
-@dataclass(frozen=True)
-class Entry:
-    """What was written for one block: the shards of one recorder at one place in time.
-
-    Attributes
-    ----------
-    recorder, block
-        Recorder name and shard number along time.
-    inputs
-        Digest of what went into the block; another one means that the block has to be written again.
-    files
-        SHA-256 of each file by its key below the store.
-    cells
-        Cells that are not missing.
-    digests
-        Digest of each cell's decoded values, in the order of ``cells``.
-    index
-        Value of each index variable for each of ``cells``; ``recording`` and ``deployment`` number the
-        rows of ``recordings`` and ``deployments`` of this entry.
-    recordings, deployments
-        Table rows that this entry refers to.
-    counts
-        What was counted on the way, such as levels that had to be clamped.
-    backend
-        What computed the numbers, such as ``cpu-AVX2``.
-    problems
-        Problem by path of each recording of which something could not be read.
-    """
-
-    recorder: str
-    block: int
-    inputs: str
-    files: Mapping[str, str]
-    cells: list[int]
-    digests: list[str]
-    index: Mapping[str, list[Any]]
-    recordings: list[dict[str, Any]] = field(default_factory=list)
-    deployments: list[dict[str, Any]] = field(default_factory=list)
-    counts: Mapping[str, int] = field(default_factory=dict)
-    backend: str = ""
-    problems: Mapping[str, str] = field(default_factory=dict)
-
-
-_FIELDS = {one.name for one in fields(Entry)}
-_NEEDED = {"recorder", "block", "inputs", "files", "cells", "digests", "index"}
+_STATUS_OF_DAY = re.compile(r"status/c\.(\d+)\.(\d+)$")
+"""The file that a status variable has of one recorder's day."""
 
 
 class Ledger:
@@ -160,15 +120,32 @@ class Ledger:
 
     def files(self) -> dict[str, str] | None:
         """Return SHA-256 by key of the files of a run whose output is a folder, or ``None``."""
-        record = self._record(FILES_RECORD)
-        if record is not None:
-            self._require(FILES_RECORD, record, dict.fromkeys(record, str))
-        return record
+        return self._digests(FILES_RECORD)
 
-    def settle_files(self, files: Mapping[str, str]) -> None:
-        """Store the files of a run whose output is a folder; they must stand already."""
+    def others(self) -> dict[str, str] | None:
+        """Return SHA-256 by key of files that no job reads, such as metrics and checkpoints, or ``None``."""
+        return self._digests(OTHERS_RECORD)
+
+    def settle_files(self, files: Mapping[str, str], others: Mapping[str, str] | None = None) -> None:
+        """Store the files of a run whose output is a folder; they must stand already.
+
+        Parameters
+        ----------
+        files
+            SHA-256 by key of the files that the run was made for: they are its content.
+        others
+            SHA-256 by key of the rest, which may differ each time.
+        """
         self.require_claim()
+        if others is not None:
+            self.storage.write(OTHERS_RECORD, seal(others, indent=2))
         self.storage.write(FILES_RECORD, seal(files, indent=2))
+
+    def _digests(self, key: str) -> dict[str, str] | None:
+        record = self._record(key)
+        if record is not None:
+            self._require(key, record, dict.fromkeys(record, str))
+        return record
 
     def committed(self) -> tuple[str, dict[str, str]] | None:
         """Return what the last finalise stored: the identity of the shards, and SHA-256 by key of all other files."""
@@ -195,19 +172,34 @@ class Ledger:
     def lost(self) -> list[str]:
         """Return one line for each file of lines that is not what it was at the last finalise, with more at its end.
 
-        Only bytes are compared. Commits of format 1 do not say what was there, so nothing is found then.
+        Only bytes are compared, nothing is parsed. A commit of format 1 does not say how long the files were: then
+        each day that has index variables must have lines.
         """
+        commit = self._commit()
+        if commit is None:
+            return []
+        lengths = commit["ledger"] if "ledger" in commit else dict.fromkeys(self._days_of(commit["files"]), (1, ""))
         wrong = []
-        for key, (n_bytes, digest) in sorted((self._commit() or {}).get("ledger", {}).items()):
+        for key, (n_bytes, digest) in sorted(lengths.items()):
             data = self.storage.read_or_none(key)
             if data is None:
                 wrong.append(f"{self.storage.path(key)}: expected lines of the last finalise, found no file")
             elif len(data) < n_bytes:
                 found = f"found {len(data)}" if data else "found it empty"
                 wrong.append(f"{self.storage.path(key)}: expected {n_bytes} bytes at least, {found}")
-            elif checksum(memoryview(data)[:n_bytes]) != digest:
+            elif digest and checksum(memoryview(data)[:n_bytes]) != digest:
                 wrong.append(f"{self.storage.path(key)}: its first {n_bytes} bytes changed since the last finalise")
         return wrong
+
+    def _days_of(self, files: Iterable[str]) -> set[str]:
+        """Return the keys of the files of lines of the days that a store has index variables of."""
+        settled = self.grid()
+        found = [match for match in map(_STATUS_OF_DAY.search, files) if match]
+        if settled is None or not self.storage.is_local:
+            return set()
+        grid, recorders = settled
+        days = [(int(match[1]), grid.day_of(int(match[2]) * grid.cells_per_day)) for match in found]
+        return {f"{safe_name(recorders[i])}/{day}.jsonl" for i, day in days if i < len(recorders)}
 
     def _commit(self) -> dict[str, Any] | None:
         record = self._record(COMMIT_RECORD)
@@ -276,27 +268,39 @@ class Ledger:
         light
             Leave out ``cells``, ``digests`` and ``index``, which are nearly all of an entry's bytes.
         """
+        for day, keys in self.days():
+            latest = self.latest(keys, light=light)
+            if latest:
+                yield next(iter(latest.values())).recorder, day, latest
+
+    def days(self) -> list[tuple[str, list[str]]]:
+        """Return the days that have lines, with the keys of those, sorted by recorder and day."""
         days: dict[tuple[str, str], list[str]] = {}
         for key in self.line_files():
             folder, day, *_ = key.removesuffix(".jsonl").split("/")
             keys = days.setdefault((folder, day), [])
             keys.insert(0 if key.endswith(".jsonl") else len(keys), key)
-        for (_, day), keys in sorted(days.items()):
-            latest: dict[int, Entry] = {}
-            for key in keys:
-                latest.update({entry.block: entry for entry in self._read(key, light=light)})
-            if latest:
-                yield next(iter(latest.values())).recorder, day, dict(sorted(latest.items()))
+        return [(day, keys) for (_, day), keys in sorted(days.items())]
+
+    def latest(self, keys: Iterable[str], *, light: bool = False) -> dict[int, Entry]:
+        """Return the latest entries in files of lines by block, the later file's before the earlier's.
+
+        Raises
+        ------
+        StoreError
+            If a line is damaged.
+        """
+        latest: dict[int, Entry] = {}
+        for key in keys:
+            latest.update({entry.block: entry for entry in self._read(key, light=light)})
+        return dict(sorted(latest.items()))
 
     def day(self, recorder: str, day: str) -> dict[int, Entry]:
         """Return the latest entries of one day of a recorder by block."""
         folder = safe_name(recorder)
-        latest: dict[int, Entry] = {}
         joined = f"{folder}/{day}.jsonl"
         keys = [joined] if self.storage.exists(joined) else []
-        for key in [*keys, *(key for key in self.storage.list_keys(f"{folder}/{day}") if key.endswith(".json"))]:
-            latest.update({entry.block: entry for entry in self._read(key)})
-        return dict(sorted(latest.items()))
+        return self.latest([*keys, *(k for k in self.storage.list_keys(f"{folder}/{day}") if k.endswith(".json"))])
 
     def written(self) -> dict[tuple[str, int], Entry]:
         """Return the latest entry of every block by recorder and number, without its cells."""
@@ -305,6 +309,11 @@ class Ledger:
             for recorder, _, day in self.entries(light=True)
             for block, entry in day.items()
         }
+
+    def content(self) -> str:
+        """Return the identity of what was written, ``content_id``."""
+        digests = [item for entry in self.written().values() for item in entry.files.items()]
+        return content_id([*(self.files() or {}).items(), *digests])
 
     def summary(self) -> dict[str, Any]:
         """Return what receipts say of what was written.
@@ -348,21 +357,8 @@ class Ledger:
                 self.storage.remove(key)
 
     def _read(self, key: str, *, light: bool = False) -> Iterator[Entry]:
-        """Yield the entries of one file or object after checking each line; ``light`` as in :meth:`entries`."""
-        where = self.storage.path(key)
-        *lines, rest = self.storage.read(key).split(b"\n")
-        if rest and is_sealed(rest[:-1]):
-            raise damaged(f"{where}, line {len(lines) + 1}", "expected a newline at its end", LINE_ADVICE)
-        for number, line in enumerate(lines, 1):  # what follows the last newline is empty, or was cut short
-            place = f"{where}, line {number}"
-            check(line, place, LINE_ADVICE)
-            values = parse(_emptied(line) if light else line, place, LINE_ADVICE)
-            if values.keys() - _FIELDS or _NEEDED - values.keys():
-                what = f"expected {', '.join(sorted(_NEEDED))}, found {', '.join(sorted(values)) or 'nothing'}"
-                raise damaged(place, what, LINE_ADVICE)
-            if safe_name(str(values["recorder"])) != key.partition("/")[0]:
-                raise damaged(place, f"an entry of the recorder {values['recorder']!r}", LINE_ADVICE)
-            yield Entry(**values)
+        folder = key.partition("/")[0]
+        return read_lines(self.storage.read(key), self.storage.path(key), folder, light=light)
 
     def _cut_off_torn_line(self, key: str) -> None:
         """Cut off a line that a crash left without its end; looks at the last byte alone where all is well."""
@@ -375,16 +371,6 @@ class Ledger:
                 return
         data = self.storage.read(key)
         self.storage.write(key, data[: data.rfind(b"\n") + 1])
-
-
-def _emptied(line: bytes) -> bytes:
-    """Return a line without what is heavy in it, which need not be parsed then."""
-    for begin, end in _HEAVY:
-        at = line.find(begin)
-        if at >= 0:
-            at += len(begin)
-            line = line[:at] + line[line.index(end, at) :]
-    return line
 
 
 def day_of_block(grid: Grid, cells_per_block: int, block: int) -> str:

@@ -219,13 +219,10 @@ def read_rows(
     return out
 
 
-def open_array(url: str, name: str, *, check: bool = True, **options: Any) -> zarr.Array[Any]:  # noqa: ANN401 (fsspec's own options)
-    """Open one array of a finished store with zarr itself, for reading in a hot path; errors as :func:`open_store`.
-
-    Without ``check`` its files are not compared with the ledger.
-    """
+def open_array(url: str, name: str, **options: Any) -> zarr.Array[Any]:  # noqa: ANN401 (fsspec's own options)
+    """Open one array of a finished store with zarr itself, for reading in a hot path; errors as :func:`open_store`."""
     with _opening(url):
-        group = zarr.open_group(open_held(url, check=check, **options), mode="r", use_consolidated=True)
+        group = zarr.open_group(open_held(url, **options), mode="r", use_consolidated=True)
         found = group.get(name)
     if not isinstance(found, zarr.Array):
         raise InputError(f"{url}: expected an array {name!r}, found {', '.join(sorted(group.array_keys()))}.")

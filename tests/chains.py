@@ -7,7 +7,8 @@ from soundfiles import Study
 
 from jobs.common.run import Options, Run
 from jobs.manifest import read_manifest
-from jobs.runner import execute_runs, states
+from jobs.runner import execute_runs
+from jobs.state import states
 from lake.receipts import read_receipts
 
 CHAIN = """

@@ -88,7 +88,7 @@ def test_an_old_lake_grows_and_its_chunks_stay(manifest: Path) -> None:
         n_recorders, n_cells = old.sizes["recorder"], old.sizes["time"]
         status = next(str(key) for key in old.data_vars if str(key).endswith("status"))
         ok = old[status].to_numpy() == STATUS["ok"]
-        assert ok.sum() == 9
+        assert ok.sum() == 12
         for variable in (str(key) for key in old.data_vars if old[key].dims[:2] == ("recorder", "time")):
             kept = new[variable].to_numpy()[:n_recorders, :n_cells][ok]
             np.testing.assert_array_equal(kept, old[variable].to_numpy()[ok], err_msg=f"{name}.{variable}")

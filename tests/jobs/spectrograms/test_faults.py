@@ -22,10 +22,11 @@ from soundfiles import RATE, Study, files, sound, usual_study
 
 from jobs.common.run import Options
 from jobs.manifest import read_manifest
-from jobs.runner import execute_runs, states
+from jobs.runner import execute_runs
 from jobs.spectrograms import partition
 from jobs.spectrograms.assemble import Reader
 from jobs.spectrograms.plan import Placed
+from jobs.state import states
 from lake.errors import InputError, QuarantineError, StoreError, TryAgainError
 from lake.layout import Lake
 from lake.names import STATUS

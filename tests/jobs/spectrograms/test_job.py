@@ -16,9 +16,10 @@ from soundfiles import CONFIG, RATE, START, Study, files, sound, usual_study
 from jobs.common.audio import open_audio
 from jobs.common.run import Options
 from jobs.manifest import read_manifest
-from jobs.runner import execute_runs, finalise_run, states
+from jobs.runner import execute_runs, finalise_run
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.core import window_codes
+from jobs.state import states
 from lake.errors import IdentityError, InputError, QuarantineError, StoreError, TryAgainError
 from lake.names import QUALITY, STATUS
 from lake.read import open_cube, read_codes, usable_windows

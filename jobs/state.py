@@ -1,0 +1,191 @@
+"""The state of a run: done, stale and why, partial, missing or damaged."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jobs.common.run import Run, is_committed
+from jobs.manifest import Manifest
+from jobs.registry import JOBS, needing
+from lake.claims import live_claims
+from lake.digest import sha256_of
+from lake.errors import DawnchorusError, StoreError
+from lake.identity import differences, require_same
+from lake.naming import names_digest
+from lake.receipts import latest_receipt
+from lake.verify import UNFINISHED
+from lake.whole import losses, require_grid
+
+DAMAGED = "damaged"
+"""State of a run with a damaged record."""
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a run stands.
+
+    Attributes
+    ----------
+    name, job
+        The run.
+    state
+        ``done``, ``stale``, ``partial``, ``missing``, ``running``; ``different``: the name is taken by a run
+        with another configuration; or ``damaged``: a record of it is, or it has lost one.
+    detail
+        Why, or how much.
+    """
+
+    name: str
+    job: str
+    state: str
+    detail: str = ""
+
+
+def states(manifest: Manifest) -> Iterator[State]:
+    """Yield where each run of a manifest stands; a damaged one does not keep the others from being listed."""
+    for run in manifest.runs.values():
+        try:
+            yield _state(run, manifest.path)
+        except StoreError as error:
+            yield State(run.name, run.job, DAMAGED, str(error))
+
+
+def refuse_damaged(found: Iterable[State]) -> None:
+    """Raise StoreError with the names of the runs whose records are damaged, if there are any."""
+    damaged = [state.name for state in found if state.state == DAMAGED]
+    if damaged:
+        raise StoreError(f"damaged: {', '.join(damaged)}; see above. `dawnchorus verify MANIFEST` names all files.")
+
+
+def _state(run: Run, manifest: Path) -> State:
+    owners, stored = live_claims(run.ledger.storage), run.ledger.record()
+    if owners:
+        where = ", ".join(f"process {owner.get('pid')} on {owner.get('host')}" for owner in owners)
+        return State(run.name, run.job, "running", where)
+    _refuse_losses(run, manifest)
+    if stored is None:
+        return State(run.name, run.job, "missing")
+    if stored["config_id"] != run.config_id:
+        return State(run.name, run.job, "different", "; ".join(differences(stored, run.record)))
+    if is_gone(run):
+        return State(run.name, run.job, "missing", f"{run.output.url} is gone, its ledger is there")
+    if JOBS[run.job].extends:
+        return _extending_state(run, manifest)
+    return pinned_state(run) or State(run.name, run.job, "partial", "begun, not finished")
+
+
+def _refuse_losses(run: Run, manifest: Path) -> None:
+    lost = lost_records(run)
+    if lost:
+        raise StoreError(f"{'; '.join(lost)}. {healed_by(run, manifest)}")
+    require_grid(run.output, run.ledger)
+
+
+def require_inputs(run: Run, manifest: Path) -> None:
+    """Refuse to read a run that is not done, has another configuration, or has lost a record.
+
+    Raises
+    ------
+    IdentityError, StoreError
+        With the name of the input and the command that makes it.
+    """
+    for role, source in run.inputs.items():
+        stored = source.ledger.record()
+        if stored is not None:
+            require_same(source.name, stored, source.record)
+        lost = lost_records(source)
+        if lost:
+            lines = "\n".join(f"  {line}" for line in lost)
+            raise StoreError(
+                f"run {run.name!r} reads {source.name!r} ({role}), whose records are damaged:\n{lines}\n"
+                f"{healed_by(source, manifest)}"
+            )
+        if finished(source) is None:
+            raise StoreError(
+                f"run {run.name!r} reads {source.name!r} ({role}), which is not done. "
+                f"Type `dawnchorus run {manifest} {source.name}`."
+            )
+
+
+def finished(run: Run) -> dict[str, Any] | None:
+    """Return the receipt of a run that went to its end and was not begun again since, or ``None``."""
+    if run.ledger.record() is None or run.ledger.storage.exists(UNFINISHED):
+        return None
+    return latest_receipt(run.lake, run.name)
+
+
+def lost_records(run: Run) -> list[str]:
+    """Return one line for each record that a run that was finished once must have, and has lost; see `losses`."""
+    if run.ledger.storage.exists(UNFINISHED) or not (run.output.exists("") or run.ledger.storage.list_keys()):
+        return []
+    receipt = latest_receipt(run.lake, run.name)
+    return [] if receipt is None else losses(run.ledger, run.kind, receipt)
+
+
+def healed_by(run: Run, manifest: Path) -> str:
+    """Return what to do about a lost record."""
+    return f"Restore it from a copy; or type `dawnchorus run {manifest} {run.name}`, which writes it again."
+
+
+def is_gone(run: Run) -> bool:
+    """Return whether a run was finished and its output is not there."""
+    return finished(run) is not None and not run.output.exists("")
+
+
+def _extending_state(run: Run, manifest: Path) -> State:
+    receipt, is_readable = finished(run), is_committed(run)
+    try:
+        require_inputs(run, manifest)
+        with needing("to compare it with its input, status", JOBS[run.job].extra):
+            done, total = JOBS[run.job].command().progress_of(run)
+    except DawnchorusError as error:
+        return State(run.name, run.job, "done" if is_readable else "partial", str(error))
+    if done < total:
+        why = [] if receipt is None else _changes(run, receipt) if run.inputs else ["its recordings grew"]
+        detail = ", ".join([f"{done} of {total} windows", *why])
+        return State(run.name, run.job, "partial" if receipt is None else "stale", detail)
+    if not is_readable:
+        return State(run.name, run.job, "partial", f"{done} of {total} windows, not finalised")
+    return State(run.name, run.job, "done")
+
+
+def pinned_state(run: Run) -> State | None:
+    """Return the state of a pinned run that was finished once, or ``None``."""
+    receipt = finished(run)
+    if receipt is None or receipt.get("config_id") != run.config_id or lost_records(run):
+        return None
+    why = _changes(run, receipt)
+    if why:
+        advice = "it stays as it is (run it with --refresh, or under a new name)"
+        return State(run.name, run.job, "stale", f"{', '.join(why)}; {advice}")
+    return State(run.name, run.job, "done")
+
+
+def _changes(run: Run, receipt: Mapping[str, Any]) -> list[str]:
+    """Return what is no longer as it was when the receipt was written."""
+    why = []
+    for role, source in run.inputs.items():
+        now, then = finished(source), receipt["inputs"].get(role, {})
+        if now is None:
+            why.append(f"{source.name} is not done")
+        elif now["content_id"] != then.get("content_id"):
+            n = now["n_windows"] - (then.get("n_windows") or 0)
+            why.append(f"{source.name} " + (f"grew by {n} window{'s'[: n - 1]}" if n > 0 else "was made again"))
+    then_files = receipt.get("files_sha256") or {}
+    why += [f"{run.files[key].name} changed" for key, now in files_sha256(run).items() if now != then_files.get(key)]
+    if JOBS[run.job].labels and labels_sha256(run) != receipt.get("labels_sha256"):
+        why.append(f"{run.labels.name if run.labels else 'the table of labels'} changed")
+    if "names_sha256" in receipt and names_digest(run.inputs["clusters"].output) != receipt["names_sha256"]:
+        why.append("the names of the clusters changed")
+    return why
+
+
+def labels_sha256(run: Run) -> str | None:
+    """Return the digest of the table of labels that a run reads, if there is one."""
+    return sha256_of(run.labels) if run.labels is not None and run.labels.exists() else None
+
+
+def files_sha256(run: Run) -> dict[str, str | None]:
+    """Return the digest of each further file that a run reads."""
+    return {key: sha256_of(path) if path.exists() else None for key, path in sorted(run.files.items())}
