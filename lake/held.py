@@ -29,7 +29,16 @@ from lake.storage import Storage
 from lake.write import cell_digest
 
 ADVICE = "Type `dawnchorus verify MANIFEST`: it names all damaged files, and says what to do about them."
-UNREADABLE = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, MemoryError, struct.error)
+UNREADABLE = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    MemoryError,
+    struct.error,
+)
 """Errors that zarr, xarray and codecs raise about bytes that are not what they expect."""
 CODES = "spectrogram"
 """The array whose shards are too large to be read whole: its windows are compared one by one."""
@@ -104,7 +113,9 @@ class Held:
                 "(`dawnchorus run MANIFEST`), then this one again."
             )
         what = "no file" if found is None else f"SHA-256 {found[:12]}…"
-        raise StoreError(f"{path}: expected the file that the ledger lists (SHA-256 {expected[:12]}…), found {what}. {ADVICE}")
+        raise StoreError(
+            f"{path}: expected the file that the ledger lists (SHA-256 {expected[:12]}…), found {what}. {ADVICE}"
+        )
 
     def require_shard(self, key: str) -> None:
         """Compare a shard of which a part is to be read with the ledger: whole the first time, if it is not large."""

@@ -55,9 +55,8 @@ def open_store(url: str, kind: str, *, mask_and_scale: bool = True, **options: A
         raise StoreError(f"{url}: expected a finished store, found none ({state}); see `dawnchorus status MANIFEST`.")
     _require_known_format(url, storage.read("zarr.json"))
     with _opening(url):
-        dataset = xr.open_dataset(
-            open_held(url, **options), engine="zarr", consolidated=True, mask_and_scale=mask_and_scale
-        )
+        store: Any = open_held(url, **options)  # zarr's stores are taken too, though xarray's types do not say so
+        dataset = xr.open_dataset(store, engine="zarr", consolidated=True, mask_and_scale=mask_and_scale)
     dataset.encoding["source"] = storage.url
     found = dataset.attrs.get("dawnchorus_kind", "no dawnchorus store")
     if found != kind:

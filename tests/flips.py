@@ -4,11 +4,11 @@
 what a job opens while it works on a whole lake.
 """
 
-import os
 import re
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +20,8 @@ from smalllake import ADDED, write_recordings, write_study, write_table
 
 from jobs.common.run import Options
 from jobs.manifest import read_manifest
-from jobs.runner import execute_runs, states
+from jobs.runner import execute_runs
+from jobs.state import states
 from lake.errors import DawnchorusError
 from lake.query import open_any, to_table
 from lake.similar import similar
@@ -64,10 +65,7 @@ def cases() -> list[Case]:
     more = [Case(f"{name} extended", _grown(name), _run(name)) for name in ("mels", "vectors", "learned")]
     resumed = Case("net resumed", _unfinished, _run("net"))
     url = {name: f"lake/{kind}/{name}.zarr" for name, kind in KINDS.items()}
-    commands = [
-        Case(f"query {name}", _nothing, lambda folder, name=name: _query(folder / url[name]))
-        for name in ("mels", "vectors", "clusters")
-    ]
+    commands = [Case(f"query {name}", _nothing, _query(url[name])) for name in ("mels", "vectors", "clusters")]
     commands.append(Case("similar", _nothing, lambda folder: _text(similar(str(folder / url["learned"]), *PLACE))))
     commands.append(Case("trace", _nothing, lambda folder: _text(trace(str(folder / url["clusters"]), *PLACE))))
     commands.append(Case("status", _nothing, lambda folder: _text(list(states(read_manifest(folder / "study.toml"))))))
@@ -95,7 +93,9 @@ def _without(name: str) -> Callable[[Path], None]:
 
 def _own(folder: Path, name: str) -> list[Path]:
     suffix = ".zarr" if KINDS[name] in {"spectrograms", "embeddings", "clusters"} else ""
-    return [folder / "lake" / place for place in (f"{KINDS[name]}/{name}{suffix}", f"ledgers/{name}", f"receipts/{name}")]
+    return [
+        folder / "lake" / place for place in (f"{KINDS[name]}/{name}{suffix}", f"ledgers/{name}", f"receipts/{name}")
+    ]
 
 
 def _unfinished(folder: Path) -> None:
@@ -133,9 +133,12 @@ def _run(name: str) -> Act:
     return act
 
 
-def _query(url: Path) -> Result:
-    with open_any(str(url)) as dataset:
-        return _text(to_table(dataset, features="embedding" in dataset).to_csv())
+def _query(url: str) -> Act:
+    def act(folder: Path) -> Result:
+        with open_any(str(folder / url)) as dataset:
+            return _text(to_table(dataset, features="embedding" in dataset).to_csv())
+
+    return act
 
 
 def _text(value: object) -> Result:
@@ -224,7 +227,9 @@ def _is_named(folder: Path, key: str, message: str) -> bool:
     return str(folder / key) in message or key.removeprefix("lake/") in message
 
 
-def table(study: Path, *, ways: tuple[str, ...] = WAYS, each: int = 1, most: int | None = None, seed: int = 0) -> Iterator[tuple[str, str, str, str, str]]:
+def table(
+    study: Path, *, ways: tuple[str, ...] = WAYS, each: int = 1, most: int | None = None, seed: int = 0
+) -> Iterator[tuple[str, str, str, str, str]]:
     """Yield pattern, case, way, file and outcome.
 
     Parameters
@@ -254,14 +259,20 @@ def table(study: Path, *, ways: tuple[str, ...] = WAYS, each: int = 1, most: int
         yield kind, case.name, way, key, outcome(study, case, key, expected, way, random)
 
 
-if __name__ == "__main__":
-    os.environ["TQDM_DISABLE"] = "1"
-    with tempfile.TemporaryDirectory() as here:
-        make_study(Path(here).resolve() / "study")
-        found: dict[tuple[str, str], list[str]] = {}
-        for kind, case, way, key, came in table(Path(here).resolve() / "study", each=int(sys.argv[1]) if sys.argv[1:] else 1, ways=tuple(sys.argv[2].split(",")) if sys.argv[2:] else WAYS):
-            found.setdefault((kind, case), []).append(f"{way}: {came}")
+def main(ways: tuple[str, ...], each: int) -> None:
+    """Print a table of what each kind of damage gave."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        study = Path(scratch).resolve() / "study"
+        make_study(study)
+        for kind, case, way, key, came in table(study, ways=ways, each=each):
+            rows.setdefault((kind, case), []).append(f"{way} {came}")
             if came not in {"same", "error"}:
-                print(f"!! {case} | {key} | {way} | {came[:300]}", flush=True)
-        for (kind, case), came in sorted(found.items()):
-            print(f"{kind:60} {case:18} {'; '.join(sorted(came))}")
+                print(f"{case}: {key}: {way}: {came[:400]}", file=sys.stderr, flush=True)
+    for (kind, case), came in sorted(rows.items()):
+        counts = Counter(one.split(":")[0] for one in came)
+        print(f"{kind} | {case} | {', '.join(f'{what} {n}' for what, n in sorted(counts.items()))}")
+
+
+if __name__ == "__main__":
+    main(tuple(sys.argv[2].split(",")) if sys.argv[2:] else WAYS, int(sys.argv[1]) if sys.argv[1:] else 1)

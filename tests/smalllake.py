@@ -1,13 +1,14 @@
 """A small study and a lake of all jobs: of integers alone, so that every machine makes the same recordings.
 
-``tests/data/format-1.tar.xz`` is such a lake as commit 62f1a1e made it. Where that commit is checked out in ``old``, with
-its dependencies, it is made by ``PYTHONPATH=old:tests python tests/smalllake.py tests/data/format-1.tar.xz``.
+``tests/data/format-1.tar.xz`` is such a lake as commit 62f1a1e made it. Where that commit is checked out in ``old``,
+with its dependencies, it is made by ``PYTHONPATH=old:tests python tests/smalllake.py tests/data/format-1.tar.xz``.
 """
 
 import sys
 import tarfile
 import tempfile
 import wave
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,8 @@ labels = "labels.csv"
 
 [runs.mels]
 job = "spectrograms"
-config = { window_s = 4.0, hop_s = 20.0, n_mels = 8, n_frames = 8, f_max_hz = 3500.0, fft_s = 0.032, shard_windows = 720 }
+config = { window_s = 4.0, hop_s = 20.0, n_mels = 8, n_frames = 8, f_max_hz = 3500.0, fft_s = 0.032, \
+shard_windows = 720 }
 
 [runs.net]
 job = "dino"
@@ -73,7 +75,7 @@ ADDED = {"north": ("20210715_000130", "20210716_120000"), "west": ("20210715_010
 """Those that are added to it: to a day and a shard that are there, to a new day, of a new recorder."""
 
 
-def write_recordings(folder: Path, names: dict[str, tuple[str, ...]]) -> None:
+def write_recordings(folder: Path, names: Mapping[str, tuple[str, ...]]) -> None:
     """Write recordings, which differ."""
     for recorder, times in names.items():
         for time in times:

@@ -63,7 +63,9 @@ def clustered_days(stores: Stores) -> list[tuple[int, int]]:
     A study's years have days on which nobody recorded; asking for each of those would take longer than all else.
     """
     n_cells = open_array(stores.clusters_url, "cluster_status").chunks[1]
-    return [(i, day * n_cells) for i, day in days_of(stores.clusters_url, "cluster_status") if i < len(stores.recorders)]
+    return [
+        (i, day * n_cells) for i, day in days_of(stores.clusters_url, "cluster_status") if i < len(stores.recorders)
+    ]
 
 
 def read_table(stores: Stores, advance: Advance) -> Table:

@@ -1,7 +1,8 @@
 """What was found in files, kept beside the table, so that an unchanged file is read once.
 
 One file of JSON lines: a header, then a line for each file examined, appended as they are done. A line that was not
-written to its end is not read. A file is unchanged while its path, size, time of change and inode are.
+written to its end, or that its checksum says is damaged, is not read: its file is then examined again. A file is
+unchanged while its path, size, time of change and inode are.
 """
 
 import json
@@ -15,6 +16,8 @@ from jobs.catalog.config import ALGORITHM
 from jobs.catalog.examine import FileFacts
 from jobs.catalog.headers import HeaderFacts
 from jobs.common.audio import AudioInfo, decoder_versions
+from lake.errors import StoreError, StoreFormatError
+from lake.records import seal, unseal
 from lake.storage import Storage
 
 Stand = tuple[int, int, int]
@@ -31,10 +34,10 @@ def header() -> str:
 def read_cache(path: Path) -> Known:
     """Return what is known; nothing if there is no cache, or another release or other decoders made it."""
     try:
-        first, *lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+        first, *lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:
         return {}
-    return dict(_parsed(lines[:-1])) if first == header() else {}
+    return dict(_parsed(lines[:-1])) if first == header().encode() else {}
 
 
 def append_cache(path: Path, found: Iterable[tuple[str, Stand, FileFacts]]) -> None:
@@ -54,16 +57,20 @@ def _line(key: str, stand: Stand, facts: FileFacts) -> str:
     told = asdict(facts)
     told["header"] = {name: _plain(value) for name, value in told["header"].items() if value not in {None, ""}}
     told = {name: value for name, value in told.items() if value}
-    return json.dumps([key, stand, told], separators=(",", ":"))
+    return seal({"path": key, "stand": stand, "facts": told}).decode().rstrip("\n")
 
 
-def _parsed(lines: Iterable[str]) -> Iterable[tuple[str, tuple[Stand, FileFacts]]]:
+def _parsed(lines: Iterable[bytes]) -> Iterable[tuple[str, tuple[Stand, FileFacts]]]:
     for line in lines:
         try:
-            key, (n_bytes, mtime_ns, inode), told = json.loads(line)
+            if line.startswith(b"["):  # of format 1, without a checksum
+                key, (n_bytes, mtime_ns, inode), told = json.loads(line)
+            else:
+                known = unseal(line, "")
+                key, (n_bytes, mtime_ns, inode), told = known["path"], known["stand"], known["facts"]
             yield key, ((n_bytes, mtime_ns, inode), _facts(told))
-        except (ValueError, TypeError, KeyError):
-            continue  # a line that two processes, or a power cut, left in pieces
+        except (StoreError, StoreFormatError, ValueError, TypeError, KeyError):
+            continue  # a line that two processes, a power cut or a disk left in pieces
 
 
 def _facts(told: dict[str, Any]) -> FileFacts:

@@ -1,6 +1,7 @@
 """The network that turns windows into features: built, stored and read back alike by every job."""
 
 import difflib
+import hashlib
 import json
 from typing import Final, Literal
 
@@ -63,8 +64,8 @@ def build_backbone(card: ModelCard, *, drop_path: float = 0.0) -> VisionTransfor
     return model
 
 
-def save_backbone(folder: str, model: VisionTransformer, card: ModelCard, weights: Weights = "teacher") -> None:
-    """Write a network's weights and its card, each atomically, the card last.
+def save_backbone(folder: str, model: VisionTransformer, card: ModelCard, weights: Weights = "teacher") -> str:
+    """Write a network's weights and its card, each atomically, the card last; return the SHA-256 of the weights' file.
 
     Parameters
     ----------
@@ -79,7 +80,8 @@ def save_backbone(folder: str, model: VisionTransformer, card: ModelCard, weight
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     storage = Storage(folder)
-    storage.write(WEIGHT_FILES[weights], safetensors.torch.save(tensors, {"format": "pt"}))
+    data = safetensors.torch.save(tensors, {"format": "pt"})
+    storage.write(WEIGHT_FILES[weights], data)
     content = {
         "architecture": card.arch,
         "num_classes": 0,
@@ -88,6 +90,7 @@ def save_backbone(folder: str, model: VisionTransformer, card: ModelCard, weight
         "card": {k: v for k, v in card.model_dump(mode="json").items() if k not in ADDED or v != ADDED[k]},
     }
     storage.write(CARD_FILE, (json.dumps(content, indent=2) + "\n").encode())
+    return hashlib.sha256(data).hexdigest()
 
 
 def load_card(folder: str) -> ModelCard:

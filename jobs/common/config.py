@@ -28,9 +28,7 @@ def identity_config(config: JobConfig) -> dict[str, Any]:
     before the field existed keeps its identity.
     """
     values = config.model_dump(mode="json")
-    return {
-        name: value for name, value in values.items() if (name, value) not in _introduced_as(type(config)).items()
-    }
+    return {name: value for name, value in values.items() if (name, value) not in _introduced_as(type(config)).items()}
 
 
 def stored_config(model: type[Model], values: Mapping[str, Any]) -> Model:

@@ -102,8 +102,8 @@ def _newest_whole(storage: Storage) -> dict[str, Any] | None:
         except StoreError as error:
             damaged.append(error)
             continue
-        for error in damaged if group.rank() == 0 else []:
-            sys.stderr.write(f"warning: {error} Now it goes on from {key}.\n")
+        for problem in damaged if group.rank() == 0 else []:
+            sys.stderr.write(f"warning: {problem} It now goes on from {key}.\n")
         return {**content, "key": key}
     if damaged:
         raise damaged[0]

@@ -152,9 +152,7 @@ class Newer(Config):
 def newer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the job ``cluster`` have the settings of a later version."""
     model = JobEntry.config_model
-    monkeypatch.setattr(
-        JobEntry, "config_model", lambda job: Newer if job.package == "jobs.cluster" else model(job)
-    )
+    monkeypatch.setattr(JobEntry, "config_model", lambda job: Newer if job.package == "jobs.cluster" else model(job))
 
 
 @pytest.mark.usefixtures("newer")

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -14,7 +16,7 @@ import pytest
 import soundfile
 from commands import ROOT, Cli
 
-from jobs.catalog.cache import read_cache
+from jobs.catalog.cache import read_cache, write_cache
 from jobs.catalog.core import catalog
 from jobs.catalog.examine import FileFacts
 from jobs.catalog.sources import Sources
@@ -78,12 +80,27 @@ def test_a_second_run_examines_only_what_it_is_told_to(cli: Cli, audio: Path, tm
     cache = tmp_path / "t.cache.jsonl"
     lines = cache.read_text().splitlines()
     assert len(lines) == 4
-    cache.write_text("\n".join(lines).replace('"problems":["empty","OE004"]', '"problems":["timeout"]') + "\n")
+    known = {
+        key: (stand, replace(facts, problems=("timeout",)) if "empty" in facts.problems else facts)
+        for key, (stand, facts) in read_cache(cache).items()
+    }
+    write_cache(cache, known)
     told = json.loads(cli("catalog", audio, "--out", out, "--json").out)
     assert "timeout" in told["problems"], "what is known is believed"
     told = json.loads(cli("catalog", audio, "--out", out, "--json", "--retry-quarantined").out)
     assert "timeout" not in told["problems"]
     assert told["problems"]["empty"] == 1
+
+
+def test_a_damaged_line_of_what_is_known_is_not_believed(cli: Cli, audio: Path, tmp_path: Path) -> None:
+    out, cache = tmp_path / "t.csv", tmp_path / "t.cache.jsonl"
+    assert cli("catalog", audio, "--out", out).code == 0
+    before, text = out.read_bytes(), cache.read_text()
+    damaged = re.sub(r'"n_samples":(\d+)', lambda found: f'"n_samples":{int(found[1]) ^ 1}', text)
+    assert damaged != text
+    cache.write_text(damaged)
+    assert cli("catalog", audio, "--out", out).code == 0
+    assert out.read_bytes() == before
 
 
 def test_memory_grows_with_the_number_of_files_and_no_faster() -> None:
