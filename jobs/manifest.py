@@ -105,8 +105,8 @@ class Manifest:
 def read_manifest(path: Path) -> Manifest:
     """Read a manifest and resolve its runs.
 
-    A setting that it leaves out has, for a run that exists, the value that is stored with the run, and for a new one the
-    default. Relative paths in it are relative to the folder that it stands in.
+    A setting that it leaves out has, for a run that exists, the value that is stored with the run, and for a new one
+    the default. Relative paths in it are relative to the folder that it stands in.
 
     Raises
     ------

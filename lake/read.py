@@ -44,8 +44,8 @@ def open_store(url: str, kind: str, *, mask_and_scale: bool = True, **options: A
     Raises
     ------
     StoreError
-        If there is no finished store, or a file of it is not the one that its run's ledger lists. Raised while values are
-        read as well: each file is compared, and each chunk checked, when it is read.
+        If there is no finished store, or a file of it is not the one that its run's ledger lists. Raised while values
+        are read as well: each file is compared, and each chunk checked, when it is read.
     StoreFormatError
         If it is of another kind, or of a newer format than this release reads.
     """

@@ -1,7 +1,7 @@
 """Damage to any file of a lake that a job reads, and what the job then does.
 
-``PYTHONPATH=tests python tests/flips.py`` prints a table of file, job and what came of it. The files are found by noting
-what a job opens while it works on a whole lake.
+``PYTHONPATH=tests python tests/flips.py [FILES_OF_EACH_KIND [WAYS]]`` prints a table of file, job and what came of it.
+The files are found by noting what a job opens while it works on a whole lake.
 """
 
 import re
@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -170,11 +170,10 @@ def copied(study: Path, to: Path) -> Path:
     return to
 
 
-def read_files(study: Path, case: Case) -> tuple[list[str], Result]:
+def read_files(prepared: Path, case: Case) -> tuple[list[str], Result]:
     """Return the files of the lake that a case reads, relative to the study's folder, and its result."""
     with tempfile.TemporaryDirectory() as scratch:
-        folder = copied(study, Path(scratch).resolve() / "study")
-        case.prepare(folder)
+        folder = copied(prepared, Path(scratch).resolve() / "study")
         there = {path for path in (folder / "lake").rglob("*") if path.is_file()}
         with opened() as paths:
             result = case.act(folder)
@@ -195,11 +194,10 @@ def damaged(data: bytes, way: str, random: Random) -> bytes | None:
     return {"truncate": data[: random.randrange(1, len(data))] if len(data) > 1 else b"", "empty": b""}.get(way)
 
 
-def outcome(study: Path, case: Case, key: str, expected: Result, way: str, random: Random) -> str:
+def outcome(prepared: Path, case: Case, key: str, expected: Result, way: str, random: Random) -> str:
     """Damage one file, and return what came of it: ``same``, ``error``, or what is wrong."""
     with tempfile.TemporaryDirectory() as scratch:
-        folder = copied(study, Path(scratch).resolve() / "study")
-        case.prepare(folder)
+        folder = copied(prepared, Path(scratch).resolve() / "study")
         path = folder / key
         data = path.read_bytes()
         if not data:
@@ -217,18 +215,24 @@ def outcome(study: Path, case: Case, key: str, expected: Result, way: str, rando
         try:
             result = case.act(folder)
         except DawnchorusError as error:
-            return "error" if _is_named(folder, key, str(error)) else f"UNNAMED {error.exit_code}: {error}"
+            named = _is_named(folder, key, str(error), of_run=way != "flip")
+            return "error" if named else f"UNNAMED {error.exit_code}: {error}"
         except Exception as error:  # noqa: BLE001 (a traceback is what is looked for)
             return f"TRACEBACK {type(error).__name__}: {error}"
         return "same" if result == expected else "SILENT"
 
 
-def _is_named(folder: Path, key: str, message: str) -> bool:
-    return str(folder / key) in message or key.removeprefix("lake/") in message
+def _is_named(folder: Path, key: str, message: str, *, of_run: bool) -> bool:
+    """Tell whether an error names a file; or its run, where a file is gone or another's and nothing in it is read."""
+    names = [str(folder / key), key.removeprefix("lake/")]
+    if of_run:
+        _, kind, run, *_ = key.split("/")
+        names += [str(folder / "lake" / kind / run), repr(run), f"{run} is not done"]
+    return any(name in message for name in names)
 
 
 def table(
-    study: Path, *, ways: tuple[str, ...] = WAYS, each: int = 1, most: int | None = None, seed: int = 0
+    study: Path, *, ways: Sequence[str] = WAYS, each: int = 1, names: Collection[str] = (), seed: int = 0
 ) -> Iterator[tuple[str, str, str, str, str]]:
     """Yield pattern, case, way, file and outcome.
 
@@ -240,23 +244,24 @@ def table(
         How files are damaged.
     each
         Files of each pattern.
-    most
-        How many outcomes at most, drawn from all.
+    names
+        Of cases; all if empty.
     """
     random = Random(seed)
-    tasks = []
     for case in cases():
-        files, expected = read_files(study, case)
-        kinds: dict[str, list[str]] = {}
-        for key in files:
-            kinds.setdefault(pattern(key), []).append(key)
-        for kind, keys in kinds.items():
-            chosen = random.sample(keys, min(each, len(keys)))
-            tasks += [(kind, case, way, key, expected) for key in chosen for way in ways]
-    if most is not None:
-        tasks = random.sample(tasks, min(most, len(tasks)))
-    for kind, case, way, key, expected in tasks:
-        yield kind, case.name, way, key, outcome(study, case, key, expected, way, random)
+        if names and case.name not in names:
+            continue
+        with tempfile.TemporaryDirectory() as scratch:
+            prepared = copied(study, Path(scratch).resolve() / "study")
+            case.prepare(prepared)
+            files, expected = read_files(prepared, case)
+            kinds: dict[str, list[str]] = {}
+            for key in files:
+                kinds.setdefault(pattern(key), []).append(key)
+            for kind, keys in kinds.items():
+                for key in random.sample(keys, min(each, len(keys))):
+                    for way in ways:
+                        yield kind, case.name, way, key, outcome(prepared, case, key, expected, way, random)
 
 
 def main(ways: tuple[str, ...], each: int) -> None:
@@ -268,10 +273,10 @@ def main(ways: tuple[str, ...], each: int) -> None:
         for kind, case, way, key, came in table(study, ways=ways, each=each):
             rows.setdefault((kind, case), []).append(f"{way} {came}")
             if came not in {"same", "error"}:
-                print(f"{case}: {key}: {way}: {came[:400]}", file=sys.stderr, flush=True)
+                sys.stderr.write(f"!! {case}: {key}: {way}: {came[:400]}\n")
     for (kind, case), came in sorted(rows.items()):
         counts = Counter(one.split(":")[0] for one in came)
-        print(f"{kind} | {case} | {', '.join(f'{what} {n}' for what, n in sorted(counts.items()))}")
+        sys.stdout.write(f"{kind} | {case} | {', '.join(f'{what} {n}' for what, n in sorted(counts.items()))}\n")
 
 
 if __name__ == "__main__":

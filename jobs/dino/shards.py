@@ -111,9 +111,8 @@ def open_windows(url: str, recorder: NDArray[np.int32], cell: NDArray[np.int64],
     Returns
     -------
     Read
-        Raises :class:`~lake.errors.StoreError` where a shard is damaged, or a window is not the one that the run's ledger
-        lists. A file that is replaced while it is
-        open is read as it was.
+        Raises :class:`~lake.errors.StoreError` where a shard is damaged, or a window is not the one that the ledger
+        lists. A file that is replaced while it is open is read as it was.
     """
     layout = layout_of(url)
     if layout is None:

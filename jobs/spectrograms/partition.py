@@ -152,9 +152,9 @@ def _keep_ok(partition: Partition, before: Entry) -> dict[int, tuple[Codes, Row]
         if cell_digest([codes]) != before.digests[i]:
             key = block_key(partition.spec.data[0], (partition.i_recorder, before.block, 0, 0))
             raise StoreError(
-                f"{partition.store.path(key)}: the window at {iso(partition.spec.grid.start_ms(cell))} is not the one that "
-                f"the ledger lists (expected the digest {before.digests[i]}, found {cell_digest([codes])}). Restore the "
-                "shard from a copy; or remove its lines from the ledger and type the same command again."
+                f"{partition.store.path(key)}: its window at {iso(partition.spec.grid.start_ms(cell))} is not the one "
+                "that the ledger lists. Restore the shard from a copy; or remove its lines from the ledger and type the "
+                "same command again."
             )
         kept[cell] = codes, values
     return kept

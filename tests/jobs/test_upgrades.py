@@ -132,12 +132,12 @@ def test_a_damaged_chunk_without_a_checksum_is_found(manifest: Path) -> None:
     for byte in range(0, 600, 2):
         path.write_bytes(whole[:byte] + bytes([whole[byte] ^ 1 << byte % 8]) + whole[byte + 1 :])
         try:
-            found = read_rows(array, np.ones(6), cells)
+            message, found = "", read_rows(array, np.ones(6), cells)
         except StoreError as error:
-            assert path.name in str(error)
-            n_silent += "digest" in str(error)
-        else:
-            np.testing.assert_array_equal(found, right)
+            message, found = str(error), right
+        assert path.name in message or not message
+        np.testing.assert_array_equal(found, right)
+        n_silent += "digest" in message
     assert n_silent > 100
 
 

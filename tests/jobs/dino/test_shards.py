@@ -113,11 +113,11 @@ def test_no_flipped_bit_of_a_window_goes_unnoticed(cube: Run, codes: Codes) -> N
         for url in (cube.output.url, str(copy)):
             (Path(url) / "spectrogram" / path.name).write_bytes(damaged)
             try:
-                found = open_windows(url, *places)(np.array([first]))
+                message, found = "", open_windows(url, *places)(np.array([first]))[0]
             except StoreError as error:
-                assert path.name in str(error)
-            else:
-                np.testing.assert_array_equal(found[0], codes[0, first])
+                message, found = str(error), codes[0, first]
+            assert path.name in message or not message
+            np.testing.assert_array_equal(found, codes[0, first])
 
 
 def test_a_window_of_another_shard_is_refused(cube: Run, codes: Codes) -> None:
