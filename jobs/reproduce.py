@@ -1,7 +1,6 @@
 """Doing a run again from its receipt, elsewhere, and comparing what comes out."""
 
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -27,6 +26,7 @@ from lake.layout import Lake
 from lake.ledger import Entry, Ledger
 from lake.naming import names_digest
 from lake.receipts import latest_receipt
+from lake.records import unseal
 
 Say = Callable[[str], None]
 
@@ -113,17 +113,24 @@ def read_receipt(path: Path) -> dict[str, Any]:
     ------
     InputError
         If it is none.
+    StoreError
+        If it is damaged.
     """
+    is_in_lake = path.resolve().parents[1].name == "receipts"
     try:
-        facts = dict(json.loads(path.read_text(encoding="utf-8")))
+        facts = unseal(path.read_bytes(), str(path))
     except FileNotFoundError:
         raise InputError(f"{path}: no such receipt; they are in <lake>/receipts/<run>.") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise InputError(f"{path}: not a receipt: {error}.") from error
+    except StoreError as error:
+        if is_in_lake:
+            raise
+        raise InputError(f"{path}: not a receipt: {error.__cause__ or error}.") from error
     missing = [
         key for key in ("run", "job", "algorithm", "config", "config_id", "content_id", "inputs") if key not in facts
     ]
-    if missing or path.resolve().parents[1].name != "receipts":
+    if missing or not is_in_lake:
         what = f"it lacks {', '.join(missing)}" if missing else "it is not in <lake>/receipts/<run>"
         raise InputError(f"{path}: not a receipt that a run left: {what}.")
     if facts.get("state") != "done":

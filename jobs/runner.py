@@ -244,7 +244,7 @@ def _require_together(runs: Sequence[Run], here: Place) -> None:
 def _require_own(run: Run) -> None:
     """Refuse a name that is taken by another configuration, a ledger without its output, and one without its grid."""
     stored = run.ledger.record() or latest_receipt(run.lake, run.name)
-    if stored is not None and stored["config_id"] != run.config_id:
+    if stored is not None and stored.get("config_id", run.config_id) != run.config_id:
         require_same(run.name, {**stored, "inputs": run.record["inputs"]} if "run" in stored else stored, run.record)
     require_grid(run.output, run.ledger)
     if is_gone(run):

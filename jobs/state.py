@@ -166,11 +166,11 @@ def _changes(run: Run, receipt: Mapping[str, Any]) -> list[str]:
     """Return what is no longer as it was when the receipt was written."""
     why = []
     for role, source in run.inputs.items():
-        now, then = finished(source), receipt["inputs"].get(role, {})
+        now, then = finished(source), receipt.get("inputs", {}).get(role, {})
         if now is None:
             why.append(f"{source.name} is not done")
-        elif now["content_id"] != then.get("content_id"):
-            n = now["n_windows"] - (then.get("n_windows") or 0)
+        elif now.get("content_id") != then.get("content_id"):
+            n = now.get("n_windows", 0) - (then.get("n_windows") or 0)
             why.append(f"{source.name} " + (f"grew by {n} window{'s'[: n - 1]}" if n > 0 else "was made again"))
     then_files = receipt.get("files_sha256") or {}
     why += [f"{run.files[key].name} changed" for key, now in files_sha256(run).items() if now != then_files.get(key)]

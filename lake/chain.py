@@ -2,11 +2,12 @@
 
 import posixpath
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from lake.errors import InputError
+from lake.errors import InputError, StoreError
 from lake.layout import Lake, run_of
 from lake.ledger import Ledger
 from lake.names import KINDS
@@ -99,7 +100,9 @@ def _made(lake: Lake, name: str, kind: str, record: dict[str, Any]) -> Made:
     inputs: dict[str, Made] = {}
     for role, identity in record["inputs"].items():
         source = (receipt.get("inputs") or {}).get(role, {}).get("run")
-        candidates = [(n, r) for n, r in _records(lake) if r["config_id"] == identity and source in {None, n}]
+        stored = Ledger(lake.ledger(source)).record() if source else None
+        known = _records(lake) if source is None else [] if stored is None else [(source, stored)]
+        candidates = [(n, r) for n, r in known if r["config_id"] == identity]
         if candidates:
             other, found = candidates[0]
             inputs[role] = _made(lake, other, _kind_of(lake, other, found["job"]), found)
@@ -107,12 +110,15 @@ def _made(lake: Lake, name: str, kind: str, record: dict[str, Any]) -> Made:
 
 
 def _records(lake: Lake) -> list[tuple[str, dict[str, Any]]]:
-    """Return name and record of every run of a lake."""
+    """Return name and record of every run of a lake whose record is not damaged; the others are of no concern here."""
     folder = lake.storage.below("ledgers")
     if not folder.exists(""):
         return []
     names = sorted(posixpath.basename(str(path).rstrip("/")) for path in folder.fs.ls(folder.root, detail=False))
-    found = [(unquote(name), Ledger(folder.below(name)).record()) for name in names]
+    found = []
+    for name in names:
+        with suppress(StoreError):
+            found.append((unquote(name), Ledger(folder.below(name)).record()))
     return [(name, record) for name, record in found if record is not None]
 
 

@@ -1,6 +1,5 @@
 """Choosing windows by recorder, date, hour, site and cluster, and their table."""
 
-import json
 import re
 from calendar import monthrange
 from collections.abc import Sequence
@@ -12,12 +11,13 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from lake.errors import InputError, StoreError, StoreFormatError, UsageError
+from lake.errors import InputError, StoreFormatError, UsageError
+from lake.names import STORES
 from lake.read import open_store
 from lake.storage import Storage
+from lake.whole import store_attributes
 
 STATUS_NAMES = ("status", "embedding_status", "cluster_status")
-STORES = ("spectrograms", "embeddings", "clusters")
 
 
 def open_any(url: str) -> xr.Dataset:
@@ -30,10 +30,7 @@ def open_any(url: str) -> xr.Dataset:
     """
     storage, kind = Storage(url), STORES[0]
     if storage.exists("zarr.json"):
-        try:
-            kind = json.loads(storage.read("zarr.json")).get("attributes", {}).get("dawnchorus_kind", "")
-        except ValueError as error:
-            raise StoreError(f"{storage.path('zarr.json')}: damaged ({error}). Restore the file.") from error
+        kind = str(store_attributes(storage).get("dawnchorus_kind", ""))
         if kind not in STORES:
             raise StoreFormatError(
                 f"{url}: expected a store of {', '.join(STORES)}, found {kind or 'no dawnchorus store'}."

@@ -1,7 +1,7 @@
 """Reading a store: what plain xarray opens, checked, and the fast way to many windows."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from lake.errors import DawnchorusError, InputError, StoreError, StoreFormatError
 from lake.grid import Grid
 from lake.held import CODES, UNREADABLE, HeldStore, held, naming, open_held, undecodable
+from lake.keys import inside
 from lake.names import FORMAT_VERSION, MS_PER_DAY, STATUS
 from lake.storage import Storage
+from lake.whole import store_attributes
 
-_VERSION = re.compile(rb'"dawnchorus_format": (\d+)')
 _OF_DAY = re.compile(r"/c\.(\d+)\.(\d+)$")
 """The file that an index variable has of one recorder's day."""
+_ALL = slice(None)
 
 
 def open_store(url: str, kind: str, *, mask_and_scale: bool = True, **options: Any) -> xr.Dataset:  # noqa: ANN401 (fsspec's own options)
@@ -53,7 +55,7 @@ def open_store(url: str, kind: str, *, mask_and_scale: bool = True, **options: A
     if not storage.exists("zarr.json"):
         state = "a run has begun but not been finalised" if storage.exists("") else "nothing is there"
         raise StoreError(f"{url}: expected a finished store, found none ({state}); see `dawnchorus status MANIFEST`.")
-    _require_known_format(url, storage.read("zarr.json"))
+    _require_known_format(url, store_attributes(storage))
     with _opening(url):
         store: Any = open_held(url, **options)  # zarr's stores are taken too, though xarray's types do not say so
         dataset = xr.open_dataset(store, engine="zarr", consolidated=True, mask_and_scale=mask_and_scale)
@@ -64,12 +66,12 @@ def open_store(url: str, kind: str, *, mask_and_scale: bool = True, **options: A
     return dataset
 
 
-def _require_known_format(url: str, root: bytes) -> None:
+def _require_known_format(url: str, attributes: Mapping[str, Any]) -> None:
     """Refuse a store of a newer format, in which anything may be otherwise."""
-    found = _VERSION.search(root)
-    if found and int(found[1]) > FORMAT_VERSION:
+    version = attributes.get("dawnchorus_format", 0)
+    if isinstance(version, int) and version > FORMAT_VERSION:
         raise StoreFormatError(
-            f"{url}: its format is version {int(found[1])}, this release reads up to {FORMAT_VERSION}. "
+            f"{url}: its format is version {version}, this release reads up to {FORMAT_VERSION}. "
             "Install a newer dawnchorus."
         )
 
@@ -106,6 +108,18 @@ def grid_of(dataset: xr.Dataset) -> Grid:
     config = dataset.attrs["grid"]
     days = dataset.sizes["time"] * config["hop_ms"] // MS_PER_DAY
     return Grid(config["origin_ms"], config["origin_ms"] + days * MS_PER_DAY, config["window_ms"], config["hop_ms"])
+
+
+def paths_of(cube: xr.Dataset, rows: NDArray[Any] | slice = _ALL) -> list[str]:
+    """Return the paths of a cube's recordings, all or those of some rows, below the recordings' root.
+
+    Raises
+    ------
+    StoreError
+        If one leads out of the root: a store may come from anybody.
+    """
+    place = f"{cube.encoding.get('source', 'cube')}: recording_path"
+    return [inside(str(path), place) for path in cube["recording_path"].to_numpy()[rows]]
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,8 @@ from lake.errors import StoreError
 from lake.identity import content_id
 from lake.layout import safe_name
 from lake.ledger import ADVICE, COMMIT_RECORD, FILES_RECORD, GRID_RECORD, RUN_RECORD, Ledger
+from lake.names import STORES
 from lake.storage import Storage
-
-STORES = ("spectrograms", "embeddings", "clusters")
-"""Kinds whose outputs are Zarr stores; those of the others are folders of files."""
 
 
 def losses(ledger: Ledger, kind: str, receipt: dict[str, Any]) -> list[str]:
@@ -40,10 +38,10 @@ def losses(ledger: Ledger, kind: str, receipt: dict[str, Any]) -> list[str]:
             for key in (RUN_RECORD, *wanted) if not ledger.storage.exists(key)]  # fmt: skip
     if kind in STORES:
         return gone + ledger.lost()
-    files = ledger.files()
-    if files is not None and content_id(files.items()) != receipt["content_id"]:
+    files, content = ledger.files(), receipt.get("content_id")
+    if files is not None and content_id(files.items()) != content:
         gone.append(
-            f"{path(FILES_RECORD)}: lists other files than the last receipt (content_id {receipt['content_id']})"
+            f"{path(FILES_RECORD)}: expected the files of the last receipt (content_id {content}), found others"
         )
     return gone
 

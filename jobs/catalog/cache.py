@@ -1,8 +1,7 @@
 """What was found in files, kept beside the table, so that an unchanged file is read once.
 
 One file of JSON lines: a header, then a line for each file examined, appended as they are done. A line that was not
-written to its end, or that its checksum says is damaged, is not read: its file is then examined again. A file is
-unchanged while its path, size, time of change and inode are.
+written to its end is not read. A file is unchanged while its path, size, time of change and inode are.
 """
 
 import json
@@ -16,7 +15,7 @@ from jobs.catalog.config import ALGORITHM
 from jobs.catalog.examine import FileFacts
 from jobs.catalog.headers import HeaderFacts
 from jobs.common.audio import AudioInfo, decoder_versions
-from lake.errors import StoreError, StoreFormatError
+from lake.errors import StoreError
 from lake.records import seal, unseal
 from lake.storage import Storage
 
@@ -34,10 +33,19 @@ def header() -> str:
 def read_cache(path: Path) -> Known:
     """Return what is known; nothing if there is no cache, or another release or other decoders made it."""
     try:
-        first, *lines = path.read_bytes().split(b"\n")
+        first, *lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     except FileNotFoundError:
         return {}
-    return dict(_parsed(lines[:-1])) if first == header().encode() else {}
+    return dict(_parsed(lines[:-1])) if first == header() else {}
+
+
+def is_cache(path: Path) -> bool:
+    """Return whether a file is a cache, of whatever release; an empty one is one that was just begun."""
+    try:
+        with path.open("rb") as file:
+            return file.readline().startswith((b'{"dawnchorus": "catalog cache"', b"\n")) or not path.stat().st_size
+    except OSError:
+        return False
 
 
 def append_cache(path: Path, found: Iterable[tuple[str, Stand, FileFacts]]) -> None:
@@ -57,20 +65,20 @@ def _line(key: str, stand: Stand, facts: FileFacts) -> str:
     told = asdict(facts)
     told["header"] = {name: _plain(value) for name, value in told["header"].items() if value not in {None, ""}}
     told = {name: value for name, value in told.items() if value}
-    return seal({"path": key, "stand": stand, "facts": told}).decode().rstrip("\n")
+    return seal({"path": key, "file": stand, "facts": told}).decode().removesuffix("\n")
 
 
-def _parsed(lines: Iterable[bytes]) -> Iterable[tuple[str, tuple[Stand, FileFacts]]]:
+def _parsed(lines: Iterable[str]) -> Iterable[tuple[str, tuple[Stand, FileFacts]]]:
     for line in lines:
         try:
-            if line.startswith(b"["):  # of format 1, without a checksum
-                key, (n_bytes, mtime_ns, inode), told = json.loads(line)
+            if line.startswith("["):  # of format 1, without a checksum
+                key, stand, told = json.loads(line)
             else:
-                known = unseal(line, "")
-                key, (n_bytes, mtime_ns, inode), told = known["path"], known["stand"], known["facts"]
+                key, stand, told = (unseal(line.encode(), "")[name] for name in ("path", "file", "facts"))
+            n_bytes, mtime_ns, inode = stand
             yield key, ((n_bytes, mtime_ns, inode), _facts(told))
-        except (StoreError, StoreFormatError, ValueError, TypeError, KeyError):
-            continue  # a line that two processes, a power cut or a disk left in pieces
+        except (ValueError, TypeError, KeyError, StoreError):
+            continue  # a line that two processes, a power cut or a disk left damaged: its file is examined again
 
 
 def _facts(told: dict[str, Any]) -> FileFacts:

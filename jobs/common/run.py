@@ -201,7 +201,7 @@ def is_committed(run: Run, content: str | None = None) -> bool:
     receipt = latest_receipt(run.lake, run.name)
     if receipt is None or run.ledger.committed() is None or not run.output.exists("zarr.json"):
         return False
-    return bool(receipt["content_id"] == (content or run.ledger.content()) and not run.ledger.lost())
+    return bool(receipt.get("content_id") == (content or run.ledger.content()) and not run.ledger.lost())
 
 
 def listed(lines: Sequence[str], most: int = 20) -> str:

@@ -8,7 +8,6 @@
 """
 
 import fcntl
-import json
 import multiprocessing
 import os
 import shutil
@@ -25,7 +24,8 @@ from jobs.demo.config import ALGORITHM, DEMO, StudyConfig
 from jobs.demo.files import Made, bytes_line, flac_line, total_digest, write_take
 from jobs.demo.plan import RECORDERS, Take, plan_takes
 from jobs.demo.tables import make_tables
-from lake.errors import IdentityError, InputError, TryAgainError
+from lake.errors import IdentityError, InputError, StoreError, TryAgainError
+from lake.records import seal, unseal
 from lake.storage import Storage
 
 Progress = Callable[[int, int], None]
@@ -157,9 +157,9 @@ def _existing(folder: Path, config: StudyConfig) -> StudySummary | None:
             "Name another folder."
         )
     try:
-        facts = json.loads(facts_path.read_bytes())
+        facts = unseal(facts_path.read_bytes(), str(facts_path))
         held, summary = dict(facts["config"]), StudySummary(folder=folder, is_new=False, **facts["summary"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError, StoreError) as error:
         raise InputError(
             f"{facts_path}: expected the summary of a demo study, found something else ({error}). "
             "Name another folder, or remove this one."
@@ -247,5 +247,5 @@ def _finish(folder: Path, aside: Path, config: StudyConfig, takes: list[Take], m
     )
     kept = {key: value for key, value in asdict(summary).items() if key not in {"folder", "is_new"}}
     facts = {"config": {"algorithm": ALGORITHM, **config.model_dump()}, "summary": kept}
-    storage.write("study.json", (json.dumps(facts, indent=1) + "\n").encode())
+    storage.write("study.json", seal(facts, indent=1))
     return summary

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from jobs.embed import config as embed_config
 from jobs.reproduce import _folders, read_receipt, recorded_run, reproduce
 from lake.errors import InputError, StoreError
 from lake.layout import Lake
+from lake.records import seal, unseal
 
 ATLAS = """
 [runs.atlas]
@@ -38,7 +40,7 @@ def again(manifest: Path, name: str, **more: Any) -> list[str]:
 
 
 def change(path: Path, **facts: Any) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **facts}))
+    path.write_bytes(seal({**unseal(path.read_bytes(), ""), **facts}))
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -54,10 +56,10 @@ def test_what_differs_is_told_window_by_window(manifest: Path) -> None:
     """The ledger of the first is changed, as if another machine had computed one window otherwise."""
     run = runs(manifest)["vectors"]
     (ledger,) = Path(run.ledger.storage.url).glob("a/2021-07-14.jsonl")
-    entry = json.loads(ledger.read_text())
+    entry = unseal(ledger.read_bytes(), "")
     entry["digests"][1] = "0" * 16
     entry["index"]["embedding_status"][0] = 9
-    ledger.write_text(json.dumps(entry) + "\n")
+    ledger.write_bytes(seal(entry))
     change(receipt_of(manifest, "vectors"), content_id="000000000000", backend="cpu-Z80")
     with pytest.raises(StoreError) as caught:
         again(manifest, "vectors")
@@ -82,10 +84,10 @@ def test_files_that_differ_are_told(manifest: Path) -> None:
 def test_other_bytes_of_the_same_values_are_no_difference(manifest: Path) -> None:
     run = runs(manifest)["mels"]
     (ledger,) = Path(run.ledger.storage.url).glob("a/2021-07-14.jsonl")
-    lines = [json.loads(line) for line in ledger.read_text().splitlines()]
+    lines = [unseal(line, "") for line in ledger.read_bytes().splitlines()]
     for entry in lines:
         entry["files"] = dict.fromkeys(entry["files"], "0" * 64)
-    ledger.write_text("".join(json.dumps(entry) + "\n" for entry in lines))
+    ledger.write_bytes(b"".join(seal(entry) for entry in lines))
     change(receipt_of(manifest, "mels"), content_id=run.ledger.summary()["content_id"])
     assert again(manifest, "mels")[-1] == (
         "mels: the same values in every window; files differ in their bytes (another zarr or compressor)"
@@ -122,6 +124,12 @@ def test_what_is_no_receipt_is_refused(manifest: Path, tmp_path: Path) -> None:
     refused(tmp_path / "x.json", r"not a receipt that a run left: it lacks job, algorithm, config")
     (tmp_path / "x.json").write_text(receipt_of(manifest, "mels").read_text())
     refused(tmp_path / "x.json", r"it is not in <lake>/receipts/<run>")
+    path, sound = receipt_of(manifest, "mels"), receipt_of(manifest, "mels").read_bytes()
+    for damaged in (b"", b"{", sound[:-100], sound.replace(b"mels", b"mel5", 1)):
+        path.write_bytes(damaged)
+        with pytest.raises(StoreError, match=rf"{re.escape(str(path))}: the record is damaged"):
+            reproduce(path, tmp_path / "again", Options(), print)
+    path.write_bytes(sound)
     change(receipt_of(manifest, "mels"), state="share")
     refused(receipt_of(manifest, "mels"), r"the receipt of 'share', not of a whole run")
     change(receipt_of(manifest, "mels"), state="done", job="sonograms")
