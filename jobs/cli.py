@@ -1,8 +1,8 @@
 """The command line. Each command imports what it needs, so an image without torch starts as well."""
 
-import json
 import re
 import sys
+import traceback
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated
@@ -10,13 +10,16 @@ from typing import Annotated
 import typer
 
 from jobs.cli_clusters import commands as cluster_commands
-from jobs.cli_lake import print_line as _print
+from jobs.cli_lake import ForceOpt
 from jobs.cli_trace import commands
 from jobs.common.run import Options
+from jobs.common.terminal import closed_door, complain, print_json, print_line, print_lines
 from lake.errors import DawnchorusError, TryAgainError, UsageError
+from lake.outputs import refuse_others
 
 app = typer.Typer(
     name="dawnchorus", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     help="Months of passive sound recordings in; sound clusters to look at and query out.",
 )  # fmt: skip
 app.registered_commands += commands.registered_commands
@@ -35,17 +38,21 @@ ZoneOpt = Annotated[
 
 def main() -> None:
     """Run the command line; every error that a user can meet becomes a message and an exit code."""
-    try:
-        app()
-    except DawnchorusError as error:
-        sys.stderr.write(f"dawnchorus: {error}\n")
-        sys.exit(error.exit_code)
+    with closed_door():
+        try:
+            app()
+        except DawnchorusError as error:
+            complain(f"dawnchorus: {error}")
+            sys.exit(error.exit_code)
+        except Exception:  # noqa: BLE001 (a bug: its traceback holds names, and goes through the door like all else)
+            traceback.print_exc()
+            sys.exit(DawnchorusError.exit_code)
 
 
 @app.callback(invoke_without_command=True)
 def _top(version: Annotated[bool, typer.Option("--version", help="print the version")] = False) -> None:
     if version:
-        typer.echo(metadata.version("dawnchorus"))
+        print_line(metadata.version("dawnchorus"))
         raise typer.Exit
 
 
@@ -63,6 +70,7 @@ def catalog(
     ] = False,
     effort: Annotated[Path | None, typer.Option(help="draw recorder by day, hours recorded: a PNG")] = None,
     workers: WorkersOpt = 2,
+    force: ForceOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
     """List what is there, when it was recorded, and what is wrong with it."""
@@ -71,6 +79,8 @@ def catalog(
 
     if effort is not None and effort.suffix.lower() != ".png":
         raise UsageError(f"--effort {effort}: expected a picture's name that ends in .png.")
+    if effort is not None and not force:
+        refuse_others(effort.absolute().parent, [effort.name], option="--effort")
     with needing("the catalog", "spectrograms"), counting("catalog", "files") as tell:
         from jobs.catalog.command import run_catalog
         from jobs.catalog.summary import describe
@@ -80,17 +90,20 @@ def catalog(
         try:
             facts = run_catalog(
                 audio, out, zones=parse_zones(zone), deployments=deployments, workers=workers, guesses=guess or [],
-                retry=retry, on_progress=tell,
+                retry=retry, force=force, on_progress=tell,
             )  # fmt: skip
         except KeyboardInterrupt:
             raise TryAgainError(
                 "interrupted. What was found so far is kept; the same command again continues where it stopped."
             ) from None
     told = f"{facts['n_files']} files, {facts['hours']:.2f} hours, {facts['n_placed']} with a time in UTC"
-    lines = [*describe(facts), f"{out}: {told}"]
-    _print(json.dumps(facts, indent=2) if as_json else "\n".join(lines))
+    if as_json:
+        print_json(facts)
+    else:
+        for line in [*describe(facts), f"{out}: {told}"]:
+            print_line(line)
     if effort is not None:
-        draw_effort(read_recordings(out), effort)
+        draw_effort(read_recordings(out), effort, force=force)
 
 
 @app.command()
@@ -131,11 +144,11 @@ def run(
         audio=not no_audio,
     )
     if dry_run:
-        describe_runs(read_manifest(manifest), runs or [], options, _print)
+        describe_runs(read_manifest(manifest), runs or [], options, print_line)
         return
     try:
         with connected(given):
-            execute_runs(read_manifest(manifest), runs or [], options, typer.echo)
+            execute_runs(read_manifest(manifest), runs or [], options, print_line)
     except KeyboardInterrupt:
         raise TryAgainError(
             "interrupted. What was written before is whole; the same command again continues where it stopped."
@@ -148,7 +161,7 @@ def certificate(folder: Annotated[Path, typer.Argument(help="a new folder, for o
     from jobs.common.machines import how_to_start, write_certificate
 
     write_certificate(folder)
-    _print(how_to_start(folder))
+    print_lines(how_to_start(folder))
 
 
 @app.command()
@@ -157,7 +170,7 @@ def finalise(manifest: ManifestArg, run_name: Annotated[str, typer.Argument(meta
     from jobs.manifest import read_manifest
     from jobs.runner import finalise_run
 
-    finalise_run(read_manifest(manifest), run_name, typer.echo)
+    finalise_run(read_manifest(manifest), run_name, print_line)
 
 
 @app.command()
@@ -167,12 +180,14 @@ def status(manifest: ManifestArg, as_json: JsonOpt = False) -> None:
     from jobs.state import refuse_damaged, states
 
     found = list(states(read_manifest(manifest)))
-    width = max((len(state.name) for state in found), default=0)
-    lines = [
-        f"{state.name:<{width}}  {state.job:<12}  {state.state}{': ' + state.detail if state.detail else ''}"
-        for state in found
-    ]
-    _print(json.dumps([vars(state) for state in found], indent=2) if as_json else "\n".join(lines))
+    if as_json:
+        print_json([vars(state) for state in found])
+    else:
+        width = max((len(state.name) for state in found), default=0)
+        for state in found:
+            print_line(
+                f"{state.name:<{width}}  {state.job:<12}  {state.state}{': ' + state.detail if state.detail else ''}"
+            )
     refuse_damaged(found)
 
 
@@ -182,7 +197,7 @@ def verify(manifest: ManifestArg, runs: RunsArg = None) -> None:
     from jobs.manifest import read_manifest
     from jobs.runner import verify_runs
 
-    verify_runs(read_manifest(manifest), runs or [], _print)
+    verify_runs(read_manifest(manifest), runs or [], print_line)
 
 
 @app.command()
@@ -196,6 +211,7 @@ def demo(
         bool, typer.Option("--only-recordings", help="make the study and its table; run nothing")
     ] = False,
     workers: WorkersOpt = 2,
+    force: ForceOpt = False,
 ) -> None:
     """Make the demo study (or take your recordings) and run the whole chain, to a page to look at."""
     from jobs.registry import needing
@@ -206,9 +222,9 @@ def demo(
         from jobs.quickstart import prepare_study, quickstart
 
         if only_recordings:
-            prepare_study(folder or Path("data/demo"), workers, typer.echo)
+            prepare_study(folder or Path("data/demo"), workers, print_line, force=force)
         else:
-            quickstart(folder, audio=audio, zones=parse_zones(zone), workers=workers, say=typer.echo)
+            quickstart(folder, audio=audio, zones=parse_zones(zone), workers=workers, say=print_line, force=force)
 
 
 def parse_partition(text: str | None) -> tuple[int, int] | None:

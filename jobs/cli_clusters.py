@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from jobs.common.terminal import print_line
+
 commands = typer.Typer()
 
 
@@ -24,6 +26,7 @@ def submit(
         Path | None, typer.Option(help="folder for scripts and logs; submitted/NAME of the manifest")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="write the scripts, queue nothing")] = False,
+    force: Annotated[bool, typer.Option("--force", help="replace scripts that somebody changed")] = False,
 ) -> None:
     """Write a scheduler's job for each run, each in its image and after those it reads, and queue them."""
     from jobs.manifest import read_manifest
@@ -34,7 +37,7 @@ def submit(
     profile = read_site(site).model_copy(update=given)
     folder = images or Path(profile.images or "build/images")
     where = Where(folder.resolve(), out or Path("submitted") / manifest.stem)
-    submit(read_manifest(manifest), runs or [], profile, where, typer.echo, dry_run=dry_run)
+    submit(read_manifest(manifest), runs or [], profile, where, print_line, dry_run=dry_run, force=force)
 
 
 @commands.command()
@@ -52,4 +55,4 @@ def reproduce(
 
     options = Options(workers=workers, device=device)
     folder = into or Path("reproduced") / receipt.resolve().parent.name
-    reproduce(receipt, folder, options, typer.echo, images=images, anywhere=anywhere)
+    reproduce(receipt, folder, options, print_line, images=images, anywhere=anywhere)

@@ -1,8 +1,5 @@
 """Commands that read finished stores: tables, nearest windows, where a window comes from, tables for other programs."""
 
-import json
-import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jobs.common.terminal import print_json, print_line, print_lines
 from lake.errors import UsageError
-from lake.storage import Storage
+from lake.outputs import refuse_others, write_outputs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,14 +30,7 @@ ClusterOpt = Annotated[list[int] | None, typer.Option(help="only this cluster; c
 CubeOpt = Annotated[str | None, typer.Option(help="the cube; found by itself inside a lake")]
 ClustersOpt = Annotated[str | None, typer.Option(help="the clustering; found by itself if there is but one")]
 OutOpt = Annotated[Path | None, typer.Option(help="write to .csv, .parquet or .json instead of printing")]
-
-
-def print_line(text: str) -> None:
-    """Print a line; a reader that has seen enough, such as `head`, is no error."""
-    try:
-        typer.echo(text)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+ForceOpt = Annotated[bool, typer.Option("--force", help="replace files that others wrote or changed")]
 
 
 @commands.command()
@@ -55,6 +46,7 @@ def query(
     cube: CubeOpt = None,
     clusters: ClustersOpt = None,
     out: OutOpt = None,
+    force: ForceOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
     """Print a table of windows by recorder, day, hour of the day, site and cluster."""
@@ -65,13 +57,13 @@ def query(
         tuple(recorder or ()), tuple(site or ()), tuple(cluster or ()), parse_dates(date) if date else None,
         parse_hours(hour) if hour else None, local,
     )  # fmt: skip
-    _require_suffix(out)
+    _check_out(out, force=force)
     dataset = open_any(store)
     beside = _beside(
         store, dataset, cube=cube, clusters=clusters, needs_cube=local or bool(site), needs_clusters=bool(cluster)
     )
     table = find(dataset, wanted, cube=beside["cube"], clusters=beside["clusters"], features=features)
-    _give(table, out, as_json=as_json)
+    _give(table, out, force=force, as_json=as_json)
 
 
 @commands.command()
@@ -86,6 +78,7 @@ def similar(
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="threads that read")] = 2,
     out: OutOpt = None,
+    force: ForceOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
     """List the windows whose vectors are nearest to that of one window; all are compared, in one pass."""
@@ -93,7 +86,7 @@ def similar(
     from lake.read import open_embeddings, usable_windows
     from lake.similar import similar as nearest
 
-    _require_suffix(out)
+    _check_out(out, force=force)
     with open_embeddings(store) as dataset:
         n_windows = len(usable_windows(dataset, status="embedding_status"))
     with progress("similar", n_windows, "windows") as advance:
@@ -101,7 +94,7 @@ def similar(
             store, recorder, time, n=n, metric="euclidean" if euclidean else "cosine", apart_s=apart, threads=workers,
             advance=advance,
         )  # fmt: skip
-    _give(table, out, as_json=as_json)
+    _give(table, out, force=force, as_json=as_json)
 
 
 def _beside(
@@ -133,22 +126,32 @@ def _beside(
     return {"cube": open_any(cube) if cube else None, "clusters": open_any(clusters) if clusters else None}
 
 
-def _require_suffix(out: Path | None) -> None:
-    if out is not None and out.suffix not in {".csv", ".parquet", ".json"}:
+def _check_out(out: Path | None, *, force: bool) -> None:
+    """Refuse, before long work, a file that cannot be written or must not be replaced."""
+    if out is None:
+        return
+    if out.suffix not in {".csv", ".parquet", ".json"}:
         raise UsageError(f"--out {out}: expected a name that ends in .csv, .parquet or .json.")
+    if not force:
+        refuse_others(out.absolute().parent, [out.name])
 
 
-def _give(table: "pd.DataFrame", out: Path | None, *, as_json: bool) -> None:
+def _give(table: "pd.DataFrame", out: Path | None, *, force: bool, as_json: bool) -> None:
     """Print a table, or write it to a file and say so."""
     if out is None:
-        print_line(_as_json(table) if as_json else table.to_csv(index=False).rstrip("\n"))
+        from lake.tables import defused_table
+
+        shown = _as_json(table) if as_json else defused_table(table, one_line=True).to_csv(index=False).rstrip("\n")
+        print_lines(shown)
         return
-    write_table(table, out)
-    facts = {"out": str(out), "n_windows": len(table)}
-    print_line(json.dumps(facts, indent=2) if as_json else f"{out}: {len(table)} windows")
+    write_table(table, out, force=force)
+    if as_json:
+        print_json({"out": str(out), "n_windows": len(table)})
+    else:
+        print_line(f"{out}: {len(table)} windows")
 
 
-def write_table(table: "pd.DataFrame", out: Path) -> None:
+def write_table(table: "pd.DataFrame", out: Path, *, force: bool) -> None:
     """Write a table in the form that the file's name says."""
     if out.suffix == ".parquet":
         with _pyarrow(out):
@@ -157,13 +160,17 @@ def write_table(table: "pd.DataFrame", out: Path) -> None:
         made = pa.BufferOutputStream()
         table.to_parquet(made, index=False)
         data = made.getvalue().to_pybytes()
+    elif out.suffix == ".json":
+        data = (_as_json(table) + "\n").encode()
     else:
-        data = (_as_json(table) + "\n" if out.suffix == ".json" else table.to_csv(index=False)).encode()
-    Storage(out.absolute().parent).write(out.name, data)
+        from lake.tables import defused_table
+
+        data = defused_table(table).to_csv(index=False).encode()
+    write_outputs(out.absolute().parent, {out.name: data}, force=force)
 
 
 def _as_json(table: "pd.DataFrame") -> str:
-    return str(table.to_json(orient="records", date_format="iso", date_unit="ms"))
+    return str(table.to_json(orient="records", date_format="iso", date_unit="ms")).replace("\x7f", "\\u007f")
 
 
 @contextmanager

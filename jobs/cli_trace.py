@@ -1,6 +1,5 @@
 """Commands on where windows come from and where they go: trace, export, names, import."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,7 @@ from jobs.cli_lake import (
     ClusterOpt,
     CubeOpt,
     DateOpt,
+    ForceOpt,
     HourOpt,
     JsonOpt,
     LocalOpt,
@@ -17,10 +17,11 @@ from jobs.cli_lake import (
     SiteOpt,
     StoreArg,
     commands,
-    print_line,
     write_table,
 )
+from jobs.common.terminal import print_json, print_line
 from lake.errors import InputError, UsageError
+from lake.outputs import refuse_others, write_outputs
 from lake.storage import Storage
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def trace(
     exemplar: Annotated[int, typer.Option(min=0, help="which exemplar, 0 is the nearest")] = 0,
     audio: Annotated[Path | None, typer.Option(help="write the window's sound: .flac or .wav")] = None,
     root: RootOpt = None,
+    force: ForceOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
     """Say which samples of which file a window is made of, and every run on the way to it."""
@@ -50,6 +52,8 @@ def trace(
         raise UsageError("trace: name a window with --recorder and --time, or an exemplar with --cluster.")
     if audio is not None and (root is None or audio.suffix not in {".flac", ".wav"}):
         raise UsageError(f"--audio {audio}: expected a name that ends in .flac or .wav, and --root.")
+    if audio is not None and not force:
+        refuse_others(audio.absolute().parent, [audio.name], option="--audio")
     if cluster is not None:
         recorder, time = _exemplar(store, cluster, exemplar)
     found = traced(store, str(recorder), str(time))
@@ -59,10 +63,9 @@ def trace(
         with needing(f"--audio {audio}", "spectrograms"):
             from jobs.common.cutting import cut
 
-            cut(found, root, audio)
+            cut(found, root, audio, force=force)
     if as_json:
-        facts = found.as_dict()
-        print_line(json.dumps({**facts, "audio": str(audio) if audio else None}, indent=2))
+        print_json({**found.as_dict(), "audio": str(audio) if audio else None})
         return
     for line in [*_lines(found), *([f"sound      {audio}"] if audio else [])]:
         print_line(line)
@@ -83,6 +86,7 @@ def export(
     round_coordinates: Annotated[
         int | None, typer.Option(min=0, max=6, help="decimals of a degree to keep; 2 is about a kilometre")
     ] = None,
+    force: ForceOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
     """Write windows and their clusters for Raven, Audacity or a table."""
@@ -111,15 +115,16 @@ def export(
     table = clustering_table(clusters, opened, wanted, names=names, round_coordinates=round_coordinates)
     n_files = 1
     if to in {"csv", "parquet"}:
-        write_table(table, out)
+        write_table(table, out, force=force)
     else:
         high_hz = float(opened["mel"].to_numpy()[-1])
         sheets = list(raven_sheets(table, high_hz=high_hz) if to == "raven" else audacity_sheets(table))
-        folder, n_files = Storage(out.absolute()), len(sheets)
-        for sheet in sheets:
-            folder.write(sheet.key, sheet.text.encode())
-    facts = {"out": str(out), "n_files": n_files, "n_rows": len(table)}
-    print_line(json.dumps(facts, indent=2) if as_json else f"{out}: {len(table)} rows in {n_files} files")
+        n_files = len(sheets)
+        write_outputs(out, {sheet.key: sheet.text.encode() for sheet in sheets}, force=force)
+    if as_json:
+        print_json({"out": str(out), "n_files": n_files, "n_rows": len(table)})
+    else:
+        print_line(f"{out}: {len(table)} rows in {n_files} files")
 
 
 @commands.command()
@@ -147,8 +152,7 @@ def names(
     if write:
         write_names(new, [*there.values(), *kept])
     if as_json:
-        rows = [{**vars(m), "name": m.name.name, "from_cluster": m.name.cluster} for m in matches]
-        print_line(json.dumps(rows, indent=2))
+        print_json([{**vars(m), "name": m.name.name, "from_cluster": m.name.cluster} for m in matches])
         return
     for match in matches:
         taken = match.is_carried and match.cluster in there

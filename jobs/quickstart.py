@@ -18,6 +18,7 @@ from jobs.manifest import Manifest, read_manifest
 from jobs.runner import execute_runs
 from lake.errors import InputError
 from lake.names import STATUS
+from lake.outputs import write_outputs
 from lake.read import open_clusters, open_cube, usable_windows
 from lake.recordings import is_usable, read_recordings
 
@@ -27,7 +28,9 @@ WITHOUT_LABELS = ("clusters-untrained", "clusters-logmel", "untrained", "logmel"
 """Runs of the demo that only serve to compare clusterings with labels."""
 
 
-def quickstart(folder: Path | None, *, audio: Path | None, zones: Mapping[str, str], workers: int, say: Say) -> None:
+def quickstart(
+    folder: Path | None, *, audio: Path | None, zones: Mapping[str, str], workers: int, say: Say, force: bool = False
+) -> None:
     """Make the demo study (or take recordings) and run the whole chain.
 
     Parameters
@@ -42,6 +45,8 @@ def quickstart(folder: Path | None, *, audio: Path | None, zones: Mapping[str, s
         Processes that work side by side.
     say
         Prints a line.
+    force
+        Replace a table and a manifest that somebody changed.
 
     Raises
     ------
@@ -51,12 +56,12 @@ def quickstart(folder: Path | None, *, audio: Path | None, zones: Mapping[str, s
     template = _template()
     if audio is None:
         folder = folder or Path("data/demo")
-        table, manifest = prepare_study(folder, workers, say), DEMO_MANIFEST
+        table, manifest = prepare_study(folder, workers, say, force=force), DEMO_MANIFEST
         if folder.resolve() != Path("data/demo").resolve():
-            manifest = _write_manifest(folder, _moved(template))
+            manifest = _write_manifest(folder, _moved(template), force=force)
     else:
         folder = folder or Path("data") / (audio.resolve().name or "own")
-        table, manifest = _prepare_own(folder, audio, zones, template, workers=workers, say=say)
+        table, manifest = _prepare_own(folder, audio, zones, template, workers=workers, say=say, force=force)
     read = read_manifest(manifest)
     execute_runs(read, [], Options(workers=workers), say)
     for line in summary(read, table):
@@ -96,7 +101,7 @@ def summary(manifest: Manifest, table: Path) -> list[str]:
     ]
 
 
-def prepare_study(folder: Path, workers: int, say: Say) -> Path:
+def prepare_study(folder: Path, workers: int, say: Say, *, force: bool = False) -> Path:
     """Make the demo study and the table of its recordings, where they are not there yet; return the table's path."""
     with counting("demo study", "recordings") as tell:
         study = make_study(folder / "study", DEMO, workers=workers, on_progress=tell)
@@ -105,17 +110,25 @@ def prepare_study(folder: Path, workers: int, say: Say) -> Path:
     table = folder / "recordings.csv"
     if study.is_new or not table.exists():
         zones = tomllib.loads((folder / "study/zones.toml").read_text(encoding="utf-8"))["zones"]
-        _catalog(folder / "study/audio", table, zones, workers, say, deployments=folder / "study/deployments.csv")
+        deployments = folder / "study/deployments.csv"
+        _catalog(folder / "study/audio", table, zones, workers, say, deployments=deployments, force=force)
     else:
         say("demo study: there already, nothing to do")
     return table
 
 
 def _prepare_own(
-    folder: Path, audio: Path, zones: Mapping[str, str], template: dict[str, Any], *, workers: int, say: Say
+    folder: Path,
+    audio: Path,
+    zones: Mapping[str, str],
+    template: dict[str, Any],
+    *,
+    workers: int,
+    say: Say,
+    force: bool,
 ) -> tuple[Path, Path]:
     table = folder / "recordings.csv"
-    facts = _catalog(audio, table, zones, workers, say)
+    facts = _catalog(audio, table, zones, workers, say, force=force)
     recordings = read_recordings(table)
     usable = recordings[is_usable(recordings)]
     untimed = int(usable["start_utc"].isna().sum())
@@ -126,21 +139,30 @@ def _prepare_own(
             f"{untimed} recordings have no usable time: they are laid one after the other, from the origin, and no "
             "count by hour or date includes them. If their names carry local time, name its zone: ZONE=America/Chicago"
         )
-    manifest = _write_manifest(folder, own)
+    manifest = _write_manifest(folder, own, force=force)
     execute_runs(read_manifest(manifest), ["mels"], Options(workers=workers), say)
     with open_cube(read_manifest(manifest).runs["mels"].output.url) as cube:
         n_windows = len(usable_windows(cube))
     if n_windows < 4:
         raise InputError(f"{audio}: {n_windows} windows came out, expected at least 4 to cluster. Add recordings.")
     own["runs"]["dino"]["config"]["batch_size"] = min(own["runs"]["dino"]["config"]["batch_size"], n_windows // 2)
-    return table, _write_manifest(folder, own)
+    return table, _write_manifest(folder, own, force=force)
 
 
 def _catalog(
-    audio: Path, table: Path, zones: Mapping[str, str], workers: int, say: Say, *, deployments: Path | None = None
+    audio: Path,
+    table: Path,
+    zones: Mapping[str, str],
+    workers: int,
+    say: Say,
+    *,
+    deployments: Path | None = None,
+    force: bool,
 ) -> dict[str, Any]:
     with counting("catalog", "files") as tell:
-        facts = run_catalog([audio], table, zones=zones, deployments=deployments, workers=workers, on_progress=tell)
+        facts = run_catalog(
+            [audio], table, zones=zones, deployments=deployments, workers=workers, force=force, on_progress=tell
+        )
     say(f"catalog: {facts['n_files']} files, {facts['hours']:.2f} hours, in {table}")
     for line in describe(facts):
         say(f"  {line}")
@@ -165,11 +187,9 @@ def _moved(template: dict[str, Any]) -> dict[str, Any]:
     return {**template, "lake": ".", "labels": "study/truth.csv", "recordings": study}
 
 
-def _write_manifest(folder: Path, manifest: dict[str, Any]) -> Path:
-    path = folder / "manifest.toml"
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(tomli_w.dumps(manifest), encoding="utf-8")
-    return path
+def _write_manifest(folder: Path, manifest: dict[str, Any], *, force: bool) -> Path:
+    write_outputs(folder, {"manifest.toml": tomli_w.dumps(manifest).encode()}, force=force, option="--folder")
+    return folder / "manifest.toml"
 
 
 def _template() -> dict[str, Any]:

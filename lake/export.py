@@ -1,7 +1,10 @@
 """Tables of a clustering for other programs: Raven selection tables, Audacity labels, flat tables."""
 
+import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 import numpy as np
 import pandas as pd
@@ -9,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from lake.errors import InputError
+from lake.escapes import cell_in_line
 from lake.find import Wanted, find
 from lake.read import grid_of
 from lake.trace import pieces, recordings_table
@@ -17,6 +21,10 @@ RAVEN = (
     "Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)", "Begin File",
     "Annotation", "Cluster", "Distance",
 )  # fmt: skip
+
+
+MOST_BYTES = 220
+"""Of a sheet's name without its suffix; file systems take 255 in all."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +105,9 @@ def clustering_table(
 
 
 def raven_sheets(table: pd.DataFrame, *, high_hz: float) -> Iterator[Sheet]:
-    """Yield a Raven selection table for each recording: ``<recording>.Table.1.selections.txt``.
+    """Yield a Raven selection table for each recording: ``<recording>.dawnchorus.selections.txt``.
+
+    Raven itself proposes ``<recording>.Table.1.selections.txt`` for a person's own table.
 
     Parameters
     ----------
@@ -106,34 +116,53 @@ def raven_sheets(table: pd.DataFrame, *, high_hz: float) -> Iterator[Sheet]:
     high_hz
         Upper edge of the boxes: a window is all bands.
     """
-    for path, mine in _by_recording(table):
+    for path, stem, mine in _by_recording(table):
         lines = ["\t".join(RAVEN)]
         for i, row in enumerate(mine.itertuples(index=False), 1):
             cells = [
-                i, "Spectrogram 1", 1, f"{row.start_s:.6f}", f"{row.end_s:.6f}", 0, f"{high_hz:g}", path.split("/")[-1],
+                i, "Spectrogram 1", 1, f"{row.start_s:.6f}", f"{row.end_s:.6f}", 0, f"{high_hz:g}",
+                cell_in_line(path.split("/")[-1]),
                 _label(row), row.cluster, f"{row.distance:.6g}",
             ]  # fmt: skip
             lines.append("\t".join(map(str, cells)))
-        yield Sheet(f"{path.rpartition('.')[0] or path}.Table.1.selections.txt", "\n".join(lines) + "\n")
+        yield Sheet(f"{stem}.dawnchorus.selections.txt", "\n".join(lines) + "\n")
 
 
 def audacity_sheets(table: pd.DataFrame) -> Iterator[Sheet]:
     """Yield Audacity labels for each recording: ``<recording>.labels.txt``."""
-    for path, mine in _by_recording(table):
+    for _, stem, mine in _by_recording(table):
         lines = [f"{row.start_s:.6f}\t{row.end_s:.6f}\t{_label(row)}" for row in mine.itertuples(index=False)]
-        yield Sheet(f"{path.rpartition('.')[0] or path}.labels.txt", "\n".join(lines) + "\n")
+        yield Sheet(f"{stem}.labels.txt", "\n".join(lines) + "\n")
 
 
-def _by_recording(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+def _by_recording(table: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Yield path, the beginning of its sheet's key, and rows of each recording."""
     if table.empty:
         raise InputError("no window is left to export; ask for other recorders, days or clusters.")
+    paths = [str(path) for path in table["recording"].unique()]
+    n_of_stem = Counter(map(_stem, paths))
     for path, mine in table.groupby("recording", sort=True):
-        yield str(path), mine.sort_values("start_s", kind="stable")
+        stem = _stem(str(path))
+        whole = stem if n_of_stem[stem] == 1 else str(PurePosixPath(str(path)))  # x.wav and x.flac are two recordings
+        yield str(path), _short(whole), mine.sort_values("start_s", kind="stable")
+
+
+def _stem(path: str) -> str:
+    return str(PurePosixPath(path).with_suffix(""))
+
+
+def _short(key: str) -> str:
+    """Return a key whose last part leaves room for a suffix: of a longer one the end is a digest."""
+    folder, slash, name = key.rpartition("/")
+    data = name.encode()
+    if len(data) <= MOST_BYTES:
+        return key
+    kept = data[: MOST_BYTES - 9].decode(errors="ignore")
+    return f"{folder}{slash}{kept}~{hashlib.sha256(data).hexdigest()[:8]}"
 
 
 def _label(row: object) -> str:
-    name = str(getattr(row, "name", "")).replace("\t", " ").replace("\n", " ")
-    return name or f"cluster {getattr(row, 'cluster', '')}"
+    return cell_in_line(str(getattr(row, "name", ""))) or f"cluster {getattr(row, 'cluster', '')}"
 
 
 def _positions(

@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from lake.errors import InputError
+from lake.escapes import as_written, defused
 from lake.read import grid_of
 from lake.storage import Storage
 
@@ -106,9 +107,9 @@ def read_names(store: Storage) -> list[Name]:
         names.append(
             Name(
                 int(row["cluster"]),
-                row["name"] or "",
-                row.get("notes") or "",
-                row.get("carried_from") or "",
+                as_written(row["name"] or ""),
+                as_written(row.get("notes") or ""),
+                as_written(row.get("carried_from") or ""),
                 float(overlap),
             )
         )
@@ -127,7 +128,7 @@ def write_names(store: Storage, names: list[Name]) -> str:
     writer.writerow(COLUMNS)
     for name in sorted(names, key=lambda one: one.cluster):
         overlap = "" if np.isnan(name.overlap) else f"{name.overlap:.3f}"
-        writer.writerow([name.cluster, name.name, name.notes, name.carried_from, overlap])
+        writer.writerow([name.cluster, *map(defused, (name.name, name.notes, name.carried_from)), overlap])
     folder.write(key, text.getvalue().encode())
     return folder.path(key)
 

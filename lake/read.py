@@ -1,7 +1,8 @@
 """Reading a store: what plain xarray opens, checked, and the fast way to many windows."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +13,14 @@ from numpy.typing import NDArray
 
 from lake.errors import InputError, StoreError, StoreFormatError
 from lake.grid import Grid
+from lake.keys import inside
 from lake.names import FORMAT_VERSION, MS_PER_DAY, STATUS
 from lake.storage import Storage
 from lake.whole import store_attributes
 
 _OF_DAY = re.compile(r"/c\.(\d+)\.(\d+)$")
 """The file that an index variable has of one recorder's day."""
+_ALL = slice(None)
 
 
 def open_store(url: str, kind: str, *, mask_and_scale: bool = True, **options: Any) -> xr.Dataset:  # noqa: ANN401 (fsspec's own options)
@@ -51,13 +54,14 @@ def open_store(url: str, kind: str, *, mask_and_scale: bool = True, **options: A
         state = "a run has begun but not been finalised" if storage.exists("") else "nothing is there"
         raise StoreError(f"{url}: expected a finished store, found none ({state}); see `dawnchorus status MANIFEST`.")
     store_attributes(storage)  # damaged metadata are named
-    dataset = xr.open_dataset(
-        storage.url,
-        engine="zarr",
-        consolidated=True,
-        mask_and_scale=mask_and_scale,
-        storage_options=options or None,
-    )
+    with _damage_named(storage):
+        dataset = xr.open_dataset(
+            storage.url,
+            engine="zarr",
+            consolidated=True,
+            mask_and_scale=mask_and_scale,
+            storage_options=options or None,
+        )
     found = dataset.attrs.get("dawnchorus_kind", "no dawnchorus store")
     version = int(dataset.attrs.get("dawnchorus_format", 0))
     if version > FORMAT_VERSION:
@@ -68,6 +72,18 @@ def open_store(url: str, kind: str, *, mask_and_scale: bool = True, **options: A
     if found != kind:
         raise StoreFormatError(f"{url}: expected a store of {kind}, found {found}.")
     return dataset
+
+
+@contextmanager
+def _damage_named(storage: Storage) -> Iterator[None]:
+    """Turn what xarray and zarr raise about damaged metadata into an error that names the store."""
+    try:
+        yield
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise StoreError(
+            f"{storage.path('zarr.json')}: expected the metadata of a store, found damaged ones, or damaged coordinates "
+            f"({error}). `dawnchorus verify MANIFEST` names all damaged files; restore them from a copy."
+        ) from error
 
 
 def open_cube(url: str, **options: Any) -> xr.Dataset:  # noqa: ANN401 (fsspec's own options)
@@ -90,6 +106,18 @@ def grid_of(dataset: xr.Dataset) -> Grid:
     config = dataset.attrs["grid"]
     days = dataset.sizes["time"] * config["hop_ms"] // MS_PER_DAY
     return Grid(config["origin_ms"], config["origin_ms"] + days * MS_PER_DAY, config["window_ms"], config["hop_ms"])
+
+
+def paths_of(cube: xr.Dataset, rows: NDArray[Any] | slice = _ALL) -> list[str]:
+    """Return the paths of a cube's recordings, all or those of some rows, below the recordings' root.
+
+    Raises
+    ------
+    StoreError
+        If one leads out of the root: a store may come from anybody.
+    """
+    place = f"{cube.encoding.get('source', 'cube')}: recording_path"
+    return [inside(str(path), place) for path in cube["recording_path"].to_numpy()[rows]]
 
 
 @dataclass(frozen=True)
@@ -190,8 +218,9 @@ def open_array(url: str, name: str, **options: Any) -> zarr.Array[Any]:  # noqa:
     """Open one array of a finished store with zarr itself, for reading in a hot path."""
     storage = Storage(url, **options)
     store = storage.url if storage.is_local else zarr.storage.FsspecStore.from_url(storage.url, storage_options=options)
-    group = zarr.open_group(store, mode="r", use_consolidated=True)
-    found = group.get(name)
+    with _damage_named(storage):
+        group = zarr.open_group(store, mode="r", use_consolidated=True)
+        found = group.get(name)
     if not isinstance(found, zarr.Array):
         raise InputError(f"{url}: expected an array {name!r}, found {', '.join(sorted(group.array_keys()))}.")
     return found

@@ -7,9 +7,11 @@ from zoneinfo import available_timezones
 import numpy as np
 import pandas as pd
 
+from lake.keys import outward
 from lake.tables import (
     Column,
     RowProblem,
+    as_csv,
     count,
     in_order,
     instant,
@@ -21,7 +23,7 @@ from lake.tables import (
     refuse,
     repeated,
     text,
-    write_table,
+    write_bytes,
     wrong_columns,
 )
 
@@ -82,8 +84,9 @@ https://github.com/ecoacoustics/known-problems."""
 
 
 def _relative_path(cell: str) -> str:
-    if not cell or cell.startswith("/") or ".." in cell.split("/"):
-        raise ValueError("a path below the recordings' root, with forward slashes")
+    problem = outward(cell)
+    if problem:
+        raise ValueError(f"a path below the recordings' root, with forward slashes ({problem})")
     return cell
 
 
@@ -210,14 +213,25 @@ def write_recordings(table: pd.DataFrame, target: str | Path) -> None:
     Raises
     ------
     InputError
-        If the columns are not :data:`COLUMNS`, or a path is there twice.
+        As :func:`recordings_csv`.
     TryAgainError
         If the disk is full.
+    """
+    write_bytes(target, recordings_csv(table, target))
+
+
+def recordings_csv(table: pd.DataFrame, target: str | Path) -> bytes:
+    """Return a table of recordings as CSV, sorted by path; ``target`` is for messages.
+
+    Raises
+    ------
+    InputError
+        If the columns are not :data:`COLUMNS`, or a path is there twice.
     """
     refuse(target, "recordings", wrong_columns(table.columns, _RECORDINGS))
     ordered = table.sort_values("path", kind="stable", ignore_index=True)
     refuse(target, "recordings", in_order(repeated(ordered.set_axis(ordered.index + 2), "path")))
-    write_table(ordered, _RECORDINGS, target)
+    return as_csv(ordered, _RECORDINGS)
 
 
 def is_usable(table: pd.DataFrame) -> "pd.Series[bool]":

@@ -9,10 +9,13 @@ from typing import Any
 
 import fsspec
 import numpy as np
-from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.local import LocalFileSystem, make_path_posix
 
-from lake.errors import TryAgainError
+from lake.errors import InputError, StoreError, TryAgainError
+from lake.keys import inside
 
+REDIRECTING = {"7z", "jar", "libarchive", "reference", "rar", "tar", "zip"}
+"""Protocols whose files lie wherever an archive or a table of references says, and that are written once or never."""
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 """What file systems answer that cannot link."""
 NO_DIRECT = {errno.EINVAL, errno.EOPNOTSUPP}
@@ -32,16 +35,24 @@ class Storage:
     options
         Passed to fsspec (credentials, endpoints).
 
+    Raises
+    ------
+    InputError
+        If the URL is of an archive or of a file system of references.
+
     Notes
     -----
     On a local disk a write goes to a file beside its target, is flushed to the disk and renamed, so a
     reader sees the old bytes or the new ones, also after a power cut. An object store's PUT has that
     property by itself.
+
+    A key never leads out of the root (:func:`lake.keys.inside`). A folder of the root may be a link, as people put
+    large folders on other disks. A file that is a link is replaced by a write, never followed.
     """
 
     def __init__(self, url: str | Path, **options: Any) -> None:  # noqa: ANN401 (fsspec's own options)
         # What other processes write meanwhile has to be seen: no listing is remembered.
-        fs, path = fsspec.core.url_to_fs(str(url), **{"use_listings_cache": False, **options})
+        fs, path = _file_system(str(url), {"use_listings_cache": False, **options})
         self.fs: fsspec.AbstractFileSystem = fs
         self.root: str = path.rstrip("/")
         self.is_local = isinstance(fs, LocalFileSystem)
@@ -54,12 +65,16 @@ class Storage:
     def below(self, key: str) -> "Storage":
         """Return the storage of a folder below this one."""
         other = object.__new__(Storage)
-        other.fs, other.root, other.is_local = self.fs, f"{self.root}/{key}", self.is_local
+        other.fs, other.root, other.is_local = self.fs, self.path(key), self.is_local
         return other
 
     def path(self, key: str) -> str:
-        """Return the full path of a key in its file system."""
-        return f"{self.root}/{key}" if key else self.root
+        """Return the full path of a key in its file system; ``StoreError`` if it would lead out of the root."""
+        if not key:
+            return self.root
+        if not {"", "."}.isdisjoint(key.split("/")):
+            raise StoreError(f"{self.root}: expected a key, found {key!r}: a part of it is empty or a single dot.")
+        return f"{self.root}/{inside(key, self.root)}"
 
     def exists(self, key: str) -> bool:
         """Tell whether something is stored under the key."""
@@ -93,6 +108,8 @@ class Storage:
                 aside.replace(target)
                 _sync_folder(target.parent)
             except OSError as error:
+                with suppress(OSError):
+                    aside.unlink()
                 raise _told(error, target) from error
         else:
             self.fs.pipe_file(self.path(key), bytes(data))
@@ -136,10 +153,14 @@ class Storage:
 
         Raises
         ------
+        StoreError
+            If a link is there.
         TryAgainError
             If the disk is full or cannot be written; a part of the bytes may have been.
         """
         target = Path(self.path(key))
+        if target.is_symlink():
+            raise StoreError(f"{target}: expected a file, found a link, which is not followed. Remove it.")
         is_new = not target.exists()
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -196,10 +217,10 @@ class Storage:
         return usage.f_bavail * usage.f_frsize
 
     def _write_aside(self, target: Path, data: bytes | memoryview) -> Path:
-        aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}{_ASIDE}")
+        aside = target.with_name(f".{uuid.uuid4().hex[:16]}{_ASIDE}")  # short: the target's name may have full length
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with aside.open("wb") as file:
+            with aside.open("xb") as file:
                 n_written = _write_past_cache(aside, data) if len(data) >= _LARGE_BYTES else 0
                 file.seek(n_written)
                 file.write(data[n_written:] if n_written else data)
@@ -210,6 +231,19 @@ class Storage:
                 aside.unlink()
             raise _told(error, target) from error
         return aside
+
+
+def _file_system(url: str, options: dict[str, Any]) -> tuple[fsspec.AbstractFileSystem, str]:
+    """Return the file system of a URL and the path in it."""
+    redirecting = REDIRECTING & {part.partition("://")[0] for part in url.split("::")}
+    if redirecting and "://" in url:
+        raise InputError(
+            f"{url}: expected a folder or an object store, found {redirecting.pop()}. Unpack or copy it into a folder."
+        )
+    if "://" not in url:  # colons in the name of a folder are no chain of file systems
+        return LocalFileSystem(), make_path_posix(url)
+    fs, path = fsspec.core.url_to_fs(url, **options)
+    return fs, path
 
 
 def _create(target: Path, aside: Path, data: bytes) -> bool:
@@ -279,4 +313,6 @@ def _told(error: OSError, target: Path) -> Exception:
             f"{target}: cannot be written ({error.strerror}). What was written before is whole. "
             "Make the folder writable and type the same command again."
         )
+    if error.errno in {errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EINVAL}:
+        return InputError(f"{target}: no file can have this name ({error.strerror}). Choose another.")
     return error

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from lake.errors import InputError
+from lake.escapes import as_written, cell_in_line, defused
 from lake.storage import Storage
 
 _NEEDS_QUOTES = re.compile('[,"\r\n]')
@@ -169,7 +171,7 @@ def read_table(
     values = {}
     for key, column in columns.items():
         at = header.index(key) if key in header else None
-        cells = [(i, row[at] if at is not None else "") for i, row in numbered]
+        cells = [(i, as_written(row[at]) if at is not None else "") for i, row in numbered]
         values[key] = _parse_cells(key, column, cells, problems)
     return pd.DataFrame(values).set_axis(pd.Index([i for i, _ in numbered], dtype=np.int64)), problems
 
@@ -184,22 +186,41 @@ def make_table(rows: Sequence[Mapping[str, object]], columns: Mapping[str, Colum
     return pd.DataFrame(values)
 
 
-def write_table(table: pd.DataFrame, columns: Mapping[str, Column], target: str | Path) -> None:
-    """Write columns of a table, with their types, as CSV, in place of what stood there, whole or not at all.
+def as_csv(table: pd.DataFrame, columns: Mapping[str, Column]) -> bytes:
+    """Return columns of a table, with their types, as CSV.
 
     Times are written in ISO 8601 with milliseconds only where they are not zero, numbers in the shortest
-    form that reads back as the same number, and what is missing as an empty cell.
+    form that reads back as the same number, and what is missing as an empty cell. Text that a spreadsheet would run
+    has an apostrophe in front (:func:`lake.escapes.defused`), which :func:`read_table` takes off.
+    """
+    typed = table.astype({key: column.dtype for key, column in columns.items()})
+    texts = [map(_quoted, _cells(typed[key], suffix="Z" if key.endswith("_utc") else "")) for key in columns]
+    lines = [",".join(columns), *map(",".join, zip(*texts, strict=True))]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def write_bytes(target: str | Path, data: bytes) -> None:
+    """Write a file, in place of what stood there, whole or not at all.
 
     Raises
     ------
     TryAgainError
         If the disk is full; what stood there before still stands.
     """
-    typed = table.astype({key: column.dtype for key, column in columns.items()})
-    texts = [map(_quoted, _cells(typed[key], suffix="Z" if key.endswith("_utc") else "")) for key in columns]
-    lines = [",".join(columns), *map(",".join, zip(*texts, strict=True))]
     folder, key = _split(target)
-    folder.write(key, ("\n".join(lines) + "\n").encode())
+    folder.write(key, data)
+
+
+def defused_table(table: pd.DataFrame, *, one_line: bool = False) -> pd.DataFrame:
+    """Return a table whose texts no spreadsheet runs; with ``one_line`` no row has control characters either."""
+    safe = cell_in_line if one_line else defused
+
+    @cache
+    def made_safe(cell: object) -> object:
+        return safe(cell) if isinstance(cell, str) else cell
+
+    texts = [name for name, column in table.items() if pd.api.types.is_string_dtype(column) or column.dtype == object]
+    return table.assign(**{str(name): table[name].map(made_safe) for name in texts})
 
 
 def wrong_columns(found: Iterable[str], columns: Mapping[str, Column]) -> list[str]:
@@ -259,8 +280,12 @@ def _cells(values: "pd.Series[Any]", *, suffix: str) -> list[str]:
     if values.dtype.kind == "M":
         texts = np.datetime_as_string(values.to_numpy().astype("datetime64[ms]"), unit="ms").tolist()
         return ["" if text == "NaT" else text.removesuffix(".000") + suffix for text in texts]
-    as_text = repr if values.dtype.kind == "f" else str
+    as_text = repr if values.dtype.kind == "f" else _defused_text
     return ["" if gone else as_text(value) for value, gone in zip(values.tolist(), values.isna().tolist(), strict=True)]
+
+
+def _defused_text(value: object) -> str:
+    return defused(value) if isinstance(value, str) else str(value)
 
 
 def _quoted(cell: str) -> str:

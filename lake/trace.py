@@ -11,7 +11,7 @@ from lake.errors import InputError
 from lake.grid import Grid, iso
 from lake.ledger import Entry, Ledger
 from lake.names import STATUS
-from lake.read import grid_of, open_cube, open_embeddings
+from lake.read import grid_of, open_cube, open_embeddings, paths_of
 from lake.similar import place_of
 
 
@@ -161,10 +161,11 @@ def pieces(recordings: list[dict[str, Any]], start_ms: int, end_ms: int) -> tupl
 
 
 def recordings_table(cube: xr.Dataset, recorder: str) -> list[dict[str, Any]]:
-    """Return the rows of the cube's recordings table that are one recorder's."""
+    """Return the rows of the cube's recordings table that are one recorder's; ``StoreError`` as :func:`paths_of`."""
     mine = np.flatnonzero([str(name) == recorder for name in cube["recording_recorder"].to_numpy()])
     names = ("path", "sha256", "start_ms", "n_samples", "sample_rate_hz")
-    columns = [cube[f"recording_{name}"].to_numpy()[mine].tolist() for name in names]
+    columns = [cube[f"recording_{name}"].to_numpy()[mine].tolist() for name in names[1:]]
+    columns.insert(0, paths_of(cube, mine))
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 

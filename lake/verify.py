@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from lake.errors import InputError, StoreError
 from lake.grid import Grid, iso
 from lake.identity import content_id
+from lake.keys import outward
 from lake.ledger import GRID_RECORD, Entry, Ledger
 from lake.names import STORES
 from lake.receipts import read_receipt
@@ -118,7 +119,7 @@ class _Check:
         for key, digest in sorted({**files, **(others or {})}.items()):
             reason = _difference(self.output, key, digest)
             if reason:
-                yield f"{self.output.path(key)}: {reason}"
+                yield f"{self.output.url}/{key}: {reason}"
         listed = {*files, *(others or {})}
         if self.kind in STORES and settled is not None:
             grid, recorders = settled
@@ -182,12 +183,12 @@ class _Check:
                 reason = _difference(self.output, key, digest)
                 if reason:
                     windows = _changed(data, i_recorder, entry, grid)
-                    yield f"{self.output.path(key)}: {reason}; {entry.recorder}: {windows}"
+                    yield f"{self.output.url}/{key}: {reason}; {entry.recorder}: {windows}"
             for name in _other_values(index, entry, i_recorder):
                 where = f"its values of {entry.recorder} on {day} (block {entry.block})"
                 yield f"{self.output.path(name)}: {where} are not those of the ledger"
         for key, reason in beside:
-            yield f"{self.output.path(key)}: {reason}"
+            yield f"{self.output.url}/{key}: {reason}"
 
     def _arrays(self) -> dict[str, zarr.Array[Any]]:
         """Return the arrays of the store; none if its metadata are damaged."""
@@ -310,6 +311,8 @@ def _place(output: Storage, key: str, grid: Grid, recorders: Sequence[str]) -> s
 
 
 def _difference(output: Storage, key: str, digest: str) -> str:
+    if outward(key):
+        return f"is no path below the output: {outward(key)}"
     data = output.read_or_none(key)
     if data is None:
         return "is in the ledger, but not there"

@@ -120,7 +120,11 @@ def read_tensors(data: bytes, *, is_safetensors: bool) -> dict[str, Any]:
         if is_safetensors:
             return dict(safetensors.torch.load(data))
         return dict(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True))
-    except (SafetensorError, UnpicklingError, RuntimeError, TypeError, EOFError) as error:
+    except SafetensorError as error:
+        raise InputError(f"expected weights as .safetensors, found other bytes: {error}") from error
+    except (UnpicklingError, RuntimeError, TypeError, ValueError, EOFError) as error:
+        # PyTorch's own words advise to load it all the same, which executes whatever the file says.
         raise InputError(
-            f"expected weights (.safetensors, or a .pth of tensors alone), found other bytes: {error}"
+            "expected weights (.safetensors, or a .pth of tensors alone), found other bytes, or objects besides "
+            "tensors, which could run commands and are never loaded. Save the weights alone, as .safetensors."
         ) from error

@@ -18,7 +18,7 @@ from jobs.atlas.study import Stores, cluster_ids, sites_of, verdicts
 from jobs.atlas.sun import step_path, sun_hours
 from jobs.atlas.tally import Calendar, Tally, cluster_calendar, recorder_calendar
 from jobs.atlas.windows import Table
-from jobs.common.effort import daily_effort, draw_effort
+from jobs.common.effort import daily_effort, effort_picture
 from jobs.common.run import Run
 from lake.naming import read_names
 from lake.recordings import read_recordings
@@ -116,7 +116,7 @@ def _survey(run: Run, folder: Path) -> str:
     table = read_recordings(run.recordings.table)
     if not daily_effort(table)[0]:
         return ""
-    draw_effort(table, folder / SURVEY_KEY)
+    put(folder, SURVEY_KEY, effort_picture(table, Path(SURVEY_KEY)))
     return SURVEY_KEY
 
 

@@ -39,6 +39,15 @@ def read_cache(path: Path) -> Known:
     return dict(_parsed(lines[:-1])) if first == header() else {}
 
 
+def is_cache(path: Path) -> bool:
+    """Return whether a file is a cache, of whatever release; an empty one is one that was just begun."""
+    try:
+        with path.open("rb") as file:
+            return file.readline().startswith((b'{"dawnchorus": "catalog cache"', b"\n")) or not path.stat().st_size
+    except OSError:
+        return False
+
+
 def append_cache(path: Path, found: Iterable[tuple[str, Stand, FileFacts]]) -> None:
     """Add lines to a cache, whole; ``TryAgainError`` if the disk is full."""
     lines = [_line(*entry) for entry in found]

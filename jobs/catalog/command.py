@@ -1,6 +1,7 @@
 """``dawnchorus catalog``: the table of recordings and its receipt on disk."""
 
 import hashlib
+import json
 import re
 import tempfile
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from jobs.catalog.cache import is_cache
 from jobs.catalog.core import OnProgress, catalog
 from jobs.catalog.folders import absolute
 from jobs.catalog.names import GUESSES
@@ -20,9 +22,11 @@ from jobs.catalog.summary import count_recordings
 from jobs.catalog.timeline import mark_timeline
 from jobs.catalog.zones import check_zones
 from jobs.common.audio import decoder_versions
-from lake.errors import UsageError
+from lake.digest import sha256_of
+from lake.errors import InputError, UsageError
+from lake.outputs import refuse_others, write_outputs
 from lake.receipts import environment
-from lake.recordings import assign_deployments, read_deployments, write_recordings
+from lake.recordings import assign_deployments, read_deployments, read_recordings, recordings_csv
 from lake.records import seal
 from lake.storage import Storage
 
@@ -39,6 +43,7 @@ def run_catalog(
     workers: int = 1,
     guesses: Sequence[str] = (),
     retry: bool = False,
+    force: bool = False,
     on_progress: OnProgress | None = None,
     examine_one: Examine = examine_apart,
 ) -> dict[str, Any]:
@@ -62,6 +67,8 @@ def run_catalog(
         Keys of :data:`jobs.catalog.names.GUESSES`: how ambiguous dates in names are to be read.
     retry
         Whether to examine again files of which nothing could be used, though they have not changed.
+    force
+        Replace a table that others wrote or changed.
     on_progress
         Called with the number of files done and of all files.
     examine_one
@@ -82,7 +89,7 @@ def run_catalog(
     """
     began, began_s = datetime.now(UTC), time.monotonic()
     places = read_deployments(deployments) if deployments else None
-    check_target(out)
+    check_target(out, force=force)
     unknown = sorted(set(guesses) - GUESSES.keys())
     if unknown:
         raise UsageError(f"--guess {', '.join(unknown)}: expected {' or '.join(GUESSES)}.")
@@ -108,7 +115,9 @@ def run_catalog(
     if places is not None:
         table = assign_deployments(table, places)
     table, clocks = mark_timeline(table, places, latest=pd.Timestamp(began.replace(tzinfo=None)) + LEEWAY)
-    write_recordings(table, out)
+    # What check_target found is looked at again: it may be hours since.
+    _require_ours(out, force=force)
+    write_outputs(absolute(out).parent, {out.name: recordings_csv(table, out)}, force=True)
     counts = count_recordings(table, clocks, places, firmware)
     receipt = {
         "job": "catalog",
@@ -135,13 +144,14 @@ def run_catalog(
     return {"table": str(out), "receipt": str(beside), "root": sources.url(root), **counts}
 
 
-def check_target(out: Path) -> None:
-    """Refuse, before long work, a table that could not be written.
+def check_target(out: Path, *, force: bool = False) -> None:
+    """Refuse, before long work, a table that could not be written, or would replace another's file.
 
     Raises
     ------
     UsageError
-        If it is a URL or a folder, or its folder cannot be written to.
+        If it is a URL or a folder, its folder cannot be written to, or, without ``force``, a file stands there, or
+        where the receipt or the cache go, that no catalog wrote or somebody changed since.
     """
     if re.match(r"[a-z][a-z0-9+.-]+:/", str(out)):
         raise UsageError(
@@ -156,3 +166,36 @@ def check_target(out: Path) -> None:
             pass
     except OSError as error:
         raise UsageError(f"--out {out}: nothing can be written there ({error.strerror}). Name another file.") from error
+    _require_ours(out, force=force)
+
+
+def _require_ours(out: Path, *, force: bool) -> None:
+    """Refuse to replace what no catalog wrote: the table by its digest, receipt and cache by what they hold."""
+    if force:
+        return
+    receipt, cache = (absolute(out).with_suffix(suffix) for suffix in (".receipt.json", ".cache.jsonl"))
+    written = _receipt(receipt)
+    ours = {out.name: [str(written.get("table_sha256"))]}
+    if not receipt.exists() and _is_as_written(out):  # a table that was copied without its receipt
+        ours[out.name] = [sha256_of(out)]
+    for path, is_ours in ((receipt, bool(written)), (cache, is_cache(cache))):
+        if is_ours:
+            ours[path.name] = [sha256_of(path)]
+    refuse_others(absolute(out).parent, [out.name, receipt.name, cache.name], known=ours)
+
+
+def _is_as_written(table: Path) -> bool:
+    """Return whether a file has, byte for byte, the form in which a catalog writes its table."""
+    try:
+        return recordings_csv(read_recordings(table), table) == table.read_bytes()
+    except (OSError, InputError):
+        return False
+
+
+def _receipt(path: Path) -> dict[str, Any]:
+    """Return what a receipt of a catalog says; nothing if a file is none."""
+    try:
+        facts = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) and facts.get("job") == "catalog" else {}

@@ -13,6 +13,7 @@ from jobs.catalog.folders import as_text, name_recorders
 from jobs.catalog.reading import Examine, examine_apart, examine_files
 from jobs.catalog.rows import listen, make_row, site_zones
 from jobs.catalog.sources import Sources
+from lake.keys import outward
 from lake.recordings import make_recordings
 
 OnProgress = Callable[[int, int], None]
@@ -97,8 +98,12 @@ def catalog(
     rows = []
     first_of: dict[str, int] = {}
     for i, (one, file, recorder) in enumerate(zip(heard, facts, recorders, strict=True)):
+        path = as_text(one.path.as_posix()[n_root:])
+        if outward(path):  # such as C:\x.wav, which an archive made of a folder's name and a file's
+            tell(one.path, f"{path}: is in no table, as {outward(path)} on other systems; rename the file.")
+            continue
         row = make_row(one, file, sites.get(recorder, []))
-        row |= {"path": as_text(one.path.as_posix()[n_root:]), "recorder": as_text(recorder)}
+        row |= {"path": path, "recorder": as_text(recorder)}
         if file.audio and first_of.setdefault(file.sha256, i) != i:
             row["problems"] = ";".join(filter(None, [str(row["problems"]), "duplicate"]))
         rows.append(row)

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from jobs.common.audio import Reading, probe, read_samples
 from lake.digest import sha256_of
 from lake.errors import InputError
-from lake.storage import Storage
+from lake.outputs import write_outputs
 from lake.trace import Trace
 
 
-def cut(found: Trace, root: Path, out: Path) -> None:
+def cut(found: Trace, root: Path, out: Path, *, force: bool = False) -> None:
     """Write the window's sound as it went into the spectrogram: one channel, zero where nothing was recorded.
 
     Parameters
@@ -25,17 +25,21 @@ def cut(found: Trace, root: Path, out: Path) -> None:
         Folder that the recordings' paths are relative to.
     out
         ``.flac`` or ``.wav``; 24 bits.
+    force
+        Replace a file that others wrote or changed.
 
     Raises
     ------
     InputError
         If a recording is gone, or not the file that the store was made from.
+    UsageError
+        If another's file is there.
     """
     samples, rate = window_samples(found, root)
     with TemporaryDirectory() as folder:
-        aside = Path(folder) / out.name
+        aside = Path(folder) / f"window{out.suffix}"
         soundfile.write(aside, samples, rate, subtype="PCM_24")
-        Storage(out.absolute().parent).write(out.name, aside.read_bytes())
+        write_outputs(out.absolute().parent, {out.name: aside.read_bytes()}, force=force, option="--audio")
 
 
 def window_samples(found: Trace, root: Path) -> tuple[NDArray[np.float32], int]:

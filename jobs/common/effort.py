@@ -1,6 +1,7 @@
 """The survey effort: how much each recorder recorded on each day, as a picture."""
 
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lake.errors import InputError
+from lake.outputs import write_outputs
 from lake.recordings import is_usable
-from lake.storage import Storage
+
+MOST_LETTERS = 60
+"""Letters of a recorder's name that are drawn."""
 
 
 def daily_effort(
@@ -44,15 +48,21 @@ def daily_effort(
     return recorders, days, hours, problems
 
 
-def draw_effort(table: pd.DataFrame, target: str | Path) -> None:
-    """Draw the survey effort, recorder by day: colour is hours recorded, a ring marks days with problems.
+def draw_effort(table: pd.DataFrame, target: Path, *, force: bool = False) -> None:
+    """Write a picture of the survey effort: see :func:`effort_picture`; ``force`` replaces another's file."""
+    data = effort_picture(table, target)
+    write_outputs(target.absolute().parent, {target.name: data}, force=force, option="--effort")
+
+
+def effort_picture(table: pd.DataFrame, target: Path) -> bytes:
+    """Return a PNG of the survey effort, recorder by day: colour is hours recorded, a ring marks days with problems.
 
     Parameters
     ----------
     table
         Table of recordings.
     target
-        Path or fsspec URL of the PNG.
+        Its path, for messages.
 
     Raises
     ------
@@ -76,7 +86,7 @@ def draw_effort(table: pd.DataFrame, target: str | Path) -> None:
     rows, columns = np.nonzero(problems)
     middles = _moments(days[columns], hours=12)
     axes.scatter(middles, rows + 0.5, s=18, facecolors="none", edgecolors="crimson", linewidths=0.8, label="problems")
-    axes.set_yticks(np.arange(len(recorders)) + 0.5, recorders)
+    axes.set_yticks(np.arange(len(recorders)) + 0.5, [_shown(name) for name in recorders], parse_math=False)
     axes.invert_yaxis()
     shown_days = days[:: -(-len(days) // 14)]
     axes.set_xticks(_moments(shown_days), [str(day) for day in shown_days], ha="right")
@@ -85,9 +95,16 @@ def draw_effort(table: pd.DataFrame, target: str | Path) -> None:
     axes.set_title(f"{hours.sum():.1f} hours of {len(recorders)} recorders; rings: days with problems", fontsize=10)
     figure.colorbar(mesh, label="hours recorded")
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
-    folder, _, name = str(target).rpartition("/")
-    Storage(folder or ".").write(name, buffer.getvalue())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)  # a letter that the font lacks
+        figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _shown(name: str) -> str:
+    """Return a name as it can be drawn: its middle left out if it is long, and without what no font has."""
+    text = "".join(letter if letter.isprintable() else "?" for letter in name)
+    return text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS // 2]}…{text[-MOST_LETTERS // 2 :]}"
 
 
 def _moments(days: NDArray[np.datetime64], *, hours: int = 0) -> NDArray[np.object_]:

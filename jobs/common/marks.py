@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from lake.errors import InputError
+from lake.escapes import as_written
 
 LABEL_COLUMNS = (
     "Annotation",
@@ -22,7 +23,14 @@ LABEL_COLUMNS = (
 )
 FILE_COLUMNS = ("Begin Path", "Begin File", "File")
 SUFFIXES = (".csv", ".txt", ".tsv")
-ENDINGS = (".Table.1.selections", ".selections", ".BirdNET.selection.table", ".BirdNET.results", ".labels")
+ENDINGS = (
+    ".Table.1.selections",
+    ".dawnchorus.selections",
+    ".selections",
+    ".BirdNET.selection.table",
+    ".BirdNET.results",
+    ".labels",
+)
 
 
 @dataclass(frozen=True)
@@ -123,6 +131,7 @@ def _parsed(file: Path, text: str) -> tuple[list[Mark], list[str]]:
         except (ValueError, KeyError, IndexError) as error:
             problems.append(f"{where}: cannot be read ({error})")
             continue
+        label, recording = as_written(label), as_written(recording)  # as our own exports defuse them
         if not 0 <= start_s <= end_s or not label.strip():
             problems.append(f"{where}: expected a label from start to end, found {label!r}, {start_s} to {end_s}")
             continue

@@ -1,6 +1,5 @@
 """How many partitions fit into memory side by side."""
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from dask.utils import format_bytes, parse_bytes
 from distributed.system import memory_limit
 
+from jobs.common.terminal import complain
 from lake.errors import InputError, UsageError
 
 USABLE_SHARE = 0.8
@@ -75,9 +75,9 @@ def workers_within(workers: int, memory: Memory | None) -> int:
             "Raise --max-memory, take a machine that has more, or give the run a new name with a smaller shard_windows."
         )
     if memory.n_tasks < workers:
-        sys.stderr.write(
+        complain(
             f"{workers} workers would need up to {size(workers * memory.task_bytes)} of memory, "
-            f"{size(memory.usable_bytes)} may be used: only {memory.n_tasks} start. --max-memory allows more.\n"
+            f"{size(memory.usable_bytes)} may be used: only {memory.n_tasks} start. --max-memory allows more."
         )
     return min(workers, memory.n_tasks)
 

@@ -21,6 +21,7 @@ from jobs.common.machines import current_client, local_client
 from jobs.common.memory import Memory, refuse_small_workers, workers_within
 from jobs.common.progress import Advance
 from jobs.common.run import listed
+from jobs.common.terminal import complain
 from lake.errors import DawnchorusError, InputError, StoreError, TryAgainError, UsageError
 
 Task = TypeVar("Task")
@@ -176,7 +177,7 @@ def _again(work: Work[Task, Result], failures: Failures) -> Iterator[int]:
     first = dict(failures)
     if first:
         lines = [f"  {work.names[i]}: {_line(error)}" for i, error in first.items()]
-        sys.stderr.write(f"{len(first)} partitions failed and are tried once more:\n{listed(lines)}\n")
+        complain(f"{len(first)} partitions failed and are tried once more:\n{listed(lines)}")
     yield from first
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from jobs.common.labels import Intervals, Labels
 from jobs.common.marks import Mark
 from lake.errors import InputError
+from lake.read import paths_of
 
 Ints = NDArray[np.int64]
 
@@ -61,8 +62,8 @@ def recordings_of(cube: xr.Dataset) -> Placed:
     """Return the recordings table of a cube."""
     start_ms = cube["recording_start_ms"].to_numpy().astype(np.int64)
     length_ms = cube["recording_n_samples"].to_numpy() * 1000 / cube["recording_sample_rate_hz"].to_numpy()
-    path, recorder = (tuple(str(x) for x in cube[key].to_numpy()) for key in ("recording_path", "recording_recorder"))
-    return Placed(path, recorder, start_ms, start_ms + np.ceil(length_ms).astype(np.int64))
+    recorder = tuple(str(name) for name in cube["recording_recorder"].to_numpy())
+    return Placed(tuple(paths_of(cube)), recorder, start_ms, start_ms + np.ceil(length_ms).astype(np.int64))
 
 
 def place_marks(marks: Sequence[Mark], cube: Placed, *, min_confidence: float) -> PlacedMarks:

@@ -15,6 +15,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from jobs.common.terminal import closed_door, complain, raw
+from lake.escapes import printable
+
 LINE_EVERY_S = 60.0
 
 Advance = Callable[[int], None]
@@ -32,11 +35,13 @@ def progress(label: str, total: int, unit: str) -> Iterator[Advance]:
     total, unit
         Number of units in all, and their name.
     """
-    console = Console(stderr=True)
+    label, unit = printable(label), printable(unit)
+    console = Console(file=raw(sys.stderr))
     if sys.stderr.isatty() and not console.is_dumb_terminal:  # what rich takes for one may be a log of a build server
         names = TextColumn("{task.description}", markup=False), TextColumn(unit, markup=False)
         columns = (names[0], BarColumn(), MofNCompleteColumn(), names[1], TimeElapsedColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, redirect_stdout=False) as bar:  # what is printed is not for here
+        # What is printed is not for here; what is written to standard error goes above the bar.
+        with Progress(*columns, console=console, redirect_stdout=False) as bar, closed_door():
             task = bar.add_task(label, total=total)
             yield lambda n: bar.advance(task, n)
         return
@@ -50,12 +55,10 @@ def progress(label: str, total: int, unit: str) -> Iterator[Advance]:
         if now - said >= LINE_EVERY_S:
             said = now
             left_s = (now - began) / max(done, 1) * (total - done)
-            sys.stderr.write(f"{label}: {done} of {total} {unit}, {now - began:.0f} s, about {left_s:.0f} s left\n")
-            sys.stderr.flush()
+            complain(f"{label}: {done} of {total} {unit}, {now - began:.0f} s, about {left_s:.0f} s left")
 
     yield advance
-    sys.stderr.write(f"{label}: {done} of {total} {unit}, {time.monotonic() - began:.1f} s\n")
-    sys.stderr.flush()
+    complain(f"{label}: {done} of {total} {unit}, {time.monotonic() - began:.1f} s")
 
 
 @contextmanager

@@ -34,6 +34,7 @@ from jobs.evaluate.units import (
 from jobs.evaluate.windows import Score, score_windows
 from lake.digest import sha256_of
 from lake.errors import InputError
+from lake.escapes import defused
 from lake.layout import safe_name
 from lake.read import open_array, open_clusters, open_cube, open_embeddings, read_rows, usable_windows
 
@@ -239,4 +240,5 @@ def _names(row: Any) -> list[str]:  # noqa: ANN401 (a dataclass)
 
 def _write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)
+        safe = ([defused(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+        csv.writer(file, lineterminator="\n").writerows(safe)

@@ -19,7 +19,7 @@ from lake.grid import Grid
 from lake.identity import short_hash
 from lake.ledger import Entry
 from lake.names import STATUS
-from lake.read import grid_of, open_cube
+from lake.read import grid_of, open_cube, paths_of
 from lake.schema import ArraySpec, StoreSpec, embedding_spec
 from lake.write import commit, write_block
 
@@ -41,7 +41,7 @@ def execute(run: Run, options: Options) -> Outcome:  # noqa: ARG001 (every job t
     vectors = _read_vectors(array, len(names))
     with open_cube(run.inputs["spectrograms"].output.url) as cube:
         recorders = [str(name) for name in cube["recorder"].to_numpy()]
-        paths = {str(path): i for i, path in enumerate(cube["recording_path"].to_numpy())}
+        paths = {path: i for i, path in enumerate(paths_of(cube))}
         begins = cube["recording_start_ms"].to_numpy().astype(np.int64)
         owners = [recorders.index(str(name)) for name in cube["recording_recorder"].to_numpy()]
         theirs = grid_of(cube)

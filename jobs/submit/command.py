@@ -13,6 +13,7 @@ from jobs.submit.schedulers import SCHEDULERS, submit_script
 from jobs.submit.scripts import RANK, SHARE, Place, script
 from jobs.submit.sites import Site
 from lake.errors import InputError, TryAgainError
+from lake.outputs import write_outputs
 
 COMMANDS = {"slurm": "sbatch", "pbs": "qsub", "cobalt": "qsub", "local": "bash"}
 
@@ -26,7 +27,14 @@ class Where:
 
 
 def submit(
-    manifest: Manifest, names: Sequence[str], site: Site, where: Where, say: Callable[[str], None], *, dry_run: bool
+    manifest: Manifest,
+    names: Sequence[str],
+    site: Site,
+    where: Where,
+    say: Callable[[str], None],
+    *,
+    dry_run: bool,
+    force: bool = False,
 ) -> list[Step]:
     """Write the scripts of runs and hand them to the scheduler; return the steps.
 
@@ -40,9 +48,13 @@ def submit(
         Called with one line for each step, then with what the scheduler answers.
     dry_run
         Write the scripts alone; images need not be there.
+    force
+        Replace scripts that somebody changed.
 
     Raises
     ------
+    UsageError
+        If files stand in the folder that no submission wrote, or somebody changed.
     InputError
         If the plan does not fit the site, an image is not there, or the scheduler's commands are not.
     TryAgainError
@@ -59,7 +71,7 @@ def submit(
         if run.lake.storage.is_local:
             Path(run.lake.storage.url).mkdir(parents=True, exist_ok=True)  # a folder must be there to be bound
     out = where.out.resolve()
-    write_scripts(steps, Place(out, manifest.path.resolve(), folders(manifest, runs, site), site))
+    write_scripts(steps, Place(out, manifest.path.resolve(), folders(manifest, runs, site), site), force=force)
     for step in steps:
         say(told(step))
     if dry_run:
@@ -74,16 +86,14 @@ def submit(
     return steps
 
 
-def write_scripts(steps: Sequence[Step], place: Place) -> None:
+def write_scripts(steps: Sequence[Step], place: Place, *, force: bool = False) -> None:
     """Write one script for each step, those that they call, and ``submit.sh``."""
-    place.folder.mkdir(parents=True, exist_ok=True)
     texts = {f"{step.name}.sh": script(step, place) for step in steps}
     texts |= {"rank.sh": RANK, "share.sh": SHARE}
     texts["submit.sh"] = submit_script(steps, SCHEDULERS[place.site.scheduler])
-    for name, text in texts.items():
-        path = place.folder / name
-        path.write_text(text, encoding="utf-8")
-        path.chmod(0o755)
+    write_outputs(place.folder, {name: text.encode() for name, text in texts.items()}, force=force)
+    for name in texts:
+        (place.folder / name).chmod(0o755)
 
 
 def told(step: Step) -> str:

@@ -160,7 +160,7 @@ def test_export_as_a_table(cli: Cli, manifest: Path, tmp_path: Path) -> None:
 def test_export_for_raven_and_audacity(cli: Cli, whole: Path, tmp_path: Path) -> None:
     url = store(whole, "clusters")
     assert cli("export", url, "--to", "raven", "--out", tmp_path / "r", "--recorder", "a").code == 0
-    raven = pd.read_csv(tmp_path / "r/a/000.Table.1.selections.txt", sep="\t")
+    raven = pd.read_csv(tmp_path / "r/a/000.dawnchorus.selections.txt", sep="\t")
     assert raven["Selection"].tolist() == list(range(1, len(raven) + 1))
     assert set(raven["Begin File"]) == {"000.wav"}
     assert raven["Begin Time (s)"].iloc[0] == 0, "the window from 23:59:00 is half a second older than the recording"

@@ -221,10 +221,15 @@ function showNames() {
   $("names-table").tBodies[0].replaceChildren(...rows);
 }
 
+// Cells that a spreadsheet would run get an apostrophe in front, which goes when they are read: lake/escapes.py.
+const RUN = "(?![+-]\\d+([.,:]\\d+)*([eE][+-]?\\d+)?$)[\\s\\x00-\\x1f\\ufeff]*[=+\\-@\\t\\r\\n\uff1d\uff0b\uff0d\uff20]";
+const defused = (text) => (new RegExp("^'*" + RUN).test(text) ? "'" + text : text);
+const asWritten = (text) => (new RegExp("^'+" + RUN).test(text) ? text.slice(1) : text);
+
 function downloadNames() {
   const quoted = (text) => (/[",\r\n]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text);
   const ids = Object.keys(state.names).map(Number).filter(isNamed).sort((a, b) => a - b);
-  const lines = ids.map((id) => [String(id), state.names[id].name, state.names[id].notes].map(quoted).join(","));
+  const lines = ids.map((id) => [String(id), state.names[id].name, state.names[id].notes].map(defused).map(quoted).join(","));
   const blob = new Blob([["cluster,name,notes", ...lines, ""].join("\n")], { type: "text/csv;charset=utf-8" });
   const link = element("a", { href: URL.createObjectURL(blob), download: "names.csv" });
   link.click();
@@ -245,7 +250,7 @@ async function loadNames(event) {
   let n = 0;
   const ids = new Set(state.data.clusters.map(([id]) => String(id)));
   for (const row of rows) {
-    const [id, name, notes] = places.map((place) => (place < 0 ? "" : (row[place] || "").trim()));
+    const [id, name, notes] = places.map((place) => (place < 0 ? "" : asWritten((row[place] || "").trim())));
     if (!ids.has(id) || !(name || notes)) continue;
     state.names[id] = { name, notes };
     n += 1;

@@ -25,6 +25,7 @@ def test_a_plain_table(tmp_path: Path) -> None:
 def test_raven_beside_its_recording_and_with_files_of_its_own(tmp_path: Path) -> None:
     one = RAVEN + "1\tSpectrogram 1\t1\t2.5\t4\t100\t2000\twren\n1\tWaveform 1\t1\t2.5\t4\t100\t2000\twren\n"
     assert marks(tmp_path, "dawn.Table.1.selections.txt", one) == [("dawn", 2.5, 4, "wren", 1)]
+    assert marks(tmp_path, "dawn.dawnchorus.selections.txt", one) == [("dawn", 2.5, 4, "wren", 1)]
     header = "Selection\tBegin Time (s)\tEnd Time (s)\tCommon Name\tConfidence\tBegin Path\tFile Offset (s)\n"
     many = header + "1\t100\t103\tBlue Jay\t0.7\tC:\\audio\\b.wav\t40\n"
     assert marks(tmp_path, "all.txt", many) == [("C:/audio/b.wav", 40, 43, "Blue Jay", 0.7)]

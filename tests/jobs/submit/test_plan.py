@@ -186,7 +186,7 @@ def test_a_dry_run_writes_scripts_and_queues_nothing(manifest: Manifest, tmp_pat
         "dino: torchrun, 2 × 8 processes, 12 h, 3 jobs in turn, dino.sif, after mels-finalise",
         f"{out}: scripts written, nothing queued; `bash {out / 'submit.sh'}` queues them",
     ]
-    names = {"mels.sh", "mels-finalise.sh", "dino.sh", "rank.sh", "share.sh", "submit.sh"}
+    names = {"mels.sh", "mels-finalise.sh", "dino.sh", "rank.sh", "share.sh", "submit.sh", ".dawnchorus.json"}
     assert {path.name for path in out.iterdir()} == names
     assert "#PBS -A birds" in (out / "dino.sh").read_text()
 
