@@ -101,6 +101,7 @@ def require_inputs(run: Run, manifest: Path) -> None:
                 f"run {run.name!r} reads {source.name!r} ({role}), whose records are damaged:\n{lines}\n"
                 f"{healed_by(source, manifest)}"
             )
+        require_grid(source.output, source.ledger)
         if finished(source) is None:
             raise StoreError(
                 f"run {run.name!r} reads {source.name!r} ({role}), which is not done. "

@@ -56,7 +56,9 @@ class Entry:
 
 
 _FIELDS = {one.name for one in fields(Entry)}
-_NEEDED = {"recorder", "block", "inputs", "files", "cells", "digests", "index"}
+_NEEDED: dict[str, type] = {
+    "recorder": str, "block": int, "inputs": str, "files": dict, "cells": list, "digests": list, "index": dict,
+}  # fmt: skip
 
 
 def read_lines(data: bytes, where: str, folder: str, *, light: bool = False) -> Iterator[Entry]:
@@ -83,7 +85,7 @@ def read_lines(data: bytes, where: str, folder: str, *, light: bool = False) -> 
         place = f"{where}, line {number}"
         check(line, place, LINE_ADVICE)
         values = parse(_emptied(line) if light else line, place, LINE_ADVICE)
-        if values.keys() - _FIELDS or _NEEDED - values.keys():
+        if values.keys() - _FIELDS or not all(isinstance(values.get(key), kind) for key, kind in _NEEDED.items()):
             what = f"expected {', '.join(sorted(_NEEDED))}, found {', '.join(sorted(values)) or 'nothing'}"
             raise damaged(place, what, LINE_ADVICE)
         if safe_name(str(values["recorder"])) != folder:

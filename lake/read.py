@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lake.errors import DawnchorusError, InputError, StoreError, StoreFormatError
 from lake.grid import Grid
-from lake.held import CODES, UNREADABLE, HeldStore, held, naming, open_held, undecodable
+from lake.held import CODES, UNREADABLE, HeldStore, held, naming, open_held
 from lake.keys import inside
 from lake.names import FORMAT_VERSION, MS_PER_DAY, STATUS
 from lake.storage import Storage
@@ -85,7 +85,10 @@ def _opening(url: str) -> Iterator[None]:
     except UNREADABLE as error:
         if isinstance(error, DawnchorusError):
             raise
-        raise undecodable(f"{url}/zarr.json", error) from error
+        raise StoreError(
+            f"{url}/zarr.json: expected the metadata of a store, found damaged ones, or damaged coordinates ({error}). "
+            "`dawnchorus verify MANIFEST` names all damaged files; restore them from a copy."
+        ) from error
 
 
 def open_cube(url: str, **options: Any) -> xr.Dataset:  # noqa: ANN401 (fsspec's own options)

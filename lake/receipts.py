@@ -65,8 +65,8 @@ def read_receipt(storage: Storage, key: str, run: str) -> dict[str, Any]:
     """Return one receipt of a run; raises as :func:`read_receipts`."""
     where = storage.path(key)
     receipt = unseal(storage.read(key), where, ADVICE)
-    if receipt.get("run", run) != run:
-        raise damaged(where, f"expected a receipt of the run {run!r}, found one of {receipt['run']!r}", ADVICE)
+    if receipt.get("run") != run:
+        raise damaged(where, f"expected a receipt of the run {run!r}, found one of {receipt.get('run')!r}", ADVICE)
     return receipt
 
 

@@ -40,9 +40,7 @@ def losses(ledger: Ledger, kind: str, receipt: dict[str, Any]) -> list[str]:
         return gone + ledger.lost()
     files, content = ledger.files(), receipt.get("content_id")
     if files is not None and content_id(files.items()) != content:
-        gone.append(
-            f"{path(FILES_RECORD)}: expected the files of the last receipt (content_id {content}), found others"
-        )
+        gone.append(f"{path(FILES_RECORD)}: expected the files of the last receipt ({content}), found others")
     return gone
 
 
@@ -83,8 +81,8 @@ def store_attributes(output: Storage) -> dict[str, Any]:
     if data is None:
         return {}
     try:
-        return dict(json.loads(data)["attributes"])
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        return dict(dict(json.loads(data)).get("attributes", {}))
+    except (ValueError, TypeError, RecursionError) as error:
         raise StoreError(
             f"{output.path('zarr.json')}: expected the metadata of a Zarr store, found damaged bytes ({error!r}). "
             "Restore it from a copy; or remove it and the run's commit.json, and type `dawnchorus run`: it is written "

@@ -85,7 +85,9 @@ def execute(run: Run, options: Options) -> Outcome:
     counts = {"windows": summary["n_windows"], "steps": summary["n_steps"]}
     if here.rank:
         return Outcome(did=False, counts=counts, backend=summary["backend"])
-    run.ledger.settle_files({key: hashlib.sha256(run.output.read(key)).hexdigest() for key in PRODUCTS})
+    digests = {key: hashlib.sha256(run.output.read(key)).hexdigest() for key in run.output.list_keys()}
+    others = {key: digest for key, digest in digests.items() if key not in PRODUCTS}
+    run.ledger.settle_files({key: digests[key] for key in PRODUCTS}, others)
     return Outcome(did=True, counts=counts, backend=summary["backend"])
 
 

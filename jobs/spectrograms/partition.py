@@ -153,7 +153,7 @@ def _keep_ok(partition: Partition, before: Entry) -> dict[int, tuple[Codes, Row]
             key = block_key(partition.spec.data[0], (partition.i_recorder, before.block, 0, 0))
             raise StoreError(
                 f"{partition.store.path(key)}: its window at {iso(partition.spec.grid.start_ms(cell))} is not the one "
-                "that the ledger lists. Restore the shard from a copy; or remove its lines from the ledger and run again."
+                "that the ledger lists. Restore the shard from a copy; or remove its ledger lines and run again."
             )
         kept[cell] = codes, values
     return kept

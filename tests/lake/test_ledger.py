@@ -1,4 +1,7 @@
-from dataclasses import replace
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +10,7 @@ import pytest
 
 from lake.errors import IdentityError, StoreError
 from lake.grid import Grid
+from lake.identity import canonical
 from lake.ledger import Entry, Ledger
 from lake.names import MS_PER_DAY
 from lake.storage import Storage
@@ -93,3 +97,90 @@ def test_the_grid_is_kept(ledger: Ledger) -> None:
     assert ledger.grid() is None
     ledger.settle_grid(grid, ["b", "a"])
     assert ledger.grid() == (grid, ["b", "a"])
+
+
+def flipped(data: bytes) -> Iterator[bytes]:
+    for i in range(len(data)):
+        for bit in range(8):
+            yield data[:i] + bytes([data[i] ^ 1 << bit]) + data[i + 1 :]
+
+
+@pytest.mark.parametrize("light", [True, False])
+def test_every_flipped_bit_of_a_line_is_noticed(tmp_path: Path, *, light: bool) -> None:
+    ledger = Ledger(Storage(tmp_path))
+    for block in range(2):
+        ledger.add("2021-07-01", entry(block))
+    path = tmp_path / "r%2F1" / "2021-07-01.jsonl"
+    for data in flipped(path.read_bytes()):
+        path.write_bytes(data)
+        with pytest.raises(StoreError, match=r"2021-07-01.jsonl, line [123]: the record is damaged"):
+            list(ledger.entries(light=light))
+
+
+def test_every_flipped_bit_of_a_record_is_noticed(tmp_path: Path) -> None:
+    ledger = Ledger(Storage(tmp_path))
+    ledger.open_run("mels", {"job": "j", "algorithm": 1, "config": {}, "inputs": {}, "config_id": "1"})
+    ledger.settle_grid(Grid(ORIGIN, ORIGIN + MS_PER_DAY, 6000, 3000), ["a"])
+    ledger.settle_files({"a": "b"}, {"c": "d"})
+    ledger.settle_commit("x", {"a": "b"})
+    readers = {
+        "run.json": ledger.record, "grid.json": ledger.grid, "files.json": ledger.files, "others.json": ledger.others,
+        "commit.json": ledger.committed,
+    }  # fmt: skip
+    assert sorted(readers) == ledger.storage.list_keys()
+    for key, read in readers.items():
+        sound, value = (tmp_path / key).read_bytes(), read()
+        for data in flipped(sound):
+            (tmp_path / key).write_bytes(data)
+            with suppress(StoreError):
+                assert read() == value
+        (tmp_path / key).write_bytes(sound)
+
+
+def test_records_of_format_1_are_read_and_stay_until_they_change(tmp_path: Path) -> None:
+    ledger, grid = Ledger(Storage(tmp_path)), Grid(ORIGIN, ORIGIN + MS_PER_DAY, 6000, 3000)
+    record = {"job": "j", "algorithm": 1, "config": {"a": 1}, "inputs": {}, "config_id": "1"}
+    old = {
+        "run.json": record,
+        "grid.json": {"grid": asdict(grid), "recorders": ["r/1"]},
+        "commit.json": {"content_id": "c", "files": {"status/c.0.0": "d"}},
+    }
+    for key, value in old.items():
+        (tmp_path / key).write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
+    path = tmp_path / "r%2F1" / "2021-07-01.jsonl"
+    path.parent.mkdir()
+    path.write_bytes(canonical(asdict(entry(0))) + b"\n")
+    before = {key: (tmp_path / key).read_bytes() for key in old}
+    ledger.open_run("mels", record)
+    ledger.settle_grid(grid, ["r/1"])
+    assert ledger.committed() == ("c", {"status/c.0.0": "d"})
+    assert {key: (tmp_path / key).read_bytes() for key in old} == before
+    assert ledger.lost() == []
+    first = path.read_bytes()
+    ledger.add("2021-07-01", entry(1))
+    assert path.read_bytes().startswith(first)
+    assert ledger.day("r/1", "2021-07-01") == {0: entry(0), 1: entry(1)}
+    path.unlink()
+    assert ledger.lost() == [f"{path}: expected lines of the last finalise, found no file"]
+    ledger.settle_grid(grid, ["r/1", "b"])
+    assert json.loads((tmp_path / "grid.json").read_bytes())["format"] == 2
+
+
+def test_lines_that_are_lost_are_told_from_growth(ledger: Ledger) -> None:
+    for block in range(3):
+        ledger.add("2021-07-01", entry(block))
+    ledger.compact()
+    ledger.settle_commit("x", {})
+    ledger.add("2021-07-01", entry(1, "new"))
+    ledger.add("2021-07-02", entry(9))
+    assert ledger.lost() == []
+    ledger.compact()
+    assert ledger.lost() == []
+    assert ledger.day("r/1", "2021-07-01")[1].inputs == "new"
+    key = "r%2F1/2021-07-01.jsonl"
+    whole = ledger.storage.read(key)
+    first, second, *rest = whole.split(b"\n")
+    for data in (b"", b"\n".join([first, *rest]), b"\n".join([second, first, *rest]), whole[: len(first) + 1]):
+        ledger.storage.write(key, data)
+        (line,) = ledger.lost()
+        assert line.startswith(ledger.storage.path(key))

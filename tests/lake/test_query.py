@@ -179,7 +179,7 @@ def test_what_is_no_store(tmp_path: Path) -> None:
         with pytest.raises(StoreFormatError, match=told):
             open_any(str(path))
     (other / "zarr.json").write_text('{"zarr_format"')
-    with pytest.raises(StoreError, match=r"other\.zarr/zarr\.json: damaged \(.*\)\. Restore the file\.$"):
+    with pytest.raises(StoreError, match=r"other\.zarr/zarr\.json: expected the metadata of a Zarr"):
         open_any(str(other))
 
 

@@ -2,6 +2,7 @@ import re
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,12 @@ from hypothesis import strategies as st
 
 from jobs.common.run import Run
 from lake.grid import iso
+from lake.identity import canonical
+from lake.ledger import Ledger
 from lake.read import open_array
-from lake.verify import damages, n_files
+from lake.records import unseal
+from lake.storage import Storage
+from lake.verify import damages, n_files, notes
 
 
 def test_nothing_differs_in_what_was_just_written(tmp_path: Path) -> None:
@@ -127,3 +132,64 @@ def test_files_of_a_folder_are_compared_too(tmp_path: Path) -> None:
     cube.ledger.settle_files({"zarr.json": "0" * 64})
     (line,) = damages(cube.output, cube.ledger, "models")
     assert line.endswith("zarr.json: differs from the ledger")
+
+
+def model(folder: Path) -> tuple[Storage, Ledger]:
+    """Return a folder of two listed files and two that are not its content, and its ledger."""
+    output, ledger = Storage(folder / "models/net"), Ledger(Storage(folder / "ledgers/net"))
+    for key in ("backbone.safetensors", "config.json", "metrics.jsonl", "checkpoints/step-1.pt"):
+        output.write(key, key.encode())
+    digests = {key: sha256(output.read(key)).hexdigest() for key in output.list_keys()}
+    content = {key: digests.pop(key) for key in ("backbone.safetensors", "config.json")}
+    ledger.settle_files(content, digests)
+    return output, ledger
+
+
+def test_metrics_and_checkpoints_of_a_model_are_compared(tmp_path: Path) -> None:
+    output, ledger = model(tmp_path)
+    assert list(damages(output, ledger, "models")) == []
+    assert n_files(ledger) == 4
+    for key in output.list_keys():
+        sound = output.read(key)
+        output.write(key, sound[:-1] + b"x")
+        assert list(damages(output, ledger, "models")) == [f"{output.path(key)}: differs from the ledger"]
+        output.write(key, sound)
+    output.write("checkpoints/step-2.pt", b"")
+    (line,) = damages(output, ledger, "models")
+    assert line.startswith(f"{output.path('checkpoints/step-2.pt')}: is in no ledger")
+    ledger.storage.remove("others.json")  # as an earlier release left it
+    assert list(damages(output, ledger, "models")) == []
+    assert "3 files of the model are in no list" in notes(output, ledger, "models")[0]
+
+
+def test_an_index_variable_is_compared_with_the_values_of_the_ledger(tmp_path: Path) -> None:
+    """The store and its commit agree; a line of format 1, which has no checksum, says something else."""
+    cube = stores.make_cube(tmp_path)
+    for path in sorted(Path(cube.ledger.storage.url).rglob("*.jsonl")):
+        sound = path.read_bytes()
+        entries = [unseal(line, "") for line in sound.splitlines()]
+        for name, values in entries[0]["index"].items():
+            row = {"recording": 0, "deployment": 0}.get(name)
+            other = -1 if row is not None and values[0] == 0 else 0 if row is not None else 3
+            entries[0]["index"][name] = [other, *values[1:]]
+            path.write_bytes(b"".join(canonical(entry) + b"\n" for entry in entries))
+            lines = list(damages(cube.output, cube.ledger, cube.kind))
+            entries[0]["index"][name] = values
+            if other != values[0]:
+                (line,) = lines
+                where = f"{cube.output.path(name)}: its values of {entries[0]['recorder']} on {path.stem}"
+                assert line.startswith(where)
+        path.write_bytes(sound)
+
+
+def test_a_line_of_format_1_with_parts_that_do_not_fit_is_no_traceback(tmp_path: Path) -> None:
+    cube = stores.make_cube(tmp_path)
+    path = min(Path(cube.ledger.storage.url).rglob("*.jsonl"))
+    entry = unseal(path.read_bytes().splitlines()[0], "")
+    changes: list[dict[str, Any]] = [
+        {"cells": "x"}, {"cells": [1]}, {"digests": []}, {"files": 3}, {"index": {"status": [1]}}, {"block": "a"},
+        {"recorder": 5}, {"cells": [10**9] * len(entry["cells"])},
+    ]  # fmt: skip
+    for change in changes:
+        path.write_bytes(canonical({**entry, **change}) + b"\n")
+        assert list(damages(cube.output, cube.ledger, cube.kind)), change
