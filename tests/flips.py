@@ -274,8 +274,8 @@ def main(ways: tuple[str, ...], each: int) -> None:
             rows.setdefault((kind, case), []).append(f"{way} {came}")
             if came not in {"same", "error"}:
                 sys.stderr.write(f"!! {case}: {key}: {way}: {came[:400]}\n")
-    for (kind, case), came in sorted(rows.items()):
-        counts = Counter(one.split(":")[0] for one in came)
+    for (kind, case), outcomes in sorted(rows.items()):
+        counts = Counter(one.split(":")[0] for one in outcomes)
         sys.stdout.write(f"{kind} | {case} | {', '.join(f'{what} {n}' for what, n in sorted(counts.items()))}\n")
 
 
