@@ -83,8 +83,7 @@ def catalog(images: Path, work: Path) -> None:
 def run_outside(manifest: Path) -> None:
     """Run the chain in this environment; the training by two processes, as everywhere."""
     command(*DAWNCHORUS, "run", manifest, "mels", "--workers", 1)
-    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    command(*torchrun, "-m", "jobs", "run", manifest, "dino", "--workers", 1)
+    command(*DAWNCHORUS, "run", manifest, "dino", "--ranks", 2, "--workers", 1)
     command(*DAWNCHORUS, "run", manifest, "--workers", 1)
 
 

@@ -1,5 +1,7 @@
 """The command line. Each command imports what it needs, so an image without torch starts as well."""
 
+import json
+import os
 import re
 import sys
 import traceback
@@ -14,7 +16,8 @@ from jobs.cli_lake import ForceOpt
 from jobs.cli_trace import commands
 from jobs.common.run import Options
 from jobs.common.terminal import closed_door, complain, print_json, print_line, print_lines
-from lake.errors import DawnchorusError, TryAgainError, UsageError
+from jobs.locales import use_utf8
+from lake.errors import DawnchorusError, QuarantineError, TryAgainError, UsageError
 from lake.outputs import refuse_others
 
 app = typer.Typer(
@@ -38,6 +41,7 @@ ZoneOpt = Annotated[
 
 def main() -> None:
     """Run the command line; every error that a user can meet becomes a message and an exit code."""
+    use_utf8()
     with closed_door():
         try:
             app()
@@ -87,10 +91,11 @@ def catalog(
         from jobs.common.effort import draw_effort
         from lake.recordings import read_recordings
 
+        notes: list[str] = []
         try:
             facts = run_catalog(
                 audio, out, zones=parse_zones(zone), deployments=deployments, workers=workers, guesses=guess or [],
-                retry=retry, force=force, on_progress=tell,
+                retry=retry, force=force, on_progress=tell, on_note=notes.append,
             )  # fmt: skip
         except KeyboardInterrupt:
             raise TryAgainError(
@@ -102,8 +107,12 @@ def catalog(
     else:
         for line in [*describe(facts), f"{out}: {told}"]:
             print_line(line)
+    for note in notes:
+        complain(f"note: {note}")
     if effort is not None:
         draw_effort(read_recordings(out), effort, force=force)
+    if json.loads(Path(facts["receipt"]).read_text(encoding="utf-8"))["passed_over"]["unlisted"]:
+        raise QuarantineError(f"{out} is written, without the folders that cannot be listed.")
 
 
 @app.command()
@@ -116,6 +125,9 @@ def run(
     tls: Annotated[Path | None, typer.Option(help="folder with the scheduler's key, see `certificate`")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="take a scheduler without TLS")] = False,
     partition: PartitionOpt = None,
+    ranks: Annotated[int, typer.Option(min=1, help="processes that train together, or take a share each")] = 1,
+    node: Annotated[str | None, typer.Option(help="i/n: this machine's number, of several", hidden=True)] = None,
+    meet: Annotated[Path | None, typer.Option(help="a folder that those machines share", hidden=True)] = None,
     max_memory: Annotated[str | None, typer.Option(help="what all workers may take, e.g. 8GB; most of it")] = None,
     refresh: Annotated[bool, typer.Option("--refresh", help="do a finished run again")] = False,
     mix: Annotated[bool, typer.Option("--mix", help="go on with what another kind of processor began")] = False,
@@ -126,8 +138,10 @@ def run(
     """Execute all runs of a manifest in order, or those named; what is done is skipped."""
     from jobs.common.machines import connected, parse_scheduler
     from jobs.common.memory import parse_size
+    from jobs.common.processes import OWN, place
     from jobs.dryrun import describe_runs
     from jobs.manifest import read_manifest
+    from jobs.ranks import launch_ranks
     from jobs.runner import execute_runs
 
     part, given = parse_partition(partition), parse_scheduler(scheduler, scheduler_file, tls, insecure=insecure)
@@ -143,6 +157,10 @@ def run(
         max_memory_bytes=parse_size(max_memory),
         audio=not no_audio,
     )
+    if (ranks > 1 or node is not None) and not dry_run and place(os.environ).launcher != OWN:
+        if part is not None or given is not None:
+            raise UsageError("--ranks starts processes of its own; leave out --partition and --scheduler.")
+        launch_ranks(read_manifest(manifest), runs or [], ranks, parse_partition(node, "--node"), meet)
     if dry_run:
         describe_runs(read_manifest(manifest), runs or [], options, print_line)
         return
@@ -227,13 +245,13 @@ def demo(
             quickstart(folder, audio=audio, zones=parse_zones(zone), workers=workers, say=print_line, force=force)
 
 
-def parse_partition(text: str | None) -> tuple[int, int] | None:
+def parse_partition(text: str | None, option: str = "--partition") -> tuple[int, int] | None:
     """Return i and n of ``i/n``."""
     if text is None:
         return None
     found = re.fullmatch(r"(\d+)/(\d+)", text)
     if not found or not int(found[1]) < int(found[2]):
-        raise UsageError(f"--partition {text!r}: expected i/n with 0 <= i < n, for example 0/4 to 3/4.")
+        raise UsageError(f"{option} {text!r}: expected i/n with 0 <= i < n, for example 0/4 to 3/4.")
     return int(found[1]), int(found[2])
 
 

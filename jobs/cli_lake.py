@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.common.terminal import print_json, print_line, print_lines
+from jobs.common.terminal import complain, print_json, print_line, print_lines
 from lake.errors import UsageError
 from lake.outputs import refuse_others, write_outputs
 
@@ -50,7 +50,7 @@ def query(
     as_json: JsonOpt = False,
 ) -> None:
     """Print a table of windows by recorder, day, hour of the day, site and cluster."""
-    from lake.find import Wanted, find, parse_hours
+    from lake.find import Wanted, extent, find, parse_hours
     from lake.query import open_any, parse_dates
 
     wanted = Wanted(
@@ -63,6 +63,8 @@ def query(
         store, dataset, cube=cube, clusters=clusters, needs_cube=local or bool(site), needs_clusters=bool(cluster)
     )
     table = find(dataset, wanted, cube=beside["cube"], clusters=beside["clusters"], features=features)
+    if table.empty:
+        complain(f"note: no window is all of that; {extent(dataset)}.")
     _give(table, out, force=force, as_json=as_json)
 
 

@@ -21,6 +21,7 @@ from jobs.cli_lake import (
 )
 from jobs.common.terminal import print_json, print_line
 from lake.errors import InputError, UsageError
+from lake.escapes import printable
 from lake.outputs import refuse_others, write_outputs
 from lake.storage import Storage
 
@@ -111,7 +112,8 @@ def export(
         tuple(recorder or ()), tuple(site or ()), tuple(cluster or ()), parse_dates(date) if date else None,
         parse_hours(hour) if hour else None, local,
     )  # fmt: skip
-    names = {name.cluster: name.name for name in read_names(Storage(store))}
+    given = read_names(Storage(store))
+    names = {name.cluster: name.name for name in given.rows}
     table = clustering_table(clusters, opened, wanted, names=names, round_coordinates=round_coordinates)
     n_files = 1
     if to in {"csv", "parquet"}:
@@ -121,6 +123,8 @@ def export(
         sheets = list(raven_sheets(table, high_hz=high_hz) if to == "raven" else audacity_sheets(table))
         n_files = len(sheets)
         write_outputs(out, {sheet.key: sheet.text.encode() for sheet in sheets}, force=force)
+    for note in given.notes:
+        typer.echo(printable(note), err=True)
     if as_json:
         print_json({"out": str(out), "n_files": n_files, "n_rows": len(table)})
     else:
@@ -143,12 +147,15 @@ def names(
     old, new = Storage(store), Storage(to)
     given = read_names(old)
     folder, key = names_key(old)
-    if not given:
+    if not given.rows:
         raise InputError(f"{folder.path(key)}: expected names (columns cluster, name, notes), found none.")
     with open_clusters(store) as first, open_clusters(to) as second:
-        matches = match_names(given, overlap_table(first, second), min_overlap=min_overlap)
-    there = {name.cluster: name for name in read_names(new)}
+        matches = match_names(given.rows, overlap_table(first, second), min_overlap=min_overlap)
+    present = read_names(new)
+    there = {name.cluster: name for name in present.rows}
     kept = [name for name in carried(matches, made_by(store).name) if name.cluster not in there]
+    for note in [*given.notes, *present.notes]:
+        typer.echo(printable(note), err=True)
     if write:
         write_names(new, [*there.values(), *kept])
     if as_json:

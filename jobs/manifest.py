@@ -140,7 +140,7 @@ def read_manifest(path: Path) -> Manifest:
 
 def _parsed(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         near = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
         raise InputError(f"{path}: no such manifest. In {path.parent}: {', '.join(near) or 'no .toml file'}.") from None

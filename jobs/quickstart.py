@@ -161,7 +161,14 @@ def _catalog(
 ) -> dict[str, Any]:
     with counting("catalog", "files") as tell:
         facts = run_catalog(
-            [audio], table, zones=zones, deployments=deployments, workers=workers, force=force, on_progress=tell
+            [audio],
+            table,
+            zones=zones,
+            deployments=deployments,
+            workers=workers,
+            force=force,
+            on_progress=tell,
+            on_note=say,
         )
     say(f"catalog: {facts['n_files']} files, {facts['hours']:.2f} hours, in {table}")
     for line in describe(facts):

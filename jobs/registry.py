@@ -39,7 +39,7 @@ class JobEntry:
     optional_files
         Those that may be left out.
     together
-        Whether the processes that one launcher starts (torchrun, srun, mpiexec) work on one run together.
+        Whether the processes that one launcher starts (`run --ranks`, srun, mpiexec) work on one run together.
     """
 
     package: str

@@ -13,6 +13,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from jobs.common.config import stored_config
+from jobs.common.containers import bind_words
+from jobs.common.launch import launch
 from jobs.common.run import Image, Options, Recordings, Run, listed
 from jobs.manifest import explain
 from jobs.registry import JOBS
@@ -92,9 +94,7 @@ def _execute(new: Run, receipt: Path, options: Options, n_processes: int) -> Non
     if n_processes == 1:
         execute_run(new, options)
         return
-    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n_processes}"]
-    words += ["-m", "jobs.reproduce", str(receipt), new.lake.storage.url, options.device or ""]
-    code = subprocess.run(words, check=False).returncode  # noqa: S603 (our own command)
+    code = launch("jobs.reproduce", [str(receipt), new.lake.storage.url, options.device or ""], n_processes)
     if code:
         raise StoreError(f"run {new.name!r}: its {n_processes} processes ended with exit code {code}; see above.")
 
@@ -318,14 +318,14 @@ def _elsewhere(
         )
     into.mkdir(parents=True, exist_ok=True)
     lake = receipt.resolve().parents[2]
-    binds = [f"--bind={path}:{path}:ro" for path in sorted({*_folders(facts, Lake(str(lake))), str(lake)})]
+    read = sorted({*_folders(facts, Lake(str(lake))), str(lake)})
     words = [
         command,
         "exec",
         "--cleanenv",
         "--containall",
-        *binds,
-        f"--bind={into.resolve()}",
+        *(word for path in read for word in bind_words(path, writable=False)),
+        *bind_words(str(into.resolve()), writable=True),
         f"--pwd={into.resolve()}",
     ]
     words += [

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from jobs.common.gpus import missing_gpus
-from jobs.common.processes import ALONE, Place, place
+from jobs.common.processes import ALONE, OWN, Place, opens_ports, place
 from jobs.common.run import Options, Outcome, Run
 from jobs.manifest import Manifest, nearest
 from jobs.registry import JOBS, needing
@@ -31,6 +31,11 @@ from lake.whole import require_grid
 
 NOT_LOST = "duplicate"
 """A recording that is there twice is set aside once; nothing is lost by it."""
+
+OPEN_PORTS = (
+    "warning: torchrun listens on all interfaces without a key, and whoever reaches its ports can run programs as you; "
+    "`dawnchorus run MANIFEST RUN --ranks N` starts N processes that listen on loopback alone"
+)
 
 
 def execute_runs(manifest: Manifest, names: Sequence[str], options: Options, say: Callable[[str], None]) -> None:
@@ -61,10 +66,10 @@ def execute_runs(manifest: Manifest, names: Sequence[str], options: Options, say
     here = ALONE if options.part is not None else place(os.environ)
     if options.part is not None:
         _require_partitions(runs)
-    if here.n_ranks > 1 and all(JOBS[run.job].shares for run in runs):  # each takes its own; nobody waits for another
+    if here.rank == 0 and opens_ports(os.environ):
+        say(OPEN_PORTS)
+    if here.n_ranks > 1 and takes_shares(runs, here):  # each takes its own; nobody waits for another
         options, here = replace(options, part=(here.rank, here.n_ranks)), ALONE
-    if here.n_ranks > 1:
-        _require_together(runs, here)
     too_many = []
     for run in runs:
         began = time.monotonic()
@@ -72,7 +77,8 @@ def execute_runs(manifest: Manifest, names: Sequence[str], options: Options, say
         _require_own(run)
         state = None if JOBS[run.job].extends or options.refresh else pinned_state(run)
         if state is not None:
-            say(f"{run.name}: {state.state}{': ' + state.detail if state.detail else ', nothing to do'}")
+            if here.rank == 0:
+                say(f"{run.name}: {state.state}{': ' + state.detail if state.detail else ', nothing to do'}")
             continue
         _require_image(run)
         if here.rank:  # process 0 holds the claim and leaves the receipt
@@ -82,6 +88,8 @@ def execute_runs(manifest: Manifest, names: Sequence[str], options: Options, say
         run.ledger.open_run(run.name, run.record)
         outcome = _execute(run, options)
         say(f"{run.name}: {_told(outcome, time.monotonic() - began, options)}")
+        for note in outcome.notes:
+            say(f"{run.name}: note: {note}")
         too_many += _quarantine(run, outcome) if options.part is None else []
     if too_many:
         raise QuarantineError("\n".join(too_many))
@@ -213,10 +221,13 @@ def _leave_receipt(
 ) -> None:
     facts = {
         **run.record, **made_of, **run.ledger.summary(), "state": "done" if part is None else "share",
-        "counts": dict(outcome.counts), "quarantined": dict(Counter(outcome.quarantined.values())),
+        "counts": dict(outcome.counts),
+        "quarantined": dict(Counter(outcome.quarantined.values())),
         "set_aside": dict(outcome.quarantined), "n_recordings": outcome.n_recordings, "backend": outcome.backend,
         "seconds": round(seconds, 3), "seed": run.record["config"].get("seed"),
     }  # fmt: skip
+    if outcome.notes:
+        facts["notes"] = list(outcome.notes)
     if JOBS[run.job].together:
         facts["n_processes"] = place(os.environ).n_ranks
     write_receipt(run.lake, run.name, part or (0, 1), facts)
@@ -230,7 +241,17 @@ def _require_partitions(runs: Sequence[Run]) -> None:
         raise InputError(f"{', '.join(whole)}, which has no partitions; {advice}.")
 
 
-def _require_together(runs: Sequence[Run], here: Place) -> None:
+def takes_shares(runs: Sequence[Run], here: Place) -> bool:
+    """Return whether each process of a launcher takes a share of the runs; otherwise they work together on each.
+
+    Raises
+    ------
+    InputError
+        If there is a run that they can do neither with.
+    """
+    jobs = [JOBS[run.job] for run in runs]
+    if all(job.shares or (job.extends and here.launcher == OWN) for job in jobs):
+        return True
     alone = [f"run {run.name!r} is a {run.job!r} run" for run in runs if not JOBS[run.job].together]
     if alone:
         others = ", ".join(run.name for run in runs if JOBS[run.job].together)
@@ -239,6 +260,7 @@ def _require_together(runs: Sequence[Run], here: Place) -> None:
             f"{here.launcher} started this as one of {here.n_ranks} processes. {', '.join(alone)}, on which they do "
             f"not work together; {advice}."
         )
+    return False
 
 
 def _require_own(run: Run) -> None:

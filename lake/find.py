@@ -9,9 +9,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from lake.errors import InputError, UsageError
+from lake.grid import iso
 from lake.names import MS_PER_DAY
-from lake.query import STATUS_NAMES, rows_of
+from lake.query import STATUS_NAMES, resolve_recorder, rows_of
 from lake.read import grid_of
+from lake.text import nearest_hint, resolve
 
 MS_PER_HOUR = 3_600_000
 UNTIMED = "untimed:"
@@ -104,12 +106,26 @@ def find(
         if other is not None:
             _require_same_grid(dataset, other)
     known = [str(name) for name in dataset.variables["recorder"].to_numpy()]
-    for name in wanted.recorders:
-        if name not in known:
-            raise InputError(f"recorder {name!r} is not in the store; it has {', '.join(known)}.")
-    names, stores = dict.fromkeys(wanted.recorders or known), {"cube": cube, "clusters": clusters}
+    asked = [resolve_recorder(name, known) for name in wanted.recorders]
+    names, stores = dict.fromkeys(asked or known), {"cube": cube, "clusters": clusters}
     tables = [_of_recorder(dataset, known.index(name), name, wanted, **stores, features=features) for name in names]
     return tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
+
+
+def extent(dataset: xr.Dataset) -> str:
+    """Return, for a message, how many windows a store has, of which recorders, and from when to when."""
+    names = [str(name) for name in dataset.variables["recorder"].to_numpy()]
+    there = [_there(dataset, i, name, Wanted()) for i, name in enumerate(names)]
+    of = [name for name, cells in zip(names, there, strict=True) if len(cells)]
+    if not of:
+        return "the store has no windows"
+    low, high = (
+        min(int(cells[0]) for cells in there if len(cells)),
+        max(int(cells[-1]) for cells in there if len(cells)),
+    )
+    grid = grid_of(dataset)
+    span = f"{iso(grid.start_ms(low))} to {iso(grid.start_ms(high))}"
+    return f"the store has {sum(map(len, there))} windows of {', '.join(of)} from {span}"
 
 
 def _of_recorder(
@@ -123,7 +139,8 @@ def _of_recorder(
     if cube is not None:
         local_ms, sites = _local_ms(dataset, cube, i, cells), _sites(cube, i, cells, wanted)
         more |= {"time_local": local_ms.astype("datetime64[ms]"), "site": sites}
-        keep &= np.isin(sites.astype(str), wanted.sites) if wanted.sites else True
+        same = [resolve(site, set(sites.astype(str))) or "" for site in wanted.sites]
+        keep &= np.isin(sites.astype(str), [site for site in same if site]) if wanted.sites else True
     keep &= _in_time(dataset, cells, local_ms, wanted)
     labelled = dataset if "cluster" in dataset else clusters
     if labelled is not None:
@@ -205,8 +222,11 @@ def _local_ms(dataset: xr.Dataset, cube: xr.Dataset, i: int, cells: NDArray[np.i
 
 def _sites(cube: xr.Dataset, i: int, cells: NDArray[np.int64], wanted: Wanted) -> NDArray[np.object_]:
     names = np.array([*(str(site) for site in cube.variables["site"].to_numpy()), ""], dtype=object)
-    unknown = [site for site in wanted.sites if site not in names[:-1]]
+    known = sorted({str(name) for name in names[:-1]} - {""})
+    unknown = [site for site in wanted.sites if resolve(site, known) is None]
     if unknown:
-        there = ", ".join(sorted(set(names[:-1]) - {""})) or "none"
-        raise InputError(f"site {unknown[0]!r} is not in the cube; it has {there}.")
+        raise InputError(
+            f"site {unknown[0]!r} is not in the cube; it has {', '.join(known) or 'none'}."
+            f"{nearest_hint(unknown[0], known)}"
+        )
     return np.asarray(names[_at(cube, "deployment", i, cells, -1)], dtype=object)

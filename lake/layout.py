@@ -1,6 +1,5 @@
 """Where things stand in a lake."""
 
-import posixpath
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -39,11 +38,23 @@ class Lake:
         return self.storage.below(f"receipts/{safe_name(run)}")
 
 
+def lake_and_run(output: Storage) -> tuple[Lake, str] | None:
+    """Return the lake and the run of an output, ``<lake>/<kind>/<run>[.zarr]``; ``None`` if it stands elsewhere."""
+    folder, _, last = output.root.rpartition("/")
+    above, _, kind = folder.rpartition("/")
+    if kind not in KINDS:
+        return None
+    lake = object.__new__(Lake)
+    lake.storage = object.__new__(Storage)
+    lake.storage.fs, lake.storage.root, lake.storage.is_local = output.fs, above, output.is_local
+    return lake, unquote(last.removesuffix(".zarr"))
+
+
 def run_of(url: str, **options: Any) -> tuple[Lake, str, str] | None:  # noqa: ANN401 (fsspec's own options)
     """Return lake, kind and run of an output at ``<lake>/<kind>/<run>[.zarr]``; ``None`` if it is elsewhere."""
-    folder, last = posixpath.split(Storage(url, **options).url)
-    above, kind = posixpath.split(folder)
-    return (Lake(above, **options), kind, unquote(last.removesuffix(".zarr"))) if kind in KINDS else None
+    output = Storage(url, **options)
+    found = lake_and_run(output)
+    return None if found is None else (found[0], output.root.split("/")[-2], found[1])
 
 
 def safe_name(name: str) -> str:

@@ -3,23 +3,29 @@
 import csv
 import hashlib
 import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from lake.clustering import ATTRIBUTE, clustering_id_of
 from lake.errors import InputError
 from lake.escapes import as_written, defused
-from lake.read import grid_of
+from lake.layout import lake_and_run
+from lake.read import grid_of, open_clusters
+from lake.receipts import read_receipts
+from lake.sheets import decoded, read_sheet, to_number
 from lake.storage import Storage
 
-COLUMNS = ("cluster", "name", "notes", "carried_from", "overlap")
+COLUMNS = ("cluster", "name", "notes", "carried_from", "overlap", ATTRIBUTE)
 
 
 @dataclass(frozen=True)
 class Name:
-    """One row of ``names.csv``.
+    """One row of a table of names.
 
     Attributes
     ----------
@@ -38,6 +44,22 @@ class Name:
     notes: str = ""
     carried_from: str = ""
     overlap: float = float("nan")
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names of a clustering.
+
+    Attributes
+    ----------
+    rows
+        By cluster.
+    notes
+        What was believed or guessed when the table was read, a line each.
+    """
+
+    rows: Sequence[Name]
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -77,58 +99,113 @@ def names_digest(store: Storage) -> str | None:
     return None if data is None else hashlib.sha256(data).hexdigest()
 
 
-def read_names(store: Storage) -> list[Name]:
+def read_names(store: Storage) -> Names:
     """Return the names of a clustering, none if nobody has given any.
+
+    The table may have been saved by a spreadsheet: separated by commas, semicolons or tabs, in UTF-8, UTF-16 or the
+    code page of Windows, with decimal points or commas.
 
     Raises
     ------
     InputError
-        If the table has other columns, or a row's cluster is no number or there twice.
+        With all rows that cannot be read: a cluster that is no number or is there twice; or if the names are of another
+        clustering, by its ``clustering_id``, or may be, as the table has none.
     """
     folder, key = names_key(store)
     data = folder.read_or_none(key)
     if data is None:
-        return []
+        return Names(())
     where = folder.path(key)
     try:
-        rows = list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline="")))
-    except UnicodeDecodeError as error:
-        raise InputError(f"{where}: not UTF-8; save the table as UTF-8.") from error
-    if rows and not {"cluster", "name"} <= set(rows[0]):
-        raise InputError(
-            f"{where}: expected the columns cluster, name and notes, found {', '.join(map(str, rows[0]))}."
-        )
-    names, problems = [], []
-    for i, row in enumerate(rows, 2):
-        if not str(row["cluster"]).isdigit():
-            problems.append(f"row {i}: cluster should be a number, found {row['cluster']!r}")
-            continue
-        overlap = row.get("overlap") or "nan"
-        names.append(
-            Name(
-                int(row["cluster"]),
-                as_written(row["name"] or ""),
-                as_written(row.get("notes") or ""),
-                as_written(row.get("carried_from") or ""),
-                float(overlap),
-            )
-        )
-    numbers = [name.cluster for name in names]
-    problems += [f"cluster {number} is there twice" for number in sorted({n for n in numbers if numbers.count(n) > 1})]
+        text, note = decoded(data)
+        sheet = read_sheet(text)
+    except ValueError as error:
+        raise InputError(f"{where}: expected a table of names (CSV): {error}.") from error
+    if not {"cluster", "name"} <= set(sheet.header):
+        if not sheet.header:
+            return Names(())
+        raise InputError(f"{where}: expected the columns cluster, name and notes, found {', '.join(sheet.header)}.")
+    with open_clusters(store.url) as clusters:
+        n_clusters, identity = clusters.sizes["cluster_id"], clustering_id_of(clusters)
+    rows: list[Name] = []
+    problems: list[str] = []
+    for number, row in sheet.rows:
+        try:
+            rows.append(_name_of(row))
+        except ValueError as error:
+            problems.append(f"row {number}: {error}")
+    times = Counter(name.cluster for name in rows)
+    problems += [f"cluster {number} is there twice" for number in sorted(times) if times[number] > 1]
+    believed = _require_own(store, where, identity, {row[ATTRIBUTE] for _, row in sheet.rows if row.get(ATTRIBUTE)})
     if problems:
-        raise InputError(f"{where} is not a table of names; mend these and try again:\n  " + "\n  ".join(problems))
-    return names
+        raise InputError(f"{where} is not a table of names; correct these and try again:\n  " + "\n  ".join(problems))
+    notes = [f"{where}: {note}."] if note else []
+    absent = [f"{name.cluster} ({name.name})" for name in rows if name.cluster >= n_clusters]
+    if absent:
+        notes.append(
+            f"{where}: {len(absent)} names are of clusters that are not there: {', '.join(absent[:5])}; the clustering "
+            f"has {n_clusters}, from 0 to {n_clusters - 1}."
+        )
+    return Names(rows, [*notes, *(believed if rows else [])])
 
 
-def write_names(store: Storage, names: list[Name]) -> str:
-    """Write the names of a clustering and return where; by cluster."""
+def _name_of(row: Mapping[str, str]) -> Name:
+    try:
+        cluster = to_number(row["cluster"])
+    except ValueError:
+        cluster = -1.0
+    if cluster < 0 or cluster != int(cluster):
+        raise ValueError(f"cluster should be a number, found {row['cluster']!r}")
+    try:
+        overlap = to_number(row["overlap"]) if row.get("overlap") else float("nan")
+    except ValueError as error:
+        raise ValueError(f"overlap: {error}") from error
+    name, notes, carried_from = (as_written(row.get(key, "")) for key in ("name", "notes", "carried_from"))
+    return Name(int(cluster), name, notes, carried_from, overlap)
+
+
+def _require_own(store: Storage, where: str, identity: str, found: set[str]) -> list[str]:
+    """Refuse names of another clustering; return a note if it can only be believed that they are of this one."""
+    others = sorted(found - {identity})
+    if others:
+        raise InputError(
+            f"{where}: expected names of the clustering {identity}, found names of {', '.join(others)}: cluster "
+            f"numbers mean other sounds there. Carry the names from the store that they were given for: dawnchorus "
+            f"names OLD {store.url} --write. If that store is gone, move the table away and name the clusters anew."
+        )
+    if found:
+        return []
+    n_made = _n_made(store)
+    if n_made > 1:
+        raise InputError(
+            f"{where}: the table has no column {ATTRIBUTE}, and {store.url} was made {n_made} times with other "
+            f"results: the names may be of an earlier one. If they are of this one, add the column {ATTRIBUTE} with "
+            f"{identity} in every row; if not, remove the table."
+        )
+    return [f"{where} has no column {ATTRIBUTE}; its names are taken for names of {identity}, the only one there was."]
+
+
+def _n_made(store: Storage) -> int:
+    """Return how many different results a clustering's finished receipts tell of; 1 where there is no lake."""
+    found = lake_and_run(store)
+    if found is None:
+        return 1
+    receipts = [one for one in read_receipts(*found) if one.get("state") == "done"]
+    return max(1, len({str(one.get("content_id")) for one in receipts}))
+
+
+def write_names(store: Storage, names: Sequence[Name]) -> str:
+    """Write the names of a clustering, by cluster and each with the ``clustering_id``, and return where."""
     folder, key = names_key(store)
+    with open_clusters(store.url) as clusters:
+        identity = clustering_id_of(clusters)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for name in sorted(names, key=lambda one: one.cluster):
         overlap = "" if np.isnan(name.overlap) else f"{name.overlap:.3f}"
-        writer.writerow([name.cluster, *map(defused, (name.name, name.notes, name.carried_from)), overlap])
+        texts = map(defused, (name.name, name.notes, name.carried_from))
+        writer.writerow([name.cluster, *texts, overlap, identity])
     folder.write(key, text.getvalue().encode())
     return folder.path(key)
 
@@ -165,7 +242,7 @@ def overlap_table(old: xr.Dataset, new: xr.Dataset) -> NDArray[np.int64]:
     return table.reshape(n_old, n_new)
 
 
-def match_names(names: list[Name], shared: NDArray[np.int64], *, min_overlap: float) -> list[Match]:
+def match_names(names: Sequence[Name], shared: NDArray[np.int64], *, min_overlap: float) -> list[Match]:
     """Match each name with a cluster of another clustering.
 
     Parameters

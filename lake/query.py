@@ -15,6 +15,7 @@ from lake.errors import InputError, StoreFormatError, UsageError
 from lake.names import STORES
 from lake.read import open_store
 from lake.storage import Storage
+from lake.text import nearest_hint, resolve
 from lake.whole import store_attributes
 
 STATUS_NAMES = ("status", "embedding_status", "cluster_status")
@@ -66,10 +67,7 @@ def select(dataset: xr.Dataset, recorders: Sequence[str] = (), dates: tuple[date
         If the store has no such recorder.
     """
     known = [str(name) for name in dataset["recorder"].to_numpy()]
-    unknown = [name for name in recorders if name not in known]
-    if unknown:
-        raise InputError(f"recorder {unknown[0]!r} is not in the store; it has {', '.join(known)}.")
-    wanted = [known.index(name) for name in dict.fromkeys(recorders)]
+    wanted = [known.index(name) for name in dict.fromkeys(resolve_recorder(name, known) for name in recorders)]
     part = dataset.isel(recorder=wanted) if recorders else dataset
     if dates is None:
         return part
@@ -78,6 +76,16 @@ def select(dataset: xr.Dataset, recorders: Sequence[str] = (), dates: tuple[date
     low = np.searchsorted(days, np.datetime64(dates[0]), side="left")
     high = np.searchsorted(days, np.datetime64(dates[1]), side="right")
     return part.isel(time=slice(int(low), int(high)))
+
+
+def resolve_recorder(name: str, known: Sequence[str]) -> str:
+    """Return the recorder of a store that has a name, in any form of Unicode; ``InputError`` if it has none."""
+    found = resolve(name, known)
+    if found is None:
+        raise InputError(
+            f"recorder {name!r} is not in the store; it has {', '.join(known)}.{nearest_hint(name, known)}"
+        )
+    return found
 
 
 def to_table(dataset: xr.Dataset, *, features: bool = False) -> pd.DataFrame:

@@ -86,7 +86,7 @@ def _opening(url: str) -> Iterator[None]:
         if isinstance(error, DawnchorusError):
             raise
         raise StoreError(
-            f"{url}/zarr.json: expected the metadata of a store, found damaged ones, or damaged coordinates ({error}). "
+            f"{url}/zarr.json: expected the metadata of a store, found them or coordinates damaged ({error}). "
             "`dawnchorus verify MANIFEST` names all damaged files; restore them from a copy."
         ) from error
 

@@ -26,6 +26,7 @@ from lake.tables import (
     write_bytes,
     wrong_columns,
 )
+from lake.text import near_or_all, normal
 
 PROBLEMS: Mapping[str, str] = {
     "all_zero": "every sample looked at is zero; used, and marked",
@@ -46,6 +47,7 @@ PROBLEMS: Mapping[str, str] = {
     "outside_deployment": "its recorder has deployments, and it started in none of them",
     "overlap": "starts before an earlier recording ends; the one that started first owns the shared seconds",
     "partly_unreadable": "samples in its midst do not decode; what does is used",
+    "serial_conflict": "the name has another serial than the header, which is believed",
     "silent": "no sample above -80 dBFS: a dead microphone; used, and marked",
     "timeout": "took too long to examine: not used",
     "truncated": "fewer samples than the header promises; what decodes is used",
@@ -274,7 +276,8 @@ def read_deployments(source: str | Path) -> pd.DataFrame:
     )
     problems += repeated(table, "deployment")
     problems += [(row, "end is not after start") for row in table.index[table["end"] <= table["start"]]]
-    for recorder, own in table.sort_values("start", kind="stable").groupby("recorder"):
+    by_recorder = table.sort_values("start", kind="stable").groupby(table["recorder"].map(normal))
+    for recorder, own in by_recorder:
         ends = own["end"].fillna(np.datetime64("9999-12-31", "ms"))
         is_over = (ends.shift(1) > own["start"]).to_numpy()
         problems += [
@@ -292,7 +295,8 @@ def assign_deployments(recordings: pd.DataFrame, deployments: pd.DataFrame) -> p
     ----------
     recordings, deployments
         As :func:`read_recordings` and :func:`read_deployments` return them. A recording belongs to the
-        deployment of its recorder with start ≤ ``start_utc`` < end, unless its row names one already.
+        deployment of its recorder with start ≤ ``start_utc`` < end, unless its row names one already. Recorders are
+        compared in Unicode's NFC.
 
     Returns
     -------
@@ -301,14 +305,52 @@ def assign_deployments(recordings: pd.DataFrame, deployments: pd.DataFrame) -> p
     """
     table = recordings.copy()
     start = table["start_utc"]
+    recorder = table["recorder"].map(normal)
     for row in deployments.to_dict("records"):
         is_during = (start >= row["start"]) & ~(start >= row["end"])
-        is_own = (table["recorder"] == row["recorder"]) & is_during & (table["deployment"] == "")
+        is_own = (recorder == normal(row["recorder"])) & is_during & (table["deployment"] == "")
         table.loc[is_own, "deployment"] = row["deployment"]
         is_here = table["deployment"] == row["deployment"]
         for key in ("gain_db", "latitude", "longitude"):
             table.loc[is_here & table[key].isna(), key] = row[key]
     return table
+
+
+def unused_deployments(recordings: pd.DataFrame, deployments: pd.DataFrame) -> list[str]:
+    """Return what to say of deployments that no recording is in: of no recorder, or of a period without recordings.
+
+    Parameters
+    ----------
+    recordings, deployments
+        As :func:`assign_deployments` takes them, the deployments assigned.
+    """
+    known = {normal(name): name for name in recordings["recorder"].unique().tolist()}
+    used = set(recordings["deployment"].map(normal))
+    unused = deployments[~deployments["deployment"].map(normal).isin(used)]
+    is_known = unused["recorder"].map(normal).isin(known)
+    messages = []
+    for recorder, own in unused[~is_known].groupby("recorder"):
+        messages.append(
+            f"{_deployments(own)} of no recorder of the study: {recorder!r} "
+            f"({near_or_all(str(recorder), known.values())}). Give the recorder the name that it has in the table of "
+            "recordings."
+        )
+    for recorder, own in unused[is_known].groupby("recorder"):
+        edges = zip(own["start"].tolist()[:3], own["end"].tolist()[:3], strict=True)
+        spans = ", ".join(f"{_iso(start)} to {_iso(end) or 'now'}" for start, end in edges)
+        more = ", …" if len(own) > 3 else ""
+        messages.append(f"{_deployments(own)} without a recording: {recorder!r} has none that starts in {spans}{more}.")
+    return messages
+
+
+def _deployments(own: pd.DataFrame, most: int = 8) -> str:
+    names = own["deployment"].tolist()
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{len(names)} deployment{'s' if len(names) > 1 else ''} ({', '.join(names[:most])}{more})"
+
+
+def _iso(time_utc: pd.Timestamp) -> str:
+    return "" if pd.isna(time_utc) else time_utc.isoformat() + "Z"
 
 
 def _contradictions(table: pd.DataFrame) -> list[RowProblem]:

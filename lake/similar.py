@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lake.errors import InputError
 from lake.grid import Grid, iso
+from lake.query import resolve_recorder
 from lake.read import grid_of, open_array, open_embeddings, usable_windows
 
 Metric = Literal["cosine", "euclidean"]
@@ -41,8 +42,7 @@ def place_of(recorders: list[str], grid: Grid, recorder: str, time: str) -> Plac
     InputError
         If there is no such recorder, the text is no time, or the grid does not reach it.
     """
-    if recorder not in recorders:
-        raise InputError(f"recorder {recorder!r} is not in the store; it has {', '.join(recorders)}.")
+    recorder = resolve_recorder(recorder, recorders)
     try:
         instant_ms = int(np.datetime64(time.removesuffix("Z"), "ms").astype(np.int64))
     except ValueError:

@@ -1,6 +1,7 @@
 """Dask clusters for tests, started as a user starts them: real processes, real keys."""
 
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -27,9 +28,9 @@ class Cluster:
         self.file = self.key / "scheduler.json"
         self.processes: list[subprocess.Popen[bytes]] = []
         _, scheduler, worker, _ = how_to_start(self.key).splitlines()
-        self.start([*scheduler.split(), "--host", "127.0.0.1"])
+        self.start(shlex.split(scheduler))
         for _ in range(2):
-            self.start([*worker.partition(" #")[0].split(), "--host", "127.0.0.1"])
+            self.start(shlex.split(worker, comments=True))
 
     def start(self, words: list[str]) -> None:
         """Start a process of it, such as one more worker."""

@@ -122,6 +122,7 @@ def _grown(name: str) -> Callable[[Path], None]:
 def _run(name: str) -> Act:
     def act(folder: Path) -> Result:
         execute_runs(read_manifest(folder / "study.toml"), [name], Options(device="cpu"), lambda _: None)
+        _HOLDING.append(set())  # the files that are opened from here on are not noted as read
         output, *_ = _own(folder, name)
         files = {str(path.relative_to(output)): path for path in sorted(output.rglob("*")) if path.is_file()}
         return {
@@ -158,8 +159,9 @@ def opened() -> Iterator[set[Path]]:
     """Give the files that are opened meanwhile, in any thread of this process."""
     if not _HOLDING:
         sys.addaudithook(_note)
-    _HOLDING.append(set())
-    yield _HOLDING[-1]
+    found: set[Path] = set()
+    _HOLDING.append(found)
+    yield found
     _HOLDING.append(set())
 
 

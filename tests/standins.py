@@ -5,6 +5,7 @@ are; a job whose dependency failed or is not there is refused, as the real ones 
 it refuses.
 """
 
+import csv
 import json
 import os
 import re
@@ -26,7 +27,7 @@ def install(folder: Path, kind: str) -> dict[str, str]:
         made.mkdir(parents=True)
     scripts = {name: f'exec {sys.executable} {__file__} {name} {kind} "$@"' for name in COMMANDS}
     scripts["dawnchorus"] = f'PYTHONPATH={ROOT} exec {sys.executable} -m jobs "$@"'
-    scripts["torchrun"] = f'PYTHONPATH={ROOT} exec {sys.executable} -m torch.distributed.run "$@"'
+    scripts["dask"] = f'PYTHONPATH={ROOT} exec {Path(sys.executable).with_name("dask")} "$@"'
     for name, text in scripts.items():
         (tools / name).write_text(f"#!/bin/sh\n{text}\n")
         (tools / name).chmod(0o755)
@@ -60,15 +61,15 @@ def inside(words: list[str]) -> int:
     folder = "."
     while words[0].startswith("--"):
         word = words.pop(0)
-        if word in {"--env", "--bind", "--pwd", "--workdir"}:
-            value = words.pop(0)
-            if word == "--env":
-                environment[value.partition("=")[0]] = value.partition("=")[2]
-            elif word == "--bind" and not Path(value.split(":")[0]).exists():
-                sys.stderr.write(f"apptainer: mount source {value.split(':')[0]} doesn't exist\n")
+        if word == "--env":
+            environment |= variables(words.pop(0))
+        elif word in {"--bind", "--mount"}:
+            if not Path(bound := source(word, words.pop(0))).exists():
+                sys.stderr.write(f"apptainer: mount source {bound} doesn't exist\n")
                 return 255
-            elif word == "--pwd":
-                folder = value
+        elif word in {"--pwd", "--workdir"}:
+            value = words.pop(0)
+            folder = value if word == "--pwd" else folder
         elif word not in {"--cleanenv", "--containall", "--nv"}:
             return 255
     image = words.pop(0)
@@ -79,8 +80,21 @@ def inside(words: list[str]) -> int:
     return os.execvpe(words[0], words, environment)  # noqa: S606 (as the real one does)
 
 
+def variables(value: str) -> dict[str, str]:
+    """Return what ``--env`` sets: with more than one equals sign its value is a line of CSV."""
+    fields = next(csv.reader([value])) if value.count("=") > 1 or value.startswith('"') else [value]
+    return {name: text for name, _, text in (field.partition("=") for field in fields)}
+
+
+def source(option: str, value: str) -> str:
+    """Return the folder that is bound; ``--bind`` splits at commas and colons, ``--mount`` reads a line of CSV."""
+    if option == "--bind":
+        return value.split(",", maxsplit=1)[0].split(":", maxsplit=1)[0]
+    return dict(field.partition("=")[::2] for field in next(csv.reader([value])))["source"]
+
+
 def launch(name: str, words: list[str]) -> int:
-    """Start one process a node, one after the other, with the numbers that the launcher gives them."""
+    """Start one process a node, all at once, with the numbers that the launcher gives them."""
     flags = {"-hostfile": 1, "--hostfile": 1, "-npernode": 1, "--ppn": 1, "-x": 1, "-n": 1}
     n = 1
     while words[0].startswith("-"):
@@ -93,8 +107,8 @@ def launch(name: str, words: list[str]) -> int:
             if "hostfile" in word and len(Path(value).read_text().split()) < n:
                 return 213
     ranks = {"mpirun": "OMPI_COMM_WORLD_RANK", "mpiexec": "PMI_RANK", "srun": "SLURM_PROCID"}
-    codes = [subprocess.run(words, env={**os.environ, ranks[name]: str(i)}, check=False).returncode for i in range(n)]
-    return max(codes)
+    nodes = [subprocess.Popen(words, env={**os.environ, ranks[name]: str(i)}) for i in range(n)]
+    return max(node.wait() for node in nodes)
 
 
 def directives(script: Path, prefix: str) -> dict[str, str]:
@@ -106,6 +120,7 @@ def directives(script: Path, prefix: str) -> dict[str, str]:
         if not line.startswith(f"#{prefix} "):
             break
         flag, _, value = line.removeprefix(f"#{prefix} ").partition("=" if prefix == "SBATCH" else " ")
+        value = value.strip('"').replace('\\"', '"').replace("%%", "%")  # as sbatch reads what is quoted
         found[flag if flag not in found else f"{flag} {value.split('=')[0]}"] = value
     return found
 

@@ -28,6 +28,7 @@ from jobs.atlas.windows import Table, clustered_days, read_table
 from jobs.common.folders import publish
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run
+from lake.naming import read_names
 from lake.read import open_array, read_rows
 
 N_NEIGHBOURS = 5
@@ -39,6 +40,7 @@ def execute(run: Run, options: Options) -> Outcome:
     """Make the page of a clustering; what the atlas held before is replaced."""
     config = cast("Config", run.config)
     stores = open_stores(run.inputs["clusters"].output.url, run.inputs["spectrograms"].output.url)
+    named = read_names(run.inputs["clusters"].output)
     with progress(f"{run.name}: counting", len(clustered_days(stores)), "recorder-days") as advance:
         table = read_table(stores, advance)
     rows = rows_by_cluster(table, stores.n_clusters)
@@ -73,11 +75,12 @@ def execute(run: Run, options: Options) -> Outcome:
             _sheets(
                 run, stores, codes, table, map_, level_range_db=level_range_db, folder=folder, threads=options.workers
             )
-        notes = [note for note in (media.note, _map_note(seen, config), labels_note) if note]
+        notes = [note for note in (media.note, _map_note(seen, config), labels_note, *named.notes) if note]
         study = study_facts(
             run,
             read,
             map_=map_,
+            names=named.rows,
             level_range_db=level_range_db,
             notes=notes,
             n_clips=sum(map(len, clips)),
@@ -93,7 +96,7 @@ def execute(run: Run, options: Options) -> Outcome:
         "clusters": len(clusters), "windows": len(table), "pictures": sum(map(len, shown)), "clips": study.n_clips,
         "map_windows": 0 if map_ is None else len(map_.rows), "bytes": n_bytes,
     }  # fmt: skip
-    return Outcome(did=True, counts=counts)
+    return Outcome(did=True, counts=counts, notes=[*([labels_note] if labels_note else []), *named.notes])
 
 
 def _look(run: Run, stores: Stores, table: Table, scale: Scale, sampled: NDArray[np.int64]) -> Seen | None:
@@ -167,7 +170,8 @@ def _lifts(run: Run, stores: Stores, table: Table, n_windows: NDArray[np.int64])
     if not run.labels.exists():
         return None, f"Labels are left out: {run.labels.name} was not there when this page was made."
     config = cast("Config", run.config)
-    intervals, note = read_intervals(run.labels, stores, min_confidence=config.min_confidence)
+    root = str(run.recordings.root) if run.recordings else ""
+    intervals, note = read_intervals(run.labels, stores, min_confidence=config.min_confidence, root=root)
     n_both = np.zeros((stores.n_clusters, len(intervals)), dtype=np.int64)
     with progress(f"{run.name}: labels", len(intervals), "labels") as advance:
         for j, one in enumerate(intervals.values()):

@@ -20,7 +20,8 @@ from jobs.atlas.tally import Calendar, Tally, cluster_calendar, recorder_calenda
 from jobs.atlas.windows import Table
 from jobs.common.effort import daily_effort, effort_picture
 from jobs.common.run import Run
-from lake.naming import read_names
+from lake.clustering import clustering_id_of
+from lake.naming import Name
 from lake.recordings import read_recordings
 
 EFFORT_KEY = "calendars/effort.png"
@@ -63,6 +64,7 @@ def study_facts(
     read: Read,
     *,
     map_: Map | None,
+    names: Sequence[Name],
     level_range_db: tuple[float, float],
     notes: Sequence[str],
     n_clips: int,
@@ -96,8 +98,9 @@ def study_facts(
         hop_s=grid.hop_ms / 1000,
         effort=tally.by_hour.sum(axis=0),
         n_utc_hours=tally.n_utc_hours,
-        names=read_names(output),
-        names_id=clusters.config_id,
+        names=names,
+        names_id=clustering_id_of(stores.clusters),
+        names_before=clusters.config_id,
         store_path=output.root.removeprefix(clusters.lake.storage.root).lstrip("/"),
         scale=_scale(config, stores, level_range_db),
         dates=None if read.calendar is None else _dates(read, read.calendar, folder),

@@ -137,8 +137,8 @@ class Study:
         How many of them are counted by UTC.
     names
         Names that the clustering has beside it.
-    names_id
-        Identity of the clustering that names belong to.
+    names_id, names_before
+        Identity of the clustering that names belong to, and what older pages kept names under.
     store_path
         Path of the cluster store below the lake.
     scale
@@ -165,6 +165,7 @@ class Study:
     n_utc_hours: int
     names: Sequence[Name]
     names_id: str
+    names_before: str
     store_path: str
     scale: Scale
     dates: Dates | None

@@ -14,6 +14,7 @@ from jobs.atlas.words import number
 from jobs.common.labels import Labels, read_labels
 from jobs.common.marks import is_plain_table, read_marks
 from jobs.common.placing import labels_of_marks, place_marks, recordings_of
+from lake.text import nearest
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,9 @@ class Lift:
     q: float
 
 
-def read_intervals(path: Path, stores: Stores, *, min_confidence: float) -> tuple[dict[str, Intervals], str]:
+def read_intervals(
+    path: Path, stores: Stores, *, min_confidence: float, root: str = ""
+) -> tuple[dict[str, Intervals], str]:
     """Read labels: the intervals of each label on a clustering's recorders, labels in alphabetical order.
 
     Parameters
@@ -60,13 +63,15 @@ def read_intervals(path: Path, stores: Stores, *, min_confidence: float) -> tupl
         The clustering, and the cube that knows when each recording began.
     min_confidence
         Labels of a program that is less sure are left out.
+    root
+        Folder that the recordings' paths are relative to.
 
     Returns
     -------
     intervals
         By label.
     note
-        Which labels have no place here, in a sentence; empty if all have.
+        What was passed over, and which labels have no place here, in sentences; empty if all have.
 
     Raises
     ------
@@ -77,17 +82,22 @@ def read_intervals(path: Path, stores: Stores, *, min_confidence: float) -> tupl
     if is_plain_table(path):
         labels = read_labels(path)
     else:
-        cube = recordings_of(stores.cube)
-        found = place_marks(read_marks(path), cube, min_confidence=min_confidence)
+        cube, read = recordings_of(stores.cube, root), read_marks(path)
+        found = place_marks(read.marks, cube, min_confidence=min_confidence)
         labels = labels_of_marks(found, cube)
-        if found.n_strange:
-            notes.append(f"Labels of recordings that the spectrograms do not have: {number(found.n_strange)}.")
+        notes += [*read.notes, *found.notes]
     strange = sorted(set(labels.by_recorder) - set(stores.recorders))
     if strange:
         n = sum(len(labels.by_recorder[name]) for name in strange)
-        named = ", ".join(strange[:3]) + (" …" if len(strange) > 3 else "")
+        named = ", ".join(f"{name}{_near(name, stores.recorders)}" for name in strange[:3])
+        named += " …" if len(strange) > 3 else ""
         notes.append(f"Labelled intervals of recorders that this clustering does not have: {number(n)} ({named}).")
     return _by_label(labels, stores.recorders), " ".join(notes)
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    near = nearest(name, known, 1)
+    return f", nearest {near[0]}" if near else ""
 
 
 def _by_label(labels: Labels, recorders: Sequence[str]) -> dict[str, Intervals]:

@@ -76,6 +76,7 @@ def data_of(study: Study, ranked: Sequence[Cluster], ids: Sequence[int], table: 
     calendar = study.dates.calendar if study.dates else None
     data: dict[str, Any] = {
         "names_id": study.names_id,
+        "names_before": study.names_before,
         "names": {str(name.cluster): {"name": name.name, "notes": name.notes} for name in study.names},
         "clusters": [[cluster.id, cluster.n_windows] for cluster in ranked],
         "recorders": [recorder.name for recorder in study.recorders],

@@ -13,20 +13,27 @@ from typing import Any
 import pandas as pd
 
 from jobs.catalog.cache import is_cache
-from jobs.catalog.core import OnProgress, catalog
+from jobs.catalog.core import OnNote, OnProgress, catalog
+from jobs.catalog.earlier import read_rows
 from jobs.catalog.folders import absolute
 from jobs.catalog.names import GUESSES
 from jobs.catalog.reading import Examine, examine_apart
 from jobs.catalog.sources import common_root, survey
 from jobs.catalog.summary import count_recordings
-from jobs.catalog.timeline import mark_timeline
+from jobs.catalog.timeline import find_clashes, mark_timeline
 from jobs.catalog.zones import check_zones
 from jobs.common.audio import decoder_versions
 from lake.digest import sha256_of
 from lake.errors import InputError, UsageError
 from lake.outputs import refuse_others, write_outputs
 from lake.receipts import environment
-from lake.recordings import assign_deployments, read_deployments, read_recordings, recordings_csv
+from lake.recordings import (
+    assign_deployments,
+    read_deployments,
+    read_recordings,
+    recordings_csv,
+    unused_deployments,
+)
 from lake.records import seal
 from lake.storage import Storage
 
@@ -45,6 +52,7 @@ def run_catalog(
     retry: bool = False,
     force: bool = False,
     on_progress: OnProgress | None = None,
+    on_note: OnNote | None = None,
     examine_one: Examine = examine_apart,
 ) -> dict[str, Any]:
     """Write the table of the recordings in folders, and beside it a receipt and what was found in each file.
@@ -55,7 +63,8 @@ def run_catalog(
         Folders, or single files: paths or fsspec URLs. Paths in the table are relative to their common parent,
         or to the folder itself if it is one alone.
     out
-        The table to write. Beside it lie the receipt, ``<stem>.receipt.json``, and ``<stem>.cache.jsonl``, by which
+        The table to write; the rows of one that is there keep their recorders. Beside it lie the receipt,
+        ``<stem>.receipt.json``, and ``<stem>.cache.jsonl``, by which
         a stopped run continues and a later one opens only files that are new or have changed.
     zones
         IANA zone, or offset, by folder or recorder; the empty key takes the rest.
@@ -71,6 +80,8 @@ def run_catalog(
         Replace a table that others wrote or changed.
     on_progress
         Called with the number of files done and of all files.
+    on_note
+        Called with each message about what was passed over, what found nothing, and recorders that shared a name.
     examine_one
         Examines a file; by default in a process that can be killed.
 
@@ -98,6 +109,15 @@ def run_catalog(
     root = common_root(sources)
     unreadable: dict[str, str] = {}
     firmware: dict[str, set[str]] = {}
+    serials: dict[str, set[str]] = {}
+    notes = list(sources.passed.messages())
+    try:
+        rows = read_rows(out, root, sources.url(root), sources.folders)
+    except InputError as error:
+        if not force:
+            raise
+        rows = []
+        notes.append(f"recorders are named anew, since the table that is replaced cannot be read: {error}")
     table = catalog(
         sources,
         zones=zones,
@@ -105,16 +125,21 @@ def run_catalog(
         workers=workers,
         guesses=guesses,
         deployments=places,
+        rows=rows,
         cache=absolute(out).with_suffix(".cache.jsonl"),
         retry=retry,
         on_progress=on_progress,
         on_unreadable=unreadable.__setitem__,
         on_firmware=lambda recorder, version: firmware.setdefault(recorder, set()).add(version),
+        on_serial=lambda recorder, serial: serials.setdefault(recorder, set()).add(serial),
+        on_note=notes.append,
         examine_one=examine_one,
     )
     if places is not None:
         table = assign_deployments(table, places)
+        notes += unused_deployments(table, places)
     table, clocks = mark_timeline(table, places, latest=pd.Timestamp(began.replace(tzinfo=None)) + LEEWAY)
+    notes += find_clashes(table)
     # What check_target found is looked at again: it may be hours since.
     _require_ours(out, force=force)
     write_outputs(absolute(out).parent, {out.name: recordings_csv(table, out)}, force=True)
@@ -135,12 +160,22 @@ def run_catalog(
         "table_sha256": hashlib.sha256(out.read_bytes()).hexdigest(),
         "counts": counts,
         "unreadable": unreadable,
+        "serials": {recorder: sorted(own) for recorder, own in serials.items()},
+        "passed_over": {
+            "links": sources.passed.links,
+            "unlisted": sources.passed.unlisted,
+            "suffixes": sources.passed.suffixes,
+        },
+        "notes": notes,
         "timings": {"began": began.isoformat(timespec="milliseconds"), "total_s": round(time.monotonic() - began_s, 3)},
         "decoders": decoder_versions(),
         **environment(),
     }
     beside = absolute(out).with_suffix(".receipt.json")
     Storage(beside.parent).write(beside.name, seal(receipt, indent=2))
+    if on_note:
+        for note in notes:
+            on_note(note)
     return {"table": str(out), "receipt": str(beside), "root": sources.url(root), **counts}
 
 

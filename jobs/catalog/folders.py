@@ -1,9 +1,10 @@
-"""Which files are recordings, and which recorder made each."""
+"""Which files are recordings, and which folder stands for the recorder of each."""
 
 import os
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path, PurePath
 
@@ -18,6 +19,12 @@ AUDIO_SUFFIXES = (
     ".snd", ".w64", ".wac", ".wav", ".wave", ".wma", ".wv",
 )  # fmt: skip
 """Suffixes of recordings, in lower case. ``.wac`` has no decoder here: it is listed, so that it is not missed."""
+OTHER_SUFFIXES = frozenset({
+    ".3gp", ".ac3", ".aa3", ".aax", ".amr", ".ape", ".avi", ".dff", ".dsf", ".dss", ".ds2", ".dts", ".m4b", ".m4r",
+    ".mka", ".mkv", ".mov", ".mp1", ".mp2", ".mp4", ".mpc", ".mpeg", ".mpg", ".ra", ".sd2", ".shn", ".sud", ".tak",
+    ".tta", ".voc", ".vox", ".weba", ".webm", ".wmv",
+})  # fmt: skip
+"""Suffixes, in lower case, of files that may hold sound and are not read: they are counted and named."""
 SYSTEM_FOLDERS = frozenset({"$recycle.bin", "system volume information", "lost+found"})
 """Folders that operating systems leave on cards."""
 NAMELESS_FOLDERS = frozenset({"audio", "data", "flac", "raw", "recordings", "sounds", "wav"})
@@ -31,32 +38,80 @@ UNFINISHED_HEADS = frozenset({b"fLaC", b"RIFF", b"\0\0\0\0", b""})
 _DATE_FOLDER = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})(?:[_ T-].*)?")
 
 
+@dataclass
+class PassedOver:
+    """What may hold recordings and was not looked into.
+
+    Attributes
+    ----------
+    links
+        Links to folders, with what they point to.
+    unlisted
+        Folders that cannot be listed, with the reason.
+    suffixes
+        Files of :data:`OTHER_SUFFIXES`, counted by suffix.
+    """
+
+    links: dict[str, str] = field(default_factory=dict)
+    unlisted: dict[str, str] = field(default_factory=dict)
+    suffixes: Counter[str] = field(default_factory=Counter)
+
+    def count(self, names: Iterable[str]) -> None:
+        """Count the files that may hold sound among names."""
+        self.suffixes.update(suffix for suffix in map(_suffix, names) if suffix in OTHER_SUFFIXES)
+
+    def messages(self) -> Iterator[str]:
+        """Yield a line for each kind of thing that was passed over."""
+        if self.links:
+            shown = _shown([f"{link} -> {target}" for link, target in sorted(self.links.items())])
+            what = "1 link to a folder is" if len(self.links) == 1 else f"{len(self.links)} links to folders are"
+            yield f"{what} not followed: {shown}. Name a linked folder itself to list it."
+        if self.unlisted:
+            shown = _shown([f"{folder} ({reason})" for folder, reason in sorted(self.unlisted.items())])
+            what = "1 folder cannot" if len(self.unlisted) == 1 else f"{len(self.unlisted)} folders cannot"
+            yield f"{what} be listed: {shown}. Make them readable and type the same command again."
+        if self.suffixes:
+            shown = ", ".join(f"{n} {suffix}" for suffix, n in sorted(self.suffixes.items()))
+            yield f"files that may hold sound and are not read: {shown}. Convert them to WAV or FLAC to list them."
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The recordings below folders, the files that say something about them, and what was passed over."""
+
+    recordings: list[Path]
+    sidecars: list[Path]
+    passed: PassedOver
+
+
 def find_recordings(given: Sequence[Path]) -> list[Path]:
     """Return all recordings below folders, as :func:`find_files` does, without the files beside them."""
-    return find_files(given)[0]
+    return find_files(given).recordings
 
 
-def find_files(given: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+def find_files(given: Sequence[Path]) -> Listing:
     """Return all recordings below folders, and the files that say something about them, sorted by path.
 
     Parameters
     ----------
     given
         Folders, or single files. Files count by their suffix, one of :data:`AUDIO_SUFFIXES`, or as
-        :data:`UNFINISHED`; a name that starts with a dot is hidden, and links to folders are not followed.
+        :data:`UNFINISHED`; a name that starts with a dot is hidden. Links to folders are not followed, unless they are
+        named here; they and folders that cannot be listed are in :class:`PassedOver`.
 
     Returns
     -------
-    tuple of two lists of Path
+    Listing
         Absolute paths, each once.
 
     Raises
     ------
     InputError
-        If one of them does not exist, cannot be listed or holds no recording; the message names them all.
+        If one of them does not exist or holds no recording; the message names them all.
     """
     found: dict[str, Path] = {}
     beside: dict[str, Path] = {}
+    passed = PassedOver()
     problems: list[str] = []
     for folder in given:
         if folder.is_file():
@@ -65,15 +120,16 @@ def find_files(given: Sequence[Path]) -> tuple[list[Path], list[Path]]:
         if not folder.is_dir():
             problems.append(f"{folder}: expected a folder of recordings, found nothing there.")
             continue
-        names = list(_walk(folder, problems))
+        names = list(_walk(folder, passed))
         below = [path for path in names if _is_recording(path)]
         found |= {str(path): path for path in below}
         beside |= {str(path): path for path in names if is_sidecar(path.name)}
+        passed.count(path.name for path in names)
         if not below:
             problems.append(nothing_found(str(folder), names))
     if problems:
-        raise InputError("\n".join(problems))
-    return [found[path] for path in sorted(found)], [beside[path] for path in sorted(beside)]
+        raise InputError("\n".join([*problems, *passed.messages()]))
+    return Listing([found[path] for path in sorted(found)], [beside[path] for path in sorted(beside)], passed)
 
 
 def nothing_found(folder: str, others: Iterable[PurePath]) -> str:
@@ -96,43 +152,6 @@ def has_audio_suffix(name: str) -> bool:
     return _suffix(name) in AUDIO_SUFFIXES
 
 
-def name_recorders(files: Sequence[PurePath], prefixes: Sequence[str], given: Sequence[PurePath]) -> list[str]:
-    """Choose the recorder of each recording.
-
-    Parameters
-    ----------
-    files
-        Absolute paths.
-    prefixes
-        What each name, or header, says about its recorder; empty where it says nothing.
-    given
-        The folders that the user named.
-
-    Returns
-    -------
-    list of str
-
-    Notes
-    -----
-    The recorder is the folder that the file is in. Folders of a date (``20210622``, ``20210622_STUDY``,
-    ``2021-06-22``) are passed over towards the root, and so are, below the folder that the user named,
-    :data:`NAMELESS_FOLDERS`. Only where one such folder holds files of several prefixes (serials, device
-    ids, or words that users set on their recorders) is the recorder the prefix; files without one keep the
-    folder.
-    """
-    stops = {absolute(folder) if isinstance(folder, Path) else folder for folder in given}
-    folders = parents_of(files)
-    home_of = {folder: _home(folder, stops) for folder in dict.fromkeys(folders)}
-    homes = [home_of[folder] for folder in folders]
-    seen: defaultdict[PurePath, set[str]] = defaultdict(set)
-    for home, prefix in zip(homes, prefixes, strict=True):
-        seen[home].update({prefix} - {""})
-    return [
-        prefix if prefix and len(seen[home]) > 1 else home.name if home.name.strip() else "root"
-        for home, prefix in zip(homes, prefixes, strict=True)
-    ]
-
-
 def parents_of(files: Iterable[PurePath]) -> list[PurePath]:
     """Return the folder of each file; files of one folder share one object, which is hashed and compared in no time."""
     known: dict[str, PurePath] = {}
@@ -153,15 +172,23 @@ def absolute(path: Path) -> Path:
     return Path(os.path.normpath(path.absolute()))
 
 
-def _walk(top: Path, problems: list[str]) -> Iterator[Path]:
-    """Yield all files below a folder that are not hidden."""
+def _walk(top: Path, passed: PassedOver) -> Iterator[Path]:
+    """Yield all files below a folder that are not hidden; note links to folders, and folders that cannot be listed."""
 
     def note(error: OSError) -> None:
-        problems.append(f"{error.filename}: cannot be listed ({error.strerror}). Make it readable.")
+        passed.unlisted[as_text(str(error.filename))] = error.strerror or str(error)
 
     for folder, folders, names in os.walk(absolute(top), onerror=note):
         folders[:] = [name for name in folders if not is_hidden(PurePath(name))]
+        for path in (Path(folder, name) for name in folders):
+            if path.is_symlink():
+                passed.links[as_text(str(path))] = as_text(str(path.readlink()))
         yield from (Path(folder, name) for name in names if not name.startswith("."))
+
+
+def _shown(texts: Sequence[str], most: int = 8) -> str:
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more
 
 
 def _is_recording(path: Path) -> bool:
@@ -175,8 +202,12 @@ def _suffix(name: str) -> str:
     return dot + suffix if stem else ""
 
 
-def _home(folder: PurePath, stops: set[PurePath]) -> PurePath:
-    """Return the folder that stands for the recorder."""
+def find_home(folder: PurePath, stops: Collection[PurePath] = ()) -> PurePath:
+    """Return the folder that stands for the recorder of the files in a folder.
+
+    Folders of a date (``20210622``, ``20210622_STUDY``, ``2021-06-22``) are passed over towards the root, and so are
+    :data:`NAMELESS_FOLDERS` that are not among ``stops``, the folders that the user named.
+    """
     home = folder
     while home.name:
         is_nameless = home.name.lower() in NAMELESS_FOLDERS and home not in stops

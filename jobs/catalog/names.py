@@ -4,8 +4,10 @@ The patterns are tried in order and the first that gives a real date and time wi
 (BAR, BAR-LT; with and without zone, serial, site, position; localisation names; the firmware that writes a
 space for a zero), AudioMoth (hexadecimal seconds, dates, device prefix, ``T`` for triggered), Wildlife
 Acoustics (SM2, SM3, SM4, Mini; channels, milliseconds, ``$`` for GPS-synchronised), SwiftOne, OwlSense,
-Chorus, and published excerpts of the Acoustic Observatory. Two-digit years and day-first dates are read only
-when the user says so.
+Chorus, and published excerpts of the Acoustic Observatory; then what programs and people write: dates and times with
+any of the usual separators, without seconds, in 12 hours with AM or PM, or with text between (BirdNET-Pi). Two-digit
+years and day-first dates are read only when the user says so, and a time of four bare digits, which may be a counter,
+is not read at all.
 """
 
 import re
@@ -45,25 +47,50 @@ _DAY = r"(?P<Y>(?:19|20)\d\d)(?P<M>\d\d)(?P<D>\d\d)"
 _CLOCK = r"(?P<h>\d\d)(?P<m>\d\d)(?P<s>\d\d)"
 _FRACTION = r"(?:\.(?P<f>\d{1,6})(?![0-9A-Za-z]))?"
 _OFFSET = r"(?P<off>Z|[-+]\d{2}:?(?:\d{2})?)"
+_UTC = r"[ _]?(?:UTC|GMT)(?:[-+]\d{1,2}(?::?\d\d)?)?(?![-+0-9A-Za-z])"
+_HALF = r"(?:[ _-]?(?P<half>[AaPp][Mm])(?![A-Za-z0-9]))?"
+_ANY_DAY = r"(?<!\d)(?P<Y>(?:19|20)\d\d)(?P<d>[-_. ]?)(?P<M>\d\d)(?P=d)(?P<D>\d\d)"
+_COLONS = ":\uff1a\ua789\u2236"
+_ANY_CLOCK = rf"(?P<h>\d\d)(?P<t>[-_. {_COLONS}]?)(?P<m>\d\d)(?P=t)(?P<s>\d\d)"
+_CLOCK_PARTED = rf"(?P<h>\d\d)[-_.{_COLONS}](?P<m>\d\d)[-_.{_COLONS}](?P<s>\d\d)"
+_CLOCK_COLONS = r"(?P<h>\d\d):(?P<m>\d\d):(?P<s>\d\d)"
+_JOIN = r"(?:[T$@.]|[_ ]+T?|-| - |, |[_ ]at[_ ])"
+_ANY_OFFSET = rf"(?:_?(?P<off>Z(?![a-z])|[-+]\d\d:?\d\d(?!\d)|{_UTC}))?"
 
 PATTERNS: Mapping[str, re.Pattern[str]] = {
     key: re.compile(pattern)
     for key, pattern in {
         "localisation": rf"^S{_DAY}T{_CLOCK}{_FRACTION}{_OFFSET}_E\d{{8}}T\d{{6}}",
         "space_for_zero": rf"(?<!\d)(?P<Y>(?:19|20)\d\d)(?P<M>\d\d) (?P<D>\d)T{_CLOCK}{_OFFSET}(?!\d)",
-        "offset": rf"(?<!\d){_DAY}[T_\-$]{_CLOCK}{_FRACTION}(?:_(?=[-+]\d{{4}}(?!\d)))?{_OFFSET}(?![\d:])",
+        "offset": rf"(?<!\d){_DAY}[T_\-$]{_CLOCK}{_FRACTION}(?:_(?=[-+]\d{{4}}(?!\d)))?{_OFFSET[:-1]}|{_UTC})(?![\d:])",
         "hexadecimal": r"^(?P<hex>[0-9A-F]{8})\.(?:WAV|wav)$",
         "milliseconds": rf"(?<!\d){_DAY}[_$]{_CLOCK}_(?P<f>\d{{3}})(?=\.)",
         "excerpt": rf"(?P<number>_\d+)_\d+_{_DAY}_{_CLOCK}_\d+_\d+(?=\.)",
-        "local": rf"(?<!\d){_DAY}[T_\-$]{_CLOCK}{_FRACTION}T?(?![\d+\-:])",
-        "solid": rf"(?<!\d){_DAY}{_CLOCK}(?!\d)",
-        "dashes": (
-            r"(?<!\d)(?P<Y>(?:19|20)\d\d)-(?P<M>\d\d)-(?P<D>\d\d)[_T ]+T?(?P<h>\d\d)[-:](?P<m>\d\d)[-:](?P<s>\d\d)"
-            rf"{_FRACTION}(?P<off>Z|[-+]\d\d:?\d\d(?!\d))?(?!\d)"
-        ),
+        "local": rf"(?<!\d){_DAY}[T_\-$]{_CLOCK}{_FRACTION}T?{_HALF}(?![\d+\-:])",
+        "solid": rf"(?<!\d){_DAY}{_CLOCK}{_HALF}(?!\d)",
+        "dashes": rf"(?!\d{{8}}[T_\-$]\d{{6}}){_ANY_DAY}{_JOIN}{_ANY_CLOCK}{_FRACTION}{_HALF}{_ANY_OFFSET}(?!\d)",
     }.items()
 }
 """Patterns by name, in the order in which they are tried."""
+
+PROGRAMS: Mapping[str, re.Pattern[str]] = {
+    key: re.compile(pattern)
+    for key, pattern in {
+        "birdnet": rf"{_ANY_DAY}-birdnet-(?:(?P<stream>[A-Za-z][^:]*)-)?{_CLOCK_PARTED}(?!\d)",
+        "text_between": rf"{_ANY_DAY}[-_ ](?!\d)[^{_COLONS}]{{1,60}}[-_ ]{_CLOCK_COLONS}{_FRACTION}(?![\d:])",
+        "letters": (
+            rf"{_ANY_DAY}{_JOIN}(?P<h>\d\d)[hH](?P<m>\d\d)(?:[mM]?(?P<s>\d\d)[sS]?|[mM])?{_ANY_OFFSET}(?![\da-zA-Z])"
+        ),
+        # Hour and minute alone, unless all separators are one: 2021-06-22-05-10 may be parts that are counted.
+        "minutes": (
+            rf"(?!\d{{4}}([-_. ])\d\d\1\d\d\1\d\d\1){_ANY_DAY}(?<=\D\d\d){_JOIN}(?P<h>\d\d)[-.{_COLONS}](?P<m>\d\d)"
+            rf"{_HALF}{_ANY_OFFSET}(?![-:_. ]?\d)"
+        ),
+        "solid_minutes": (rf"(?<!\d){_DAY}{_JOIN}(?P<h>\d\d)[{_COLONS}](?P<m>\d\d){_HALF}{_ANY_OFFSET}(?![-:_. ]?\d)"),
+        "basic_minutes": rf"{_ANY_DAY}T(?P<h>\d\d)(?P<m>\d\d){_ANY_OFFSET}(?![\d:])",
+    }.items()
+}
+"""Patterns of programs and people, which are tried after :data:`PATTERNS`."""
 
 GUESSES: Mapping[str, Mapping[str, re.Pattern[str]]] = {
     "two-digit-year": {
@@ -76,8 +103,8 @@ GUESSES: Mapping[str, Mapping[str, re.Pattern[str]]] = {
     },
     "day-first": {
         "day_first": re.compile(
-            r"(?<!\d)(?P<D>\d\d)[-.]?(?P<M>\d\d)[-.]?(?P<Y>(?:19|20)\d\d)[T_\- ]"
-            r"(?P<h>\d\d)[-:.]?(?P<m>\d\d)[-:.]?(?P<s>\d\d)?(?!\d)"
+            r"(?<!\d)(?P<D>\d\d)[-._ ]?(?P<M>\d\d)[-._ ]?(?P<Y>(?:19|20)\d\d)[T_\- ]"
+            r"(?P<h>\d\d)[-:._]?(?P<m>\d\d)[-:._]?(?P<s>\d\d)?(?!\d)"
         ),
         "clock_first": re.compile(
             r"(?<!\d)(?P<h>\d\d)(?P<m>\d\d)(?P<s>\d\d)?[T_\-](?P<D>\d\d)(?P<M>\d\d)(?P<Y>(?:19|20)\d\d)(?!\d)"
@@ -133,7 +160,8 @@ def parse_name(path: str | PurePath, guesses: Collection[str] = ()) -> NameFacts
 def has_impossible_time(path: str | PurePath) -> bool:
     """Tell whether a name has, where a time should be, digits that are none, such as 20211301_250000."""
     name = _name_of(path)
-    found = [match for key in PATTERNS if key != "hexadecimal" for match in PATTERNS[key].finditer(name)]
+    patterns = [pattern for key, pattern in _tried(()) if key != "hexadecimal"]
+    found = [match for pattern in patterns for match in pattern.finditer(name)]
     return bool(found) and all(_instant(match)[0] is None for match in found)
 
 
@@ -158,6 +186,7 @@ def _name_of(path: str | PurePath) -> str:
 
 def _tried(guesses: Collection[str]) -> Iterator[tuple[str, re.Pattern[str]]]:
     yield from PATTERNS.items()
+    yield from PROGRAMS.items()
     for guess, patterns in GUESSES.items():
         if guess in guesses:
             yield from patterns.items()
@@ -171,7 +200,9 @@ def _instant(match: re.Match[str]) -> tuple[datetime | None, timedelta | None]:
     offset = _offset(found.get("off"))
     if found.get("off") and offset is None:
         return None, None
-    hour, year, second = int(found["h"]), int(found["Y"]), found["s"] or "00"
+    hour, year, second = _hour(int(found["h"]), found.get("half")), int(found["Y"]), found.get("s") or "00"
+    if hour is None:
+        return None, None
     is_midnight_after = (hour, found["m"], second) == (24, "00", "00")
     try:
         start = datetime(
@@ -183,6 +214,15 @@ def _instant(match: re.Match[str]) -> tuple[datetime | None, timedelta | None]:
     return start + timedelta(days=is_midnight_after), offset
 
 
+def _hour(hour: int, half: str | None) -> int | None:
+    """Return an hour of 24 from one with AM or PM; ``None`` if they contradict each other."""
+    if not half or (hour > 12 and half.lower() == "pm"):
+        return hour
+    if half.lower() == "am":
+        return None if hour > 12 else hour % 12
+    return None if hour == 0 else hour % 12 + 12
+
+
 def _from_seconds(digits: str) -> tuple[datetime | None, timedelta | None]:
     """Return the time that hexadecimal seconds since 1970 mean, unless the digits are a date."""
     if re.fullmatch(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])", digits):
@@ -191,11 +231,13 @@ def _from_seconds(digits: str) -> tuple[datetime | None, timedelta | None]:
 
 
 def _offset(text: str | None) -> timedelta | None:
-    """Return an offset such as ``Z``, ``-05``, ``+0930`` or ``+09:30``; ``None`` if no clock is set so."""
+    """Return an offset such as ``Z``, ``-05``, ``+0930``, ``+09:30`` or ``UTC+2``; ``None`` if no clock is set so."""
     if not text:
         return None
-    if text == "Z":
+    text = text.lstrip(" _").removeprefix("UTC").removeprefix("GMT")
+    if text in {"Z", ""}:
         return timedelta(0)
+    text = text if text[1:3].isdecimal() and len(text) > 2 else f"{text[0]}0{text[1:]}"
     hours, minutes = int(text[1:3]), int(text[3:].lstrip(":") or 0)
     size = timedelta(hours=hours, minutes=minutes)
     if minutes >= 60 or size > _LONGEST_OFFSET:
@@ -216,11 +258,14 @@ def _recorder(key: str, name: str, match: re.Match[str]) -> str:
     """Return the prefix before the time, without channels and recording numbers; empty if it names no recorder.
 
     A prefix ends in a separator; one or two digits, zeros after a dash (a card whose id could not be
-    read) and UUIDs name no recorder. Of ``serial_site`` the serial is the recorder, of an excerpt's
+    read), UUIDs, and a species with its confidence (``…_85p``, BirdNET-Go) name no
+    recorder. BirdNET-Pi's streams do. Of ``serial_site`` the serial is the recorder, of an excerpt's
     ``site_number_recording`` the site and its number.
     """
     if key == "excerpt":
         return name[: match.start()] + match["number"]
+    if key == "birdnet":
+        return match["stream"] or ""
     before = name[: match.start()]
     prefix = before.rstrip("_- .")
     if prefix == before:
@@ -229,5 +274,5 @@ def _recorder(key: str, name: str, match: re.Match[str]) -> str:
     serial = _SERIAL_AND_SITE.match(prefix)
     if serial:
         return serial["serial"]
-    is_none = re.fullmatch(r"\d{1,2}|-0+\d*", prefix) or _UUID.fullmatch(prefix)
+    is_none = re.fullmatch(r"\d{1,2}|-0+\d*|.*_\d{1,3}p", prefix) or _UUID.fullmatch(prefix)
     return "" if is_none else prefix

@@ -1,6 +1,6 @@
 """What is heard about a recording from its name, its card and its header, as a row of the table."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, tzinfo
 from functools import lru_cache
@@ -11,13 +11,14 @@ import pandas as pd
 
 from jobs.catalog.examine import FileFacts
 from jobs.catalog.faults import name_faults
-from jobs.catalog.folders import folder_date, name_recorders, parents_of
+from jobs.catalog.folders import find_home, folder_date, parents_of
 from jobs.catalog.names import NameFacts, maker_of, parse_name
-from jobs.catalog.sidecars import Card, LogEntry, card_of
+from jobs.catalog.recorders import Seen, contradicts, serial_in_name, usable_serial
+from jobs.catalog.sidecars import Card, LogEntry, find_card
 from jobs.catalog.sources import Sources
 from jobs.catalog.times import Start, Witness, format_offset, resolve_start
-from jobs.catalog.zones import check_zones, choose_zones
 from lake.errors import InputError
+from lake.text import normal
 
 Site = tuple[pd.Timestamp, pd.Timestamp, ZoneInfo]
 """Start, end and zone of a deployment."""
@@ -25,59 +26,73 @@ Site = tuple[pd.Timestamp, pd.Timestamp, ZoneInfo]
 
 @dataclass(frozen=True)
 class Heard:
-    """All that is known of a file besides its bytes: its name, its maker, its card, its zones."""
+    """All that is known of a file besides its bytes: its name, its folder, its maker, its card.
+
+    ``home`` is the folder that stands for its recorder, ``serial`` the one in its name or of its card.
+    """
 
     path: PurePath
     folder: PurePath
+    home: PurePath
     name: NameFacts
     maker: str
     card: Card | None
-    zone: tzinfo | None
+    serial: str
+
+    def seen(self, file: FileFacts | None = None) -> Seen:
+        """Return what says which recorder made it; the header's serial is believed before the name's."""
+        serial = (usable_serial(file.header.recorder) if file else "") or self.serial
+        named = serial_in_name(self.name.recorder, self.maker)
+        word = "" if named else self.name.recorder
+        return Seen(self.path, self.home, serial, word, file.sha256 if file and file.audio else "")
 
 
 def listen(
     sources: Sources,
-    zones: Mapping[str, str],
     guesses: Sequence[str],
     root: PurePath,
     on_unreadable: Callable[[PurePath, str], None] | None = None,
 ) -> list[Heard]:
-    """Gather what names, folders and cards say, and refuse what the user got wrong before any recording is read."""
-    check_zones(zones)
+    """Gather what names, folders and cards say, before any recording is read."""
     above = root.as_posix().rstrip("/") + "/"
     outside = [str(file) for file in sources.files if not file.as_posix().startswith(above)]
     if outside:
         raise InputError(
             f"{root} should hold all recordings, but {outside[0]} and {len(outside) - 1} others are elsewhere."
         )
-    names = [parse_name(file, guesses) for file in sources.files]
-    recorders = name_recorders(sources.files, [facts.recorder for facts in names], sources.folders)
     folders = parents_of(sources.files)
-    chosen = choose_zones(zones, folders, recorders)
+    stops = set(sources.folders)
+    home_of = {folder: find_home(folder, stops) for folder in dict.fromkeys(folders)}
     cards = sources.cards(on_unreadable)
-    card_in = {folder: card_of(folder, cards) for folder in dict.fromkeys(folders)}
-    return [
-        Heard(file, folder, facts, maker_of(file, facts) or ("FL" if card_in[folder] else ""), card_in[folder], zone)
-        for file, folder, facts, zone in zip(sources.files, folders, names, chosen, strict=True)
-    ]
+    card_of = {folder: find_card(folder, cards) for folder in home_of}
+    heard = []
+    for file, folder in zip(sources.files, folders, strict=True):
+        facts, (at, card), home = parse_name(file, guesses), card_of[folder], home_of[folder]
+        maker = maker_of(file, facts) or ("FL" if card else "")
+        # A log above the recorder's folder may be any recorder's.
+        logged = usable_serial(card.serial) if card and at.is_relative_to(home) else ""
+        heard.append(Heard(file, folder, home, facts, maker, card, serial_in_name(facts.recorder, maker) or logged))
+    return heard
 
 
 def site_zones(deployments: pd.DataFrame | None) -> dict[str, list[Site]]:
-    """Return start, end and zone of the deployments that have a zone, by recorder."""
+    """Return start, end and zone of the deployments that have a zone, by recorder (in NFC)."""
     sites: dict[str, list[Site]] = {}
     for row in deployments.to_dict("records") if deployments is not None else []:
         if row["zone"]:
-            sites.setdefault(row["recorder"], []).append((row["start"], row["end"], ZoneInfo(row["zone"])))
+            sites.setdefault(normal(row["recorder"]), []).append((row["start"], row["end"], ZoneInfo(row["zone"])))
     return sites
 
 
-def make_row(one: Heard, file: FileFacts, sites: Sequence[Site]) -> dict[str, object]:
+def make_row(one: Heard, file: FileFacts, zone: tzinfo | None, sites: Sequence[Site]) -> dict[str, object]:
     """Put together what is known of a recording.
 
     Parameters
     ----------
     one, file
         What its name, folder and card say, and what its bytes say.
+    zone
+        Zone of the recorder's clock, if the user gave one.
     sites
         Deployments of its recorder that have a zone.
 
@@ -87,7 +102,7 @@ def make_row(one: Heard, file: FileFacts, sites: Sequence[Site]) -> dict[str, ob
         All columns but ``path`` and ``recorder``. A position is the name's, else the header's, else that of the
         card's ``GPS_log.csv``, else the folder's; a gain the one of ``Reclog.csv``, else the header's.
     """
-    start = _start(one, file, sites)
+    start = _start(one, file, zone, sites)
     entry = _entry(one, file)
     latitude, longitude = _position(one, file)
     row: dict[str, object] = {
@@ -114,7 +129,7 @@ def make_row(one: Heard, file: FileFacts, sites: Sequence[Site]) -> dict[str, ob
     return row
 
 
-def _start(one: Heard, file: FileFacts, sites: Sequence[Site]) -> Start:
+def _start(one: Heard, file: FileFacts, zone: tzinfo | None, sites: Sequence[Site]) -> Start:
     """Hear all witnesses of a recording's start."""
     header = file.header
     witnesses = [Witness("header", header.start, header.offset)] if header.start else []
@@ -122,24 +137,26 @@ def _start(one: Heard, file: FileFacts, sites: Sequence[Site]) -> Start:
     if entry:
         witnesses.append(Witness("reclog", entry.start, entry.offset))
     made = _folder_date(one.folder)
-    start = resolve_start(one.name, one.zone, witnesses, folder_date=made)
+    start = resolve_start(one.name, zone, witnesses, folder_date=made)
     if start.utc is not None or start.local is None or not sites:
         return start
     placed = [
-        (low, high, resolve_start(one.name, None, witnesses, site_zone=zone, folder_date=made))
-        for low, high, zone in sites
+        (low, high, resolve_start(one.name, None, witnesses, site_zone=site_zone, folder_date=made))
+        for low, high, site_zone in sites
     ]
     during = [found for low, high, found in placed if found.utc and low <= found.utc and not found.utc >= high]
     if during:
         return during[0]
-    return placed[0][2] if len({zone for *_, zone in sites}) == 1 else start
+    return placed[0][2] if len({site_zone for *_, site_zone in sites}) == 1 else start
 
 
 def _problems(one: Heard, file: FileFacts, start: Start) -> list[str]:
     """Return the codes of a recording: of its bytes, its time, its name."""
     about_name = name_faults(one.path, one.name, file.header.maker or one.maker)
     about_zone = ["OE002"] if "zone_unknown" in start.problems and one.name.start else []
-    return [*file.problems, *start.problems, *about_name, *about_zone]
+    named = serial_in_name(one.name.recorder, one.maker)
+    about_serial = ["serial_conflict"] if contradicts(named, usable_serial(file.header.recorder)) else []
+    return [*file.problems, *start.problems, *about_name, *about_zone, *about_serial]
 
 
 def _entry(one: Heard, file: FileFacts) -> LogEntry | None:

@@ -99,9 +99,9 @@ def read_card(cards: dict[PurePath, Card], path: PurePath, content: bytes) -> No
         card.firmware = card.firmware or (firmware[1] if firmware else "")
 
 
-def card_of(folder: PurePath, cards: Mapping[PurePath, Card]) -> Card | None:
-    """Return the card that a folder is on: that of the nearest one, itself or above it, that has sidecar files."""
-    return next((cards[above] for above in (folder, *folder.parents) if above in cards), None)
+def find_card(folder: PurePath, cards: Mapping[PurePath, Card]) -> tuple[PurePath, Card | None]:
+    """Return the nearest folder, the given one or one above it, that has sidecar files, and what these say."""
+    return next(((above, cards[above]) for above in (folder, *folder.parents) if above in cards), (folder, None))
 
 
 def parse_reclog(text: str) -> Iterable[tuple[str, LogEntry]]:

@@ -15,6 +15,7 @@ from jobs.catalog.cache import Stand
 from jobs.catalog.folders import (
     UNFINISHED,
     UNFINISHED_HEADS,
+    PassedOver,
     absolute,
     as_text,
     find_files,
@@ -55,6 +56,8 @@ class Sources:
         The file system that they are in; ``None`` for this machine's.
     stands
         What the listing of a remote file system told of its files; a local one is asked for each.
+    passed
+        What may hold recordings and was not looked into.
     """
 
     files: Sequence[PurePath]
@@ -62,6 +65,7 @@ class Sources:
     tops: Sequence[PurePath]
     remote: Storage | None = None
     stands: Mapping[PurePath, Stand | None] = field(default_factory=dict)
+    passed: PassedOver = field(default_factory=PassedOver)
 
     @property
     def folders(self) -> list[PurePath]:
@@ -152,8 +156,8 @@ def survey(given: Sequence[str | Path]) -> Sources:
     systems = [_opened(str(one)) for one in given]
     if all(isinstance(system, LocalFileSystem) for system, _ in systems):
         folders = [Path(path) for _, path in systems]
-        recordings, beside = find_files(folders)
-        return Sources(recordings, beside, [absolute(folder) for folder in folders])
+        found = find_files(folders)
+        return Sources(found.recordings, found.sidecars, [absolute(folder) for folder in folders], passed=found.passed)
     if any(system != systems[0][0] for system, _ in systems):
         raise InputError(
             f"{', '.join(map(str, given))}: expected folders of one file system. Catalogue each by itself."
@@ -161,6 +165,7 @@ def survey(given: Sequence[str | Path]) -> Sources:
     remote = Storage(str(given[0]))
     stands: dict[PurePath, Stand | None] = {}
     sidecars: set[PurePath] = set()
+    passed = PassedOver()
     for one, (system, path) in zip(given, systems, strict=True):
         listed = apart(system, str(one), LIST_DEADLINE_S, list_files, system, path, str(one))
         below = {_path(found): stand for found, stand in listed.items()}
@@ -173,9 +178,10 @@ def survey(given: Sequence[str | Path]) -> Sources:
             raise InputError(nothing_found(str(one), seen))
         stands |= {found: below[found] for found in audio}
         sidecars.update(found for found in seen if is_sidecar(found.name))
+        passed.count(found.name for found in seen)
     tops = [_path(path) for _, path in systems]
     files = sorted(stands, key=str)
-    return Sources(files, sorted(sidecars, key=str), tops, remote, stands)
+    return Sources(files, sorted(sidecars, key=str), tops, remote, stands, passed)
 
 
 def _opened(one: str) -> tuple[fsspec.AbstractFileSystem, str]:

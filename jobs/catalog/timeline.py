@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from jobs.catalog.folders import find_home
 from jobs.catalog.names import maker_of, parse_name
 from lake.recordings import has_problem, is_usable
+from lake.text import normal
 
 RESOLUTION_S = 1.0
 """Names are written in whole seconds: starts are known no better, and neither are ends."""
@@ -84,7 +87,7 @@ def mark_timeline(
     reset = find_resets(table, latest)
     table = _add(table, reset, "clock_reset")
     if deployments is not None:
-        has_rows = table["recorder"].isin(set(deployments["recorder"]))
+        has_rows = table["recorder"].map(normal).isin(set(deployments["recorder"].map(normal)))
         outside = has_rows & (table["deployment"] == "") & table["start_utc"].notna()
         table = _add(table, outside, "outside_deployment")
     placed = is_usable(table) & table["start_utc"].notna() & ~reset
@@ -101,6 +104,36 @@ def mark_timeline(
             drifting[own.index[is_overlap]] = True
     made_by_wa = table["path"].map(_is_song_meter) if drifting.any() else drifting
     return _add(_add(table, overlaps, "overlap"), drifting & made_by_wa, "WA003"), clocks
+
+
+def find_clashes(table: pd.DataFrame) -> list[str]:
+    """Return what to say of recorders whose recordings in two folders overlap: they may be two.
+
+    Parameters
+    ----------
+    table
+        Table of recordings, as :func:`mark_timeline` returns it.
+    """
+    found: dict[tuple[str, str, str], int] = {}
+    names = table[has_problem(table, "overlap")]["recorder"].unique()
+    for recorder, rows in table[table["recorder"].isin(names) & is_usable(table)].groupby("recorder", sort=True):
+        own = rows.dropna(subset=["start_utc"]).sort_values(["start_utc", "sha256"], kind="stable")
+        starts_s = own["start_utc"].to_numpy().astype("datetime64[ms]").astype(np.int64) / 1000
+        ends_s = starts_s + own["duration_s"].to_numpy(np.float64)
+        homes = [find_home(PurePosixPath(path).parent).as_posix() for path in own["path"].tolist()]
+        last_end_s, last_home = -np.inf, ""
+        for start_s, end_s, home in zip(starts_s.tolist(), ends_s.tolist(), homes, strict=True):
+            if start_s < last_end_s - RESOLUTION_S and home != last_home:
+                one, other = sorted([last_home, home])
+                found[str(recorder), one, other] = found.get((str(recorder), one, other), 0) + 1
+            if end_s > last_end_s:
+                last_end_s, last_home = end_s, home
+    return [
+        f"recorder {recorder!r} has recordings of the same seconds in two folders, {one} and {other} ({n} overlaps). "
+        "If they are of two units, give one another name in the column recorder of the table, whose rows keep it, and "
+        "add --force."
+        for (recorder, one, other), n in found.items()
+    ]
 
 
 def find_resets(table: pd.DataFrame, latest: pd.Timestamp) -> "pd.Series[bool]":

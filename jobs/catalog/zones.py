@@ -3,33 +3,40 @@
 import difflib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta, timezone, tzinfo
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from zoneinfo import ZoneInfo, available_timezones
 
 from lake.errors import InputError
+from lake.text import nearest, normal, same_name
 
 ALL = ""
 """The key of the zone for everything that no other key names."""
 _OFFSET = re.compile(r"([-+])(0\d|1[0-4]):?([0-5]\d)")
 
 
-def choose_zones(
-    zones: Mapping[str, str], folders: Sequence[PurePath], recorders: Sequence[str]
-) -> list[tzinfo | None]:
+@dataclass(frozen=True)
+class Place:
+    """Where a recording is, for zones: its absolute folder, its recorder and that recorder's serial, if known."""
+
+    folder: PurePath
+    recorder: str
+    serial: str = ""
+
+
+def choose_zones(zones: Mapping[str, str], places: Sequence[Place]) -> list[tzinfo | None]:
     """Choose the zone of each recording.
 
     Parameters
     ----------
     zones
-        IANA zone, or offset such as ``-05:00``, by folder. A key is a recorder, or the last parts of the path of a
-        folder that holds the recording, directly or not; the deepest folder wins, a recorder wins over folders,
-        and the empty key takes the rest.
-    folders
-        Absolute folder of each recording.
-    recorders
-        Recorder of each recording.
+        IANA zone, or offset such as ``-05:00``, by folder. A key is a recorder, its serial, or the last parts of the
+        path of a folder that holds the recording, directly or not; the deepest folder wins, a recorder wins over
+        folders, and the empty key takes the rest. Names are compared in Unicode's NFC.
+    places
+        Of each recording.
 
     Raises
     ------
@@ -37,20 +44,26 @@ def choose_zones(
         If a zone is unknown, or a key names no folder and no recorder; the message lists all of them.
     """
     known = check_zones(zones)
-    keys = {key: PurePath(os.path.normpath(key)).parts for key in known if key != ALL}
-    used = {ALL}
-    chosen: dict[tuple[PurePath, str], str | None] = {}
-    for place in dict.fromkeys(zip(folders, recorders, strict=True)):
-        depths = {key: _depth(key, parts, *place) for key, parts in keys.items()}
-        used.update(key for key, depth in depths.items() if depth)
+    check_keys(zones, places)
+    keys = {key: _parts(key) for key in known if key != ALL}
+    chosen: dict[Place, str | None] = {}
+    for place in dict.fromkeys(places):
+        depths = {key: _depth(key, parts, place) for key, parts in keys.items()}
         best = max(depths, key=lambda key: (depths[key], len(keys[key])), default=None)
         chosen[place] = best if best is not None and depths[best] else ALL if ALL in known else None
-    unused = [key for key in known if key not in used]
-    if unused:
-        places = sorted({*recorders, *(folder.name for folder in folders)})
-        raise InputError("\n".join(_unused_message(key, places) for key in unused))
-    keys_of = (chosen[place] for place in zip(folders, recorders, strict=True))
+    keys_of = (chosen[place] for place in places)
     return [known[key] if key is not None else None for key in keys_of]
+
+
+def check_keys(zones: Mapping[str, str], places: Sequence[Place], *, but: Callable[[str], bool] | None = None) -> None:
+    """Refuse keys that name no folder and no recorder; those that ``but`` is true of may yet name one."""
+    distinct = dict.fromkeys(places)
+    keys = {key: _parts(key) for key in zones if key != ALL and not (but and but(key))}
+    unused = [key for key, parts in keys.items() if not any(_depth(key, parts, place) for place in distinct)]
+    if unused:
+        names = {part for place in distinct for part in (place.recorder, place.serial, *place.folder.parts[1:])} - {""}
+        last = {normal(part) for place in distinct for part in (place.recorder, place.folder.name)}
+        raise InputError("\n".join(_unused_message(key, names, last) for key in unused))
 
 
 def check_zones(zones: Mapping[str, str]) -> dict[str, tzinfo]:
@@ -77,19 +90,23 @@ def _zone(zone: str) -> tzinfo:
     return timezone(-size if found[1] == "-" else size)
 
 
-def _depth(key: str, parts: tuple[str, ...], folder: PurePath, recorder: str) -> int:
+def _parts(key: str) -> tuple[str, ...]:
+    return tuple(map(normal, PurePath(os.path.normpath(key)).parts))
+
+
+def _depth(key: str, parts: tuple[str, ...], place: Place) -> int:
     """Return how near to a recording a key's folder is, 0 if it holds it not."""
-    if key == recorder:
-        return len(folder.parts) + 1
+    if same_name(key, place.recorder) or same_name(key, place.serial):
+        return len(place.folder.parts) + 1
     if not parts:
         return 1
-    n = len(parts)
-    ends = [end for end in range(n, len(folder.parts) + 1) if folder.parts[end - n : end] == parts]
+    n, folder = len(parts), tuple(map(normal, place.folder.parts))
+    ends = [end for end in range(n, len(folder) + 1) if folder[end - n : end] == parts]
     return max(ends, default=0)
 
 
-def _unused_message(key: str, places: Sequence[str]) -> str:
-    near = difflib.get_close_matches(Path(key).name, places, n=3)
-    shown = ", ".join(near or places[:10])
-    more = f" and {len(places) - 10} more" if not near and len(places) > 10 else ""
+def _unused_message(key: str, names: Collection[str], last: Collection[str]) -> str:
+    near = nearest(PurePath(key).name, last) or nearest(PurePath(key).name, names)
+    shown = ", ".join(near or sorted(last)[:10])
+    more = f" and {len(last) - 10} more" if not near and len(last) > 10 else ""
     return f"--zone {key}=…: no recording is in a folder of that name; found {shown}{more}."

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import cast
 
@@ -34,6 +35,7 @@ from jobs.cluster.store import Tables, clustering_tables, scan_tables, store_spe
 from jobs.cluster.stretches import by_day
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run
+from lake.clustering import ARRAYS, ATTRIBUTE, clustering_id
 from lake.errors import InputError
 from lake.identity import short_hash
 from lake.ledger import Entry
@@ -71,6 +73,8 @@ def execute(run: Run, options: Options) -> Outcome:
             **_described(run, source, totals, near),
             "stability": stability(sample, clustering.centroids, config),
         }
+    typed = {array.name: tables[array.name].astype(array.dtype) for array in spec.tables if array.name in ARRAYS}
+    spec = replace(spec, attrs={**spec.attrs, ATTRIBUTE: clustering_id(typed)})
     commit(run.output, run.ledger, spec, source.recorders, tables)
     flags = tables["cluster_flags"]
     counts = {

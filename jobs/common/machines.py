@@ -7,6 +7,7 @@ key that only the run's processes have, on this machine too, and the dashboard l
 import json
 import logging
 import os
+import shlex
 import signal
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from jobs.common.memory import Memory
 from lake.errors import InputError, TryAgainError, UsageError
 
 CERTIFICATE, KEY, SCHEDULER_FILE = "certificate.pem", "key.pem", "scheduler.json"
+LOOPBACK = "127.0.0.1"
 CONNECT_S = 30.0
 FILE_WAIT_S = 60.0
 """How long to wait for the file that a scheduler writes, which may have been started at the same moment."""
@@ -71,7 +73,7 @@ def local_client(workers: int, memory: Memory | None = None) -> Iterator[Client]
         dask.config.set(WORKER_MEMORY),
         LocalCluster(
             n_workers=workers, threads_per_worker=1, processes=True, security=security, memory_limit=limit,
-            protocol="tls://", host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL,
+            protocol="tls://", host=LOOPBACK, dashboard_address=f"{LOOPBACK}:0", silence_logs=logging.CRITICAL,
             scheduler_kwargs={"allowed_failures": 0}, preload=[__name__],
         ) as cluster,
         Client(cluster, security=security) as client,
@@ -156,13 +158,15 @@ def write_certificate(folder: Path) -> tuple[Path, Path]:
 def how_to_start(folder: Path) -> str:
     """Return the commands that start a scheduler and workers with the key in a folder, and a run on them."""
     place = folder.resolve()
-    tls = f"--tls-ca-file {place / CERTIFICATE} --tls-cert {place / CERTIFICATE} --tls-key {place / KEY}"
-    file = f"--scheduler-file {place / SCHEDULER_FILE}"
+    certificate, key, file = (str(place / name) for name in (CERTIFICATE, KEY, SCHEDULER_FILE))
+    common = ["--tls-ca-file", certificate, "--tls-cert", certificate, "--tls-key", key, "--scheduler-file", file]
+    common += ["--host", LOOPBACK, "--dashboard-address", f"{LOOPBACK}:0"]
+    others = f"as many as wanted; on other machines with --interface NAME in place of --host {LOOPBACK} in both lines"
     return "\n".join([
         f"{place}: a key and its certificate, for a year; whoever reads the key can run what he likes as you.",
-        f"dask scheduler --protocol tls --port 0 {tls} {file} --dashboard-address 127.0.0.1:0",
-        f"dask worker {tls} {file} --nthreads 1 --dashboard-address 127.0.0.1:0        # as many as wanted, anywhere",
-        f"dawnchorus run MANIFEST {file} --tls {place}",
+        shlex.join(["dask", "scheduler", "--protocol", "tls", "--port", "0", *common]),
+        f"{shlex.join(['dask', 'worker', *common, '--nthreads', '1'])}        # {others}",
+        shlex.join(["dawnchorus", "run", "MANIFEST", "--scheduler-file", file, "--tls", str(place)]),
     ])  # fmt: skip
 
 

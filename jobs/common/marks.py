@@ -1,36 +1,25 @@
-"""Labels as other programs write them: positions in recordings, from Raven, Audacity, BirdNET or a plain table."""
+"""Labels as other programs write them: positions in recordings, from one table or a folder of tables."""
 
-import csv
-import io
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path, PurePosixPath
 
+from jobs.common.dialects import DIALECTS, Entry, dialect_of, entries_of, is_audacity
+from jobs.common.run import listed
 from lake.errors import InputError
 from lake.escapes import as_written
+from lake.sheets import decoded
 
-LABEL_COLUMNS = (
-    "Annotation",
-    "annotation",
-    "Common Name",
-    "Common name",
-    "Species",
-    "species",
-    "Label",
-    "label",
-    "Tags",
-)
-FILE_COLUMNS = ("Begin Path", "Begin File", "File")
 SUFFIXES = (".csv", ".txt", ".tsv")
+"""Of tables of labels, in lower case."""
 ENDINGS = (
-    ".Table.1.selections",
-    ".dawnchorus.selections",
-    ".selections",
-    ".BirdNET.selection.table",
-    ".BirdNET.results",
-    ".labels",
-)
+    ".dawnchorus.selections", ".selections", ".BirdNET.selection.table", ".BirdNET.results.r",
+    ".BirdNET.results.kaleidoscope",
+    ".BirdNET.results", ".labels",
+)  # fmt: skip
+"""What programs add to a recording's name, before the suffix."""
+MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -40,7 +29,7 @@ class Mark:
     Attributes
     ----------
     recording
-        Path, or the end of a path, of the recording; a name without its suffix where a table is beside its recording.
+        Path of the recording as the program wrote it, or where the table stands and its name, without a suffix.
     start_s, end_s
         Seconds after the recording's start.
     label
@@ -49,8 +38,10 @@ class Mark:
         What must not be split between training and test, such as a source of clips; may be empty.
     confidence
         Of the program that labelled; 1 where a person did.
-    where
-        File and row, for messages.
+    table, row
+        Where it stands.
+    in_sequence
+        Whether the seconds may count from the start of the first of the recordings that the table names.
     """
 
     recording: str
@@ -59,151 +50,152 @@ class Mark:
     label: str
     group: str
     confidence: float
-    where: str
+    table: str
+    row: int
+    in_sequence: bool = False
+
+    @property
+    def where(self) -> str:
+        """Table and row, for messages."""
+        return f"{self.table}, row {self.row}"
 
 
-def read_marks(path: Path) -> list[Mark]:
+@dataclass(frozen=True)
+class Marks:
+    """All labelled intervals of one or several tables.
+
+    Attributes
+    ----------
+    marks
+        In the order of the tables and their rows.
+    notes
+        What was passed over, and what was guessed, a line each.
+    """
+
+    marks: Sequence[Mark]
+    notes: Sequence[str]
+
+
+def read_marks(path: Path) -> Marks:
     """Read a table of labelled intervals, or a folder of such tables.
 
     Parameters
     ----------
     path
-        A file, or a folder whose ``.csv``, ``.txt`` and ``.tsv`` files are read. Recognised by their first line:
-        ``recording,start_s,end_s,label[,group]`` (CSV); Raven selection tables (tabs, ``Begin Time (s)``); BirdNET's
-        CSV (``Start (s),End (s),…``); Audacity labels (start, tab, end, tab, label; no header). A table that
-        names no file belongs to the recording with the same name.
+        A file of one of :data:`jobs.common.dialects.DIALECTS` or of Audacity's labels, or a folder whose ``.csv``,
+        ``.txt`` and ``.tsv`` files are read, in any letter case. A table that names no file belongs to the recording
+        with the same name, in a folder with the same name as the table's. In a folder, hidden files, empty tables and
+        files that are no tables of labels are passed over.
 
     Raises
     ------
     InputError
-        With all rows that cannot be read, or if a file is none of these.
+        With all rows that cannot be read; or if there is no label.
     """
     if not path.exists():
         raise InputError(f"{path}: expected labels, found no file; name a table, or a folder of tables.")
-    files = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES) if path.is_dir() else [path]
-    if not files:
-        raise InputError(f"{path}: expected tables of labels ({', '.join(SUFFIXES)}), found none.")
+    files, passed = _tables_below(path) if path.is_dir() else ([path], {})
     marks: list[Mark] = []
+    notes: list[str] = []
     problems: list[str] = []
+    n_nothing = 0
     for file in files:
+        name = str(file.relative_to(path)) if path.is_dir() else file.name
         try:
-            text = file.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError:
-            problems.append(f"{file}: not UTF-8; save the table as UTF-8")
+            text, note = decoded(file.read_bytes())
+        except ValueError:
+            passed[name] = "no text"
             continue
-        found, wrong = _parsed(file, text)
-        marks += found
-        problems += wrong
+        kind, entries, wrong = entries_of(text)
+        if not kind or not (entries or wrong):
+            passed[name] = _why_not(text, kind)
+            continue
+        notes += [f"{name}: {note}."] if note else []
+        problems += [f"{name}, {problem}" for problem in wrong]
+        n_nothing += sum(not entry.label for _, entry in entries)
+        own = _own_name(PurePosixPath(name.replace("\\", "/")))
+        marks += [_mark(entry, own, name, number) for number, entry in entries if entry.label]
+    left = _passed_over(passed)
     if problems:
-        listed = "\n".join(f"  {problem}" for problem in problems[:20])
-        raise InputError(f"{path}: {len(problems)} problems in tables of labels; mend these and try again:\n{listed}")
+        raise InputError(
+            f"{path}: {len(problems)} problems in tables of labels; correct these and try again:\n"
+            + listed([f"  {problem}" for problem in problems])
+        )
+    if n_nothing:
+        notes.append(f"{n_nothing} rows say that nothing was heard (such as nocall); they are no labels.")
     if not marks:
-        raise InputError(f"{path}: expected labelled intervals, found none.")
-    return marks
+        expected = "; ".join([*(dialect.title for dialect in DIALECTS), "Audacity's labels"])
+        said = " ".join([*left, *notes]) or f"No file ends in {', '.join(SUFFIXES)}."
+        raise InputError(
+            f"{path}: expected labelled intervals, found none. {said} Tables that can be read: {expected}."
+        )
+    return Marks(marks, [*left, *notes])
 
 
 def is_plain_table(path: Path) -> bool:
-    """Tell whether a file is the table of labels in UTC: it has a column ``recorder``, or cannot be told."""
+    """Tell whether a file is the table of labels in UTC: it has times in UTC, or is of no other kind."""
     if not path.is_file():
         return not path.is_dir()
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        first = file.readline()
-    return "recorder" in first.split(",") or not _kind(first)
-
-
-Row = tuple[float, float, str, str, float, str]
-"""Start, end, label, group, confidence, file."""
-
-
-def _parsed(file: Path, text: str) -> tuple[list[Mark], list[str]]:
-    kind = _kind(text.partition("\n")[0])
-    if not kind:
-        told = "recording,start_s,end_s,label; a Raven selection table; BirdNET's CSV; or Audacity's labels"
-        return [], [f"{file}: expected {told}, found {text[:60]!r}"]
-    own = file.name.removesuffix(file.suffix)
-    own = next((own.removesuffix(ending) for ending in ENDINGS if own.endswith(ending)), own)
-    marks: list[Mark] = []
-    problems: list[str] = []
-    for number, read in KINDS[kind](text):
-        where = f"{file.name}, row {number}"
-        try:
-            start_s, end_s, label, group, confidence, recording = read()
-        except (ValueError, KeyError, IndexError) as error:
-            problems.append(f"{where}: cannot be read ({error})")
-            continue
-        label, recording = as_written(label), as_written(recording)  # as our own exports defuse them
-        if not 0 <= start_s <= end_s or not label.strip():
-            problems.append(f"{where}: expected a label from start to end, found {label!r}, {start_s} to {end_s}")
-            continue
-        recording = str(PurePosixPath(recording.replace("\\", "/"))) if recording else own
-        marks.append(Mark(recording, start_s, end_s, label.strip(), group, confidence, where))
-    return marks, problems
-
-
-def _kind(first: str) -> str:
-    names = next(csv.reader([first]), [])
-    if {"recording", "start_s", "end_s", "label"} <= set(names):
-        return "plain"
-    if "Begin Time (s)" in first.split("\t"):
-        return "raven"
-    if {"Start (s)", "End (s)"} <= set(names):
-        return "birdnet"
-    parts = first.rstrip("\r\n").split("\t")
     try:
-        return "audacity" if len(parts) >= 2 and float(parts[0]) <= float(parts[1]) else ""
+        text, _ = decoded(path.read_bytes())
     except ValueError:
-        return ""
+        return False
+    return _is_in_utc(text) or not (is_audacity(text) or dialect_of(text))
 
 
-Reads = Sequence[tuple[int, Callable[[], Row]]]
+def _is_in_utc(text: str) -> bool:
+    first = text.partition("\n")[0].lower()
+    return "recorder" in first and ("start_utc" in first or "end_utc" in first)
 
 
-def _plain(text: str) -> Reads:
-    def read(row: dict[str, str]) -> Row:
-        return float(row["start_s"]), float(row["end_s"]), row["label"], row.get("group") or "", 1.0, row["recording"]
-
-    return [(i, partial(read, row)) for i, row in enumerate(csv.DictReader(io.StringIO(text)), 2)]
-
-
-def _raven(text: str) -> Reads:
-    rows = list(csv.DictReader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE))
-
-    def read(row: dict[str, str]) -> Row:
-        label = next((row[name] for name in LABEL_COLUMNS if row.get(name)), "")
-        file = next((row[name] for name in FILE_COLUMNS if row.get(name)), "")
-        start_s, end_s = float(row["Begin Time (s)"]), float(row["End Time (s)"])
-        if row.get("File Offset (s)"):  # a table over several files counts from the first one's start
-            start_s, end_s = float(row["File Offset (s)"]), float(row["File Offset (s)"]) + end_s - start_s
-        return start_s, end_s, label or "unlabelled", "", float(row.get("Confidence") or 1), file
-
-    kept = [(i, row) for i, row in enumerate(rows, 2) if not (row.get("View") or "Spectrogram").startswith("Waveform")]
-    return [(i, partial(read, row)) for i, row in kept]
+def _tables_below(path: Path) -> tuple[list[Path], dict[str, str]]:
+    """Return the files below a folder that may be tables, and why others are passed over, by name."""
+    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    hidden = [file for file in found if any(part.startswith(".") for part in file.relative_to(path).parts)]
+    passed = {str(file.relative_to(path)): "hidden" for file in hidden}
+    return [file for file in found if file not in hidden], passed
 
 
-def _birdnet(text: str) -> Reads:
-    def read(row: dict[str, str]) -> Row:
-        label = row.get("Common name") or row.get("Scientific name") or ""
-        return (
-            float(row["Start (s)"]),
-            float(row["End (s)"]),
-            label,
-            "",
-            float(row["Confidence"]),
-            row.get("File") or "",
-        )
-
-    return [(i, partial(read, row)) for i, row in enumerate(csv.DictReader(io.StringIO(text)), 2)]
+def _why_not(text: str, kind: str) -> str:
+    if not text.strip():
+        return "empty"
+    if kind:
+        return "no rows"
+    return "labels in UTC: name that table by itself" if _is_in_utc(text) else f"no table of labels: {text[:30]!r}"
 
 
-def _audacity(text: str) -> Reads:
-    def read(line: str) -> Row:
-        parts = line.split("\t")
-        return float(parts[0]), float(parts[1]), parts[2], "", 1.0, ""
+def _passed_over(passed: dict[str, str]) -> list[str]:
+    """Return a note of the files that were passed over; none if none were."""
+    if not passed:
+        return []
+    reasons = Counter(why.partition(":")[0] for why in passed.values())
+    counted = ", ".join(f"{n} {why}" for why, n in sorted(reasons.items()))
+    named = ", ".join(f"{name} ({why})" for name, why in list(passed.items())[:MOST_NAMED])
+    more = f" and {len(passed) - MOST_NAMED} more" if len(passed) > MOST_NAMED else ""
+    files = "1 file is" if len(passed) == 1 else f"{len(passed)} files are"
+    return [f"{files} passed over ({counted}): {named}{more}."]
 
-    lines = [(i, line) for i, line in enumerate(text.splitlines(), 1) if line.strip() and not line.startswith("\\")]
-    return [(i, partial(read, line)) for i, line in lines]
+
+def _own_name(table: PurePosixPath) -> PurePosixPath:
+    """Return the path of the recording that a table stands for, without a suffix."""
+    name = table.name[: -len(table.suffix)] if table.suffix else table.name
+    ending = next((one for one in ENDINGS if name.lower().endswith(one.lower())), "")
+    name = name[: len(name) - len(ending)]
+    if ending == ".selections" and (stem := name.rpartition(".Table."))[1] and stem[2].isdigit():
+        name = stem[0]
+    return table.with_name(name or table.name)
 
 
-KINDS: dict[str, Callable[[str], Reads]] = {
-    "plain": _plain, "raven": _raven, "birdnet": _birdnet, "audacity": _audacity,
-}  # fmt: skip
+def _mark(entry: Entry, own: PurePosixPath, table: str, row: int) -> Mark:
+    file, label = as_written(entry.file), as_written(entry.label)  # as our own exports defuse them
+    return Mark(
+        _recording(own, file), entry.start_s, entry.end_s, label, entry.group, entry.confidence, table, row,
+        entry.in_sequence,
+    )  # fmt: skip
+
+
+def _recording(own: PurePosixPath, file: str) -> str:
+    """Return the recording that a row is of: the file that it names, in the table's folder if it names no folder."""
+    if not file:
+        return str(own)
+    return file.replace("\\", "/") if "/" in file or "\\" in file else str(own.with_name(file))

@@ -1,16 +1,17 @@
 """Which process of how many this one is, as the launcher that started it says."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from lake.errors import InputError
 
-LOOPBACK: Final = "127.0.0.1"
-FIRST_PORT: Final = 29_400
-N_PORTS: Final = 1000
+OWN: Final = "dawnchorus"
+"""Name of the launcher in :mod:`jobs.common.launch`."""
+MEETING: Final = "DAWNCHORUS_MEETING"
+"""Environment variable with the path of the file through which the processes find each other."""
+NODES: Final = "DAWNCHORUS_NODES"
+"""Environment variable with the number of machines that they are on."""
 
 
 @dataclass(frozen=True)
@@ -23,23 +24,26 @@ class Place:
         Its number, counted from 0, and the number of all.
     local_rank
         Its number among those of this host, which is the device that it takes.
-    address, port
-        Where process 0 listens.
     launcher
-        ``torchrun``, ``Slurm``, ``PALS``, ``Open MPI``, ``MPICH``; empty for a process of its own.
+        ``dawnchorus``, ``torchrun``, ``Slurm``, ``PALS``, ``Open MPI``, ``MPICH``; empty for a process of its own.
+    meeting
+        Path of the file through which the processes find each other, where the launcher made one.
+    one_host
+        Whether the launcher says that all of them are on this host.
     """
 
     rank: int = 0
     n_ranks: int = 1
     local_rank: int = 0
-    address: str = LOOPBACK
-    port: int = FIRST_PORT
     launcher: str = ""
+    meeting: str = ""
+    one_host: bool = False
 
 
 ALONE: Final = Place()
 
 LAUNCHERS: Final = {
+    OWN: ("DAWNCHORUS_RANK", "DAWNCHORUS_RANKS", "DAWNCHORUS_LOCAL_RANK"),
     "torchrun": ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
     "Slurm": ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),
     "PALS": ("PALS_RANKID", "PMI_SIZE", "PALS_LOCAL_RANKID"),
@@ -49,9 +53,6 @@ LAUNCHERS: Final = {
 """Rank, number of ranks and rank on the host, by launcher, the surest first. PBS and Cobalt start processes with
 one of the last three. ``SLURM_NTASKS`` is not looked at: a batch script has it as well, outside any ``srun``."""
 
-NODE_FILES: Final = ("PBS_NODEFILE", "COBALT_NODEFILE")
-JOB_IDS: Final = ("SLURM_JOB_ID", "PBS_JOBID", "COBALT_JOBID")
-
 
 def place(environment: Mapping[str, str]) -> Place:
     """Return the place of a process with such environment variables.
@@ -59,13 +60,12 @@ def place(environment: Mapping[str, str]) -> Place:
     Parameters
     ----------
     environment
-        As in ``os.environ``. Where the launcher does not say where process 0 listens, it is the first host of
-        the scheduler's list; the port is ``MASTER_PORT``, or one that follows from the job's number.
+        As in ``os.environ``.
 
     Raises
     ------
     InputError
-        If the variables contradict each other, or processes run on several hosts and nothing names the first.
+        If the variables contradict each other.
     """
     for launcher, names in LAUNCHERS.items():
         if names[0] not in environment or names[1] not in environment:
@@ -78,8 +78,20 @@ def place(environment: Mapping[str, str]) -> Place:
                 f"{names[0]}={rank}: expected less than {names[1]}={n_ranks}. Look at the launcher's command."
             )
         local = _number(environment, names[2]) if names[2] in environment else rank
-        return Place(rank, n_ranks, local, _address(environment, launcher), _port(environment), launcher)
+        meeting = environment.get(MEETING, "") if launcher == OWN else ""
+        return Place(rank, n_ranks, local, launcher, meeting, _is_one_host(environment, launcher))
     return ALONE
+
+
+def opens_ports(environment: Mapping[str, str]) -> bool:
+    """Return whether torchrun started the process, or its variables are set as torchrun sets them."""
+    return "TORCHELASTIC_RUN_ID" in environment or place(environment).launcher == "torchrun"
+
+
+def _is_one_host(environment: Mapping[str, str], launcher: str) -> bool:
+    if launcher == OWN:
+        return environment.get(NODES) == "1"
+    return launcher == "torchrun" and environment.get("LOCAL_WORLD_SIZE") == environment["WORLD_SIZE"]
 
 
 def _number(environment: Mapping[str, str], name: str) -> int:
@@ -87,39 +99,3 @@ def _number(environment: Mapping[str, str], name: str) -> int:
     if not text.isdecimal():
         raise InputError(f"{name}={text!r}: expected a whole number, as the launcher sets it.")
     return int(text)
-
-
-def _address(environment: Mapping[str, str], launcher: str) -> str:
-    if environment.get("MASTER_ADDR"):
-        return environment["MASTER_ADDR"]
-    nodes = environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_JOB_NODELIST")
-    if launcher == "Slurm" and nodes:
-        return first_host(nodes)
-    for name in NODE_FILES:
-        path = Path(environment.get(name, ""))
-        if path.is_file() and (hosts := path.read_text(encoding="utf-8").split()):
-            return hosts[0]
-    sizes = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "PALS_LOCAL_SIZE")
-    total = LAUNCHERS[launcher][1]
-    if any(environment.get(name) == environment[total] for name in sizes):
-        return LOOPBACK
-    raise InputError(
-        f"{launcher} started this as one of {environment[total]} processes, but nothing says on which host process 0 "
-        f"is. Set MASTER_ADDR to the first host's name for all of them ({LOOPBACK} if they are all on this one)."
-    )
-
-
-def _port(environment: Mapping[str, str]) -> int:
-    if environment.get("MASTER_PORT"):
-        return _number(environment, "MASTER_PORT")
-    job = next((environment[name] for name in JOB_IDS if environment.get(name)), "0")
-    digits = re.match(r"\d*", job)
-    return FIRST_PORT + int((digits[0] if digits else "") or 0) % N_PORTS
-
-
-def first_host(nodes: str) -> str:
-    """Return the first host of Slurm's short form of a list, such as ``node[07-09,12],login``."""
-    found = re.match(r"([^,\[]+)(?:\[(\d+)[^\]]*\]([^,]*))?", nodes)
-    if found is None:
-        raise InputError(f"expected Slurm's list of hosts, such as node[01-04], found {nodes!r}. Set MASTER_ADDR.")
-    return "".join(part or "" for part in found.groups())

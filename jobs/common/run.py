@@ -179,6 +179,8 @@ class Outcome:
         Recordings in all, which the share of those set aside refers to.
     backend
         What computed the numbers.
+    notes
+        What a person should know of it, a line each: what was left out of the inputs, and why.
     """
 
     did: bool
@@ -186,6 +188,7 @@ class Outcome:
     quarantined: Mapping[str, str] = field(default_factory=dict)
     n_recordings: int = 0
     backend: str = ""
+    notes: Sequence[str] = ()
 
 
 def is_committed(run: Run, content: str | None = None) -> bool:

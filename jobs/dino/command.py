@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import Any, Final, Literal, cast
 
@@ -78,6 +79,7 @@ def execute(run: Run, options: Options) -> Outcome:
             mix=options.mix,
             on_progress=on_progress,
             here=here,
+            meet_in=Path(run.ledger.storage.path(".meeting")),
             n_micro=run.resources.accumulate,
             n_workers=options.workers,
             compiled=run.resources.compiled,
@@ -128,6 +130,7 @@ def train(
     on_progress: Callable[[int, int], None] | None = None,
     on_collapse: Literal["stop", "go on"] = "stop",
     here: Place = ALONE,
+    meet_in: Path | None = None,
     n_micro: int = 1,
     n_workers: int = 0,
     compiled: bool = False,
@@ -164,6 +167,8 @@ def train(
         Whether a training that has collapsed ends with an error or goes on.
     here
         This process among those that train together; each must call.
+    meet_in
+        The folder in which they find each other, where their launcher made no file for that.
     n_micro
         Equal parts that a process's share of a batch is computed in, one after the other, to need less memory.
     n_workers
@@ -193,7 +198,7 @@ def train(
         raise InputError(f"{out_folder}: expected a folder on a local disk. Train there and copy the model.")
     chosen = _device(device, here)
     backend = backend_of(str(chosen)) + ("-compiled" if compiled else "")
-    with joined(here, chosen):
+    with joined(here, chosen, meet_in):
         finished = group.of_first(_summary(storage, run, config_id) if here.rank == 0 else None)
         if finished is not None and not refresh:
             return finished

@@ -79,8 +79,8 @@ def embedded(
     width = int(network.backbone.num_features)
     mine = np.concatenate(parts) if parts else np.empty((0, width), dtype=np.float32)
     out = np.empty((len(windows), width), dtype=np.float32)
-    for i, each in enumerate(group.of_all(mine)):
-        out[i :: group.n_ranks()] = each
+    for i, each in enumerate(group.tensors_of_all({"features": torch.from_numpy(mine)})):
+        out[i :: group.n_ranks()] = each["features"].numpy()
     return out
 
 

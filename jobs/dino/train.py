@@ -259,7 +259,10 @@ def packed(state: State, device: torch.device) -> dict[str, Any]:
     Every process must call it; each has generators of its own.
     """
     decayed, others = parameter_groups(state.pair.student)
-    random = group.of_all((torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None))
+    generators = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        generators["cuda"] = torch.cuda.get_rng_state(device)
+    random = [[each["cpu"], each.get("cuda")] for each in group.tensors_of_all(generators)]
     return {
         "step": state.step,
         "student": state.pair.student.state_dict(),
@@ -270,7 +273,7 @@ def packed(state: State, device: torch.device) -> dict[str, Any]:
         "parameters": [*decayed, *others],
         "random": random[0][0],
         "random_cuda": random[0][1],
-        "random_of_others": [list(each) for each in random[1:]],
+        "random_of_others": random[1:],
     }
 
 

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from jobs.common.folders import publish
 from jobs.common.labels import Labels, read_labels
 from jobs.common.marks import is_plain_table, read_marks
-from jobs.common.placing import recordings_of
+from jobs.common.placing import place_marks, recordings_of
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run
 from jobs.evaluate.audit import Audited, audit_clusters, audit_vectors, nuisances
@@ -37,20 +37,25 @@ from lake.errors import InputError
 from lake.escapes import defused
 from lake.layout import safe_name
 from lake.read import open_array, open_clusters, open_cube, open_embeddings, read_rows, usable_windows
+from lake.text import near_or_all
 
 Ints = NDArray[np.int64]
+MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
 class Study:
     """What an evaluation reads: the labels as intervals and by recorder, the cube, and the stores by role.
 
-    ``n_strange`` labels are of recordings that the cube does not have.
+    ``n_strange`` labels are of recordings that the cube does not have, ``n_outside`` of seconds that their recording
+    does not have; ``notes`` say which.
     """
 
     units: Units
     labels: Labels
     n_strange: int
+    n_outside: int
+    notes: Sequence[str]
     cube: xr.Dataset | None
     stores: Mapping[str, xr.Dataset]
 
@@ -110,7 +115,8 @@ def execute(run: Run, options: Options) -> Outcome:  # noqa: ARG001 (every job t
             "labels": {
                 "sha256": sha256_of(run.labels), "n_intervals": study.labels.n_intervals,
                 "n_labels": len(study.labels.names), "n_intervals_of_unknown_recorders": strangers,
-                "n_intervals_of_unknown_recordings": study.n_strange, "n_intervals_left_out": compared.n_left_out,
+                "n_intervals_of_unknown_recordings": study.n_strange,
+                "n_intervals_outside_their_recording": study.n_outside, "n_intervals_left_out": compared.n_left_out,
             },
             "scores": [asdict(score) for score in scores],
         }  # fmt: skip
@@ -119,10 +125,21 @@ def execute(run: Run, options: Options) -> Outcome:  # noqa: ARG001 (every job t
     counts = {
         "clusterings": len(scores), "labelled_intervals": study.labels.n_intervals,
         "intervals_of_unknown_recorders": sum(strangers.values()),
-        "intervals_of_unknown_recordings": study.n_strange, "intervals_compared": len(compared.units),
+        "intervals_of_unknown_recordings": study.n_strange,
+        "intervals_outside_their_recording": study.n_outside, "intervals_compared": len(compared.units),
         **{f"ami_of_{s.role}": s.ami for s in scores},
     }  # fmt: skip
-    return Outcome(did=True, counts=counts, backend="numpy")
+    notes = [*study.notes, *_notes_on_recorders(strangers, sorted(known))]
+    return Outcome(did=True, counts=counts, backend="numpy", notes=notes)
+
+
+def _notes_on_recorders(strangers: Mapping[str, int], known: Sequence[str]) -> list[str]:
+    """Return a note of labels whose recorders no input has; none if there are none."""
+    if not strangers:
+        return []
+    named = [f"{name} ({near_or_all(name, known)})" for name in list(strangers)[:MOST_NAMED]]
+    more = f" and {len(strangers) - MOST_NAMED} more" if len(strangers) > MOST_NAMED else ""
+    return [f"{sum(strangers.values())} labels are of recorders that no input has: {', '.join(named)}{more}."]
 
 
 def _is_clustering(run: Run, role: str) -> bool:
@@ -138,21 +155,25 @@ def _study(run: Run, path: Path, opened: ExitStack) -> Study:
         cube = opened.enter_context(open_cube(source.output.url))
     if is_plain_table(path):
         labels = read_labels(path)
-        units, n_strange = units_of_labels(labels, recordings_of(cube) if cube is not None else None), 0
+        units = units_of_labels(labels, recordings_of(cube) if cube is not None else None)
+        n_strange, n_outside, notes = 0, 0, []
     elif cube is None:
         raise InputError(
             f"run {run.name!r}: {path} labels recordings, and only a cube knows their times; found none among what "
             "the inputs were made from. Label recorders instead: recorder, start_utc, end_utc, label."
         )
     else:
-        found = read_marks(path)
-        units, n_strange = units_of_marks(found, recordings_of(cube), min_confidence=config.min_confidence)
+        read = read_marks(path)
+        there = recordings_of(cube, str(run.recordings.root) if run.recordings else "")
+        found = place_marks(read.marks, there, min_confidence=config.min_confidence)
+        units = units_of_marks(found, there)
         labels = labels_of_units(units)
+        n_strange, n_outside, notes = found.n_strange, found.n_outside, [*read.notes, *found.notes]
     stores = {
         role: opened.enter_context((open_clusters if _is_clustering(run, role) else open_embeddings)(one.output.url))
         for role, one in run.inputs.items()
     }
-    return Study(units, labels, n_strange, cube, stores)
+    return Study(units, labels, n_strange, n_outside, notes, cube, stores)
 
 
 def _cube_of(run: Run) -> Run | None:

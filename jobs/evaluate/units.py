@@ -8,8 +8,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from jobs.common.labels import Intervals, Labels
-from jobs.common.marks import Mark
-from jobs.common.placing import Placed, place_marks
+from jobs.common.placing import Placed, PlacedMarks
 from lake.grid import iso
 from lake.read import grid_of, open_array, read_rows
 
@@ -79,23 +78,13 @@ def units_of_labels(labels: Labels, cube: Placed | None) -> Units:
     return _units(recorder, start_ms, end_ms, label, recording, np.full(len(start_ms), ""))
 
 
-def units_of_marks(marks: Sequence[Mark], cube: Placed, *, min_confidence: float) -> tuple[Units, int]:
-    """Return the intervals of marks in recordings of a cube, and how many marks are of other recordings.
-
-    A recording is found by its path or the end of it, with or without its suffix.
-
-    Raises
-    ------
-    InputError
-        If two recordings answer to a name, or none of the marks is of the cube's recordings.
-    """
-    found = place_marks(marks, cube, min_confidence=min_confidence)
-    units = _units(
+def units_of_marks(found: PlacedMarks, cube: Placed) -> Units:
+    """Return the intervals of marks that were placed in recordings of a cube."""
+    return _units(
         np.array([cube.recorder[i] for i in found.row]), found.start_ms, found.end_ms,
         np.array([mark.label for mark in found.marks]), np.array([cube.path[i] for i in found.row], dtype=object),
         np.array([mark.group for mark in found.marks]),
     )  # fmt: skip
-    return units, found.n_strange
 
 
 def labels_of_units(units: Units) -> Labels:

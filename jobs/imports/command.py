@@ -1,6 +1,5 @@
 """The ``import`` job: a table and an array of vectors around the pure core."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,18 +8,23 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.common.matching import match_recordings, told_unknown
+from jobs.common.placing import EDGE_S, recordings_of
+from jobs.common.placing import Placed as Recordings
 from jobs.common.progress import progress
-from jobs.common.run import Options, Outcome, Run
+from jobs.common.run import Options, Outcome, Run, listed
 from jobs.imports.config import Config
 from jobs.imports.core import Placed, place
 from lake.digest import sha256_of
 from lake.errors import InputError
+from lake.escapes import as_written
 from lake.grid import Grid
 from lake.identity import short_hash
 from lake.ledger import Entry
 from lake.names import STATUS
-from lake.read import grid_of, open_cube, paths_of
+from lake.read import grid_of, open_cube
 from lake.schema import ArraySpec, StoreSpec, embedding_spec
+from lake.sheets import decoded, read_sheet, to_seconds
 from lake.write import commit, write_block
 
 MOST_TOLD = 5
@@ -32,31 +36,34 @@ def execute(run: Run, options: Options) -> Outcome:  # noqa: ARG001 (every job t
     Raises
     ------
     InputError
-        If table and vectors do not fit each other, none of the recordings is in the cube, a vector is not
-        finite, or several want the same cell.
+        If table and vectors do not fit each other, none of the recordings is in the cube, a vector does not begin
+        in its recording or is not finite, or several want the same cell.
     """
     config = cast("Config", run.config)
     table, array = run.files["table"], run.files["vectors"]
-    names, start_s = _read_table(table, config)
+    numbers, names, start_s, notes = _read_table(table, config)
     vectors = _read_vectors(array, len(names))
     with open_cube(run.inputs["spectrograms"].output.url) as cube:
         recorders = [str(name) for name in cube["recorder"].to_numpy()]
-        paths = {path: i for i, path in enumerate(paths_of(cube))}
-        begins = cube["recording_start_ms"].to_numpy().astype(np.int64)
+        there = recordings_of(cube, str(run.recordings.root) if run.recordings else "")
         owners = [recorders.index(str(name)) for name in cube["recording_recorder"].to_numpy()]
         theirs = grid_of(cube)
     grid = Grid(theirs.origin_ms, theirs.end_ms, round(config.window_s * 1000), round(config.hop_s * 1000))
-    rows = np.array([i for i, name in enumerate(names) if name in paths], dtype=np.int64)
+    matched = match_recordings(names, there.path, root=there.root, what=str(table))
+    rows = np.array([i for i, name in enumerate(names) if name in matched.row], dtype=np.int64)
+    strange = told_unknown(matched.unknown, there.path)
     if not len(rows):
         raise InputError(
             f"run {run.name!r}: none of the {len(names)} vectors of {table} is of a recording of the cube; the table "
-            f"has {', '.join(names[:3])}; the cube has {', '.join(list(paths)[:3])}. Both are relative to one root."
+            f"has {', '.join(matched.unknown[:3])}; the cube has {', '.join(there.path[:3])}. Both are relative to one "
+            f"root. Most alike: {strange}."
         )
-    found = np.array([paths[names[i]] for i in rows], dtype=np.int64)
-    start_ms = begins[found] + np.rint(start_s[rows] * 1000).astype(np.int64)
+    found = np.array([matched.row[names[i]] for i in rows], dtype=np.int64)
+    _require_inside(run, there, found, numbers[rows], start_s[rows])
+    start_ms = there.start_ms[found] + np.rint(start_s[rows] * 1000).astype(np.int64)
     placed = place(start_ms, np.array(owners, dtype=np.int64)[found], grid)
     if len(placed.shared) and config.shared_cells == "refuse":
-        told = ", ".join(f"row {rows[i] + 2}" for i in placed.shared[:MOST_TOLD])
+        told = ", ".join(f"row {numbers[rows[i]]}" for i in placed.shared[:MOST_TOLD])
         raise InputError(
             f"run {run.name!r}: {len(placed.shared)} vectors of {table} want a cell that another stands in ({told}): "
             f"hop_s = {config.hop_s:g} is longer than the distance of their starts. Choose a shorter "
@@ -65,7 +72,7 @@ def execute(run: Run, options: Options) -> Outcome:  # noqa: ARG001 (every job t
     placed = replace(placed, row=rows[placed.row])
     digest = short_hash([sha256_of(table), sha256_of(array)])
     spec = _spec(run, grid, vectors.shape[1], config)
-    _write(run, spec, placed, vectors, recorders=recorders, digest=digest)
+    _write(run, spec, placed, vectors, recorders=recorders, digest=digest, numbers=numbers)
     tables = {"feature": np.arange(vectors.shape[1], dtype=np.int32)}
     commit(run.output, run.ledger, spec, recorders, tables)
     counts = {
@@ -73,33 +80,63 @@ def execute(run: Run, options: Options) -> Outcome:  # noqa: ARG001 (every job t
         "left_out": len(placed.shared),
         "vectors_of_unknown_recordings": len(names) - len(rows),
     }
-    return Outcome(did=True, counts=counts, backend="numpy")
+    if len(names) > len(rows):
+        notes.append(f"{len(names) - len(rows)} vectors are of recordings that the cube does not have: {strange}.")
+    return Outcome(did=True, counts=counts, backend="numpy", notes=notes)
 
 
-def _read_table(path: Path, config: Config) -> tuple[list[str], NDArray[np.float64]]:
+def _read_table(path: Path, config: Config) -> tuple[NDArray[np.int64], list[str], NDArray[np.float64], list[str]]:
+    """Return number, recording and start of each row of a table of vectors, and notes on how it was read."""
     if not path.is_file():
         raise InputError(f"{path}: expected a table of vectors, found no file.")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        wanted = (config.recording_column, config.start_column)
-        header = reader.fieldnames or []
-        missing = [name for name in wanted if name not in header]
-        if missing:
-            raise InputError(
-                f"{path}: expected the columns {', '.join(wanted)}, found {', '.join(header) or 'nothing'}. "
-                "Name them in recording_column and start_column."
-            )
-        rows = list(reader)
-    names, starts, problems = [], [], []
-    for i, row in enumerate(rows, 2):
-        names.append(str(row[wanted[0]]))
+    try:
+        text, note = decoded(path.read_bytes())
+        sheet = read_sheet(text)
+    except ValueError as error:
+        raise InputError(f"{path}: expected a table of vectors (CSV): {error}.") from error
+    wanted = (config.recording_column, config.start_column)
+    if not set(wanted) <= set(sheet.header):
+        raise InputError(
+            f"{path}: expected the columns {', '.join(wanted)}, found {', '.join(sheet.header) or 'nothing'}. "
+            "Name them in recording_column and start_column."
+        )
+    starts, problems = [], []
+    for number, row in sheet.rows:
         try:
-            starts.append(float(str(row[wanted[1]])))
+            starts.append(to_seconds(row[wanted[1]]))
         except ValueError:
-            problems.append(f"  row {i}: {wanted[1]} should be a number of seconds, found {row[wanted[1]]!r}")
+            problems.append(
+                f"  row {number}: {wanted[1]} should be a number of seconds, found {row[wanted[1]]!r} "
+                f"(recording {row[wanted[0]]})"
+            )
     if problems:
-        raise InputError(f"{path}: {len(problems)} rows cannot be read:\n" + "\n".join(problems[:MOST_TOLD]))
-    return names, np.array(starts)
+        raise InputError(f"{path}: {len(problems)} rows cannot be read:\n{listed(problems)}")
+    numbers = np.array([number for number, _ in sheet.rows], dtype=np.int64)
+    return (
+        numbers,
+        [as_written(row[wanted[0]]) for _, row in sheet.rows],
+        np.array(starts),
+        [f"{path.name}: {note}."] * bool(note),
+    )
+
+
+def _require_inside(
+    run: Run, there: Recordings, found: NDArray[np.int64], numbers: NDArray[np.int64], start_s: NDArray[np.float64]
+) -> None:  # fmt: skip
+    """Refuse vectors that do not begin in their recording."""
+    length_s = (there.end_ms - there.start_ms)[found] / 1000
+    wrong = np.flatnonzero((start_s < -EDGE_S) | (start_s >= length_s))
+    if not len(wrong):
+        return
+    lines = [
+        f"  row {numbers[i]}: starts at {start_s[i]:g} s of {there.path[found[i]]}, which has {length_s[i]:g} s"
+        for i in wrong
+    ]
+    raise InputError(
+        f"run {run.name!r}: {len(wrong)} vectors of {run.files['table']} do not begin in their recording:\n"
+        f"{listed(lines)}\nSeconds count from the start of the recording that the row names. Correct the rows, "
+        "or remove them and their vectors."
+    )
 
 
 def _read_vectors(path: Path, n_rows: int) -> NDArray[Any]:
@@ -127,7 +164,8 @@ def _spec(run: Run, grid: Grid, n_features: int, config: Config) -> StoreSpec:
 
 
 def _write(
-    run: Run, spec: StoreSpec, placed: Placed, vectors: NDArray[Any], *, recorders: Sequence[str], digest: str
+    run: Run, spec: StoreSpec, placed: Placed, vectors: NDArray[Any], *, recorders: Sequence[str], digest: str,
+    numbers: NDArray[np.int64],
 ) -> None:  # fmt: skip
     run.ledger.settle_grid(spec.grid, recorders)
     block_of = placed.cell // spec.cells_per_block
@@ -151,7 +189,7 @@ def _write(
             if len(wrong):
                 raise InputError(
                     f"run {run.name!r}: {len(wrong)} vectors are not finite as {data.dtype} (first in row "
-                    f"{wrong[0] + 2} of {run.files['table']}). Leave them out, or store them as float32."
+                    f"{numbers[wrong[0]]} of {run.files['table']}). Leave them out, or store them as float32."
                 )
             block[0, cells - number * spec.cells_per_block] = values
             index = {

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from jobs.common.memory import Memory
@@ -22,7 +23,7 @@ from jobs.spectrograms.store import RECORDING_COLUMNS, commit_run, run_spec, sto
 from lake.claims import claim
 from lake.errors import IdentityError, InputError, StoreError, TryAgainError
 from lake.identity import content_id
-from lake.recordings import assign_deployments, read_deployments, read_recordings
+from lake.recordings import assign_deployments, read_deployments, read_recordings, unused_deployments
 
 if TYPE_CHECKING:
     from jobs.spectrograms.partition import Partition
@@ -87,7 +88,8 @@ def describe(run: Run, options: Options) -> list[str]:
     total = sum(len(block.cells) for block in plan.blocks)
     n_recordings = f"{len(plan.recordings)} recordings of {len(plan.recorders)} recorders"
     aside = [f"{len(plan.quarantined)} recordings are set aside"] if plan.quarantined else []
-    return [f"{n_recordings}, {total} windows in all", *aside, *described(run, days, options)]
+    notes = [f"note: {note}" for note in (*plan.notes, *_absent_note(run, days))]
+    return [f"{n_recordings}, {total} windows in all", *aside, *notes, *described(run, days, options)]
 
 
 def planned_days(run: Run) -> list[Day]:
@@ -157,9 +159,11 @@ def _plan(run: Run) -> tuple[Plan, Deployments]:
         )
     table = read_recordings(run.recordings.table)
     deployments: Deployments = {}
+    notes: tuple[str, ...] = ()
     if run.recordings.deployments is not None:
         known = read_deployments(run.recordings.deployments)
         table = assign_deployments(table, known)
+        notes = tuple(unused_deployments(table, known))
         names = ["deployment", "recorder", "site", "latitude", "longitude", "gain_db", "habitat", "zone"]
         rows = known[names].astype(object).where(known[names].notna(), None).to_dict(orient="records")
         deployments = {str(row["deployment"]): {str(key): value for key, value in row.items()} for row in rows}
@@ -171,7 +175,7 @@ def _plan(run: Run) -> tuple[Plan, Deployments]:
         stored_recorders=tuple(settled[1]) if settled else (),
         span_ms=run.recordings.span_ms,
     )
-    return plan, deployments
+    return replace(plan, notes=notes), deployments
 
 
 def _is_committed(run: Run, written: Written) -> bool:
@@ -226,14 +230,26 @@ def _refuse_mix(run: Run, written: Written, backend: str, *, mix: bool) -> None:
         )
 
 
+def _absent(root: Path, days: Sequence[Day]) -> list[str]:
+    """Return the recordings that are to be read and are not there."""
+    paths = sorted({recording.path for day in days for recording in day.recordings})
+    return [path for path in paths if not (root / path).is_file()] if root.is_dir() else paths
+
+
+def _absent_note(run: Run, days: Sequence[Day]) -> list[str]:
+    root = cast("Recordings", run.recordings).root
+    absent = _absent(root, days)
+    what = "nothing is at" if not root.exists() else f"{len(absent)} recordings of the table are not below"
+    return [f"{what} {root}, the root in the manifest; a run is refused until they are there"] if absent else []
+
+
 def _refuse_absent(run: Run, days: Sequence[Day]) -> None:
     """Refuse to begin when recordings that are to be read are not there."""
     root = cast("Recordings", run.recordings).root
-    paths = {recording.path for day in days for recording in day.recordings}
-    absent = [path for path in sorted(paths) if not (root / path).is_file()]
+    absent, nothing = _absent(root, days), "" if root.exists() else ", where nothing is"
     if absent:
         raise InputError(
-            f"{len(absent)} recordings of the table are not below {root}:\n"
+            f"{len(absent)} recordings of the table are not below {root}{nothing}:\n"
             f"{listed([f'  {path}' for path in absent])}\n"
             "Restore them, mend `root` in the manifest, or make the table again with `dawnchorus catalog`."
         )
@@ -246,4 +262,6 @@ def _outcome(plan: Plan, *, did: bool, counts: Mapping[str, int] | None = None) 
         from jobs.common.devices import backend_of  # noqa: PLC0415 (torch)
 
         backend = backend_of()
-    return Outcome(did, dict(counts or {}), quarantined=plan.quarantined, n_recordings=n, backend=backend)
+    return Outcome(
+        did, dict(counts or {}), quarantined=plan.quarantined, n_recordings=n, backend=backend, notes=plan.notes
+    )

@@ -102,6 +102,8 @@ class Plan:
         The recordings that have a place.
     quarantined
         Reason by path of each recording that is set aside.
+    notes
+        Messages about deployments that no recording is in.
     """
 
     grid: Grid
@@ -110,6 +112,7 @@ class Plan:
     blocks: tuple[Block, ...]
     recordings: tuple[Placed, ...]
     quarantined: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:

@@ -10,7 +10,7 @@ from jobs.manifest import Manifest
 from jobs.runner import chosen
 from jobs.submit.plan import Step, folders, plan
 from jobs.submit.schedulers import SCHEDULERS, submit_script
-from jobs.submit.scripts import RANK, SHARE, Place, script
+from jobs.submit.scripts import Place, script
 from jobs.submit.sites import Site
 from lake.errors import InputError, TryAgainError
 from lake.outputs import write_outputs
@@ -87,9 +87,8 @@ def submit(
 
 
 def write_scripts(steps: Sequence[Step], place: Place, *, force: bool = False) -> None:
-    """Write one script for each step, those that they call, and ``submit.sh``."""
+    """Write one script for each step, and ``submit.sh``."""
     texts = {f"{step.name}.sh": script(step, place) for step in steps}
-    texts |= {"rank.sh": RANK, "share.sh": SHARE}
     texts["submit.sh"] = submit_script(steps, SCHEDULERS[place.site.scheduler])
     write_outputs(place.folder, {name: text.encode() for name, text in texts.items()}, force=force)
     for name in texts:
@@ -102,7 +101,7 @@ def told(step: Step) -> str:
         "whole": f"{step.processes} workers", "finalise": "makes the shares readable",
         "shares": f"{step.tasks} tasks of {step.processes} workers",
         "dask": f"a Dask cluster of {step.nodes} × {step.processes} workers",
-        "train": f"torchrun, {step.nodes} × {step.processes} processes",
+        "train": f"{step.nodes} × {step.processes} processes that train together",
         "spread": f"a share on each of {step.nodes} × {step.processes} GPUs",
     }[step.kind]  # fmt: skip
     after = f", after {', '.join(step.needs)}" if step.needs else ""

@@ -17,6 +17,8 @@ from lake.errors import InputError
 Kind = Literal["whole", "shares", "finalise", "dask", "train", "spread"]
 SHORT_HOURS = 1.0
 """Asked for where nothing is computed: finalising."""
+MOST_LETTERS = 100
+"""Of a step's name, from which those of files and jobs are made."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class Step:
         Name of its script, and of the job.
     run, kind
         The run, and what is done of it: all (``whole``), its shares as an array (``shares``), what makes them
-        readable (``finalise``), all on a Dask cluster of its own (``dask``), a training by torchrun (``train``), or a
-        share on each GPU (``spread``).
+        readable (``finalise``), all on a Dask cluster of its own (``dask``), a training by several processes
+        (``train``), or a share on each GPU (``spread``).
     image, sha256
         Path of the image and the digest of its file, where it is known.
     nodes, gpus, cpus, processes, threads, tasks
@@ -92,11 +94,12 @@ def plan(manifest: Manifest, runs: Sequence[Run], site: Site, images: Path, *, d
 
 
 def _file_names(runs: Sequence[Run]) -> dict[str, str]:
-    """Return a name that files, schedulers and shells take, for each run."""
+    """Return a name that files, schedulers and shells take and that is no option of theirs, for each run."""
     names: dict[str, str] = {}
     for run in runs:
-        name = re.sub(r"[^A-Za-z0-9_.-]", "_", run.name)
-        while {name, f"{name}-finalise"} & {*names.values(), *(f"{other}-finalise" for other in names.values())}:
+        name = re.sub(r"^[.-]|[^A-Za-z0-9_.-]", "_", run.name)[:MOST_LETTERS]
+        taken = {"submit", *names.values(), *(f"{other}-finalise" for other in names.values())}
+        while {name, f"{name}-finalise"} & taken:
             name += "_"
         names[run.name] = name
     return names
@@ -167,6 +170,8 @@ def _beyond(run: Run, site: Site) -> Iterator[str]:
         yield f"runs.{run.name}.resources.nodes = {wanted.nodes}: the site gives a job {site.max_nodes} at most"
     if site.gpus and wanted.gpus > site.gpus:
         yield f"runs.{run.name}.resources.gpus = {wanted.gpus}: a node of the site has {site.gpus}"
+    if site.scheduler == "local" and wanted.nodes > 1 and kind not in {"shares", "whole"}:
+        yield f"runs.{run.name}.resources.nodes = {wanted.nodes}: --site local is this machine alone"
     if kind == "whole" and wanted.nodes > 1:
         yield f"runs.{run.name}.resources.nodes = {wanted.nodes}: the job {run.job!r} runs on one node"
     if wanted.tasks and kind != "shares":

@@ -1,6 +1,7 @@
 """What the schedulers differ in: how a job asks, how it knows itself, how it comes again, how jobs depend."""
 
 import math
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from jobs.submit.plan import Step
 from jobs.submit.sites import Site
+from lake.errors import InputError
 
 NEXT_IN_CHAIN = r"""
 again() {
@@ -49,9 +51,9 @@ class Scheduler:
         Lines at the top of a step's script.
     hand_over
         Shell that queues a script and keeps the job's number, given a step, its attempt and the numbers it waits for.
-    job_id, array_index, rank, head, nodes_file
-        Shell words for a job's number, its place in an array, the number of a process of ``launch``, the first
-        host, and the file that lists the hosts.
+    job_id, array_index, rank, nodes_file
+        Shell words for a job's number and its place in an array, the variable with the number of a process of
+        ``launch``, and the file that lists the hosts.
     launch
         What starts one process on each node.
     again
@@ -64,7 +66,6 @@ class Scheduler:
     job_id: str
     array_index: str
     rank: str
-    head: str
     nodes_file: str
     launch: str
     again: str
@@ -76,10 +77,45 @@ def clock(hours: float) -> str:
     return f"{minutes // 60:02d}:{minutes % 60:02d}:00"
 
 
+def _plain(path: Path, scheduler: str) -> Path:
+    """Return a path for a directive of a scheduler whose rules for quoting are not known.
+
+    Raises
+    ------
+    InputError
+        If the path has characters that could be taken for something else.
+    """
+    if re.fullmatch(r"[\w./+=@-]+", str(path), re.ASCII) is None:
+        raise InputError(
+            f"--out {str(path)!r}: expected letters of English, digits and ./_+=@- alone, which {scheduler} takes as"
+            " they are in the name of a log. Give --out another folder; recordings and lake may stay where they are."
+        )
+    return path
+
+
+def _slurm_log(folder: Path, name: str) -> str:
+    """Return the value of ``--output``: quoted as sbatch reads it, the folder without its ``%`` sequences.
+
+    Raises
+    ------
+    InputError
+        If the folder has a backslash, which switches off all sequences, or characters that end the line.
+    """
+    text = str(folder)
+    if "\\" in text or not text.isprintable():
+        raise InputError(
+            f"--out {text!r}: a backslash or a control character in it, which Slurm does not take in the name of a"
+            " log. Give --out another folder; recordings and lake may stay where they are."
+        )
+    path = f"{text.replace('%', '%%')}/{name}"
+    quoted = path.replace('"', '\\"')
+    return path if re.fullmatch(r"[\w./%+=@:,-]+", path) else f'"{quoted}"'
+
+
 def _slurm(step: Step, site: Site, folder: Path) -> list[str]:
-    log = "%x-%A_%a.log" if step.tasks > 1 else "%x-%j.log"
+    log = _slurm_log(folder, "%x-%A_%a.log" if step.tasks > 1 else "%x-%j.log")
     lines = [
-        f"--job-name={step.name}", f"--output={folder / log}", "--open-mode=append", f"--time={clock(step.hours)}",
+        f"--job-name={step.name}", f"--output={log}", "--open-mode=append", f"--time={clock(step.hours)}",
         f"--nodes={step.nodes}", "--ntasks-per-node=1", f"--cpus-per-task={step.cpus}",
         f"--signal=B:TERM@{site.warn_s}", "--requeue" if site.requeue else "--no-requeue",
     ]  # fmt: skip
@@ -95,7 +131,13 @@ def _pbs(step: Step, site: Site, folder: Path) -> list[str]:
     select = site.select.format(nodes=step.nodes, gpus=step.gpus, cpus=step.cpus)
     select += f":mem={math.ceil(step.memory_gb)}gb" if step.memory_gb else ""
     # PBS puts the number of the job, or of the task, into the name of the log where a folder is given.
-    lines = [f"-N {step.name}", f"-l {select}", f"-l walltime={clock(step.hours)}", "-j oe", f"-o {folder}/"]
+    lines = [
+        f"-N {step.name}",
+        f"-l {select}",
+        f"-l walltime={clock(step.hours)}",
+        "-j oe",
+        f"-o {_plain(folder, 'PBS')}/",
+    ]
     lines += [f"-q {site.queue}"] if site.queue else []
     lines += [f"-A {site.account}"] if site.account else []
     lines += [f"-J 0-{step.tasks - 1}"] if step.tasks > 1 else []
@@ -105,7 +147,7 @@ def _pbs(step: Step, site: Site, folder: Path) -> list[str]:
 
 def _cobalt(step: Step, site: Site, folder: Path) -> list[str]:
     nodes = step.tasks if step.kind == "shares" else step.nodes
-    lines = [f"-n {nodes}", f"-t {clock(step.hours)}", f"-O {folder / step.name}"]
+    lines = [f"-n {nodes}", f"-t {clock(step.hours)}", f"-O {_plain(folder, 'Cobalt') / step.name}"]
     lines += [f"-q {site.queue}"] if site.queue else []
     lines += [f"-A {site.account}"] if site.account else []
     return [f"#COBALT {line}" for line in [*lines, *site.directives]]
@@ -133,20 +175,18 @@ def _bash(step: Step, attempt: int, _needs: Sequence[str]) -> str:
 
 SCHEDULERS = {
     "slurm": Scheduler(
-        "slurm", _slurm, _sbatch, '"${SLURM_JOB_ID:-0}"', '"${SLURM_ARRAY_TASK_ID:?}"', "SLURM_PROCID",
-        '$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)', "", "srun --nodes={nodes} --ntasks-per-node=1",
-        REQUEUE,
+        "slurm", _slurm, _sbatch, '"${SLURM_JOB_ID:-0}"', '"${SLURM_ARRAY_TASK_ID:?}"', "SLURM_PROCID", "",
+        "srun --nodes={nodes} --ntasks-per-node=1", REQUEUE,
     ),
     "pbs": Scheduler(
-        "pbs", _pbs, _qsub, '"${PBS_JOBID:-0}"', '"${PBS_ARRAY_INDEX:?}"', "PMI_RANK", '$(head -n 1 "$nodes_file")',
-        "${PBS_NODEFILE:-}", "mpiexec -n {nodes} --ppn 1", NEXT_IN_CHAIN,
+        "pbs", _pbs, _qsub, '"${PBS_JOBID:-0}"', '"${PBS_ARRAY_INDEX:?}"', "PMI_RANK", "${PBS_NODEFILE:-}",
+        "mpiexec -n {nodes} --ppn 1", NEXT_IN_CHAIN,
     ),
     "cobalt": Scheduler(
-        "cobalt", _cobalt, _cobalt_qsub, '"${2:-${COBALT_JOBID:-0}}"', "", "OMPI_COMM_WORLD_RANK",
-        '$(head -n 1 "$nodes_file")', "${COBALT_NODEFILE:-}",
+        "cobalt", _cobalt, _cobalt_qsub, '"${COBALT_JOBID:-0}"', "", "OMPI_COMM_WORLD_RANK", "${COBALT_NODEFILE:-}",
         'mpirun -hostfile "$nodes_file" -n {nodes} -npernode 1 -x PATH', NEXT_IN_CHAIN,
     ),
-    "local": Scheduler("local", lambda *_: [], _bash, '"$$"', "", "", '"$(hostname)"', "", "", NEXT_IN_CHAIN),
+    "local": Scheduler("local", lambda *_: [], _bash, '"$$"', "", "", "", "", NEXT_IN_CHAIN),
 }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobs.common.containers import bind_words, env_words
 from jobs.submit.plan import Step
 from jobs.submit.schedulers import SCHEDULERS, Scheduler
 from jobs.submit.sites import Site
@@ -62,24 +63,6 @@ leave() {
 """.strip()
 """Bash that every script begins with; `job`, `limit_s`, `codes` and `work` are set before."""
 
-RANK = r"""#!/bin/sh
-# rank.sh CODES COMMAND…: one process of torchrun, which itself tells only that some process failed.
-trap : TERM
-codes=$1; shift
-"$@"
-code=$?
-echo "$code" >"$codes/${RANK:-0}"
-exit "$code"
-"""
-SHARE = r"""#!/bin/sh
-# share.sh CODES MANIFEST RUN: a share of a run on each GPU; one that fails does not end the others.
-trap : TERM
-codes=$1 rank=$RANK n=$WORLD_SIZE
-if [ -e /dev/nvidia0 ]; then export CUDA_VISIBLE_DEVICES="$LOCAL_RANK"; fi
-env -u RANK -u WORLD_SIZE -u LOCAL_RANK dawnchorus run "$2" "$3" --partition "$rank/$n" --workers 1
-echo "$?" >"$codes/$rank"
-"""
-
 
 @dataclass(frozen=True)
 class Place:
@@ -108,7 +91,7 @@ def script(step: Step, place: Place) -> str:
         f'id={scheduler.job_id} nodes_file="{scheduler.nodes_file}"',
         'work=$(mktemp -d "${TMPDIR:-/tmp}/dawnchorus.XXXXXX") || exit 75',
         'codes="$folder/codes/$job-$id"',
-        'if [ "${1:-}" != share ]; then rm -rf "$codes"; mkdir -p "$codes" || exit 75; fi',
+        'if [ "${1:-}" = node ]; then codes=$2; else rm -rf "$codes"; mkdir -p "$codes" || exit 75; fi',
     ]
     parts = [
         "\n".join([*head, "# written by dawnchorus submit", *place.site.setup, *assigned, *own]),
@@ -126,31 +109,37 @@ def _container(step: Step, place: Place) -> str:
     lines = ['inside=("$apptainer" exec --cleanenv --containall --workdir "$work" --pwd "$folder"']
     if step.gpus:
         lines.append("--nv")
-    if step.sha256:
-        lines.append(f"--env DAWNCHORUS_IMAGE_SHA256={step.sha256}")
-    lines.append(f"--env OMP_NUM_THREADS={step.threads}")
-    lines += [f"--env {shlex.quote(f'{key}={value}')}" for key, value in sorted(place.site.env.items())]
-    lines += [
-        f"--bind {shlex.quote(f'{path}:{path}' if writable else f'{path}:{path}:ro')}" for path, writable in place.binds
-    ]
-    lines.append('--bind "$folder:$folder" "$image")')
+    variables = {"OMP_NUM_THREADS": str(step.threads)}
+    if step.nodes > 1 and place.site.interface:
+        name = place.site.interface
+        variables |= {"GLOO_SOCKET_IFNAME": name, "NCCL_SOCKET_IFNAME": f"={name}"}  # for NCCL a bare name is a prefix
+    words = [env_words("DAWNCHORUS_IMAGE_SHA256", step.sha256)] if step.sha256 else []
+    words += [env_words(*each) for each in {**variables, **dict(sorted(place.site.env.items()))}.items()]
+    words += [bind_words(path, writable=writable) for path, writable in [*place.binds, (str(place.folder), True)]]
+    lines += [shlex.join(each) for each in words]
+    lines.append('"$image")')
     return " \\\n    ".join(lines)
 
 
 def _body(step: Step, site: Site, scheduler: Scheduler) -> str:
     if step.kind == "whole":
-        return 'attend "${inside[@]}" dawnchorus run "$manifest" "$run" --workers "$n_processes"'
+        return _on_this_node('run --workers "$n_processes"')
     if step.kind == "finalise":
-        return 'attend "${inside[@]}" dawnchorus finalise "$manifest" "$run"'
+        return _on_this_node("finalise")
     if step.kind == "shares":
         return _shares(step, site, scheduler)
     if step.kind == "dask":
         return _dask(step, site, scheduler)
-    return _torchrun(step, site, scheduler)
+    return _ranks(step, site, scheduler)
+
+
+def _on_this_node(command: str) -> str:
+    """Return what runs a command on the run; the names behind ``--`` may begin with a hyphen."""
+    return f'attend "${{inside[@]}}" dawnchorus {command} -- "$manifest" "$run"'
 
 
 def _shares(step: Step, site: Site, scheduler: Scheduler) -> str:
-    one = 'attend "${inside[@]}" dawnchorus run "$manifest" "$run" --partition "$i/$n_tasks" --workers "$n_processes"'
+    one = _on_this_node('run --partition "$i/$n_tasks" --workers "$n_processes"')
     if step.tasks == 1 or scheduler.array_index:
         index = scheduler.array_index if step.tasks > 1 else "0"
         return f"i={index}\n{one}"
@@ -158,49 +147,49 @@ def _shares(step: Step, site: Site, scheduler: Scheduler) -> str:
         return (
             f'for i in $(seq 0 $((n_tasks - 1))); do\n    {one}\n    echo "$rc" >"$codes/$i"\ndone\ngravest "$n_tasks"'
         )
-    # No arrays: this script again, once on each node, takes every n-th share.
-    launch = (site.launch or scheduler.launch).format(nodes=step.tasks)
-    return (
-        'if [ "${1:-}" = share ]; then\n'
-        f"    i=${{{scheduler.rank}:-0}}\n    {one}\n"
-        '    echo "$rc" >"$3/$i"; rm -rf "$work"; exit 0\nfi\n'
-        f'attend {launch} bash "$folder/$job.sh" share "$id" "$codes"\n'
-        'gravest "$n_tasks"'
-    )
+    return _on_each_node(one, step.tasks, site, scheduler)  # no arrays: each node takes every n-th share
 
 
-def _torchrun(step: Step, site: Site, scheduler: Scheduler) -> str:
-    inner = (
-        'sh "$folder/rank.sh" "$codes" dawnchorus run "$manifest" "$run" --workers 1'
-        if step.kind == "train"
-        else 'sh "$folder/share.sh" "$codes" "$manifest" "$run"'
-    )
-    launch = f"{(site.launch or scheduler.launch).format(nodes=step.nodes)} " if step.nodes > 1 else ""
-    head = scheduler.head
-    endpoint = "127.0.0.1:0" if step.nodes == 1 else '"$head:$port"'
-    port = 'digits=$(echo "$id" | tr -cd 0-9 | tail -c 3)\n' if step.nodes > 1 else ""
-    port += f"head={head} port=$((29400 + 10#${{digits:-0}}))\n" if step.nodes > 1 else ""
-    return (
-        f'{port}attend {launch}"${{inside[@]}}" torchrun --nnodes "$n_nodes" --nproc-per-node "$n_processes" '
-        f'--max-restarts 0 \\\n    --rdzv-backend c10d --rdzv-endpoint {endpoint} --rdzv-id "$id" \\\n'
-        f"    --no-python {inner}\n"
-        'gravest "$((n_nodes * n_processes))"'
-    )
+def _ranks(step: Step, site: Site, scheduler: Scheduler) -> str:
+    """Return what starts processes that train together, or take a share each."""
+    if step.nodes == 1:
+        return _on_this_node('run --ranks "$n_processes" --workers 1')
+    one = _on_this_node('run --ranks "$n_processes" --node "$i/$n_nodes" --meet "$meeting" --workers 1')
+    return _on_each_node(one, step.nodes, site, scheduler)
+
+
+def _on_each_node(one: str, n: int, site: Site, scheduler: Scheduler) -> str:
+    """Return what runs this script again, once on each node, and there what uses ``$i`` and ``$meeting``."""
+    launch = (site.launch or scheduler.launch).format(nodes=n)
+    return f"""if [ "${{1:-}}" = node ]; then
+    i=${{{scheduler.rank or "NODE"}:-0}} meeting=$3
+    {one}
+    echo "$rc" >"$codes/$i"; rm -rf "$work"; exit 0
+fi
+# Where processes of several nodes find each other: new for each attempt, and only this user can enter it.
+meeting=$(mktemp -d "$folder/.meeting.XXXXXX") || exit 75
+attend {launch} bash "$folder/$job.sh" node "$codes" "$meeting"
+rm -rf "$meeting"
+gravest {n}"""
 
 
 def _dask(step: Step, site: Site, scheduler: Scheduler) -> str:
     launch = f"{(site.launch or scheduler.launch).format(nodes=step.nodes)} " if step.nodes > 1 else ""
     memory = f" --memory-limit {int(step.memory_gb * 1e9 / step.processes)}" if step.memory_gb else ""
+    host = (
+        "--host 127.0.0.1" if step.nodes == 1 else f"--interface {shlex.quote(site.interface)}" * bool(site.interface)
+    )
     return f"""# A Dask cluster inside this allocation; only who has this job's own key can speak to it.
 tls="$folder/tls-$id" file="$folder/scheduler-$id.json"
 rm -rf "$tls" "$file"
 "${{inside[@]}}" dawnchorus certificate "$tls" >/dev/null
 keys=(--protocol tls --tls-ca-file "$tls/certificate.pem" --tls-cert "$tls/certificate.pem" --tls-key "$tls/key.pem")
-"${{inside[@]}}" dask scheduler --scheduler-file "$file" "${{keys[@]}}" --port 0 --no-dashboard --no-show \\
+where=({host} --dashboard-address 127.0.0.1:0 --no-dashboard)
+"${{inside[@]}}" dask scheduler --scheduler-file "$file" "${{keys[@]}}" "${{where[@]}}" --port 0 --no-show \\
     2>"$folder/$job-scheduler.log" & scheduler=$!
-{launch}"${{inside[@]}}" dask worker --scheduler-file "$file" "${{keys[@]}}" \\
-    --nthreads 1 --nworkers "$n_processes"{memory} --no-dashboard --local-directory /tmp \\
+{launch}"${{inside[@]}}" dask worker --scheduler-file "$file" "${{keys[@]}}" "${{where[@]}}" \\
+    --nthreads 1 --nworkers "$n_processes"{memory} --local-directory /tmp \\
     --death-timeout 120 2>"$folder/$job-workers.log" & workers=$!
-attend "${{inside[@]}}" dawnchorus run "$manifest" "$run" --scheduler-file "$file" --tls "$tls"
+attend "${{inside[@]}}" dawnchorus run --scheduler-file "$file" --tls "$tls" -- "$manifest" "$run"
 kill -TERM "$workers" "$scheduler"; wait "$workers" "$scheduler"
 rm -rf "$tls" "$file\""""

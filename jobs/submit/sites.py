@@ -41,6 +41,9 @@ class Site(BaseModel):
         PBS's request for nodes; ``{nodes}``, ``{gpus}`` and ``{cpus}`` are filled in.
     setup
         Lines of shell before the container starts, such as ``module load``.
+    interface
+        Network interface, such as ``ib0``, through which processes on several nodes of a job talk (gloo, NCCL and
+        Dask); if empty, that of the node's host name. On one node they talk over loopback, whatever it is.
     launch
         What starts one process on each node of a job; ``{nodes}`` is filled in. A usual one if empty.
     requeue
@@ -66,6 +69,7 @@ class Site(BaseModel):
     directives: list[str] = Field(default_factory=list)
     select: str = "select={nodes}"
     setup: list[str] = Field(default_factory=list)
+    interface: str = ""
     launch: str = ""
     requeue: bool = False
     warn_s: int = Field(300, ge=0)

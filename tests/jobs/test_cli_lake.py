@@ -225,12 +225,12 @@ def test_names_are_shown_and_carried(cli: Cli, manifest: Path) -> None:
     shown = cli("names", old, new, "--min-overlap", 0)
     assert shown.code == 0
     assert "not written; add --write" in shown.out
-    assert read_names(Storage(new)) == []
+    assert read_names(Storage(new)).rows == ()
     rows = json.loads(cli("names", old, new, "--min-overlap", 0, "--write", "--json").out)
     assert len(rows) == 3
     carried = {row["cluster"]: row["name"] for row in rows if row["is_carried"]}
     assert carried
-    assert {name.cluster: name.name for name in read_names(Storage(new))} == carried
+    assert {name.cluster: name.name for name in read_names(Storage(new)).rows} == carried
     assert "has a name already" in cli("names", old, new, "--min-overlap", 0, "--write").out
 
 

@@ -1,4 +1,4 @@
-"""Every record of a lake, found by walking it, damaged in every way: named, exit code 4, healed as the message says."""
+"""Every record of a lake, found by walking it, damaged in every way: it is named, and healed as the message says."""
 
 import shutil
 from collections.abc import Callable

@@ -163,7 +163,7 @@ def test_a_bugs_traceback_goes_through_the_door(cli: Cli, hostile: Path, monkeyp
     def broken(*_: object) -> None:
         raise RuntimeError(f"a bug with {OSC}{CSI}")
 
-    monkeypatch.setattr("jobs.runner.states", broken)
+    monkeypatch.setattr("jobs.state.states", broken)
     ended = cli("status", hostile)
     assert ended.code == 1
     assert "RuntimeError: a bug with \\x1b]0;owned" in ended.error
@@ -195,7 +195,7 @@ def test_tables_hold_nothing_that_a_spreadsheet_runs(cli: Cli, hostile: Path, tm
             n_defused += cell.startswith("'")
     assert n_defused > 10
     assert set(read_recordings(hostile.parent / "study.csv")["recorder"]) == set(RECORDERS), "reading takes it off"
-    assert {name.name for name in read_names(Storage(url))} == {NAME}
+    assert {name.name for name in read_names(Storage(url)).rows} == {NAME}
 
 
 def test_a_table_that_catalog_wrote_is_read_again(cli: Cli, tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_names_break_no_row_and_are_read_back(cli: Cli, hostile: Path, tmp_path:
         assert {len(row) for row in rows} == {11 if to == "raven" else 3}
         assert not any(cell[:1] in {"=", "@", "+"} for row in rows for cell in row)
         assert not any(controls(cell) for row in rows for cell in row)
-    marks = read_marks(tmp_path / "out")
+    marks = read_marks(tmp_path / "out").marks
     assert len(marks) == sum(len(sheet.read_text().splitlines()) - (to == "raven") for sheet in sheets)
     assert {mark.label for mark in marks} == {printable(NAME)}
 

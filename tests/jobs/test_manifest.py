@@ -398,3 +398,13 @@ image = {{ name = "spectrograms", sha256 = "ab" }}
         "runs.mels.resources.gpu: unknown key; did you mean 'gpus'?",
         "runs.mels.image.sha256: expected the 64 hexadecimal digits that sha256sum prints, found 'ab'",
     ]
+
+
+def test_a_byte_order_mark_is_passed_over_and_other_encodings_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + WHOLE.encode())
+    assert "mels" in read_manifest(path).runs
+    for encoding in ("utf-16", "utf-32"):
+        path.write_bytes(WHOLE.encode(encoding))
+        with pytest.raises(InputError, match=r"not TOML: byte 0 is not UTF-8\. Save the file as UTF-8"):
+            read_manifest(path)

@@ -1,22 +1,25 @@
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from stores import make_clusters
+from stores import finish, make_clusters
 
+from lake.clustering import clustering_id_of
 from lake.errors import InputError
 from lake.naming import Name, carried, match_names, names_key, overlap_table, read_names, write_names
 from lake.read import open_clusters
+from lake.storage import Storage
 
 
 def test_a_table_is_written_and_read_back(tmp_path: Path) -> None:
     store = make_clusters(tmp_path, np.zeros((2, 144), dtype=np.int64)).output
-    assert read_names(store) == []
+    assert read_names(store).rows == ()
     names = [Name(7, "rain, light", 'a "note"'), Name(2, "pewee", carried_from="old/5", overlap=0.75)]
     where = write_names(store, names)
     assert where == f"{tmp_path}/clusters/clusters.names.csv"
-    back = read_names(store)
+    back = read_names(store).rows
     assert [(n.cluster, n.name, n.notes, n.carried_from) for n in back] == [
         (2, "pewee", "", "old/5"), (7, "rain, light", 'a "note"', ""),
     ]  # fmt: skip
@@ -82,3 +85,75 @@ def test_other_windows_cannot_be_compared(tmp_path: Path) -> None:
     b = make_clusters(tmp_path, np.zeros((2, 144), dtype=np.int64), name="b", window_s=5.0).output.url
     with pytest.raises(InputError, match=r"the clusterings have other windows .* names are carried by the windows"):
         overlap_table(open_clusters(a), open_clusters(b))
+
+
+def table_of(store: Storage, text: str, encoding: str = "utf-8") -> None:
+    folder, key = names_key(store)
+    folder.write(key, text.encode(encoding))
+
+
+def test_names_carry_the_identity_of_their_clustering(tmp_path: Path) -> None:
+    a, b = (
+        make_clusters(tmp_path, np.zeros((2, 144), dtype=np.int64), name=name, n_clusters=k).output
+        for name, k in (("a", 3), ("b", 4))
+    )
+    write_names(a, [Name(0, "wren")])
+    identity = clustering_id_of(open_clusters(a.url))
+    folder, key = names_key(a)
+    text = folder.read(key).decode()
+    assert text.splitlines()[1] == f"0,wren,,,,{identity}"
+    table_of(b, text)
+    with pytest.raises(
+        InputError, match=rf"expected names of the clustering .*, found names of {identity}: .*names OLD"
+    ):
+        read_names(b)
+
+
+def test_a_table_without_identity_is_believed_while_there_was_one_clustering(tmp_path: Path) -> None:
+    run = make_clusters(tmp_path, np.zeros((2, 144), dtype=np.int64))
+    finish(run)
+    table_of(run.output, "cluster,name\n0,wren\n5,tit\n")
+    found = read_names(run.output)
+    assert [name.name for name in found.rows] == ["wren", "tit"]
+    assert "1 names are of clusters that are not there: 5 (tit); the clustering has 1, from 0 to 0" in found.notes[0]
+    assert "has no column clustering_id; its names are taken for names of" in found.notes[1]
+    again = make_clusters(tmp_path, np.zeros((2, 288), dtype=np.int64))
+    finish(again)
+    with pytest.raises(InputError, match=r"was made 2 times with other results.* add the column clustering_id with"):
+        read_names(run.output)
+    identity = clustering_id_of(open_clusters(run.output.url))
+    table_of(run.output, f"cluster,name,clustering_id\n0,wren,{identity}\n0,,\n".replace("0,,\n", ""))
+    assert read_names(run.output).notes == []
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_tables_that_a_spreadsheet_saved(tmp_path: Path, encoding: str, separator: str) -> None:
+    store = make_clusters(tmp_path, np.zeros((2, 144), dtype=np.int64), n_clusters=3).output
+    rows = [
+        ["cluster", "name", "notes", "carried_from", "overlap", ""],
+        ["1.0", "Forêt", "", "old/3", '"0,812"', ""],
+        [""] * 6,
+    ]
+    table_of(store, "\r\n".join(separator.join(row) for row in rows) + "\r\n", encoding)
+    (name,) = read_names(store).rows
+    assert (name.cluster, name.name, name.carried_from, name.overlap) == (1, "Forêt", "old/3", 0.812)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("cluster,name\n²,wren\n", "row 2: cluster should be a number, found '²'"),
+        ("cluster,name\n1.5,wren\n", "row 2: cluster should be a number, found '1.5'"),
+        ("cluster,name\n-1,wren\n", "row 2: cluster should be a number, found '-1'"),
+        ("cluster,name\n,wren\n", "row 2: cluster should be a number, found ''"),
+        ("cluster,name,overlap\n0,wren,high\n", "row 2: overlap: expected a number, found 'high'"),
+        ("cluster,name\n0,wren,x\n", "row 2: expected 2 cells, found 3"),
+        ("cluster,cluster,name\n0,0,wren\n", "column cluster is there 2 times"),
+    ],
+)
+def test_cells_that_cannot_be_read_are_named(tmp_path: Path, text: str, told: str) -> None:
+    store = make_clusters(tmp_path, np.zeros((2, 144), dtype=np.int64)).output
+    table_of(store, text)
+    with pytest.raises(InputError, match=re.escape(told)):
+        read_names(store)

@@ -10,6 +10,7 @@ function atlasData(data) {
   state.data = data;
   state.names = readNames();
   showNames();
+  offerEarlierNames();
   if (data.map) startMap(data.map);
   addEventListener("hashchange", route);
   addEventListener("keydown", onKey);
@@ -188,7 +189,8 @@ function keepNames() {
   }
 }
 
-const isNamed = (id) => Boolean(state.names[id] && (state.names[id].name || state.names[id].notes));
+const isGiven = (one) => Boolean(one && (one.name || one.notes));
+const isNamed = (id) => isGiven(state.names[id]);
 
 function startNaming(form, id) {
   const known = state.names[id] || { name: "", notes: "" };
@@ -227,40 +229,88 @@ const defused = (text) => (new RegExp("^'*" + RUN).test(text) ? "'" + text : tex
 const asWritten = (text) => (new RegExp("^'+" + RUN).test(text) ? text.slice(1) : text);
 
 function downloadNames() {
-  const quoted = (text) => (/[",\r\n]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text);
-  const ids = Object.keys(state.names).map(Number).filter(isNamed).sort((a, b) => a - b);
-  const lines = ids.map((id) => [String(id), state.names[id].name, state.names[id].notes].map(defused).map(quoted).join(","));
-  const blob = new Blob([["cluster,name,notes", ...lines, ""].join("\n")], { type: "text/csv;charset=utf-8" });
-  const link = element("a", { href: URL.createObjectURL(blob), download: "names.csv" });
+  const n = saveNames(state.names, state.data.names_id, "names.csv");
+  $("names-said").textContent = n + (n === 1 ? " cluster" : " clusters") + " in names.csv.";
+}
+
+// Rows carry the identity of the clustering: elsewhere the same number is another sound.
+function saveNames(names, identity, file) {
+  const quoted = (text) => (/[",;\r\n]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text);
+  const ids = Object.keys(names).map(Number).filter((id) => isGiven(names[id])).sort((a, b) => a - b);
+  const lines = ids.map((id) => [String(id), names[id].name, names[id].notes, identity].map(defused).map(quoted).join(","));
+  const blob = new Blob([["cluster,name,notes,clustering_id", ...lines, ""].join("\n")], { type: "text/csv;charset=utf-8" });
+  const link = element("a", { href: URL.createObjectURL(blob), download: file });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-  $("names-said").textContent = lines.length + (lines.length === 1 ? " cluster" : " clusters") + " in names.csv.";
+  return lines.length;
+}
+
+// Older pages kept names by the run's settings, which an earlier clustering may share: they are offered, not shown.
+function offerEarlierNames() {
+  let names = null;
+  try {
+    if (localStorage.getItem(storeKey()) === null) names = JSON.parse(localStorage.getItem("dawnchorus names " + state.data.names_before));
+  } catch {
+    return;
+  }
+  const n = names ? Object.values(names).filter(isGiven).length : 0;
+  if (!n) return;
+  $("names-said").textContent = "This browser has " + n + " names from an older page of this run, maybe of another clustering: ";
+  const button = element("button", { type: "button", textContent: "download them" });
+  button.addEventListener("click", () => saveNames(names, "", "names-earlier.csv"));
+  $("names-said").append(button);
 }
 
 async function loadNames(event) {
   const file = event.target.files[0];
   if (!file) return;
-  const [header, ...rows] = parseCsv(await file.text());
+  const bytes = await file.arrayBuffer();
   event.target.value = "";
-  const places = ["cluster", "name", "notes"].map((one) => (header || []).indexOf(one));
-  if (places[0] < 0 || places[1] < 0) {
-    $("names-said").textContent = "That file has no columns cluster and name: expected a names.csv.";
-    return;
+  $("names-said").textContent = takeNames(parseCsv(decodeText(bytes)));
+}
+
+// Takes names over from a table and returns what is to be said of it; a table of another clustering is refused.
+function takeNames([header, ...rows]) {
+  const places = ["cluster", "name", "notes", "clustering_id"].map((one) => (header || []).map((cell) => cell.trim()).indexOf(one));
+  if (places[0] < 0 || places[1] < 0) return "That file has no columns cluster and name: expected a names.csv.";
+  const read = rows.map((row) => places.map((place) => (place < 0 ? "" : asWritten((row[place] || "").trim())))).filter((row) => row.some(Boolean));
+  const others = [...new Set(read.map((row) => row[3]).filter((one) => one && one !== state.data.names_id))];
+  if (others.length) {
+    return "These names are of the clustering " + others.join(", ") + ", this page is of " + state.data.names_id +
+      ": numbers mean other sounds there. Nothing was taken over; `dawnchorus names` carries names by the windows that clusters share.";
   }
+  const ids = new Set(state.data.clusters.map(([id]) => id));
+  const unknown = [];
   let n = 0;
-  const ids = new Set(state.data.clusters.map(([id]) => String(id)));
-  for (const row of rows) {
-    const [id, name, notes] = places.map((place) => (place < 0 ? "" : asWritten((row[place] || "").trim())));
-    if (!ids.has(id) || !(name || notes)) continue;
-    state.names[id] = { name, notes };
-    n += 1;
+  for (const [cell, name, notes] of read) {
+    const id = /^\d+([.,]0*)?$/.test(cell) ? parseInt(cell, 10) : -1;
+    if (!ids.has(id)) unknown.push(cell || "(none)");
+    else if (name || notes) {
+      state.names[id] = { name, notes };
+      n += 1;
+    }
   }
   keepNames();
   showNames();
-  $("names-said").textContent = n + (n === 1 ? " name" : " names") + " taken over; others stay as they were.";
+  return n + (n === 1 ? " name" : " names") + " taken over; others stay as they were." +
+    (unknown.length ? " Not here: cluster " + unknown.slice(0, 5).join(", ") + (unknown.length > 5 ? " …" : "") + "." : "") +
+    (read.length && !read.some((row) => row[3]) ? " The file does not say of which clustering it is." : "");
+}
+
+function decodeText(bytes) {
+  const head = new Uint8Array(bytes.slice(0, 2));
+  if (head[0] === 0xff && head[1] === 0xfe) return new TextDecoder("utf-16le").decode(bytes);
+  if (head[0] === 0xfe && head[1] === 0xff) return new TextDecoder("utf-16be").decode(bytes);
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    return new TextDecoder("windows-1252").decode(bytes);
+  }
 }
 
 function parseCsv(text) {
+  const first = text.split("\n", 1)[0];
+  const separator = [",", ";", "\t"].reduce((best, one) => (first.split(one).length > first.split(best).length ? one : best));
   const rows = [];
   let row = [], cell = "", quoted = false;
   for (let i = 0; i < text.length; i++) {
@@ -270,7 +320,7 @@ function parseCsv(text) {
       else if (text[i + 1] === '"') { cell += '"'; i += 1; }
       else quoted = false;
     } else if (c === '"') quoted = true;
-    else if (c === ",") { row.push(cell); cell = ""; }
+    else if (c === separator) { row.push(cell); cell = ""; }
     else if (c === "\n") { rows.push([...row, cell]); row = []; cell = ""; }
     else if (c !== "\r" && c !== "\ufeff") cell += c;
   }

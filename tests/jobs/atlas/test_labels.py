@@ -71,7 +71,7 @@ def test_labels_that_a_program_is_not_sure_of_are_left_out(study: Study, tmp_pat
     table.write_text(f"Start (s),End (s),Scientific name,Common name,Confidence,File\n{rows}")
     found, note = read(study, table, least=0.5)
     assert set(found) == {"wren"}
-    assert note == "Labels of recordings that the spectrograms do not have: 1."
+    assert note == "1 labels are of 1 recordings that the cube does not have: elsewhere.wav (nearest: north/all.wav)."
     assert set(read(study, table)[0]) == {"rain", "wren"}
 
 
@@ -95,7 +95,7 @@ def test_tables_that_cannot_be_read_are_refused(study: Study, tmp_path: Path) ->
         "other.txt": "other.txt is not a table of labels",
         "time.csv": "row 2: start_utc",
         "strange.csv": "none of 1 labels is of a recording of the cube; labelled are west.wav",
-        "number.csv": r"number.csv, row 2: cannot be read \(could not convert string to float: 'one'\)",
+        "number.csv": r"number.csv, row 2: start_s: expected a number, found 'one'",
     }.items():
         with pytest.raises(InputError, match=told):
             read(study, tmp_path / name)

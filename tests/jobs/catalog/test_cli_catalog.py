@@ -80,11 +80,11 @@ def test_a_second_run_examines_only_what_it_is_told_to(cli: Cli, audio: Path, tm
     cache = tmp_path / "t.cache.jsonl"
     lines = cache.read_text().splitlines()
     assert len(lines) == 4
-    known = {
-        key: (stand, replace(facts, problems=("timeout",)) if "empty" in facts.problems else facts)
-        for key, (stand, facts) in read_cache(cache).items()
-    }
-    write_cache(cache, known)
+    known = read_cache(cache)
+    write_cache(
+        cache,
+        {key: (file, replace(facts, problems=facts.problems and ("timeout",))) for key, (file, facts) in known.items()},
+    )
     told = json.loads(cli("catalog", audio, "--out", out, "--json").out)
     assert "timeout" in told["problems"], "what is known is believed"
     told = json.loads(cli("catalog", audio, "--out", out, "--json", "--retry-quarantined").out)
@@ -174,3 +174,35 @@ def test_a_killed_run_continues_to_the_same_table(tmp_path: Path) -> None:
     subprocess.run([*words[:-1], str(again)], cwd=ROOT, check=True, capture_output=True)
     assert out.read_bytes() == again.read_bytes()
     assert len(read_recordings(out)) == 1500
+
+
+def test_what_was_passed_over_is_said_and_a_folder_that_cannot_be_listed_is_in_the_exit_code(
+    cli: Cli, audio: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (audio / "linked").symlink_to(tmp_path)
+    (audio / "video.MP4").touch()
+    (audio / "closed").mkdir()
+    out = tmp_path / "t.csv"
+    code, text, error = cli("catalog", audio, "--out", out, "--json")
+    assert code == 0
+    assert json.loads(text)["n_files"] == 2
+    assert f"note: 1 link to a folder is not followed: {audio}/linked -> {tmp_path}." in error
+    assert "note: files that may hold sound and are not read: 1 .mp4." in error
+    scandir = os.scandir
+
+    def forbidden(path: str) -> object:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", forbidden)
+    code, text, error = cli("catalog", audio, "--out", out)
+    assert code == 5
+    assert len(read_recordings(out)) == 2, "the others are listed"
+    assert f"1 folder cannot be listed: {audio}/closed (Permission denied)" in error
+    passed = json.loads((tmp_path / "t.receipt.json").read_text())["passed_over"]
+    assert passed == {
+        "links": {f"{audio}/linked": str(tmp_path)},
+        "unlisted": {f"{audio}/closed": "Permission denied"},
+        "suffixes": {".mp4": 1},
+    }

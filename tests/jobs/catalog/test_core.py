@@ -175,7 +175,7 @@ def test_several_folders_share_a_root(tmp_path: Path) -> None:
     both = survey([tmp_path / "set2", tmp_path / "set1"])
     table = catalog(both, zones={}, root=tmp_path, examine_one=examine)
     assert table["path"].tolist() == ["set1/A/20210622T000000Z.wav", "set2/A/20210623T000000Z.wav"]
-    assert table["recorder"].tolist() == ["A", "A"]
+    assert table["recorder"].tolist() == ["set1_A", "set2_A"]
     with pytest.raises(
         InputError, match=rf"{tmp_path}/set1 should hold all recordings, but .*set2/A/2021.* are elsewhere"
     ):

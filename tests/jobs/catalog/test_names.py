@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jobs.catalog.names import GUESSES, PATTERNS, NameFacts, has_impossible_time, maker_of, parse_name
+from jobs.catalog.names import GUESSES, PATTERNS, PROGRAMS, NameFacts, has_impossible_time, maker_of, parse_name
 
 Position = tuple[float, float]
 
@@ -124,6 +124,75 @@ CASES: list[tuple[str, tuple[datetime, timedelta | None], str, Position | None, 
     ("weird20180801_240000.aac", at("2018-08-02"), "local", None, ""),
     ("weird20181231_240000-1030.aac", at("2019-01-01", "-10:30"), "offset", None, ""),
 ]  # fmt: skip
+
+
+PROGRAM_CASES: list[tuple[str, tuple[datetime, timedelta | None], str, str]] = [
+    # BirdNET-Pi, its streams and its clips; names with other signs where a file system knows no colon
+    ("2024-01-15-birdnet-06:31:21.wav", at("2024-01-15T06:31:21"), "birdnet", ""),
+    ("2024-01-15-birdnet-RTSP_1-06:31:40.wav", at("2024-01-15T06:31:40"), "birdnet", "RTSP_1"),
+    ("2024-01-15-birdnet-06-31-21.wav", at("2024-01-15T06:31:21"), "birdnet", ""),
+    ("Eurasian_Wren-85-2024-01-15-birdnet-06:31:21.mp3", at("2024-01-15T06:31:21"), "birdnet", ""),
+    ("phoebe_85p_20240115T063121Z.wav", at("2024-01-15T06:31:21", "+00:00"), "offset", ""),  # BirdNET-Go
+    ("2021-06-22-site 7-05:10:00.wav", at("2021-06-22T05:10"), "text_between", ""),
+    ("site4-2012-05-16_18-30.wav", at("2012-05-16T18:30"), "minutes", "site4"),  # Arbimon
+    ("Audio 2021-06-22 at 17.10.wav", at("2021-06-22T17:10"), "minutes", "Audio"),
+    ("20210622_17:10.wav", at("2021-06-22T17:10"), "solid_minutes", ""),
+    ("2021-06-22 05.10.00.wav", at("2021-06-22T05:10"), "dashes", ""),
+    ("2021-06-22 at 05.10.00.m4a", at("2021-06-22T05:10"), "dashes", ""),
+    ("20210622_05:20:00.wav", at("2021-06-22T05:20"), "dashes", ""),
+    ("20210622-05-20-00.wav", at("2021-06-22T05:20"), "dashes", ""),
+    ("2021_06_22_06_20_00.wav", at("2021-06-22T06:20"), "dashes", ""),
+    ("2021.06.22.05.10.00.wav", at("2021-06-22T05:10"), "dashes", ""),
+    ("2021-06-22_051000.wav", at("2021-06-22T05:10"), "dashes", ""),
+    ("20210622 051000.wav", at("2021-06-22T05:10"), "dashes", ""),
+    ("2021-06-22T05-10-00Z.wav", at("2021-06-22T05:10", "+00:00"), "dashes", ""),
+    ("2021-06-22T05:10:00.123+02:00.wav", at("2021-06-22T05:10:00.123", "+02:00"), "dashes", ""),
+    ("2021-06-22_05-10-00_-0400.wav", at("2021-06-22T05:10", "-04:00"), "dashes", ""),
+    ("2021-06-22 05-10-00 UTC-05:00.wav", at("2021-06-22T05:10", "-05:00"), "dashes", ""),
+    ("2021-06-22 05\ua78910\ua78900.wav", at("2021-06-22T05:10"), "dashes", ""),
+    ("20210622_051000_UTC.wav", at("2021-06-22T05:10", "+00:00"), "offset", ""),
+    ("20210622_051000_UTC+2.wav", at("2021-06-22T05:10", "+02:00"), "offset", ""),
+    ("2021-06-22 05h10m00s.wav", at("2021-06-22T05:10"), "letters", ""),
+    ("20210622_05h10.wav", at("2021-06-22T05:10"), "letters", ""),
+    ("20210622T0510Z.wav", at("2021-06-22T05:10", "+00:00"), "basic_minutes", ""),
+    ("2021-06-22 05.10.00 PM.wav", at("2021-06-22T17:10"), "dashes", ""),
+    ("20210622_051000PM.wav", at("2021-06-22T17:10"), "local", ""),
+    ("20210622_171000PM.wav", at("2021-06-22T17:10"), "local", ""),
+    ("20210622_121000 AM.wav", at("2021-06-22T00:10"), "local", ""),
+    ("20210622_051000 AM07.wav", at("2021-06-22T05:10"), "local", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "when", "pattern", "recorder"), PROGRAM_CASES, ids=[case[0] for case in PROGRAM_CASES]
+)
+def test_names_of_programs_and_people(
+    name: str, when: tuple[datetime, timedelta | None], pattern: str, recorder: str
+) -> None:
+    assert parse_name(name) == NameFacts(when[0], when[1], recorder, None, None, pattern)
+    assert parse_name(name, GUESSES) == parse_name(name)
+
+
+def test_every_pattern_of_programs_has_a_case() -> None:
+    assert {case[2] for case in PROGRAM_CASES} >= set(PROGRAMS)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "2021-06-22-05-10.wav", "2021-06-22_18-30-2.wav", "2021-06-22_18-30_1.wav",  # parts that are counted
+        "20210622_0001.wav", "20210622_0520.wav", "20210622_01-02.wav", "20210622_01.02.wav", "210622_0001.wav",
+        "20210622.wav", "site_2012-05.wav", "2012-05_001.wav", "2021-06-22_rec-05.wav", "v2021.06.22.1.wav",
+        "XC123456 - Wren - 2021-06-22.mp3", "AUD-20210622-WA0001.m4a", "20210622_S4A05678.wav",
+        "22-06-2021_05-10-00.wav", "22_06_2021_05_10_00.wav", "06-22-2021_05-10-00-30.wav",  # the day, or month, first
+        "1624338000.wav", "1624338000123.wav", "671629352.wav", "20210622.20210623.wav",  # a serial, seconds since 1970
+        "210622_051000.wav", "20210622_171000AM.wav", "20210622_001000 PM.wav", "2021-06-22_25-10.wav",
+        "2021-06-22T24:10.wav", "2021-06-22 5.10.00.wav", "2021-06-22_05-10-00 UTC+15.wav",
+        "2021-06-22_60:00.wav", "2021-02-30-birdnet-06:31:21.wav",
+    ],
+)  # fmt: skip
+def test_no_time_is_made_of_other_numbers(name: str) -> None:
+    assert parse_name(name).start is None
 
 
 @pytest.mark.parametrize(("name", "when", "pattern", "position", "recorder"), CASES, ids=[case[0] for case in CASES])

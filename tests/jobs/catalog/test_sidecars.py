@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.catalog.sidecars import Card, Fix, LogEntry, card_of, is_sidecar, parse_gps_log, parse_reclog, read_card
+from jobs.catalog.sidecars import Card, Fix, LogEntry, find_card, is_sidecar, parse_gps_log, parse_reclog, read_card
 
 TEN = timedelta(hours=10)
 RECLOG = """Recording log
@@ -55,7 +55,7 @@ def test_a_card_answers_with_the_nearest_line_and_the_last_position() -> None:
     read_card(cards, top / "Reclog.csv", RECLOG.encode())
     read_card(cards, top / "GPS_log.csv", GPS.encode())
     read_card(cards, top / "logfile_00008570_SD1.txt", b"01/01/2020 00:00:02 Firmware: V3.30\n")
-    card = card_of(top / "20190922_AAO", cards)
+    card = find_card(top / "20190922_AAO", cards)[1]
     assert card is not None
     assert (card.serial, card.firmware) == ("00008570", "3.30")
     name = "20190922T020000+1000_REC.flac"
@@ -68,7 +68,7 @@ def test_a_card_answers_with_the_nearest_line_and_the_last_position() -> None:
     assert card.position(datetime(2019, 12, 1)) == (-27.3885, 152.8722)
     assert card.position(None) == (-27.3886, 152.8717)
     assert Card().position(None) == (None, None)
-    assert card_of(PurePosixPath("/audio/other"), cards) is None
+    assert find_card(PurePosixPath("/audio/other"), cards)[1] is None
 
 
 @pytest.mark.parametrize(

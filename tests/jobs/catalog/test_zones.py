@@ -2,7 +2,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from jobs.catalog.zones import check_zones, choose_zones
+from jobs.catalog.zones import Place, check_zones, choose_zones
 from lake.errors import InputError
 
 FOLDERS = [
@@ -15,7 +15,7 @@ RECORDERS = ["00023764", "00004862", "00004879", "S4A03895"]
 
 
 def names(zones: dict[str, str]) -> list[str]:
-    return [str(zone) for zone in choose_zones(zones, FOLDERS, RECORDERS)]
+    return [str(zone) for zone in choose_zones(zones, list(map(Place, FOLDERS, RECORDERS)))]
 
 
 def test_no_zones() -> None:
@@ -79,4 +79,15 @@ def test_a_key_that_names_nothing_is_answered_with_near_names() -> None:
 def test_a_key_that_names_nothing_among_many() -> None:
     folders = [PurePosixPath(f"/audio/site-{i:02d}") for i in range(30)]
     with pytest.raises(InputError, match=r"found site-00, .*, site-09 and 20 more"):
-        choose_zones({"zzz": "UTC"}, folders, [folder.name for folder in folders])
+        choose_zones({"zzz": "UTC"}, [Place(folder, folder.name) for folder in folders])
+
+
+def test_both_forms_of_a_name_are_one_and_a_serial_names_its_recorder() -> None:
+    places = [
+        Place(PurePosixPath("/audio/Fore\u0302t"), "Forêt", "24A04F085FDF2793"),
+        Place(PurePosixPath("/audio/B"), "B"),
+    ]
+    for key in ("Forêt", "Fore\u0302t", "audio/Forêt", "24A04F085FDF2793"):
+        assert [str(zone) for zone in choose_zones({key: "Asia/Dili"}, places)] == ["Asia/Dili", "None"]
+    with pytest.raises(InputError, match="found Forêt"):
+        choose_zones({"forêt ": "UTC"}, places)

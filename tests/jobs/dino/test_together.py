@@ -3,9 +3,10 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,22 +37,17 @@ TIMINGS = ("windows_per_s", "data_wait", "memory_bytes", "flops_per_s", "mfu")
 pytestmark = pytest.mark.slow
 
 
-def free_port() -> str:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return str(found.getsockname()[1])
-
-
 def start(folder: Path, n_ranks: int) -> list[subprocess.CompletedProcess[str]]:
     """Start processes as a launcher does, and wait for them."""
+    meeting = Path(tempfile.mkdtemp(dir=folder))
     common = {
-        **os.environ, "PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1",
-        "WORLD_SIZE": str(n_ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(),
+        **os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "DAWNCHORUS_RANKS": str(n_ranks),
+        "DAWNCHORUS_NODES": "1", "DAWNCHORUS_MEETING": str(meeting / "store"),
     }  # fmt: skip
     running = [
         subprocess.Popen(
             [sys.executable, str(SCRIPT), str(folder)], text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            env={**common, "DAWNCHORUS_RANK": str(rank), "DAWNCHORUS_LOCAL_RANK": str(rank)},
         )
         for rank in range(n_ranks)
     ]  # fmt: skip
@@ -144,7 +140,7 @@ def test_two_processes_killed_in_mid_write_end_as_if_undisturbed(given: Given, m
     ended = start(folder, 2)
     assert ended[0].returncode == -signal.SIGKILL
     assert ended[1].returncode == 75
-    assert "process 1 of 2 (torchrun) lost another one that trained with it" in ended[1].stderr
+    assert "process 1 of 2 (dawnchorus) lost another one that trained with it" in ended[1].stderr
     assert "it goes on from the newest checkpoint" in ended[1].stderr
     assert last(folder / "killed")["step"] == 3
     again = given(task, {"out": "whole", "config": config})
@@ -174,31 +170,92 @@ config = {{ window_s = 6.0, hop_s = 600.0, n_mels = 32, n_frames = 64, shard_win
 job = "dino"
 inputs = {{ spectrograms = "mels" }}
 config = {config}
+[runs.vectors]
+job = "embed"
+inputs = {{ spectrograms = "mels" }}
+config = {{ features = "logmel" }}
+[runs.clusters]
+job = "cluster"
+inputs = {{ embeddings = "vectors" }}
 """
 
 
-def test_torchrun_trains_one_run_and_leaves_one_receipt(tmp_path: Path) -> None:
+CONFIG = (
+    '{ arch = "vit_tiny_patch16_224", embed_dim = 32, depth = 2, num_heads = 2, patch_size = [16, 4], n_local = 1,'
+    " global_size = [32, 32], local_size = [32, 8], head_hidden = 32, head_bottleneck = 16, n_prototypes = 64,"
+    ' batch_size = 16, steps = 3, precision = "fp32" }'
+)
+RANKS = ("-m", "jobs", "run", "--ranks", "2", "--device", "cpu")
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *RANKS[:3], *RANKS[5:])
+Typed = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def typed(tmp_path: Path) -> Typed:
+    """Return a function that types a command beside the manifest of a small training."""
     finish(make_cube(tmp_path / "lake", random_codes(n_mels=32, n_frames=64)))
-    config = (
-        '{ arch = "vit_tiny_patch16_224", embed_dim = 32, depth = 2, num_heads = 2, patch_size = [16, 4], n_local = 1,'
-        " global_size = [32, 32], local_size = [32, 8], head_hidden = 32, head_bottleneck = 16, n_prototypes = 64,"
-        ' batch_size = 16, steps = 3, precision = "fp32" }'
-    )
-    (tmp_path / "study.toml").write_text(MANIFEST.format(config=config))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "jobs"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+    (tmp_path / "study.toml").write_text(MANIFEST.format(config=CONFIG))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
-    def typed(*words: str) -> subprocess.CompletedProcess[str]:
+    def typed(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*command, *words], cwd=tmp_path, env=environment, text=True, capture_output=True, check=False, timeout=240
-        )
+            [sys.executable, *words], cwd=tmp_path, env=environment | more, text=True, capture_output=True, check=False,
+            timeout=240,
+        )  # fmt: skip
 
-    done = typed("run", "study.toml", "net", "--device", "cpu")
+    return typed
+
+
+@pytest.mark.parametrize("launcher", [RANKS, TORCHRUN])
+def test_a_launcher_trains_one_run_and_leaves_one_receipt(
+    launcher: tuple[str, ...], typed: Typed, tmp_path: Path
+) -> None:
+    done = typed(*launcher, "study.toml", "net", GLOO_SOCKET_IFNAME="lo")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("net: done in") == 1
+    assert done.stdout.count("warning: torchrun listens on all interfaces without a key") == (launcher is TORCHRUN)
     assert len(list((tmp_path / "lake/receipts/net").iterdir())) == 1
     summary = json.loads((tmp_path / "lake/models/net/summary.json").read_text())
     assert (summary["n_processes"], summary["n_steps"]) == (2, 3)
-    refused = typed("run", "study.toml", "mels")
+    again = typed(*launcher, "study.toml", "net", GLOO_SOCKET_IFNAME="lo")
+    assert again.stdout.count("net: done, nothing to do") == 1
+    refused = typed(*launcher, "study.toml", "mels" if launcher is TORCHRUN else "clusters")
     assert refused.returncode != 0
-    assert "torchrun started this as one of 2 processes. run 'mels' is a 'spectrograms' run" in refused.stderr
+    told = "run 'mels' is a 'spectrograms' run" if launcher is TORCHRUN else "run 'clusters' is a 'cluster' run"
+    assert f"started this as one of 2 processes. {told}" in refused.stderr
+
+
+def test_processes_of_mpiexec_meet_in_the_runs_ledger(typed: Typed, tmp_path: Path) -> None:
+    """Process 1 is killed while it waits for process 0; the next launch begins and ends as if nobody had."""
+
+    def started(rank: int) -> subprocess.Popen[bytes]:
+        more = {"PMI_RANK": str(rank), "PMI_SIZE": "2", "MPI_LOCALRANKID": str(rank), "PYTHONPATH": str(ROOT)}
+        words = [sys.executable, "-m", "jobs", "run", "study.toml", "net", "--device", "cpu"]
+        return subprocess.Popen(words, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1", **more})
+
+    lone, meeting = started(1), tmp_path / "lake/ledgers/net/.meeting"
+    until_s = time.monotonic() + 60
+    while not (meeting / "rank-1.json").exists() and time.monotonic() < until_s:
+        time.sleep(0.1)
+    lone.kill()
+    lone.wait()
+    left = (meeting / "rank-1.json").read_bytes()
+    both = [started(0), started(1)]
+    assert [process.wait(120) for process in both] == [0, 0]
+    assert left
+    assert not meeting.exists()
+    summary = json.loads((tmp_path / "lake/models/net/summary.json").read_text())
+    assert summary["n_processes"] == 2
+
+
+def test_processes_of_two_nodes_meet_in_a_folder_that_both_see(typed: Typed, tmp_path: Path) -> None:
+    meeting = tmp_path / "meet #1: 50%j?"
+    meeting.mkdir(mode=0o700)
+    words = [sys.executable, "-m", "jobs", "run", "--ranks", "1", "--meet", str(meeting), "--device", "cpu", "--node"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    nodes = [
+        subprocess.Popen([*words, f"{i}/2", "--", "study.toml", "net"], cwd=tmp_path, env=environment) for i in (1, 0)
+    ]
+    assert [node.wait(200) for node in nodes] == [0, 0]
+    assert json.loads((tmp_path / "lake/models/net/summary.json").read_text())["n_processes"] == 2
+    assert typed("-m", "jobs", "run", "study.toml", "net", "--node", "0/2").returncode == 3, "there is no folder"

@@ -140,3 +140,19 @@ def test_config_bounds() -> None:
         Config(hop_s=7.0)
     with pytest.raises(ValueError, match=r"window_s = 0\.0005 is not a whole number"):
         Config(window_s=0.0005)
+
+
+@pytest.mark.parametrize("start", ["nan", "inf", "-30", "3600", "3601.5", "1e9", "soon"])
+def test_starts_outside_of_their_recording_are_refused(tmp_path: Path, start: str) -> None:
+    run = imported(tmp_path, [("north/all.wav", 0), ("south/all.wav", start)], vectors_of(2))
+    with pytest.raises(InputError, match=r"row 3: .*south/all\.wav"):
+        command.execute(run, Options())
+
+
+def test_recordings_are_found_by_the_end_of_their_path_and_others_are_named(tmp_path: Path) -> None:
+    rows = [("D:\\x\\north\\all.wav", 0), ("/a/south/all.WAV", 3), ("/a/west/all.wav", 0)]
+    run = imported(tmp_path, rows, vectors_of(3))
+    outcome = command.execute(run, Options())
+    assert (outcome.counts["vectors"], outcome.counts["vectors_of_unknown_recordings"]) == (2, 1)
+    (note,) = outcome.notes
+    assert note.startswith("1 vectors are of recordings that the cube does not have: /a/west/all.wav (nearest: ")

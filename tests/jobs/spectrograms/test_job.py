@@ -1,6 +1,7 @@
 """The job as a whole, on real files: invariance, kills, growth, refusals."""
 
 import hashlib
+import json
 import os
 from pathlib import Path
 from typing import cast
@@ -17,6 +18,7 @@ from jobs.common.audio import open_audio
 from jobs.common.run import Options
 from jobs.manifest import read_manifest
 from jobs.runner import execute_runs, finalise_run
+from jobs.spectrograms.command import describe
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.core import window_codes
 from jobs.state import states
@@ -282,6 +284,29 @@ def test_recordings_that_are_not_there_are_listed_before_work_begins(study: Stud
     (study.folder / "audio" / study.rows[1]["path"]).unlink()
     with pytest.raises(InputError, match=rf"1 recordings of the table are not below .*\n  {study.rows[1]['path']}"):
         run(manifest)
+
+
+def test_deployments_of_no_recorder_are_said_by_the_dry_run_the_run_and_the_receipt(study: Study) -> None:
+    manifest = study.write(extra=', deployments = "places.csv"')
+    (study.folder / "places.csv").write_text("deployment,recorder,start\nd1, a ,2021-06-01\n")
+    (mels,) = read_manifest(manifest).runs.values()
+    (note,) = [line for line in describe(mels, Options()) if "deployment" in line]
+    assert note.startswith("note: 1 deployment (d1) of no recorder of the study: ' a ' (near: ")
+    said: list[str] = []
+    execute_runs(read_manifest(manifest), [], Options(), said.append)
+    assert said[1] == f"mels: {note}"
+    receipts = list((study.folder / "lake/receipts/mels").glob("*.json"))
+    assert json.loads(receipts[0].read_text())["notes"] == [note.removeprefix("note: ")]
+
+
+def test_a_root_where_nothing_is_is_said_by_the_dry_run(study: Study) -> None:
+    (mels,) = read_manifest(study.write()).runs.values()
+    (study.folder / "audio" / study.rows[1]["path"]).unlink()
+    (note,) = [line for line in describe(mels, Options()) if line.startswith("note: ")]
+    assert note.startswith(f"note: 1 recordings of the table are not below {study.folder / 'audio'}, the root")
+    (study.folder / "audio").rename(study.folder / "elsewhere")
+    (note,) = [line for line in describe(mels, Options()) if line.startswith("note: ")]
+    assert note.startswith(f"note: nothing is at {study.folder / 'audio'}, the root in the manifest")
 
 
 def test_another_configuration_under_the_same_name_is_refused(study: Study) -> None:

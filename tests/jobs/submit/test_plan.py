@@ -1,6 +1,7 @@
 """Site profiles, and what of a manifest goes where."""
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,18 @@ def test_names_of_runs_that_no_file_has(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        ("-rf", "_rf"), ("--help", "_-help"), (".hidden", "_hidden"), ("a b", "a_b"), ("$HOME`x`", "_HOME_x_"),
+        ("%j", "_j"), ("Bäume", "B_ume"), ("submit", "submit_"), ("x" * 300, "x" * 100), ("a\nb", "a_b"),
+    ],
+)  # fmt: skip
+def test_no_step_is_an_option_or_overwrites_another_file(name: str, step: str, tmp_path: Path) -> None:
+    text = CHAIN.replace("[runs.clusters]", f"[runs.{json.dumps(name, ensure_ascii=False)}]")
+    assert [found.name for found in steps(written(tmp_path, text), name)] == [step]
+
+
 def test_where_jobs_requeue_themselves_one_is_enough(manifest: Manifest) -> None:
     (dino,) = steps(manifest, "dino", site="slurm")
     assert (dino.hours, dino.attempts, dino.needs) == (24.0, 1, ())
@@ -96,6 +109,11 @@ def test_what_is_bound(manifest: Manifest, tmp_path: Path) -> None:
         ("/audio/oakwood", False), (str(tmp_path), False), (str(tmp_path / "labels"), False),
         (str(tmp_path / "lake"), True), (str(tmp_path / "tables"), False),
     ]  # fmt: skip
+
+
+def test_this_machine_is_one_node(manifest: Manifest) -> None:
+    with pytest.raises(InputError, match=r"runs\.dino\.resources\.nodes = 2: --site local is this machine alone"):
+        steps(manifest, "dino", site="local")
 
 
 def test_more_than_the_site_has_is_refused_all_at_once(tmp_path: Path) -> None:
@@ -183,10 +201,10 @@ def test_a_dry_run_writes_scripts_and_queues_nothing(manifest: Manifest, tmp_pat
     assert ended.out.splitlines() == [
         "mels: 16 tasks of 8 workers, 2 h, spectrograms.sif",
         "mels-finalise: makes the shares readable, 1 h, spectrograms.sif, after mels",
-        "dino: torchrun, 2 × 8 processes, 12 h, 3 jobs in turn, dino.sif, after mels-finalise",
+        "dino: 2 × 8 processes that train together, 12 h, 3 jobs in turn, dino.sif, after mels-finalise",
         f"{out}: scripts written, nothing queued; `bash {out / 'submit.sh'}` queues them",
     ]
-    names = {"mels.sh", "mels-finalise.sh", "dino.sh", "rank.sh", "share.sh", "submit.sh", ".dawnchorus.json"}
+    names = {"mels.sh", "mels-finalise.sh", "dino.sh", "submit.sh", ".dawnchorus.json"}
     assert {path.name for path in out.iterdir()} == names
     assert "#PBS -A birds" in (out / "dino.sh").read_text()
 

@@ -1,19 +1,25 @@
 """Scripts of single steps: what they ask for, what they run, and what becomes of exit codes and signals."""
 
+import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import standins
 
 from jobs.submit.plan import Step
 from jobs.submit.schedulers import SCHEDULERS, clock, submit_script
 from jobs.submit.scripts import Place, script
 from jobs.submit.sites import read_site
+from lake.errors import InputError
 
 KINDS = ("whole", "shares", "finalise", "dask", "train", "spread")
 SITES = ("slurm", "pbs", "sophia", "polaris", "thetagpu", "local")
@@ -33,15 +39,18 @@ def text(made: Step, site: str, folder: Path, **changes: Any) -> str:
     return script(made, place)
 
 
-def run(made: Step, folder: Path, behaviour: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a step's script with an apptainer that behaves as these lines of shell say."""
+def run(
+    made: Step, folder: Path, behaviour: str, *, site: str = "local", srun: str = "", scontrol: str = "", **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a step's script with an apptainer, and commands of Slurm, that behave as these lines of shell say."""
     tools = folder / "tools"
     tools.mkdir(exist_ok=True)
-    (tools / "apptainer").write_text(f"#!/bin/bash\n{behaviour}\n")
-    (tools / "apptainer").chmod(0o755)
+    for name, lines in {"apptainer": behaviour, "srun": srun, "scontrol": scontrol}.items():
+        (tools / name).write_text(f"#!/bin/bash\n{lines}\n")
+        (tools / name).chmod(0o755)
     path = folder / f"{made.name}.sh"
-    path.write_text(text(made, "local", folder).replace("#!/bin/bash -l", "#!/bin/bash"))
-    values = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "TMPDIR": str(folder), **environment}
+    path.write_text(text(made, site, folder).replace("#!/bin/bash -l", "#!/bin/bash"))
+    values = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "TMPDIR": str(folder), **more}
     return subprocess.run(["bash", str(path)], env=values, capture_output=True, text=True, check=False)
 
 
@@ -67,8 +76,7 @@ def test_what_slurm_is_asked_for(tmp_path: Path) -> None:
     wanted = {"--nodes=4", "--gpus-per-node=8", "--cpus-per-task=64", "--time=06:00:00", "--mem=488282M", "--requeue"}
     assert wanted <= asked
     assert any(line.startswith("attend srun --nodes=4 --ntasks-per-node=1 ") for line in lines)
-    assert any("torchrun --nnodes " in line for line in lines)
-    assert any('--rdzv-endpoint "$head:$port"' in line for line in lines)
+    assert any('run --ranks "$n_processes" --node "$i/$n_nodes" --meet "$meeting"' in line for line in lines)
 
 
 def test_what_pbs_is_asked_for(tmp_path: Path) -> None:
@@ -106,12 +114,11 @@ def test_exit_codes(code: int, ends: int, told: str, tmp_path: Path) -> None:
 
 def test_the_next_of_a_chain_goes_on(tmp_path: Path) -> None:
     made = step("train", attempts=3)
-    told = f'folder=$(echo {tmp_path}/codes/*); echo 75 >"$folder/0"; echo 75 >"$folder/1"; exit 1'
-    first = run(made, tmp_path, told, DAWNCHORUS_ATTEMPT="1")
+    first = run(made, tmp_path, "exit 75", DAWNCHORUS_ATTEMPT="1")
     assert first.returncode == 0
     assert first.stderr.endswith("not finished; the next of 3 jobs goes on with it\n")
     shutil.rmtree(tmp_path / "codes")
-    last = run(made, tmp_path, told, DAWNCHORUS_ATTEMPT="3")
+    last = run(made, tmp_path, "exit 75", DAWNCHORUS_ATTEMPT="3")
     assert last.returncode == 75
 
 
@@ -146,11 +153,17 @@ def test_who_comes_again_on_slurm(state: str, array: dict[str, str], asked: str 
     ("codes", "ends"),
     [("0 0", 0), ("0 75", 75), ("5 0", 0), ("75 3", 3), ("5 75", 75), ("0", 137), ("75", 137), ("4 137", 137)],
 )
-def test_the_gravest_of_the_processes_codes_counts(codes: str, ends: int, tmp_path: Path) -> None:
-    """Torchrun itself ends with 1 whatever the process that failed ended with."""
-    told = f'for code in {codes}; do echo $code >"$folder/$i"; i=$((i+1)); done'
-    behaviour = f"folder=$(echo {tmp_path}/codes/*); i=0; {told}"
-    assert run(step("train"), tmp_path, f"{behaviour}; exit 1").returncode == ends
+def test_the_gravest_of_the_nodes_codes_counts(codes: str, ends: int, tmp_path: Path) -> None:
+    """The launchers of MPI and Slurm say less: only that some process failed."""
+    srun = f'shift 2; i=0; for code in {codes}; do SLURM_PROCID=$i CODE=$code "$@"; i=$((i+1)); done; exit 1'
+    folder = tmp_path / "a b%j,c"
+    folder.mkdir()
+    done = run(
+        step("train", nodes=2), folder, "exit $CODE", site="slurm", srun=srun, scontrol="exit 1", SLURM_JOB_ID="7"
+    )
+    assert done.returncode == ends, done.stderr
+    assert not list(folder.glob(".meeting*")), "removed, so that no later job can meet there"
+    assert not list(tmp_path.glob("dawnchorus.*"))
 
 
 def test_a_share_of_several_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
@@ -208,3 +221,110 @@ def test_each_job_waits_for_the_last_of_the_chain_before_it() -> None:
         "id_2=$(qsub -v DAWNCHORUS_ATTEMPT=2 -W depend=afterok:$id_1 dino.sh)",
         "id_3=$(qsub -v DAWNCHORUS_ATTEMPT=1 -W depend=afterok:$id_2 clusters.sh)",
     ]
+
+
+# Paths and names -------------------------------------------------------------------------------------------
+
+HOSTILE = [
+    "my study", "a,b", "site:1", "50%j", "100%", "%%x", "it's", 'a "b"', "$HOME", "`id`", "$(id)", "Bäume", "-rf", "#x",
+    "a;b", "a&b", "tab\there", "new\nline", "*", "~", "a=b", "!x", "{nodes}",
+]  # fmt: skip
+
+
+def paths_of(folder: Path, site: str, kind: str = "whole") -> str:
+    made = step(kind, name="k", run="-r f", image=folder / "images" / "dino.sif")
+    place = Place(folder / "out", folder / "m.toml", [(str(folder), False)], read_site(site))
+    return script(made, place)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_paths_reach_the_container_as_they_are(name: str, tmp_path: Path) -> None:
+    """The words that a real shell makes of the script, and what Apptainer makes of those that it takes apart."""
+    folder = tmp_path / name
+    (folder / "out").mkdir(parents=True)
+    tool = tmp_path / "tool"
+    tool.write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n")
+    tool.chmod(0o755)
+    made = paths_of(folder, "local").replace("apptainer=apptainer", f"apptainer={tool}").replace("bash -l", "bash")
+    path = tmp_path / "k.sh"
+    path.write_text(made)
+    done = subprocess.run(["bash", str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    words = json.loads(done.stdout)
+    assert words[-5:] == ["--workers", "2", "--", str(folder / "m.toml"), "-r f"]
+    assert words[words.index("--pwd") + 1] == str(folder / "out")
+    assert str(folder / "images" / "dino.sif") in words
+    bound = [standins.source(word, words[i + 1]) for i, word in enumerate(words) if word in {"--bind", "--mount"}]
+    assert bound == [str(folder), str(folder / "out")]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_slurm_is_given_one_option_a_line(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / name
+    if not name.isprintable():
+        with pytest.raises(InputError, match=r"--out .*: a backslash or a control character in it"):
+            paths_of(folder, "slurm")
+        return
+    lines = [line.removeprefix("#SBATCH ") for line in paths_of(folder, "slurm").splitlines() if "#SBATCH" in line]
+    words = [shlex.split(line) for line in lines]
+    assert [len(each) for each in words] == [1] * len(words)
+    (log,) = [each[0] for each in words if each[0].startswith("--output=")]
+    assert re.sub("%%", "%", log.removesuffix("/%x-%j.log")) == f"--output={folder / 'out'}"
+    assert not re.search(r"(?<!%)(%%)*%(?!%)", log.removesuffix("/%x-%j.log")), "no sequence of Slurm's in the folder"
+
+
+@pytest.mark.parametrize("site", ["pbs", "polaris", "thetagpu"])
+@pytest.mark.parametrize("name", [*HOSTILE, "back\\slash"])
+def test_other_schedulers_are_given_plain_paths_or_none(name: str, site: str, tmp_path: Path) -> None:
+    if name in {"-rf", "a=b"}:
+        assert f"{tmp_path / name}/out" in paths_of(tmp_path / name, site)
+        return
+    with pytest.raises(InputError, match=r"--out .*: expected letters of English, digits and") as caught:
+        paths_of(tmp_path / name, site)
+    assert repr(str(tmp_path / name / "out")) in str(caught.value)
+    assert caught.value.exit_code == 3
+
+
+def test_a_backslash_switches_off_slurms_sequences(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a backslash or a control character in it"):
+        paths_of(tmp_path / "a\\b", "slurm")
+
+
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [("ib0", "A=ib0"), ("a b", "'A=a b'"), ("x=1,y=2", "'\"A=x=1,y=2\"'"), ('"', '\'"A="""\'')],
+)
+def test_variables_of_a_profile_reach_the_container(value: str, word: str, tmp_path: Path) -> None:
+    profile = read_site("local").model_copy(update={"env": {"A": value}})
+    assert f"--env {word} " in script(step("whole"), Place(tmp_path, tmp_path / "m.toml", [], profile))
+
+
+# What listens ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_on_one_node_every_site_types_what_the_local_one_types(site: str, tmp_path: Path) -> None:
+    """So a test of the sockets that the local scripts open, in `tests/jobs/test_sockets.py`, is one of all."""
+    for kind in KINDS:
+        bodies = {
+            name: [line.replace("singularity", "apptainer") for line in text(step(kind), name, tmp_path).splitlines()]
+            for name in (site, "local")
+        }
+        typed = {
+            name: [line for line in lines if "inside" in line or "where=" in line] for name, lines in bodies.items()
+        }
+        assert typed[site] == typed["local"]
+        assert not any("torchrun" in line or "torch.distributed" in line for line in bodies[site])
+
+
+def test_several_nodes_talk_over_the_interface_of_the_profile(tmp_path: Path) -> None:
+    profile = read_site("slurm").model_copy(update={"interface": "ib0"})
+    place = Place(tmp_path, tmp_path / "m.toml", [], profile)
+    train = script(step("train", nodes=2), place)
+    assert "--env GLOO_SOCKET_IFNAME=ib0" in train
+    assert "--env NCCL_SOCKET_IFNAME==ib0" in train
+    assert "where=(--interface ib0 --dashboard-address 127.0.0.1:0 --no-dashboard)" in script(
+        step("dask", nodes=2), place
+    )
+    for kind in KINDS:
+        assert "ib0" not in script(step(kind), place)
