@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from lake.errors import InputError
-from lake.names import KINDS
+from lake.names import KINDS, STORES
 from lake.storage import Storage
 
 MOST_BYTES = 255
@@ -33,7 +33,7 @@ class Lake:
         """Return the storage of a run's output: a Zarr store, or a folder."""
         if kind not in KINDS:
             raise InputError(f"{kind!r} is no kind of output; there are {', '.join(KINDS)}.")
-        is_store = kind in {"spectrograms", "embeddings", "clusters"}
+        is_store = kind in STORES
         return self.storage.below(f"{kind}/{safe_name(run, RUN_BYTES)}{'.zarr' if is_store else ''}")
 
     def ledger(self, run: str) -> Storage:
@@ -55,6 +55,13 @@ def lake_and_run(output: Storage) -> tuple[Lake, str] | None:
     lake.storage = object.__new__(Storage)
     lake.storage.fs, lake.storage.root, lake.storage.is_local = output.fs, above, output.is_local
     return lake, unquote(last.removesuffix(".zarr"))
+
+
+def run_of(url: str, **options: Any) -> tuple[Lake, str, str] | None:  # noqa: ANN401 (fsspec's own options)
+    """Return lake, kind and run of an output at ``<lake>/<kind>/<run>[.zarr]``; ``None`` if it is elsewhere."""
+    output = Storage(url, **options)
+    found = lake_and_run(output)
+    return None if found is None else (found[0], output.root.split("/")[-2], found[1])
 
 
 def safe_name(name: str, most_bytes: int = MOST_BYTES) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 """Version of the store format this release writes; it reads this one and older ones."""
 
 KINDS: Final = ("spectrograms", "models", "embeddings", "clusters", "scores", "atlas")
@@ -10,6 +10,9 @@ KINDS: Final = ("spectrograms", "models", "embeddings", "clusters", "scores", "a
 
 STORES: Final = ("spectrograms", "embeddings", "clusters")
 """Kinds whose outputs are Zarr stores; those of the others are folders of files."""
+
+DATA_ARRAYS: Final = ("spectrogram", "embedding", "attention", "cluster", "distance")
+"""Arrays that jobs write in blocks; the ledger lists their files."""
 
 MS_PER_DAY: Final = 86_400_000
 

@@ -17,7 +17,9 @@ from jobs.spectrograms.assemble import Reader, Window, read_window
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.core import Facts, window_codes
 from jobs.spectrograms.plan import Block, Placed
-from lake.blocks import Shard
+from lake.blocks import Shard, block_key
+from lake.errors import StoreError
+from lake.grid import iso
 from lake.ledger import Entry, Ledger
 from lake.names import QUALITY, STATUS
 from lake.schema import ArraySpec, StoreSpec
@@ -147,7 +149,14 @@ def _keep_ok(partition: Partition, before: Entry) -> dict[int, tuple[Codes, Row]
         cell = before.cells[i]
         values = {name: column[i] for name, column in before.index.items()}
         values["recording"] = before.recordings[values["recording"]]
-        kept[cell] = old[0, cell - before.block * partition.config.cells_per_shard], values
+        codes = old[0, cell - before.block * partition.config.cells_per_shard]
+        if cell_digest([codes]) != before.digests[i]:
+            key = block_key(partition.spec.data[0], (partition.i_recorder, before.block, 0, 0))
+            raise StoreError(
+                f"{partition.store.path(key)}: its window at {iso(partition.spec.grid.start_ms(cell))} is not the one "
+                "that the ledger lists. Restore the shard from a copy; or remove its ledger lines and run again."
+            )
+        kept[cell] = codes, values
     return kept
 
 
