@@ -27,7 +27,8 @@ from sklearn.model_selection import GroupKFold
 from sklearn.neighbors import KNeighborsClassifier
 
 from benchmarks.report import Figure, report
-from jobs.common.backbone import Weights, features, load_backbone
+from jobs.common.backbone import features, load_backbone
+from jobs.common.card import Weights
 from jobs.common.inputs import prepare
 from jobs.common.labels import read_labels
 from jobs.dino.command import cube_source, train

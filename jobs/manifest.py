@@ -10,14 +10,15 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from jobs.common.config import JobConfig, identity_config
+from jobs.common.config import JobConfig, identity_config, resumed_config
 from jobs.common.resources import Resources
 from jobs.common.run import Image, Recordings, Run
 from jobs.registry import JOBS
-from lake.errors import InputError
+from lake.errors import InputError, StoreError, StoreFormatError
 from lake.identity import config_id
 from lake.image import SHA256
 from lake.layout import Lake
+from lake.ledger import Ledger
 
 
 class Entry(BaseModel):
@@ -108,7 +109,8 @@ class Manifest:
 def read_manifest(path: Path) -> Manifest:
     """Read a manifest and resolve its runs.
 
-    Relative paths in it are relative to the folder that it stands in.
+    A setting that it leaves out has, for a run that exists, the value that is stored with the run, and for a new one
+    the default. Relative paths in it are relative to the folder that it stands in.
 
     Raises
     ------
@@ -125,7 +127,7 @@ def read_manifest(path: Path) -> Manifest:
     runs: dict[str, Run] = {}
     for name in order:
         wanted = entry.runs[name]
-        job, config = JOBS[wanted.job], configs[name]
+        job, config = JOBS[wanted.job], _resumed(lake, name, wanted, configs[name])
         inputs = {role: runs[source] for role, source in sorted(wanted.inputs.items())}
         ids = {role: run.config_id for role, run in inputs.items()}
         runs[name] = Run(
@@ -197,6 +199,18 @@ def _configs(entry: ManifestEntry, names: Set[str]) -> tuple[dict[str, JobConfig
             problems += explain(error, model, ("runs", name, "config"))
         problems += _input_problems(entry, name, names)
     return configs, problems
+
+
+def _resumed(lake: Lake, name: str, wanted: RunEntry, fresh: JobConfig) -> JobConfig:
+    """Return the configuration of a run as it goes on if it exists, and as it would be new if not."""
+    try:
+        stored = Ledger(lake.ledger(name)).record()
+        if stored is None or stored["job"] != wanted.job:
+            return fresh
+        return resumed_config(type(fresh), wanted.config, stored["config"])
+    except (StoreError, StoreFormatError, OSError, KeyError, ValidationError):
+        # Whoever opens the run says that the lake or its record cannot be read, or which fields differ.
+        return fresh
 
 
 def _input_problems(entry: ManifestEntry, name: str, names: Set[str]) -> list[str]:

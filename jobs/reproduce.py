@@ -1,7 +1,6 @@
 """Doing a run again from its receipt, elsewhere, and comparing what comes out."""
 
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from jobs.common.config import stored_config
 from jobs.common.containers import bind_words
 from jobs.common.launch import launch
 from jobs.common.run import Image, Options, Recordings, Run, listed
@@ -160,7 +160,7 @@ def recorded_run(lake: Lake, facts: Mapping[str, Any]) -> Run:
         )
     model = job.config_model()
     try:
-        config = model.model_validate_json(json.dumps(facts["config"]))
+        config = stored_config(model, facts["config"])
     except ValidationError as error:
         lines = "\n".join(f"  {line}" for line in explain(error, model, ("config",)))
         raise InputError(f"run {name!r}: this version does not know its configuration:\n{lines}") from error

@@ -18,12 +18,10 @@ from lake.errors import InputError, QuarantineError, StoreError
 from lake.identity import require_same
 from lake.image import current_image
 from lake.image import require_image as require_same_image
+from lake.names import COPIES
 from lake.receipts import latest_receipt
 from lake.verify import damages, n_files, notes
 from lake.whole import require_grid
-
-NOT_LOST = "duplicate"
-"""A recording that is there twice is set aside once; nothing is lost by it."""
 
 OPEN_PORTS = (
     "warning: torchrun listens on all interfaces without a key, and whoever reaches its ports can run programs as you; "
@@ -73,7 +71,7 @@ def execute_runs(manifest: Manifest, names: Sequence[str], options: Options, say
         _tell_gpus(run, options, say)
         outcome = execute_claimed(run, options)
         say(f"{run.name}: {_told(outcome, time.monotonic() - began, options)}")
-        for remark in outcome.notes:
+        for remark in outcome.notes if outcome.did else ():
             say(f"{run.name}: note: {remark}")
         too_many += too_many_set_aside(run, outcome) if options.part is None else []
     if too_many:
@@ -253,7 +251,7 @@ def _told(outcome: Outcome, seconds: float, options: Options) -> str:
 
 def too_many_set_aside(run: Run, outcome: Outcome) -> list[str]:
     """Return the message that too many recordings were set aside, or nothing."""
-    lost = {path: reason for path, reason in outcome.quarantined.items() if reason != NOT_LOST}
+    lost = {path: reason for path, reason in outcome.quarantined.items() if reason not in COPIES}
     if not outcome.n_recordings or len(lost) <= run.max_quarantined * outcome.n_recordings:
         return []
     reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(lost.values()).most_common())

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from lake.errors import InputError, StoreError
-from lake.layout import Lake
+from lake.layout import Lake, run_of
 from lake.ledger import Ledger
 from lake.names import KINDS
 from lake.receipts import latest_receipt
@@ -75,17 +75,14 @@ def made_by(url: str) -> Made:
     InputError
         If it stands in no lake, so that nothing is known of how it was made.
     """
-    root = Storage(url).url
-    folder, last = posixpath.split(root)
-    above, kind = posixpath.split(folder)
-    name = unquote(last.removesuffix(".zarr"))
-    lake = Lake(above) if kind in KINDS else None
-    record = Ledger(lake.ledger(name)).record() if lake else None
-    if lake is None or record is None:
+    found = run_of(url)
+    record = Ledger(found[0].ledger(found[2])).record() if found else None
+    if found is None or record is None:
         raise InputError(
             f"{url}: expected <lake>/<kind>/<run>.zarr with a ledger at <lake>/ledgers/<run>, found none. "
             "Name the store inside its lake: how it was made is written there."
         )
+    lake, kind, name = found
     return _made(lake, name, kind, record)
 
 

@@ -1,9 +1,14 @@
-"""The digest of a file, or of a folder of files."""
+"""The digest of a file, or of a folder of files; and the one that an archive carries in itself."""
 
 import hashlib
+import re
 from pathlib import Path
 
 CHUNK_BYTES = 1 << 20
+_COMMENT = re.compile(rb"sha256:([0-9a-f]{64})\Z")
+_COMMENT_BYTES = 71
+_END_OF_ZIP = b"PK\x05\x06"
+_END_BYTES = 22
 
 
 def sha256_of(path: Path) -> str:
@@ -17,3 +22,27 @@ def sha256_of(path: Path) -> str:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def with_digest(archive: bytes) -> bytes:
+    """Return a zip archive without a comment with its SHA-256 as the comment, which readers of zip archives pass over.
+
+    Notes
+    -----
+    The archive's last record ends with the comment's length in two bytes, then the comment (PKWARE's APPNOTE, 4.3.16).
+    """
+    if archive[-_END_BYTES:][:4] != _END_OF_ZIP:
+        raise ValueError("expected a zip archive without a comment")
+    comment = b"sha256:" + hashlib.sha256(archive).hexdigest().encode()
+    return b"".join([archive[:-2], len(comment).to_bytes(2, "little"), comment])
+
+
+def has_own_digest(archive: bytes) -> bool | None:
+    """Tell whether an archive is the one that its comment is the digest of; ``None`` if it carries none."""
+    found = _COMMENT.search(archive[-_COMMENT_BYTES:])
+    if found is None:
+        return None
+    digest = hashlib.sha256(memoryview(archive)[: -_COMMENT_BYTES - 2])
+    digest.update(b"\0\0")
+    is_length_right = archive[-_COMMENT_BYTES - 2 : -_COMMENT_BYTES] == _COMMENT_BYTES.to_bytes(2, "little")
+    return is_length_right and digest.hexdigest() == found[1].decode()

@@ -24,6 +24,8 @@ GRID_RECORD = "grid.json"
 FILES_RECORD = "files.json"
 COMMIT_RECORD = "commit.json"
 OTHERS_RECORD = "others.json"
+COMMITTING = "committing"
+"""There while a finalise writes, and after one that was killed."""
 USABLE = (STATUS["ok"], STATUS["partial"])
 ADVICE = {
     RUN_RECORD: "Restore it from a copy; or remove it and type `dawnchorus run`: it is written again.",
@@ -149,6 +151,18 @@ class Ledger:
         """Return what the last finalise stored: the identity of the shards, and SHA-256 by key of all other files."""
         record = self._commit()
         return None if record is None else (record["content_id"], dict(record["files"]))
+
+    def begin_commit(self) -> None:
+        """Mark that files beside the shards are being written, so that they may not be those of the last commit."""
+        self.storage.write(COMMITTING, b"")
+
+    def end_commit(self) -> None:
+        """Take the mark away; the commit's record must stand already."""
+        self.storage.remove(COMMITTING)
+
+    def is_committing(self) -> bool:
+        """Tell whether a commit is being written, or was not ended."""
+        return self.storage.exists(COMMITTING)
 
     def settle_commit(self, content: str, files: Mapping[str, str]) -> None:
         """Store what a finalise wrote beside the shards, which must stand already, and how long the ledger is."""

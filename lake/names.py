@@ -2,7 +2,7 @@
 
 from typing import Final
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 """Version of the store format this release writes; it reads this one and older ones."""
 
 KINDS: Final = ("spectrograms", "models", "embeddings", "clusters", "scores", "atlas")
@@ -10,6 +10,9 @@ KINDS: Final = ("spectrograms", "models", "embeddings", "clusters", "scores", "a
 
 STORES: Final = ("spectrograms", "embeddings", "clusters")
 """Kinds whose outputs are Zarr stores; those of the others are folders of files."""
+
+DATA_ARRAYS: Final = ("spectrogram", "embedding", "attention", "cluster", "distance")
+"""Arrays that jobs write in blocks; the ledger lists their files."""
 
 MS_PER_DAY: Final = 86_400_000
 
@@ -24,6 +27,9 @@ STATUS: Final = {"missing": 0, "ok": 1, "partial": 2, "unreadable": 3}
 
 LOST: Final = ("timeout", "crashed")
 """Problems of a recording that is set aside whole, and not asked again: its decoder hung, or died of it."""
+
+COPIES: Final = ("duplicate", "same_sound")
+"""Problems of a recording that is there twice: the other one is used, so nothing is lost."""
 
 QUALITY: Final = {
     "silent": 1,  # every sample of every covered run is zero

@@ -1,7 +1,7 @@
 """Reading a store: what plain xarray opens, checked, and the fast way to many windows."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +11,9 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
-from lake.errors import InputError, StoreError, StoreFormatError
+from lake.errors import DawnchorusError, InputError, StoreError, StoreFormatError
 from lake.grid import Grid
+from lake.held import CODES, UNREADABLE, HeldStore, held, naming, open_held
 from lake.keys import inside
 from lake.names import FORMAT_VERSION, MS_PER_DAY, STATUS
 from lake.storage import Storage
@@ -45,7 +46,8 @@ def open_store(url: str, kind: str, *, mask_and_scale: bool = True, **options: A
     Raises
     ------
     StoreError
-        If there is no finished store.
+        If there is no finished store, or a file of it is not the one that its run's ledger lists. Raised while values
+        are read as well: each file is compared, and each chunk checked, when it is read.
     StoreFormatError
         If it is of another kind, or of a newer format than this release reads.
     """
@@ -53,36 +55,39 @@ def open_store(url: str, kind: str, *, mask_and_scale: bool = True, **options: A
     if not storage.exists("zarr.json"):
         state = "a run has begun but not been finalised" if storage.exists("") else "nothing is there"
         raise StoreError(f"{url}: expected a finished store, found none ({state}); see `dawnchorus status MANIFEST`.")
-    store_attributes(storage)  # damaged metadata are named
-    with _damage_named(storage):
-        dataset = xr.open_dataset(
-            storage.url,
-            engine="zarr",
-            consolidated=True,
-            mask_and_scale=mask_and_scale,
-            storage_options=options or None,
-        )
+    _require_known_format(url, store_attributes(storage))
+    with _opening(url):
+        store: Any = open_held(url, **options)  # zarr's stores are taken too, though xarray's types do not say so
+        dataset = xr.open_dataset(store, engine="zarr", consolidated=True, mask_and_scale=mask_and_scale)
+    dataset.encoding["source"] = storage.url
     found = dataset.attrs.get("dawnchorus_kind", "no dawnchorus store")
-    version = int(dataset.attrs.get("dawnchorus_format", 0))
-    if version > FORMAT_VERSION:
-        raise StoreFormatError(
-            f"{url}: its format is version {version}, this release reads up to {FORMAT_VERSION}. "
-            "Install a newer dawnchorus."
-        )
     if found != kind:
         raise StoreFormatError(f"{url}: expected a store of {kind}, found {found}.")
     return dataset
 
 
+def _require_known_format(url: str, attributes: Mapping[str, Any]) -> None:
+    """Refuse a store of a newer format, in which anything may be otherwise."""
+    version = attributes.get("dawnchorus_format", 0)
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise StoreFormatError(
+            f"{url}: its format is version {version}, this release reads up to {FORMAT_VERSION}. "
+            "Install a newer dawnchorus."
+        )
+
+
 @contextmanager
-def _damage_named(storage: Storage) -> Iterator[None]:
-    """Turn what xarray and zarr raise about damaged metadata into an error that names the store."""
+def _opening(url: str) -> Iterator[None]:
+    """Turn what zarr and xarray raise about damaged metadata into an error that names the store."""
     try:
-        yield
-    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+        with naming():
+            yield
+    except UNREADABLE as error:
+        if isinstance(error, DawnchorusError):
+            raise
         raise StoreError(
-            f"{storage.path('zarr.json')}: expected the metadata of a store, found them or coordinates damaged "
-            f"({error}). `dawnchorus verify MANIFEST` names all damaged files; restore them from a copy."
+            f"{url}/zarr.json: expected the metadata of a store, found them or coordinates damaged ({error}). "
+            "`dawnchorus verify MANIFEST` names all damaged files; restore them from a copy."
         ) from error
 
 
@@ -176,14 +181,23 @@ def _spans(dataset: xr.Dataset, name: str) -> list[tuple[int, int, int]]:
     array = open_array(source, name) if source else None
     if source is None or array is None or array.shape != (n_recorders, n_cells):  # a part of a store, or made in memory
         return [(i, 0, n_cells) for i in range(n_recorders)]
-    keys = (_OF_DAY.search(key) for key in Storage(source).list_keys(name))
     spans: list[tuple[int, int, int]] = []
-    for i, day in sorted((int(key[1]), int(key[2])) for key in keys if key):
+    for i, day in days_of(source, name):
         first = day * array.chunks[1]
         if spans and spans[-1][0] == i and spans[-1][2] == first:
             first = spans.pop()[1]
         spans.append((i, first, min((day + 1) * array.chunks[1], n_cells)))
     return spans
+
+
+def days_of(url: str, name: str) -> list[tuple[int, int]]:
+    """Return recorder number and day of each file of an index variable, sorted.
+
+    Those of a run are listed in its ledger, so a file that is gone is not taken for a day that nobody recorded.
+    """
+    output = held(url)
+    keys = (_OF_DAY.search(key) for key in output.files or output.output.list_keys(name) if key.startswith(f"{name}/"))
+    return sorted((int(key[1]), int(key[2])) for key in keys if key)
 
 
 def read_rows(
@@ -202,6 +216,11 @@ def read_rows(
     -------
     NDArray
         Shape (n, ...). Runs of neighbouring cells are read at once; nothing else is read.
+
+    Raises
+    ------
+    StoreError
+        If a chunk is damaged, or a window of a cube is not the one that its run's ledger lists.
     """
     recorder, cell = np.asarray(recorder, dtype=np.int64), np.asarray(cell, dtype=np.int64)
     out = np.empty((len(cell), *array.shape[2:]), dtype=array.dtype)
@@ -209,17 +228,17 @@ def read_rows(
     breaks = np.flatnonzero((np.diff(cell[order]) != 1) | (np.diff(recorder[order]) != 0)) + 1
     for rows in np.split(order, breaks):
         if len(rows):
-            first = int(cell[rows[0]])
-            out[rows] = array[int(recorder[rows[0]]), first : first + len(rows)]
+            i, first = int(recorder[rows[0]]), int(cell[rows[0]])
+            out[rows] = array[i, first : first + len(rows)]
+            if isinstance(array.store, HeldStore) and array.basename == CODES:
+                array.store.held.require_windows(i, cell[rows], out[rows])
     return out
 
 
 def open_array(url: str, name: str, **options: Any) -> zarr.Array[Any]:  # noqa: ANN401 (fsspec's own options)
-    """Open one array of a finished store with zarr itself, for reading in a hot path."""
-    storage = Storage(url, **options)
-    store = storage.url if storage.is_local else zarr.storage.FsspecStore.from_url(storage.url, storage_options=options)
-    with _damage_named(storage):
-        group = zarr.open_group(store, mode="r", use_consolidated=True)
+    """Open one array of a finished store with zarr itself, for reading in a hot path; errors as :func:`open_store`."""
+    with _opening(url):
+        group = zarr.open_group(open_held(url, **options), mode="r", use_consolidated=True)
         found = group.get(name)
     if not isinstance(found, zarr.Array):
         raise InputError(f"{url}: expected an array {name!r}, found {', '.join(sorted(group.array_keys()))}.")

@@ -9,7 +9,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from lake.blocks import block_key, decode_block, encode_block, metadata_documents
+from lake.blocks import block_key, decode_block, encode_block, holds_same, metadata_documents
 from lake.errors import StoreError
 from lake.grid import Grid
 from lake.identity import content_id
@@ -98,7 +98,7 @@ def read_block(store: Storage, array: ArraySpec, i_recorder: int, block: int) ->
     Raises
     ------
     StoreError
-        If there is no such shard.
+        If there is no such shard, or it does not decode.
     """
     key = block_key(array, (i_recorder, block, *(0 for _ in array.dims[2:])))
     data = store.read_or_none(key)
@@ -106,7 +106,12 @@ def read_block(store: Storage, array: ArraySpec, i_recorder: int, block: int) ->
         raise StoreError(
             f"{store.path(key)}: expected a shard that the ledger lists, found none. Restore it from a copy."
         )
-    return decode_block(array, data)
+    try:
+        return decode_block(array, data)
+    except (RuntimeError, ValueError, TypeError, LookupError, MemoryError) as error:  # as codecs speak of damaged bytes
+        raise StoreError(
+            f"{store.path(key)}: expected a shard, found damaged bytes ({error}). Restore it from a copy."
+        ) from error
 
 
 def commit(
@@ -137,6 +142,7 @@ def commit(
         :func:`row_key` makes of an entry's row.
     """
     ledger.require_claim()
+    ledger.begin_commit()
     files: dict[str, str] = {}
     shards: list[tuple[str, str]] = []
     values = {**tables, "recorder": np.asarray(recorders, dtype=object), "time": spec.grid.starts()}
@@ -155,19 +161,31 @@ def commit(
     _write_all(store, [("zarr.json", root)], files)
     ledger.compact()
     ledger.settle_commit(content_id(shards), files)
+    ledger.end_commit()
 
 
 def row_key(row: Mapping[str, Any]) -> str:
-    """Return what tells one row of an entry's table from another: its digest, or its name."""
-    return str(row.get("sha256") or row["deployment"])
+    """Return what tells one row of an entry's table from another: digest, recorder and start, or the deployment's name.
+
+    Silent recordings of several starts have the same bytes.
+    """
+    if row.get("sha256"):
+        return " ".join(str(row[key]) for key in ("sha256", "recorder", "start_ms") if key in row)
+    return str(row["deployment"])
 
 
 def _write_all(store: Storage, files: Iterable[tuple[str, bytes | None]], written: dict[str, str]) -> None:
-    """Write files unless they stand already, and add their digests to those written."""
+    """Write files unless they stand already, and add their digests to those written.
+
+    One that holds the same is not written again in a newer format: its digest is that of the file that stands.
+    """
     for key, data in files:
         if data is not None:
-            store.write_if_changed(key, data)
-            written[key] = hashlib.sha256(data).hexdigest()
+            before = store.read_or_none(key)
+            if before is None or not holds_same(before, data):
+                store.write(key, data)
+                before = data
+            written[key] = hashlib.sha256(before).hexdigest()
 
 
 def _index_day(

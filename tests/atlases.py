@@ -126,6 +126,7 @@ def overwrite(run: Run, values: Mapping[str, Any]) -> None:
         array = group[name]
         assert isinstance(array, zarr.Array)
         array[...] = value
+    stores.settle_again(run)
 
 
 def make_labels(codes: NDArray[np.uint8], seed: int = 3) -> NDArray[np.int16]:
@@ -220,4 +221,5 @@ def write_attention(study: Study) -> NDArray[np.float16]:
         # Consolidated metadata are no part of Zarr's format 3 yet; the stores have them all the same.
         warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
         zarr.consolidate_metadata(group.store)
+    stores.settle_again(study.clusters.inputs["embeddings"])
     return maps

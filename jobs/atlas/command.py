@@ -103,7 +103,7 @@ def execute(run: Run, options: Options) -> Outcome:
 def _look(run: Run, stores: Stores, table: Table, scale: Scale, sampled: NDArray[np.int64]) -> Seen | None:
     """Pass over the vectors that the clustering was made of; ``None`` where they are gone."""
     source = run.inputs["clusters"].inputs.get("embeddings")
-    if source is None or not source.output.exists("zarr.json"):
+    if source is None or not source.output.exists(""):
         return None
     with progress(f"{run.name}: vectors", len(table), "windows") as advance:
         return look(source.output.url, stores, table, scale, rows=sampled, advance=advance)

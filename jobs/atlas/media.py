@@ -89,7 +89,7 @@ def media_of(run: Run, config: Config, stores: Stores, level_range_db: tuple[flo
 
 def _attention(run: Run) -> Attention | None:
     source = run.inputs["clusters"].inputs.get("embeddings")
-    if source is None or not source.output.exists("zarr.json"):
+    if source is None or not source.output.exists(""):
         return None
     with open_embeddings(source.output.url) as dataset:
         if "attention" not in dataset:

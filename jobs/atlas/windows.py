@@ -1,11 +1,9 @@
 """The clustered windows of a study as columns: where each is, what cluster it is in, when it was by the local clock."""
 
-import re
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from jobs.atlas.hours import local_time
@@ -13,10 +11,7 @@ from jobs.atlas.study import Stores
 from jobs.common.progress import Advance
 from lake.errors import StoreError
 from lake.names import MS_PER_DAY, STATUS
-from lake.read import open_array
-from lake.storage import Storage
-
-_SHARD = re.compile(r"/c\.(\d+)\.(\d+)$")
+from lake.read import days_of, open_array
 
 
 @dataclass(frozen=True)
@@ -67,14 +62,10 @@ def clustered_days(stores: Stores) -> list[tuple[int, int]]:
 
     A study's years have days on which nobody recorded; asking for each of those would take longer than all else.
     """
-    shards = (_SHARD.search(key) for key in Storage(stores.clusters_url).list_keys("cluster"))
-    found = sorted((int(shard[1]), int(shard[2])) for shard in shards if shard)
-    n_cells = _shard_cells(open_array(stores.clusters_url, "cluster"))
-    return [(i, block * n_cells) for i, block in found if i < len(stores.recorders)]
-
-
-def _shard_cells(array: zarr.Array[Any]) -> int:
-    return int((array.shards or array.chunks)[1])
+    n_cells = open_array(stores.clusters_url, "cluster_status").chunks[1]
+    return [
+        (i, day * n_cells) for i, day in days_of(stores.clusters_url, "cluster_status") if i < len(stores.recorders)
+    ]
 
 
 def read_table(stores: Stores, advance: Advance) -> Table:
@@ -95,7 +86,7 @@ def read_table(stores: Stores, advance: Advance) -> Table:
     is_real, zones = stores.time_is_real, stores.texts("zone")
     of_clusters = [open_array(stores.clusters_url, name) for name in ("cluster", "distance", "cluster_status")]
     of_cube = [open_array(stores.cube_url, name) for name in ("deployment", "utc_offset_s")]
-    n_cells = _shard_cells(of_clusters[0])
+    n_cells = of_clusters[2].chunks[1]
     parts: list[Table] = []
     for i, first in clustered_days(stores):
         advance(1)

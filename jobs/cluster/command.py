@@ -219,7 +219,7 @@ def _contrast(run: Run, source: Source, chosen: NDArray[np.int64]) -> NDArray[np
     """Return the median contrast of each cluster's exemplars, dB; NaN where the cube is not at hand."""
     out = np.full(chosen.shape[1], np.nan, dtype=np.float32)
     cube = run.inputs["embeddings"].inputs.get("spectrograms")
-    if cube is None or not cube.output.exists("zarr.json"):
+    if cube is None or not cube.output.exists(""):
         return out
     with open_cube(cube.output.url) as dataset:
         recorders = dataset["recorder"].to_numpy().tolist()

@@ -1,30 +1,25 @@
 """The network that turns windows into features: built, stored and read back alike by every job."""
 
 import difflib
+import hashlib
 import json
 from typing import Final, Literal
 
 import safetensors.torch
 import timm
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from timm.models import VisionTransformer
 from torch import Tensor
 
-from jobs.common.card import CARD_VERSION, ModelCard
+from jobs.common.card import CARD_FILE, WEIGHT_FILES, ModelCard, Weights, read_card
 from jobs.common.inputs import resize
-from lake.errors import InputError, StoreError, StoreFormatError
+from lake.errors import InputError, StoreError
+from lake.held import read_held
 from lake.storage import Storage
 
 Readout = Literal["class", "patch_mean", "patch_mean_std"]
-Weights = Literal["teacher", "initial"]
 
-CARD_FILE: Final = "config.json"
-WEIGHT_FILES: Final[dict[Weights, str]] = {
-    "teacher": "backbone.safetensors",
-    "initial": "initial.safetensors",
-}
 ADDED: Final = {"registers": 0, "background_db": None}
 """Fields that cards have had from later on, with the value of cards without them; those are written as before."""
 
@@ -69,8 +64,8 @@ def build_backbone(card: ModelCard, *, drop_path: float = 0.0) -> VisionTransfor
     return model
 
 
-def save_backbone(folder: str, model: VisionTransformer, card: ModelCard, weights: Weights = "teacher") -> None:
-    """Write a network's weights and its card, each atomically, the card last.
+def save_backbone(folder: str, model: VisionTransformer, card: ModelCard, weights: Weights = "teacher") -> str:
+    """Write a network's weights and its card, each atomically, the card last; return the SHA-256 of the weights' file.
 
     Parameters
     ----------
@@ -85,7 +80,8 @@ def save_backbone(folder: str, model: VisionTransformer, card: ModelCard, weight
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     storage = Storage(folder)
-    storage.write(WEIGHT_FILES[weights], safetensors.torch.save(tensors, {"format": "pt"}))
+    data = safetensors.torch.save(tensors, {"format": "pt"})
+    storage.write(WEIGHT_FILES[weights], data)
     content = {
         "architecture": card.arch,
         "num_classes": 0,
@@ -94,6 +90,7 @@ def save_backbone(folder: str, model: VisionTransformer, card: ModelCard, weight
         "card": {k: v for k, v in card.model_dump(mode="json").items() if k not in ADDED or v != ADDED[k]},
     }
     storage.write(CARD_FILE, (json.dumps(content, indent=2) + "\n").encode())
+    return hashlib.sha256(data).hexdigest()
 
 
 def load_card(folder: str) -> ModelCard:
@@ -101,30 +98,9 @@ def load_card(folder: str) -> ModelCard:
 
     Raises
     ------
-    InputError
-        If there is no model.
-    StoreFormatError
-        If the card was written by a newer release, or is not a card.
+    As :func:`jobs.common.card.read_card`.
     """
-    text = Storage(folder).read_or_none(CARD_FILE)
-    if text is None:
-        raise InputError(f"{folder}: expected a model, found no {CARD_FILE}. Run the dino job first.")
-    try:
-        content = json.loads(text)["card"]
-        version = int(content["format_version"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreFormatError(
-            f"{folder}/{CARD_FILE}: expected a model card, found other JSON. Train the model again."
-        ) from error
-    if version > CARD_VERSION:
-        raise StoreFormatError(
-            f"{folder}/{CARD_FILE}: its format is version {version}, this release reads up to {CARD_VERSION}."
-            " Install a newer dawnchorus."
-        )
-    try:
-        return ModelCard.model_validate_json(json.dumps(content))
-    except ValidationError as error:
-        raise StoreFormatError(f"{folder}/{CARD_FILE}: not a model card: {error}") from error
+    return read_card(folder)[0]
 
 
 def load_backbone(folder: str, weights: Weights = "teacher") -> tuple[VisionTransformer, ModelCard]:
@@ -142,11 +118,11 @@ def load_backbone(folder: str, weights: Weights = "teacher") -> tuple[VisionTran
     InputError
         If there is no such model.
     StoreError
-        If the file is damaged, or its weights are not those of the card's network.
+        If a file is not the one that the run's ledger lists, or its weights are not those of the card's network.
     """
     card = load_card(folder)
     name = WEIGHT_FILES[weights]
-    data = Storage(folder).read_or_none(name)
+    data = read_held(folder, name)
     if data is None:
         raise InputError(f"{folder}: expected {name}, found none: the dino run has not finished. Run it again.")
     with torch.random.fork_rng(devices=[]):

@@ -1,5 +1,6 @@
 """What is written down beside a network's weights: all that one must know to feed it."""
 
+import json
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
@@ -10,9 +11,19 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    ValidationError,
 )
 
+from lake.errors import InputError, StoreFormatError
+from lake.held import read_held
+
 CARD_VERSION: Final = 1
+Weights = Literal["teacher", "initial"]
+CARD_FILE: Final = "config.json"
+WEIGHT_FILES: Final[dict[Weights, str]] = {
+    "teacher": "backbone.safetensors",
+    "initial": "initial.safetensors",
+}
 
 Pair = tuple[PositiveInt, PositiveInt]
 
@@ -83,3 +94,37 @@ class ModelCard(BaseModel):
             "patch_size": self.patch_size,
             **{key: value for key, value in shape.items() if value is not None},
         }
+
+
+def read_card(folder: str) -> tuple[ModelCard, int]:
+    """Read the card of a stored model, and the number of features that its network gives.
+
+    Raises
+    ------
+    InputError
+        If there is no model.
+    StoreError
+        If the file is not the one that the run's ledger lists.
+    StoreFormatError
+        If the card was written by a newer release, or is not a card.
+    """
+    text = read_held(folder, CARD_FILE)
+    if text is None:
+        raise InputError(f"{folder}: expected a model, found no {CARD_FILE}. Run the dino job first.")
+    try:
+        content = json.loads(text)
+        card, n_features = content["card"], int(content["num_features"])
+        version = int(card["format_version"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreFormatError(
+            f"{folder}/{CARD_FILE}: expected a model card, found other JSON. Train the model again."
+        ) from error
+    if version > CARD_VERSION:
+        raise StoreFormatError(
+            f"{folder}/{CARD_FILE}: its format is version {version}, this release reads up to {CARD_VERSION}."
+            " Install a newer dawnchorus."
+        )
+    try:
+        return ModelCard.model_validate_json(json.dumps(card)), n_features
+    except ValidationError as error:
+        raise StoreFormatError(f"{folder}/{CARD_FILE}: not a model card: {error}") from error

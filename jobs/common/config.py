@@ -1,8 +1,12 @@
 """The base of every job's configuration."""
 
-from typing import Any
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
+
+Model = TypeVar("Model", bound="JobConfig")
 
 
 class JobConfig(BaseModel):
@@ -24,8 +28,36 @@ def identity_config(config: JobConfig) -> dict[str, Any]:
     before the field existed keeps its identity.
     """
     values = config.model_dump(mode="json")
-    for name, field in type(config).model_fields.items():
-        extra = field.json_schema_extra
-        if isinstance(extra, dict) and "introduced_as" in extra and values[name] == extra["introduced_as"]:
-            del values[name]
-    return values
+    return {name: value for name, value in values.items() if (name, value) not in _introduced_as(type(config)).items()}
+
+
+def stored_config(model: type[Model], values: Mapping[str, Any]) -> Model:
+    """Return the configuration of a run from what is stored of it: all fields as JSON values.
+
+    A field that came after the run was stored has the value that it was introduced with, whatever its default is now.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If this version does not know such a configuration.
+    """
+    return model.model_validate_json(json.dumps({**_introduced_as(model), **values}))
+
+
+def resumed_config(model: type[Model], written: Mapping[str, Any], stored: Mapping[str, Any]) -> Model:
+    """Return the configuration of a run that exists: what the manifest writes, and for the rest what is stored.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If this version does not know such a configuration, or the two do not go together.
+    """
+    base, changes = stored_config(model, stored), model.model_validate(written)
+    named = changes.model_dump(mode="json", include=changes.model_fields_set)
+    return model.model_validate_json(json.dumps({**base.model_dump(mode="json"), **named}))
+
+
+def _introduced_as(model: type[JobConfig]) -> dict[str, Any]:
+    """Return the fields that came after the first release, with the value that runs before them had."""
+    extras = {name: field.json_schema_extra for name, field in model.model_fields.items()}
+    return {name: x["introduced_as"] for name, x in extras.items() if isinstance(x, dict) and "introduced_as" in x}

@@ -2,10 +2,13 @@
 
 import io
 import pickle
+import sys
 from typing import Any, Final
 
 import torch
 
+from jobs.dino import group
+from lake.digest import has_own_digest, with_digest
 from lake.errors import IdentityError, InputError, StoreError, StoreFormatError
 from lake.storage import Storage
 
@@ -35,9 +38,11 @@ def save(storage: Storage, content: dict[str, Any], *, keep: int) -> str:
     buffer = io.BytesIO()
     torch.save({"version": VERSION, **content}, buffer)
     key = f"{FOLDER}/step-{content['step']:09d}.pt"
-    storage.write(key, buffer.getvalue())
-    for old in keys(storage)[:-keep]:
-        storage.remove(old)
+    storage.write(key, with_digest(buffer.getvalue()))
+    there = keys(storage)
+    here = there.index(key)
+    for other in [*there[: max(0, here + 1 - keep)], *there[here + 1 :]]:  # later ones were damaged and passed over
+        storage.remove(other)
     return key
 
 
@@ -47,7 +52,7 @@ def keys(storage: Storage) -> list[str]:
 
 
 def latest(storage: Storage, *, config_id: str, digest: str, n_windows: int) -> dict[str, Any] | None:
-    """Return the newest checkpoint's content, on the CPU, or ``None`` if there is none.
+    """Return the content and ``key`` of the newest checkpoint that is whole, on the CPU; ``None`` if there is none.
 
     Parameters
     ----------
@@ -59,7 +64,7 @@ def latest(storage: Storage, *, config_id: str, digest: str, n_windows: int) -> 
     Raises
     ------
     StoreError
-        If the checkpoint cannot be read.
+        If there are checkpoints, and all are damaged. One that is passed over gives a line of warning.
     StoreFormatError
         If a newer release wrote it.
     IdentityError
@@ -67,10 +72,10 @@ def latest(storage: Storage, *, config_id: str, digest: str, n_windows: int) -> 
     InputError
         If it is of other windows.
     """
-    found = keys(storage)
-    if not found:
+    content = _newest_whole(storage)
+    if content is None:
         return None
-    name, content = storage.path(found[-1]), _read(storage, found[-1])
+    name = storage.path(content["key"])
     if content["config_id"] != config_id:
         raise IdentityError(
             f"{name}: expected a training with configuration {config_id}, found one with"
@@ -85,24 +90,48 @@ def latest(storage: Storage, *, config_id: str, digest: str, n_windows: int) -> 
 
 
 def is_of_other_windows(storage: Storage, digest: str) -> bool:
-    """Tell whether the newest checkpoint, if there is one, is of other windows."""
-    found = keys(storage)
-    return bool(found) and _read(storage, found[-1])["digest"] != digest
+    """Tell whether the newest whole checkpoint, if there is one, is of other windows."""
+    content = _newest_whole(storage)
+    return content is not None and content["digest"] != digest
+
+
+def _newest_whole(storage: Storage) -> dict[str, Any] | None:
+    """Return content and ``key`` of the newest checkpoint that is whole, ``None`` if there are none."""
+    damaged: list[StoreError] = []
+    for key in reversed(keys(storage)):
+        try:
+            content = _read(storage, key)
+        except StoreError as error:
+            damaged.append(error)
+            continue
+        for problem in damaged if group.rank() == 0 else []:
+            sys.stderr.write(f"warning: {problem} It now goes on from {key}.\n")
+        return {**content, "key": key}
+    if damaged:
+        raise damaged[0]
+    return None
 
 
 def _read(storage: Storage, key: str) -> dict[str, Any]:
-    """Return a checkpoint's content after checking what it is."""
-    try:
-        content: dict[str, Any] = torch.load(io.BytesIO(storage.read(key)), map_location="cpu", weights_only=True)
-        version = content["version"]
-    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise StoreError(
-            f"{storage.path(key)}: not a checkpoint, or a damaged one. Delete it: the training then goes on from"
-            " the one before it, or from the start."
-        ) from error
+    """Return a checkpoint's content after checking that it is whole, and what it is."""
+    data, problem = storage.read(key), None
+    if has_own_digest(data) is not False:  # those of format 1 carry none
+        try:
+            content: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            version = content["version"]
+        except (RuntimeError, ValueError, EOFError, LookupError, TypeError, pickle.UnpicklingError) as error:
+            problem = error
+        else:
+            _require_known(storage.path(key), version)
+            return content
+    raise StoreError(
+        f"{storage.path(key)}: not a checkpoint, or a damaged one. Delete it: the training then goes on from"
+        " the one before it, or from the start."
+    ) from problem
+
+
+def _require_known(path: str, version: int) -> None:
     if version > VERSION:
         raise StoreFormatError(
-            f"{storage.path(key)}: its format is version {version}, this release reads up to {VERSION}."
-            " Install a newer dawnchorus."
+            f"{path}: its format is version {version}, this release reads up to {VERSION}. Install a newer dawnchorus."
         )
-    return content

@@ -16,8 +16,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from jobs.common.backbone import CARD_FILE, WEIGHT_FILES
-from jobs.common.card import ModelCard
+from jobs.common.card import CARD_FILE, WEIGHT_FILES, ModelCard
 from jobs.common.devices import backend_of, choose_device, peak_flops
 from jobs.common.processes import ALONE, Place, place
 from jobs.common.progress import progress

@@ -1,5 +1,6 @@
 """The training around its steps: reading, metrics, checkpoints, and stopping in time."""
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 
 from jobs.common.backbone import save_backbone
-from jobs.common.card import ModelCard
+from jobs.common.card import WEIGHT_FILES, ModelCard
 from jobs.common.inputs import gaps_of
 from jobs.dino import checkpoint, group, journal
 from jobs.dino.config import Config
@@ -122,11 +123,11 @@ def _begun(
             for key in storage.list_keys() if around.is_anew else []:
                 storage.remove(key)
         card = ModelCard.model_validate_json(group.of_first(make_card().model_dump_json() if group.rank() == 0 else ""))
-        state = new_state(card, config, around.device, compiled=around.compiled)
+        state, digest = new_state(card, config, around.device, compiled=around.compiled), ""
         if group.rank() == 0:
-            save_backbone(storage.url, state.pair.student.backbone, card, "initial")
-        return Progress(state, card)
-    name = checkpoint.keys(storage)[-1]
+            digest = save_backbone(storage.url, state.pair.student.backbone, card, "initial")
+        return Progress(state, card, initial_sha256=digest)
+    name = str(found["key"])
     if found["backend"] != around.backend and not around.mix:
         raise InputError(
             f"{storage.path(name)}: this training began on {found['backend']}, here is {around.backend}, whose"
@@ -141,8 +142,22 @@ def _begun(
             f"{storage.path(name)}: not a checkpoint of this network. Delete the folder's checkpoints to start"
             " again, or give the run a new name."
         ) from error
+    digest = str(found.get("initial_sha256", ""))
+    _require_initial(storage, digest)
     around.begin()
-    return Progress(state, card, found["elapsed_s"], found["bad_since"], name)
+    return Progress(state, card, found["elapsed_s"], found["bad_since"], name, digest)
+
+
+def _require_initial(storage: Storage, digest: str) -> None:
+    """Refuse to go on beside other initial weights than the training began with; checkpoints of format 1 do not say."""
+    name = WEIGHT_FILES["initial"]
+    data = storage.read_or_none(name) if digest else None
+    if digest and (data is None or hashlib.sha256(data).hexdigest() != digest):
+        found = "no file" if data is None else "other bytes"
+        raise StoreError(
+            f"{storage.path(name)}: expected the weights that the training began with (SHA-256 {digest[:12]}…), found"
+            f" {found}. Restore the file from a copy; or remove the folder's checkpoints to start again."
+        )
 
 
 def _seed(config: Config, step: int) -> None:
@@ -252,6 +267,7 @@ def _save(plan: Plan, progress: Progress) -> None:
         "backend": plan.around.backend,
         "elapsed_s": progress.elapsed_s,
         "bad_since": progress.bad_since,
+        "initial_sha256": progress.initial_sha256,
     }
     if group.rank() == 0:
         progress.last_checkpoint = checkpoint.save(plan.storage, content, keep=checkpoint.KEEP)

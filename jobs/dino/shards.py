@@ -19,6 +19,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from lake.errors import StoreError
+from lake.held import held
 from lake.read import open_array, read_rows
 from lake.storage import Storage
 
@@ -110,13 +111,14 @@ def open_windows(url: str, recorder: NDArray[np.int32], cell: NDArray[np.int64],
     Returns
     -------
     Read
-        Raises :class:`~lake.errors.StoreError` where a shard is damaged. A file that is replaced while it is
-        open is read as it was.
+        Raises :class:`~lake.errors.StoreError` where a shard is damaged, or a window is not the one that the ledger
+        lists. A file that is replaced while it is open is read as it was.
     """
     layout = layout_of(url)
     if layout is None:
         array = open_array(url, "spectrogram")
         return lambda windows: np.asarray(read_rows(array, recorder[windows], cell[windows]), dtype=np.uint8)
+    output = held(url)
     shards: OrderedDict[tuple[int, int], _Shard | None] = OrderedDict()
     lock = threading.Lock()
     own = threading.local()
@@ -138,8 +140,9 @@ def open_windows(url: str, recorder: NDArray[np.int32], cell: NDArray[np.int64],
             if not hasattr(own, "zstd"):
                 own.zstd = zstandard.ZstdDecompressor()
             number, place = divmod(int(cell[windows[i]]), layout.cells_per_shard)
-            shard = shard_of((int(recorder[windows[i]]), number))
-            _read_into(codes[i], shard, place, own.zstd)
+            i_recorder = int(recorder[windows[i]])
+            _read_into(codes[i], shard_of((i_recorder, number)), place, own.zstd)
+            output.require_window(i_recorder, int(cell[windows[i]]), codes[i])
 
         for _ in (map if pool is None else pool.map)(one, range(len(windows))):
             pass
@@ -175,6 +178,7 @@ def _read_into(out: NDArray[np.uint8], shard: _Shard | None, place: int, zstd: z
     try:
         with zstd.stream_reader(data) as stream:
             n_read = stream.readinto(out.reshape(-1).data)
+            n_read += len(stream.read(1))  # to the frame's end, where its checksum is compared
     except zstandard.ZstdError as error:
         n_read, problem = 0, error
     if n_read != out.size:

@@ -101,6 +101,7 @@ class Progress:
     elapsed_s: float = 0.0
     bad_since: int | None = None
     last_checkpoint: str | None = None
+    initial_sha256: str = ""
 
 
 @dataclass

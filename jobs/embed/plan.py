@@ -1,11 +1,12 @@
 """Which days of which recorder have to be embedded, and what they are made from; no torch, no pixels."""
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.common.card import CARD_FILE, WEIGHT_FILES, read_card
 from jobs.common.run import Run
 from jobs.embed.config import Config
 from jobs.embed.core import N_STATISTICS
@@ -15,10 +16,6 @@ from lake.identity import short_hash
 from lake.ledger import Ledger
 from lake.names import STATUS
 from lake.read import grid_of, open_cube
-from lake.records import RESTORE, damaged, unseal
-
-CARD_FILE = "config.json"
-WEIGHT_FILES = {"teacher": "backbone.safetensors", "initial": "initial.safetensors"}
 
 
 @dataclass(frozen=True)
@@ -153,22 +150,12 @@ def model_digest(run: Run) -> str:
 
 
 def _network_features(run: Run, config: Config) -> int:
-    """Return the number of features from the model's card, which plain JSON tells."""
-    return int(_card(run)["num_features"]) * (2 if config.readout == "patch_mean_std" else 1)
-
-
-def _card(run: Run) -> dict[str, Any]:
-    """Return the card of the run's model."""
-    model = run.inputs["model"].output
-    data, where = model.read_or_none(CARD_FILE), model.path(CARD_FILE)
-    card = unseal(data or b"", where)
-    if "num_features" not in card or "card" not in card:
-        raise damaged(where, f"expected num_features, card, found {', '.join(card) or 'nothing'}", RESTORE)
-    return card
+    """Return the number of features from the model's card."""
+    _, n_features = read_card(run.inputs["model"].output.url)
+    return n_features * (2 if config.readout == "patch_mean_std" else 1)
 
 
 def token_grid(run: Run) -> tuple[int, int]:
     """Return how many tokens the run's model makes of a window, along mel bands and frames."""
-    card = _card(run)["card"]
-    size, patch = card["input_size"], card["patch_size"]
-    return size[0] // patch[0], size[1] // patch[1]
+    card, _ = read_card(run.inputs["model"].output.url)
+    return card.input_size[0] // card.patch_size[0], card.input_size[1] // card.patch_size[1]

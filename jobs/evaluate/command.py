@@ -153,7 +153,7 @@ def _study(run: Run, path: Path, opened: ExitStack) -> Study:
     config = cast("Config", run.config)
     source = next((found for one in run.inputs.values() for found in [_cube_of(one)] if found is not None), None)
     cube = None
-    if source is not None and source.output.exists("zarr.json"):
+    if source is not None and source.output.exists(""):
         cube = opened.enter_context(open_cube(source.output.url))
     if is_plain_table(path):
         labels = read_labels(path)

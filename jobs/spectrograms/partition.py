@@ -17,7 +17,9 @@ from jobs.spectrograms.assemble import Reader, Window, read_window
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.core import Facts, window_codes
 from jobs.spectrograms.plan import Block, Placed
-from lake.blocks import Shard
+from lake.blocks import Shard, block_key
+from lake.errors import StoreError
+from lake.grid import iso
 from lake.ledger import Entry, Ledger
 from lake.names import QUALITY, STATUS
 from lake.schema import ArraySpec, StoreSpec
@@ -42,7 +44,7 @@ class Partition:
     root
         Folder that the recordings' paths are relative to.
     recordings
-        The recorder's recordings that touch the day, by SHA-256.
+        The recorder's recordings that touch the day, by their key.
     deployments
         Rows of the deployments table by name.
     i_recorder
@@ -58,7 +60,7 @@ class Partition:
     spec: StoreSpec
     config: Config
     root: Path
-    recordings: Mapping[str, Placed]
+    recordings: Mapping[tuple[str, int], Placed]
     deployments: Mapping[str, Row]
     i_recorder: int
     blocks: tuple[Block, ...]
@@ -128,7 +130,8 @@ def _compute(partition: Partition, block: Block, reader: Reader, before: Entry |
         if window is None or window.coverage < config.min_coverage:
             rows.counts["below_coverage"] += 1
             continue
-        codes, facts = window_codes(window.samples, window.runs, window.recording.sample_rate_hz, config)
+        lead = window.recording
+        codes, facts = window_codes(window.samples, window.runs, lead.sample_rate_hz, config, is_float=lead.is_float)
         shard.put(cell - first, codes)
         rows.add(cell, window, facts, codes)
     paths = {segment.recording.path for segment in block.segments}
@@ -146,7 +149,14 @@ def _keep_ok(partition: Partition, before: Entry) -> dict[int, tuple[Codes, Row]
         cell = before.cells[i]
         values = {name: column[i] for name, column in before.index.items()}
         values["recording"] = before.recordings[values["recording"]]
-        kept[cell] = old[0, cell - before.block * partition.config.cells_per_shard], values
+        codes = old[0, cell - before.block * partition.config.cells_per_shard]
+        if cell_digest([codes]) != before.digests[i]:
+            key = block_key(partition.spec.data[0], (partition.i_recorder, before.block, 0, 0))
+            raise StoreError(
+                f"{partition.store.path(key)}: its window at {iso(partition.spec.grid.start_ms(cell))} is not the one "
+                "that the ledger lists. Restore the shard from a copy; or remove its ledger lines and run again."
+            )
+        kept[cell] = codes, values
     return kept
 
 
@@ -185,7 +195,7 @@ class _Rows:
         self.counts["kept"] += 1
         row = values["recording"]
         from_audio = tuple(values[name] for name in FROM_AUDIO)
-        self._append(cell, row, self.partition.recordings[row["sha256"]], from_audio, codes)
+        self._append(cell, row, self.partition.recordings[row["sha256"], row["start_ms"]], from_audio, codes)
 
     def _append(self, cell: int, row: Row, recording: Placed, from_audio: tuple[Any, ...], codes: Codes) -> None:
         deployment = self.partition.deployments.get(recording.deployment)

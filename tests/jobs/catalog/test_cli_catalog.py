@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -89,6 +90,17 @@ def test_a_second_run_examines_only_what_it_is_told_to(cli: Cli, audio: Path, tm
     told = json.loads(cli("catalog", audio, "--out", out, "--json", "--retry-quarantined").out)
     assert "timeout" not in told["problems"]
     assert told["problems"]["empty"] == 1
+
+
+def test_a_damaged_line_of_what_is_known_is_not_believed(cli: Cli, audio: Path, tmp_path: Path) -> None:
+    out, cache = tmp_path / "t.csv", tmp_path / "t.cache.jsonl"
+    assert cli("catalog", audio, "--out", out).code == 0
+    before, text = out.read_bytes(), cache.read_text()
+    damaged = re.sub(r'"n_samples":(\d+)', lambda found: f'"n_samples":{int(found[1]) ^ 1}', text)
+    assert damaged != text
+    cache.write_text(damaged)
+    assert cli("catalog", audio, "--out", out).code == 0
+    assert out.read_bytes() == before
 
 
 def test_memory_grows_with_the_number_of_files_and_no_faster() -> None:

@@ -81,3 +81,25 @@ def test_metrics_after_the_checkpoint_are_forgotten(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text("\n".join([*lines[:2], lines[2].replace("3", "4"), *lines[3:]]))
     with pytest.raises(StoreError, match=r"metrics.jsonl, line 3: the record is damaged: expected checksum .* remove"):
         journal.read(storage)
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = Storage(tmp_path)
+    for step in (5, 9):
+        checkpoint.save(storage, content(step), keep=2)
+    newest = tmp_path / "checkpoints/step-000000009.pt"
+    whole = newest.read_bytes()
+    for at in range(0, len(whole), 97):
+        newest.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
+        found = checkpoint.latest(storage, config_id="c0ffee", digest="d1", n_windows=24)
+        assert found is not None
+        if found["step"] == 5:
+            assert "step-000000009.pt: not a checkpoint, or a damaged one" in capsys.readouterr().err
+        else:
+            assert torch.equal(found["center"], torch.arange(4.0) * 9)
+            assert at >= len(whole) - 71  # in the comment alone
+    newest.write_bytes(whole[:-100])
+    checkpoint.save(storage, content(7), keep=2)
+    assert checkpoint.keys(storage) == ["checkpoints/step-000000005.pt", "checkpoints/step-000000007.pt"]

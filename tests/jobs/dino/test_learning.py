@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from sklearn.neighbors import KNeighborsClassifier
 
-from jobs.common.backbone import Weights, features, load_backbone
-from jobs.common.card import ModelCard
+from jobs.common.backbone import features, load_backbone
+from jobs.common.card import ModelCard, Weights
 from jobs.common.inputs import prepare
 from jobs.dino import journal
 from jobs.dino.config import Config

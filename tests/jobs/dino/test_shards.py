@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from functools import partial
@@ -10,7 +11,7 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from stores import make_cube, random_codes
+from stores import make_cube, random_codes, settle_again
 
 from jobs.common.run import Run
 from jobs.dino.command import cube_source
@@ -100,6 +101,37 @@ def test_a_damaged_shard_is_named(cube: Run, codes: Codes) -> None:
         open_windows(cube.output.url, *places)(np.array([first]))
 
 
+def test_no_flipped_bit_of_a_window_goes_unnoticed(cube: Run, codes: Codes) -> None:
+    path, places = shard_file(cube), everywhere(codes)
+    whole = path.read_bytes()
+    first = int(codes[0].any(axis=(1, 2)).argmax())
+    begin, size = np.frombuffer(whole[-(16 * 72 + 4) : -4], dtype="<u8").reshape(-1, 2)[first % 72].tolist()
+    copy = shutil.copytree(cube.output.url, path.parents[3] / "copy.zarr")  # without a ledger checksums alone hold
+    for byte in range(begin, begin + size):
+        damaged = bytearray(whole)
+        damaged[byte] ^= 1 << byte % 8
+        for url in (cube.output.url, str(copy)):
+            (Path(url) / "spectrogram" / path.name).write_bytes(damaged)
+            try:
+                message, found = "", open_windows(url, *places)(np.array([first]))[0]
+            except StoreError as error:
+                message, found = str(error), codes[0, first]
+            assert path.name in message or not message
+            np.testing.assert_array_equal(found, codes[0, first])
+
+
+def test_a_window_of_another_shard_is_refused(cube: Run, codes: Codes) -> None:
+    path = shard_file(cube)
+    shutil.copyfile(path.with_name("c.1.0.0.0"), path)
+    cells = np.flatnonzero(codes[1, :72].any(axis=(1, 2)))
+    with pytest.raises(StoreError, match=rf"{path.name}: the window of north at 2021-06-01T.* is not in the ledger"):
+        open_windows(cube.output.url, *everywhere(codes))(cells)
+    path.unlink()
+    own = np.flatnonzero(codes[0, :72].any(axis=(1, 2)))
+    with pytest.raises(StoreError, match=rf"{path.name}: the window of north at 2021-06-01T.* digest"):
+        open_windows(cube.output.url, *everywhere(codes))(own)
+
+
 def test_a_shard_that_is_replaced_is_read_as_it_was_opened(cube: Run, codes: Codes) -> None:
     read, path = open_windows(cube.output.url, *everywhere(codes)), shard_file(cube)
     first = np.array([codes[0].any(axis=(1, 2)).argmax()])
@@ -117,6 +149,7 @@ def test_an_array_of_another_layout_is_read_by_zarr(cube: Run, codes: Codes) -> 
     group.create_array("spectrogram", data=codes, chunks=(1, 1, 16, 32), attributes=attributes)
     with pytest.warns(UserWarning, match="Consolidated metadata is currently not part"):
         zarr.consolidate_metadata(cube.output.url, zarr_format=3)
+    settle_again(cube)
     assert layout_of(cube.output.url) is None
     read = open_windows(cube.output.url, *everywhere(codes))
     order = np.random.default_rng(0).permutation(200)

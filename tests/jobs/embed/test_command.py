@@ -13,7 +13,7 @@ from stores import finish, make_cube, make_model, make_run, random_codes
 from jobs.common import backbone, inputs
 from jobs.common.devices import backend_of
 from jobs.common.run import Options, Run
-from jobs.embed import command, plan
+from jobs.embed import command
 from jobs.embed.config import Config
 from jobs.embed.core import logmel
 from lake.errors import InputError, StoreError, TryAgainError
@@ -263,12 +263,15 @@ def test_vectors_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
         command.execute(run, Options(device="cpu"))
 
 
-def test_a_status_without_codes_is_damage(tmp_path: Path) -> None:
+def test_a_shard_of_the_cube_that_is_gone_is_damage(tmp_path: Path) -> None:
     cube = make_cube(tmp_path)
     for key in cube.output.list_keys("spectrogram"):
         if "/c." in key:
             cube.output.remove(key)
-    with pytest.raises(StoreError, match=r"have a status but no codes in the cube .*dawnchorus verify"):
+    with pytest.raises(
+        StoreError,
+        match=r"c\.0\.0\.0\.0: expected the file that the ledger lists .*, found no file\. Type `dawnchorus verify",
+    ):
         command.execute(embed_run(tmp_path, cube), Options())
 
 
@@ -285,11 +288,6 @@ def test_no_cuda_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     run = embed_run(tmp_path, cube, Config(), make_model(tmp_path, cube))
     with pytest.raises(InputError, match="cuda was asked for, but torch sees no CUDA device"):
         command.execute(run, Options(device="cuda"))
-
-
-def test_the_plan_knows_the_backbones_files() -> None:
-    assert plan.CARD_FILE == backbone.CARD_FILE
-    assert plan.WEIGHT_FILES == backbone.WEIGHT_FILES
 
 
 def test_the_command_loads_no_torch_by_itself() -> None:
