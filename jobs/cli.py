@@ -7,21 +7,33 @@ import sys
 import traceback
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from jobs.cli_clusters import commands as cluster_commands
 from jobs.cli_lake import ForceOpt
 from jobs.cli_trace import commands
 from jobs.common.run import Options
 from jobs.common.terminal import closed_door, complain, print_json, print_line, print_lines
+from jobs.ends import explained, open_standard_streams
 from jobs.locales import use_utf8
-from lake.errors import DawnchorusError, QuarantineError, TryAgainError, UsageError
+from lake.errors import DawnchorusError, QuarantineError, UsageError
 from lake.outputs import refuse_others
 
+
+class Commands(TyperGroup):
+    """The commands; what ends one of them becomes a message and an exit code before typer sees it."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (typer's own types)
+        """Run the command that was typed."""
+        with explained():
+            return super().invoke(ctx)
+
+
 app = typer.Typer(
-    name="dawnchorus", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    cls=Commands, name="dawnchorus", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Months of passive sound recordings in; sound clusters to look at and query out.",
 )  # fmt: skip
@@ -41,10 +53,12 @@ ZoneOpt = Annotated[
 
 def main() -> None:
     """Run the command line; every error that a user can meet becomes a message and an exit code."""
+    open_standard_streams()
     use_utf8()
     with closed_door():
         try:
-            app()
+            with explained():  # what typer itself prints, too
+                app()
         except DawnchorusError as error:
             complain(f"dawnchorus: {error}")
             sys.exit(error.exit_code)
@@ -92,15 +106,10 @@ def catalog(
         from lake.recordings import read_recordings
 
         notes: list[str] = []
-        try:
-            facts = run_catalog(
-                audio, out, zones=parse_zones(zone), deployments=deployments, workers=workers, guesses=guess or [],
-                retry=retry, force=force, on_progress=tell, on_note=notes.append,
-            )  # fmt: skip
-        except KeyboardInterrupt:
-            raise TryAgainError(
-                "interrupted. What was found so far is kept; the same command again continues where it stopped."
-            ) from None
+        facts = run_catalog(
+            audio, out, zones=parse_zones(zone), deployments=deployments, workers=workers, guesses=guess or [],
+            retry=retry, force=force, on_progress=tell, on_note=notes.append,
+        )  # fmt: skip
     told = f"{facts['n_files']} files, {facts['hours']:.2f} hours, {facts['n_placed']} with a time in UTC"
     if as_json:
         print_json(facts)
@@ -164,13 +173,8 @@ def run(
     if dry_run:
         describe_runs(read_manifest(manifest), runs or [], options, print_line)
         return
-    try:
-        with connected(given):
-            execute_runs(read_manifest(manifest), runs or [], options, print_line)
-    except KeyboardInterrupt:
-        raise TryAgainError(
-            "interrupted. What was written before is whole; the same command again continues where it stopped."
-        ) from None
+    with connected(given):
+        execute_runs(read_manifest(manifest), runs or [], options, print_line)
 
 
 @app.command()

@@ -58,17 +58,19 @@ def trace(
     if cluster is not None:
         recorder, time = _exemplar(store, cluster, exemplar)
     found = traced(store, str(recorder), str(time))
+    gain_db = 0.0
     if audio is not None and root is not None:
         from jobs.registry import needing
 
         with needing(f"--audio {audio}", "spectrograms"):
             from jobs.common.cutting import cut
 
-            cut(found, root, audio, force=force)
+            gain_db = cut(found, root, audio, force=force)
     if as_json:
-        print_json({**found.as_dict(), "audio": str(audio) if audio else None})
+        print_json({**found.as_dict(), "audio": str(audio) if audio else None, "audio_gain_db": gain_db})
         return
-    for line in [*_lines(found), *([f"sound      {audio}"] if audio else [])]:
+    lowered = f", gain {gain_db:g} dB: it goes beyond full scale, which FLAC cannot hold" if gain_db else ""
+    for line in [*_lines(found), *([f"sound      {audio}{lowered}"] if audio else [])]:
         print_line(line)
 
 

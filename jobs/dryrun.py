@@ -1,21 +1,33 @@
-"""What the runs of a manifest would do, told without writing anything."""
+"""Saying what the runs of a manifest would do, without writing anything."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-from jobs.common.run import Options, Run
+from jobs.common.run import Options, Outcome, Run
 from jobs.manifest import Manifest
 from jobs.registry import JOBS, needing
-from jobs.runner import chosen
-from jobs.state import State, refuse_damaged, states
+from jobs.runner import chosen, launched, require_image, require_own, settled, too_many_set_aside
+from jobs.state import State, states
+from lake.claims import require_free
+from lake.errors import QuarantineError
+
+
+class _Begins(BaseException):
+    """Raised in place of the first write of a run; carries what is known of its outcome."""
+
+    def __init__(self, expected: Outcome) -> None:
+        super().__init__()
+        self.expected = expected
 
 
 def describe_runs(manifest: Manifest, names: Sequence[str], options: Options, say: Callable[[str], None]) -> None:
     """Say of all runs of a manifest, or of those named, what `run` would do; nothing is written.
 
-    A job's command module may have a function ``describe(run, options)`` that returns lines: what is to be written,
-    in how many files, and what disk and memory it takes. It is asked once the run's inputs are done; of other jobs
-    and runs only the state is told.
+    Each run whose inputs are done is executed up to its first write: what `run` would refuse is refused here, with
+    the same error. Of runs that wait for another one, settings and image alone are checked. A job's command module may
+    have a function ``describe(run, options)`` that returns lines: what is to be written, in how many files, and what
+    disk and memory it takes.
 
     Parameters
     ----------
@@ -29,28 +41,54 @@ def describe_runs(manifest: Manifest, names: Sequence[str], options: Options, sa
     Raises
     ------
     DawnchorusError
-        Whatever `run` would refuse before it begins.
+        Whatever `run` would refuse before it begins; and :class:`QuarantineError` at the end, where recordings that
+        are set aside already are more than allowed.
     """
-    found = {state.name: state for state in states(manifest)}
     runs = chosen(manifest, names)
+    options, _ = launched(runs, options)
+    found = {state.name: state for state in states(manifest)}
+    coming: set[str] = set()
+    too_many: list[str] = []
     for run in runs:
-        state = found[run.name]
-        say(f"{run.name}: {run.job}, {_told(state)}")
-        for line in _lines(run, state, found, options):
-            say(f"  {line}")
-    refuse_damaged(found[name] for run in runs for name in (run.name, *(source.name for source in run.inputs.values())))
+        say(f"{run.name}: {run.job}, {_told(found[run.name])}")
+        waits_for = [source.name for source in run.inputs.values() if source.name in coming]
+        if waits_for:
+            require_own(run)
+            require_image(run)
+            say(f"  after {', '.join(waits_for)}")
+        elif settled(run, manifest.path, options) is not None:
+            continue
+        else:
+            for line in _lines(run, found[run.name], options):
+                say(f"  {line}")
+            outcome = _expected(run, options)
+            too_many += too_many_set_aside(run, outcome) if options.part is None else []
+        if found[run.name].state not in {"done", "stale"}:
+            coming.add(run.name)
+    if too_many:
+        raise QuarantineError("\n".join(too_many))
 
 
-def _lines(run: Run, state: State, found: dict[str, State], options: Options) -> list[str]:
-    waits_for = [source.name for source in run.inputs.values() if found[source.name].state not in {"done", "stale"}]
-    if waits_for:
-        return [f"after {', '.join(waits_for)}"]
-    if state.state in {"done", "different", "running", "damaged"}:
-        return []
-    entry = JOBS[run.job]
-    with needing(f"run {run.name!r}", entry.extra):
-        command: Any = entry.command()
-    return list(command.describe(run, options)) if hasattr(command, "describe") else []
+def _lines(run: Run, state: State, options: Options) -> Iterator[str]:
+    with needing(f"run {run.name!r}", JOBS[run.job].extra):
+        command: Any = JOBS[run.job].command()
+        if state.state not in {"done", "running"} and hasattr(command, "describe"):
+            yield from command.describe(run, options)
+
+
+def _expected(run: Run, options: Options) -> Outcome:
+    """Execute a run up to its first write; return what is known of its outcome then."""
+
+    def begin(_run: Run, expected: Outcome) -> Run:
+        require_free(run.ledger.storage, run.name, options.part or (0, 1))
+        raise _Begins(expected)
+
+    try:
+        with needing(f"run {run.name!r}", JOBS[run.job].extra):
+            outcome: Outcome = JOBS[run.job].command().execute(run, replace(options, begin=begin))
+    except _Begins as begins:
+        return begins.expected
+    return outcome
 
 
 def _told(state: State) -> str:

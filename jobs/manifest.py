@@ -86,6 +86,10 @@ WANTED = {
 """What pydantic tells in words of Python."""
 
 
+NO_LAKES = {"data", "github", "git", "http", "https", "libarchive", "reference", "tar", "zip"}
+"""Protocols of fsspec that read only, or one archive."""
+
+
 @dataclass(frozen=True)
 class Manifest:
     """A manifest that was read and found right.
@@ -311,10 +315,14 @@ def _told(path: Path, problems: Sequence[str]) -> str:
 
 
 def _lake(manifest: Path, text: str) -> Lake:
+    protocol = text.partition("://")[0] if "://" in text else ""
+    if protocol in NO_LAKES or "::" in protocol:
+        expected = "expected a folder, or a place in an object store such as s3://bucket/lake"
+        raise InputError(_told(manifest, [f"lake = {text!r}: {expected}; nothing can be written to {protocol}://"]))
     try:
         return Lake(_resolved(manifest, text))
-    except (ValueError, ImportError) as error:  # fsspec knows no such protocol, or lacks what it takes
-        raise InputError(_told(manifest, [f"lake = {text!r}: {error}"])) from error
+    except InputError as error:
+        raise InputError(_told(manifest, [f"lake = {error}"])) from error
 
 
 def _resolved(manifest: Path, text: str) -> str:

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from jobs.common.config import JobConfig
-from lake.errors import InputError
+from lake.errors import InputError, TryAgainError
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,9 @@ class JobEntry:
         return import_module(f"{self.package}.command")
 
 
+SIGNS_OF_LITTLE_MEMORY = ("cannot allocate memory", "failed to map segment", "out of memory")
+
+
 @contextmanager
 def needing(what: str, extra: str) -> Iterator[None]:
     """Turn the lack of a package that only some images have into a message.
@@ -83,10 +86,19 @@ def needing(what: str, extra: str) -> Iterator[None]:
     ------
     InputError
         If a package that is not ours cannot be imported.
+    TryAgainError
+        If there is too little memory to load it.
     """
     try:
         yield
-    except ModuleNotFoundError as error:
+    except (ImportError, OSError) as error:
+        if any(sign in str(error).lower() for sign in SIGNS_OF_LITTLE_MEMORY):
+            raise TryAgainError(
+                f"{what} does not find the memory to load its libraries ({error}). Raise the limit (`ulimit -v`), or "
+                "take a machine that has more; then type the same command again."
+            ) from error
+        if not isinstance(error, ModuleNotFoundError):
+            raise
         package = (error.name or "").split(".")[0]
         if package in {"", "jobs", "lake"}:
             raise

@@ -3,34 +3,25 @@
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
 
 from jobs.common.gpus import missing_gpus
 from jobs.common.processes import ALONE, OWN, Place, opens_ports, place
-from jobs.common.run import Options, Outcome, Run
+from jobs.common.run import Options, Outcome, Run, is_replaceable
+from jobs.execution import execute_claimed, finalise_shares
 from jobs.manifest import Manifest, nearest
 from jobs.registry import JOBS, needing
-from jobs.state import (
-    files_sha256,
-    is_gone,
-    labels_sha256,
-    pinned_state,
-    require_inputs,
-)
-from lake.claims import claim
+from jobs.state import State, is_gone, pinned_state, require_inputs
 from lake.errors import InputError, QuarantineError, StoreError
 from lake.identity import require_same
-from lake.image import current_image, require_image
-from lake.names import LOST
-from lake.naming import names_digest
-from lake.receipts import latest_receipt, write_receipt
-from lake.verify import UNFINISHED, damages, n_files, notes
+from lake.image import current_image
+from lake.image import require_image as require_same_image
+from lake.names import COPIES
+from lake.receipts import latest_receipt
+from lake.verify import damages, n_files, notes
 from lake.whole import require_grid
-
-NOT_LOST = "duplicate"
-"""A recording that is there twice is set aside once; nothing is lost by it."""
 
 OPEN_PORTS = (
     "warning: torchrun listens on all interfaces without a key, and whoever reaches its ports can run programs as you; "
@@ -63,36 +54,60 @@ def execute_runs(manifest: Manifest, names: Sequence[str], options: Options, say
         it is not asked; finalising tells.
     """
     runs = chosen(manifest, names)
-    here = ALONE if options.part is not None else place(os.environ)
-    if options.part is not None:
-        _require_partitions(runs)
-    if here.rank == 0 and opens_ports(os.environ):
+    if options.part is None and place(os.environ).rank == 0 and opens_ports(os.environ):
         say(OPEN_PORTS)
-    if here.n_ranks > 1 and takes_shares(runs, here):  # each takes its own; nobody waits for another
-        options, here = replace(options, part=(here.rank, here.n_ranks)), ALONE
+    options, here = launched(runs, options)
     too_many = []
     for run in runs:
         began = time.monotonic()
-        require_inputs(run, manifest.path)
-        _require_own(run)
-        state = None if JOBS[run.job].extends or options.refresh else pinned_state(run)
+        state = settled(run, manifest.path, options)
         if state is not None:
             if here.rank == 0:
                 say(f"{run.name}: {state.state}{': ' + state.detail if state.detail else ', nothing to do'}")
             continue
-        _require_image(run)
         if here.rank:  # process 0 holds the claim and leaves the receipt
             execute_run(run, options)
             continue
         _tell_gpus(run, options, say)
-        run.ledger.open_run(run.name, run.record)
-        outcome = _execute(run, options)
+        outcome = execute_claimed(run, options)
         say(f"{run.name}: {_told(outcome, time.monotonic() - began, options)}")
-        for note in outcome.notes:
-            say(f"{run.name}: note: {note}")
-        too_many += _quarantine(run, outcome) if options.part is None else []
+        for remark in outcome.notes if outcome.did else ():
+            say(f"{run.name}: note: {remark}")
+        too_many += too_many_set_aside(run, outcome) if options.part is None else []
     if too_many:
         raise QuarantineError("\n".join(too_many))
+
+
+def launched(runs: Sequence[Run], options: Options) -> tuple[Options, Place]:
+    """Return how this process executes runs, and its place among those of its launcher.
+
+    Raises
+    ------
+    InputError
+        If a share is asked for of a run that has no partitions, or several processes of one that one makes.
+    """
+    here = ALONE if options.part is not None else place(os.environ)
+    if options.part is not None:
+        _require_partitions(runs)
+    if here.n_ranks > 1 and takes_shares(runs, here):  # each takes its own; nobody waits for another
+        options, here = replace(options, part=(here.rank, here.n_ranks)), ALONE
+    return options, here
+
+
+def settled(run: Run, manifest: Path, options: Options) -> State | None:
+    """Return the state of a run that stays as it is, or ``None`` if it is to be executed.
+
+    Raises
+    ------
+    IdentityError, InputError, StoreError
+        If it cannot be executed: see :func:`execute_runs`.
+    """
+    require_inputs(run, manifest)
+    require_own(run)
+    state = None if JOBS[run.job].extends or options.refresh else pinned_state(run)
+    if state is None:
+        require_image(run)
+    return state
 
 
 def finalise_run(manifest: Manifest, name: str, say: Callable[[str], None]) -> None:
@@ -106,15 +121,11 @@ def finalise_run(manifest: Manifest, name: str, say: Callable[[str], None]) -> N
     if run.ledger.record() is None:
         raise StoreError(f"run {name!r} has not begun; type `dawnchorus run {manifest.path} {name}`.")
     require_inputs(run, manifest.path)
-    _require_own(run)
-    _require_image(run)
-    began, made_of = time.monotonic(), _made_of(run)
-    with needing(f"run {name!r}", entry.extra):
-        outcome = _with_lost(run, entry.command().finalise(run))
-    if outcome.did:
-        _leave_receipt(run, outcome, None, time.monotonic() - began, made_of)
+    require_own(run)
+    require_image(run)
+    outcome = finalise_shares(run)
     say(f"{name}: {'finalised' if outcome.did else 'finalised already, nothing to do'}")
-    too_many = _quarantine(run, outcome)
+    too_many = too_many_set_aside(run, outcome)
     if too_many:
         raise QuarantineError("\n".join(too_many))
 
@@ -163,74 +174,7 @@ def execute_run(run: Run, options: Options) -> Outcome:
         with needing(f"run {run.name!r}", JOBS[run.job].extra):
             outcome: Outcome = JOBS[run.job].command().execute(run, options)
         return outcome
-    run.ledger.open_run(run.name, run.record)
-    return _execute(run, options)
-
-
-def _execute(run: Run, options: Options) -> Outcome:
-    began, made_of = time.monotonic(), _made_of(run)
-    entry = JOBS[run.job]
-    with needing(f"run {run.name!r}", entry.extra):
-        command: Any = entry.command()
-        if entry.extends:
-            outcome = _with_lost(run, command.execute(run, options))  # holds the claim itself, once it has planned
-            if outcome.did:
-                _leave_receipt(run, outcome, options.part, time.monotonic() - began, made_of)
-            return outcome
-        with claim(run.ledger.storage, run.name, (0, 1), run.config_id) as held:
-            run = replace(run, held=held)
-            run.output.remove_unfinished()
-            run.ledger.storage.write(UNFINISHED, b"")
-            result: Outcome = command.execute(run, options)
-            held.require()
-            _leave_receipt(run, result, None, time.monotonic() - began, made_of)
-            run.ledger.storage.remove(UNFINISHED)
-        return result
-
-
-def _with_lost(run: Run, outcome: Outcome) -> Outcome:
-    """Add to what was set aside the recordings that decoders hung or died of, in this share or another."""
-    entries = run.ledger.written().values()
-    lost = {path: problem for entry in entries for path, problem in entry.problems.items() if problem in LOST}
-    return replace(outcome, quarantined={**outcome.quarantined, **lost})
-
-
-def _made_of(run: Run) -> dict[str, Any]:
-    """Return what a receipt says of a run's inputs; taken before they are read, so that growth meanwhile shows."""
-    inputs = {}
-    for role, source in run.inputs.items():
-        receipt = latest_receipt(source.lake, source.name) or {}
-        inputs[role] = {
-            "run": source.name,
-            **{key: receipt.get(key) for key in ("config_id", "content_id", "n_windows")},
-        }
-    told: dict[str, Any] = {"inputs": inputs}
-    if JOBS[run.job].labels:
-        told |= {"labels": str(run.labels) if run.labels else None, "labels_sha256": labels_sha256(run)}
-    if JOBS[run.job].names:
-        told["names_sha256"] = names_digest(run.inputs["clusters"].output)
-    if run.files:
-        told |= {"files": {key: str(path) for key, path in run.files.items()}, "files_sha256": files_sha256(run)}
-    if not run.inputs and run.recordings is not None:
-        told["recordings"] = run.recordings.record
-    return told
-
-
-def _leave_receipt(
-    run: Run, outcome: Outcome, part: tuple[int, int] | None, seconds: float, made_of: Mapping[str, Any]
-) -> None:
-    facts = {
-        **run.record, **made_of, **run.ledger.summary(), "state": "done" if part is None else "share",
-        "counts": dict(outcome.counts),
-        "quarantined": dict(Counter(outcome.quarantined.values())),
-        "set_aside": dict(outcome.quarantined), "n_recordings": outcome.n_recordings, "backend": outcome.backend,
-        "seconds": round(seconds, 3), "seed": run.record["config"].get("seed"),
-    }  # fmt: skip
-    if outcome.notes:
-        facts["notes"] = list(outcome.notes)
-    if JOBS[run.job].together:
-        facts["n_processes"] = place(os.environ).n_ranks
-    write_receipt(run.lake, run.name, part or (0, 1), facts)
+    return execute_claimed(run, options)
 
 
 def _require_partitions(runs: Sequence[Run]) -> None:
@@ -263,10 +207,19 @@ def takes_shares(runs: Sequence[Run], here: Place) -> bool:
     return False
 
 
-def _require_own(run: Run) -> None:
-    """Refuse a name that is taken by another configuration, a ledger without its output, and one without its grid."""
+def require_own(run: Run) -> None:
+    """Refuse a name of another configuration, a ledger whose output is gone, and one without its grid.
+
+    Raises
+    ------
+    IdentityError, StoreError
+    """
     stored = run.ledger.record() or latest_receipt(run.lake, run.name)
-    if stored is not None and stored.get("config_id", run.config_id) != run.config_id:
+    if (
+        stored is not None
+        and stored.get("config_id", run.config_id) != run.config_id
+        and not is_replaceable(run, stored)
+    ):
         require_same(run.name, {**stored, "inputs": run.record["inputs"]} if "run" in stored else stored, run.record)
     require_grid(run.output, run.ledger)
     if is_gone(run):
@@ -276,9 +229,10 @@ def _require_own(run: Run) -> None:
         )
 
 
-def _require_image(run: Run) -> None:
+def require_image(run: Run) -> None:
+    """Refuse another container image than the one that the run is pinned to."""
     if run.image is not None and run.image.sha256 is not None:
-        require_image(run.name, run.image.name, run.image.sha256, current_image())
+        require_same_image(run.name, run.image.name, run.image.sha256, current_image())
 
 
 def _tell_gpus(run: Run, options: Options, say: Callable[[str], None]) -> None:
@@ -295,8 +249,9 @@ def _told(outcome: Outcome, seconds: float, options: Options) -> str:
     return f"{'done' if options.part is None else 'share done'} in {seconds:.1f} s" + (f" ({said})" if said else "")
 
 
-def _quarantine(run: Run, outcome: Outcome) -> list[str]:
-    lost = {path: reason for path, reason in outcome.quarantined.items() if reason != NOT_LOST}
+def too_many_set_aside(run: Run, outcome: Outcome) -> list[str]:
+    """Return the message that too many recordings were set aside, or nothing."""
+    lost = {path: reason for path, reason in outcome.quarantined.items() if reason not in COPIES}
     if not outcome.n_recordings or len(lost) <= run.max_quarantined * outcome.n_recordings:
         return []
     reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(lost.values()).most_common())

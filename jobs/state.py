@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs.common.run import Run, is_committed
+from jobs.common.run import Run, is_committed, is_replaceable
 from jobs.manifest import Manifest
 from jobs.registry import JOBS, needing
 from lake.claims import live_claims
@@ -64,7 +64,7 @@ def _state(run: Run, manifest: Path) -> State:
         where = ", ".join(f"process {owner.get('pid')} on {owner.get('host')}" for owner in owners)
         return State(run.name, run.job, "running", where)
     _refuse_losses(run, manifest)
-    if stored is None:
+    if stored is None or is_replaceable(run, stored):
         return State(run.name, run.job, "missing")
     if stored["config_id"] != run.config_id:
         return State(run.name, run.job, "different", "; ".join(differences(stored, run.record)))
@@ -92,7 +92,7 @@ def require_inputs(run: Run, manifest: Path) -> None:
     """
     for role, source in run.inputs.items():
         stored = source.ledger.record()
-        if stored is not None:
+        if stored is not None and not is_replaceable(source, stored):
             require_same(source.name, stored, source.record)
         lost = lost_records(source)
         if lost:

@@ -132,6 +132,19 @@ def live_claims(storage: Storage) -> list[dict[str, Any]]:
     ]
 
 
+def require_free(storage: Storage, run: str, part: Part) -> None:
+    """Refuse part i of n of a run where a live process seems to hold a part that excludes it; nothing is written.
+
+    Raises
+    ------
+    TryAgainError
+    """
+    for key, other in _stored(storage):
+        owner = _owner(storage, key)
+        if (other[1] != part[1] or other[0] == part[0]) and owner is not None and _seems_alive(owner):
+            raise _owned(run, other, owner)
+
+
 def _stored(storage: Storage) -> list[tuple[str, Part]]:
     found = ((key, _KEY.match(key)) for key in storage.list_keys("claims"))
     return [(key, (int(match[1]), int(match[2]))) for key, match in found if match]

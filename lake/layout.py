@@ -1,11 +1,18 @@
 """Where things stand in a lake."""
 
+import hashlib
 from typing import Any
 from urllib.parse import quote, unquote
 
 from lake.errors import InputError
 from lake.names import KINDS, STORES
 from lake.storage import Storage
+
+MOST_BYTES = 255
+"""Bytes of a path component that file systems take."""
+RUN_BYTES = 250
+"""Of a run's name, which gets a suffix."""
+TAIL_LETTERS = 32
 
 
 class Lake:
@@ -27,15 +34,15 @@ class Lake:
         if kind not in KINDS:
             raise InputError(f"{kind!r} is no kind of output; there are {', '.join(KINDS)}.")
         is_store = kind in STORES
-        return self.storage.below(f"{kind}/{safe_name(run)}{'.zarr' if is_store else ''}")
+        return self.storage.below(f"{kind}/{safe_name(run, RUN_BYTES)}{'.zarr' if is_store else ''}")
 
     def ledger(self, run: str) -> Storage:
         """Return the storage of a run's ledger."""
-        return self.storage.below(f"ledgers/{safe_name(run)}")
+        return self.storage.below(f"ledgers/{safe_name(run, RUN_BYTES)}")
 
     def receipts(self, run: str) -> Storage:
         """Return the storage of a run's receipts."""
-        return self.storage.below(f"receipts/{safe_name(run)}")
+        return self.storage.below(f"receipts/{safe_name(run, RUN_BYTES)}")
 
 
 def lake_and_run(output: Storage) -> tuple[Lake, str] | None:
@@ -57,7 +64,21 @@ def run_of(url: str, **options: Any) -> tuple[Lake, str, str] | None:  # noqa: A
     return None if found is None else (found[0], output.root.split("/")[-2], found[1])
 
 
-def safe_name(name: str) -> str:
-    """Return a name as one path component: what is not a letter, digit or one of ``-_.~`` as ``%XX``."""
+def safe_name(name: str, most_bytes: int = MOST_BYTES) -> str:
+    """Return a name as one path component: what is not a letter, digit or one of ``-_.~`` as ``%XX``.
+
+    A component that would be longer than ``most_bytes`` ends in ``~`` and a digest of the name instead. It is its own
+    safe name once it is unquoted, so that it leads to the same folder.
+    """
     quoted = quote(name, safe="")
-    return quoted.replace(".", "%2E") if set(name) <= {"."} else quoted
+    if len(quoted) <= most_bytes:
+        return quoted.replace(".", "%2E") if set(name) <= {"."} else quoted
+    tail = _tail(name)
+    kept = quoted[: most_bytes - len(tail)]
+    while unquote(kept, errors="replace").endswith("\ufffd") or quote(unquote(kept), safe="") != kept:
+        kept = kept[:-1]
+    return kept + tail
+
+
+def _tail(name: str) -> str:
+    return "~" + hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:TAIL_LETTERS]

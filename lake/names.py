@@ -28,6 +28,9 @@ STATUS: Final = {"missing": 0, "ok": 1, "partial": 2, "unreadable": 3}
 LOST: Final = ("timeout", "crashed")
 """Problems of a recording that is set aside whole, and not asked again: its decoder hung, or died of it."""
 
+COPIES: Final = ("duplicate", "same_sound")
+"""Problems of a recording that is there twice: the other one is used, so nothing is lost."""
+
 QUALITY: Final = {
     "silent": 1,  # every sample of every covered run is zero
     "constant": 2,  # every sample has the same value, other than zero

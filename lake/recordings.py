@@ -1,13 +1,17 @@
 """The tables of recordings and deployments: their columns, what they mean, and how one is read and written."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from zoneinfo import available_timezones
 
 import numpy as np
 import pandas as pd
 
 from lake.keys import outward
+from lake.limits import EARLIEST, LATEST, MAX_CHANNELS, MAX_GAIN_DB, MAX_LENGTH_S, MAX_RATE_HZ, MIN_RATE_HZ
+from lake.names import COPIES
 from lake.tables import (
     Column,
     RowProblem,
@@ -19,6 +23,7 @@ from lake.tables import (
     matching,
     name,
     number,
+    parse_table,
     read_table,
     refuse,
     repeated,
@@ -30,25 +35,36 @@ from lake.text import near_or_all, normal
 
 PROBLEMS: Mapping[str, str] = {
     "all_zero": "every sample looked at is zero; used, and marked",
+    "beyond_scale": "floating-point samples, most of them beyond 1,000 times full scale: not used",
+    "channels_out_of_range": "more than 128 channels: not used",
     "clipped": "samples at full scale, several in a row; used",
     "clock_reset": "the start cannot be right: before 2001, in the future, or years from the recorder's others",
     "constant": "every sample looked at has one value; used, and marked",
     "crashed": "the decoder died of it: not used",
+    "date_out_of_range": "a start before 1900 or after 2199, and no other: not placed in time",
     "duplicate": "the same bytes as a recording before it: not used",
     "empty": "a file of 0 bytes: not used",
-    "header_size": "the header's size is missing or wrong; what decodes is used",
+    "gain_out_of_range": "a gain beyond 200 dB: not used",
+    "header_size": "the header's size is missing or wrong; all samples that are there are used",
+    "length_out_of_range": "longer than 366 days: not used",
     "local_time_repeated": "the local time happens twice when clocks go back; the first is taken",
     "local_time_skipped": "clocks jump over this local time; the recorder's clock is taken as not switched",
     "name_not_utf8": "the name is no text: not used; rename the file",
     "no_samples": "a header, and no sample that decodes: not used",
     "no_time": "no time in the name, the header or the card's log",
     "not_a_file": "a folder, pipe or device: not used",
-    "not_a_number": "floating-point samples that are no numbers; they are read as zero",
+    "not_a_number": "floating-point samples that are no numbers, or beyond 1,000 times full scale; read as zero",
+    "not_listable": "something that a table cannot hold: not used",
     "outside_deployment": "its recorder has deployments, and it started in none of them",
     "overlap": "starts before an earlier recording ends; the one that started first owns the shared seconds",
     "partly_unreadable": "samples in its midst do not decode; what does is used",
     "serial_conflict": "the name has another serial than the header, which is believed",
+    "rate_conflict": "GUANO's TE or Samplerate and the file's rate do not agree; the file's rate is used",
+    "rate_out_of_range": "a rate below 10 Hz or above 4 MHz: not used",
+    "same_sound": "the same sound as a recording of another format, sample by sample: not used",
     "silent": "no sample above -80 dBFS: a dead microphone; used, and marked",
+    "start_disputed": "the same bytes stand under two starts; the first by path is used",
+    "time_expanded": "played slower than it was recorded (GUANO's TE); the true rate is used",
     "timeout": "took too long to examine: not used",
     "truncated": "fewer samples than the header promises; what decodes is used",
     "unreadable": "no decoder reads it, or no permission: not used",
@@ -89,6 +105,8 @@ def _relative_path(cell: str) -> str:
     problem = outward(cell)
     if problem:
         raise ValueError(f"a path below the recordings' root, with forward slashes ({problem})")
+    if max(len(os.fsencode(part)) for part in cell.split("/")) > _MAX_NAME_BYTES:
+        raise ValueError(f"a path whose parts have at most {_MAX_NAME_BYTES} bytes each")
     return cell
 
 
@@ -98,6 +116,7 @@ def _zone(cell: str) -> str:
     return cell
 
 
+_MAX_NAME_BYTES = 255
 _DATE = r"\d{4}-\d\d-\d\d"
 _CLOCK = r"\d\d:\d\d:\d\d(\.\d{1,3})?"
 _OFFSET = r"[+-]\d\d:\d\d"
@@ -159,13 +178,15 @@ COLUMNS = tuple(_RECORDINGS)
 """Columns of a table of recordings, in order."""
 
 
-def read_recordings(source: str | Path) -> pd.DataFrame:
+def read_recordings(source: str | Path, *, in_bounds: bool = False) -> pd.DataFrame:
     """Read a table of recordings and check every cell.
 
     Parameters
     ----------
     source
         Path or fsspec URL of a CSV file with exactly the columns :data:`COLUMNS`.
+    in_bounds
+        Refuse also what no recording can be: see :mod:`lake.limits`.
 
     Returns
     -------
@@ -184,6 +205,7 @@ def read_recordings(source: str | Path) -> pd.DataFrame:
         source, _RECORDINGS, what="recordings", remedy="`dawnchorus catalog AUDIO --out recordings.csv` makes one"
     )
     wrong_rows = {row for row, _ in problems}
+    problems += _impossible(table) if in_bounds else []
     problems += repeated(table, "path") + [
         (row, problem) for row, problem in _contradictions(table) if row not in wrong_rows
     ]
@@ -236,13 +258,23 @@ def recordings_csv(table: pd.DataFrame, target: str | Path) -> bytes:
     return as_csv(ordered, _RECORDINGS)
 
 
+def unwritable_rows(table: pd.DataFrame) -> dict[int, str]:
+    """Return what :func:`read_recordings` would refuse of a table once it is written, by the row's place from 0."""
+    found = parse_table(as_csv(table, _RECORDINGS).decode(), _RECORDINGS, source="", what="recordings")
+    problems: dict[int, str] = {}
+    for row, problem in [*found[1], *_contradictions(found[0]), *_impossible(found[0])]:
+        problems.setdefault(row - 2, problem)
+    return problems
+
+
 def is_usable(table: pd.DataFrame) -> "pd.Series[bool]":
-    """Tell which recordings have samples to use: read by a decoder, not empty, and no duplicates.
+    """Tell which recordings have samples to use: read by a decoder, not empty, and there for the first time.
 
     A time is not asked for; recordings without one may still be laid in sequence.
     """
     has_samples = (table["reading"] != "") & (table["n_samples"].fillna(0) > 0)
-    return (has_samples & ~has_problem(table, "duplicate")).astype(bool)
+    is_copy = has_problem(table, COPIES[0]) | has_problem(table, COPIES[1])
+    return (has_samples & ~is_copy).astype(bool)
 
 
 def has_problem(table: pd.DataFrame, code: str) -> "pd.Series[bool]":
@@ -351,6 +383,28 @@ def _deployments(own: pd.DataFrame, most: int = 8) -> str:
 
 def _iso(time_utc: pd.Timestamp) -> str:
     return "" if pd.isna(time_utc) else time_utc.isoformat() + "Z"
+
+
+def _impossible(table: pd.DataFrame) -> list[RowProblem]:
+    """Return which cells are beyond the bounds of what a recording can be (:mod:`lake.limits`)."""
+    bounds: Mapping[str, tuple[Any, Any]] = {
+        "start_utc": (EARLIEST, LATEST),
+        "sample_rate_hz": (MIN_RATE_HZ, MAX_RATE_HZ),
+        "n_channels": (1, MAX_CHANNELS),
+        "duration_s": (0, MAX_LENGTH_S),
+        "gain_db": (-MAX_GAIN_DB, MAX_GAIN_DB),
+    }
+    problems: list[RowProblem] = []
+    for key, (low, high) in bounds.items():
+        is_wrong = (table[key].notna() & ~table[key].between(low, high)).fillna(value=False).astype(bool)
+        problems += [
+            (row, f"{key} should be from {low} to {high}, found {table.loc[row, key]}") for row in table.index[is_wrong]
+        ]
+    length_s = table["n_samples"].astype("float64") / table["sample_rate_hz"].astype("float64")
+    most = f"n_samples should be at most {MAX_LENGTH_S // 86_400} days of sound"
+    return problems + [
+        (row, f"{most}, found {table.loc[row, 'n_samples']}") for row in table.index[length_s > MAX_LENGTH_S]
+    ]
 
 
 def _contradictions(table: pd.DataFrame) -> list[RowProblem]:

@@ -11,7 +11,7 @@ import fsspec
 import numpy as np
 from fsspec.implementations.local import LocalFileSystem, make_path_posix
 
-from lake.errors import InputError, StoreError, TryAgainError
+from lake.errors import InputError, StoreError, of_system
 from lake.keys import inside
 
 REDIRECTING = {"7z", "jar", "libarchive", "reference", "rar", "tar", "zip"}
@@ -161,17 +161,17 @@ class Storage:
         target = Path(self.path(key))
         if target.is_symlink():
             raise StoreError(f"{target}: expected a file, found a link, which is not followed. Remove it.")
-        is_new = not target.exists()
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
+            is_new = not target.exists()
+            _make_folder(target.parent)
             with target.open("ab") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
+            if is_new:
+                _sync_folder(target.parent)
         except OSError as error:
             raise _told(error, target) from error
-        if is_new:
-            _sync_folder(target.parent)
 
     def remove(self, key: str) -> None:
         """Remove a key; nothing happens if it is not there.
@@ -219,7 +219,7 @@ class Storage:
     def _write_aside(self, target: Path, data: bytes | memoryview) -> Path:
         aside = target.with_name(f".{uuid.uuid4().hex[:16]}{_ASIDE}")  # short: the target's name may have full length
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(target.parent)
             with aside.open("xb") as file:
                 n_written = _write_past_cache(aside, data) if len(data) >= _LARGE_BYTES else 0
                 file.seek(n_written)
@@ -242,7 +242,12 @@ def _file_system(url: str, options: dict[str, Any]) -> tuple[fsspec.AbstractFile
         )
     if "://" not in url:  # colons in the name of a folder are no chain of file systems
         return LocalFileSystem(), make_path_posix(url)
-    fs, path = fsspec.core.url_to_fs(url, **options)
+    try:
+        fs, path = fsspec.core.url_to_fs(url, **options)
+    except Exception as error:  # each protocol's library has errors of its own
+        raise InputError(
+            f"{url}: cannot be opened ({error}). Expected a path, or the URL of an object store, s3://bucket/lake."
+        ) from error
     return fs, path
 
 
@@ -293,6 +298,17 @@ def _write_past_cache(path: Path, data: bytes | memoryview) -> int:
     return n_written
 
 
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it that are not there, each with its entry in its parent on the disk."""
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for one in reversed(missing):
+        one.mkdir(exist_ok=True)
+        _sync_folder(one.parent)
+
+
 def _sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -303,16 +319,4 @@ def _sync_folder(folder: Path) -> None:
 
 def _told(error: OSError, target: Path) -> Exception:
     """Return the error that says what to do about a failed write."""
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return TryAgainError(
-            f"{target}: the disk (or your quota) is full ({error.strerror}). What was written before is whole. "
-            "Free some space and type the same command again: it continues where it stopped."
-        )
-    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return TryAgainError(
-            f"{target}: cannot be written ({error.strerror}). What was written before is whole. "
-            "Make the folder writable and type the same command again."
-        )
-    if error.errno in {errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EINVAL}:
-        return InputError(f"{target}: no file can have this name ({error.strerror}). Choose another.")
-    return error
+    return of_system(error, target) or error

@@ -21,8 +21,10 @@ import pandas as pd
 
 from lake.errors import InputError
 from lake.escapes import as_written, cell_in_line, defused
+from lake.limits import MAX_CELL_CHARACTERS
 from lake.storage import Storage
 
+_MAX_SHOWN = 200
 _NEEDS_QUOTES = re.compile('[,"\r\n]')
 
 RowProblem = tuple[int, str]
@@ -113,11 +115,12 @@ def instant(pattern: str, expected: str, *, is_required: bool = False) -> Callab
             return None
         try:
             value = datetime.fromisoformat(cell) if compiled.fullmatch(cell) else None
-        except ValueError:
+            value = value.astimezone(UTC).replace(tzinfo=None) if value and value.tzinfo else value
+        except (ValueError, OverflowError):
             value = None
         if value is None:
             raise ValueError(expected)
-        return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
+        return value
 
     return parse
 
@@ -160,7 +163,19 @@ def read_table(
         raise InputError(f"{source}: expected a table of {what}, found no file; {remedy}.") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{source}: expected CSV in UTF-8, found other bytes; save the table as UTF-8.") from error
-    titles, *rows = list(csv.reader(io.StringIO(content, newline=""))) or [[]]
+    return parse_table(content, columns, source=source, what=what, aliases=aliases)
+
+
+def parse_table(
+    content: str,
+    columns: Mapping[str, Column],
+    *,
+    source: str | Path,
+    what: str,
+    aliases: Mapping[str, str | None] = MappingProxyType({}),
+) -> tuple[pd.DataFrame, list[RowProblem]]:
+    """Read a table from its text; see :func:`read_table`."""
+    titles, *rows = _rows(source, what, content)
     header = [aliases.get(title, title) for title in titles]
     refuse(source, what, wrong_columns([title for title in header if title is not None], columns))
     numbered = [(i, row) for i, row in enumerate(rows, 2) if row]
@@ -255,6 +270,17 @@ def refuse(source: str | Path, what: str, problems: Sequence[str]) -> None:
         raise InputError(f"{source} is not a table of {what}; mend these and try again:\n{listed}")
 
 
+def _rows(source: str | Path, what: str, content: str) -> list[list[str]]:
+    """Return the cells of a table, its header first; csv's own limit is lifted, longer cells are judged one by one."""
+    before = csv.field_size_limit(max(len(content), 1))
+    try:
+        return list(csv.reader(io.StringIO(content, newline=""))) or [[]]
+    except csv.Error as error:
+        raise InputError(f"{source}: expected CSV with a table of {what}, found something else ({error}).") from error
+    finally:
+        csv.field_size_limit(before)
+
+
 def _parse_cells(
     key: str, column: Column, cells: Sequence[tuple[int, str]], problems: list[RowProblem]
 ) -> "pd.Series[Any]":
@@ -263,11 +289,22 @@ def _parse_cells(
         if cell in known:
             continue
         try:
-            known[cell] = column.parse(cell)
+            known[cell] = _short_enough(column.parse(cell) if len(cell) <= MAX_CELL_CHARACTERS else cell)
         except ValueError as error:
-            problems.append((row, f"{key} should be {error}, found {cell!r}"))
+            problems.append((row, f"{key} should be {error}, found {_shortened(cell)}"))
     missing = column.missing
     return _series([known.get(cell, missing) for _, cell in cells], column)
+
+
+def _short_enough(value: object) -> object:
+    if isinstance(value, str) and len(value) > MAX_CELL_CHARACTERS:
+        raise ValueError(f"at most {MAX_CELL_CHARACTERS:,} characters")
+    return value
+
+
+def _shortened(cell: str) -> str:
+    """Return a cell as a message shows it."""
+    return repr(cell) if len(cell) <= _MAX_SHOWN else f"{cell[:_MAX_SHOWN]!r}… ({len(cell):,} characters)"
 
 
 def _series(values: list[Any], column: Column) -> "pd.Series[Any]":

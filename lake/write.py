@@ -165,8 +165,13 @@ def commit(
 
 
 def row_key(row: Mapping[str, Any]) -> str:
-    """Return what tells one row of an entry's table from another: its digest, or its name."""
-    return str(row.get("sha256") or row["deployment"])
+    """Return what tells one row of an entry's table from another: digest, recorder and start, or the deployment's name.
+
+    Silent recordings of several starts have the same bytes.
+    """
+    if row.get("sha256"):
+        return " ".join(str(row[key]) for key in ("sha256", "recorder", "start_ms") if key in row)
+    return str(row["deployment"])
 
 
 def _write_all(store: Storage, files: Iterable[tuple[str, bytes | None]], written: dict[str, str]) -> None:

@@ -16,7 +16,7 @@ from lake.read import grid_of, open_array, open_cube, read_rows, usable_windows
 WINDOWS_AT_ONCE = 16
 
 
-def execute(run: Run, options: Options) -> Outcome:  # noqa: ARG001 (every job takes options)
+def execute(run: Run, options: Options) -> Outcome:
     """Write the weights and the card of a backbone; ``embed`` uses it like one that was trained here.
 
     Raises
@@ -51,7 +51,9 @@ def execute(run: Run, options: Options) -> Outcome:  # noqa: ARG001 (every job t
         )
     except InputError as error:
         raise InputError(f"run {run.name!r}: {path}: {error}") from error
+    outcome = Outcome(did=True, counts={"windows_of_the_statistics": len(some)}, backend="torch")
+    run = options.begin(run, outcome)
     save_backbone(run.output.url, model, card)
     keys = run.output.list_keys()
     run.ledger.settle_files({key: hashlib.sha256(run.output.read(key)).hexdigest() for key in keys})
-    return Outcome(did=True, counts={"windows_of_the_statistics": len(some)}, backend="torch")
+    return outcome

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
 from jobs.atlas.ogg import vorbis
-from jobs.common.audio import AudioError, Reading, open_audio
+from jobs.common.audio import AudioError, Reading, open_audio, without_impossible
 from jobs.common.run import Recordings
 from lake.recordings import read_recordings
 from lake.trace import Piece
@@ -93,8 +93,8 @@ def _read(piece: Piece, root: Path, readings: Mapping[str, Reading], channel: st
             samples = audio.read(piece.first_sample, piece.last_sample - piece.first_sample)
     except AudioError:
         return np.empty(0, dtype=np.float32)
+    samples = without_impossible(samples)
     mono = samples.mean(axis=0) if channel == "mix" else samples[min(int(channel), len(samples) - 1)]
-    mono = np.nan_to_num(mono)
     return np.asarray(mono - (mono.mean() if len(mono) else 0), dtype=np.float32)
 
 
@@ -110,10 +110,11 @@ def to_audible(samples: NDArray[np.float32], rate: int) -> tuple[NDArray[np.floa
 def made_loud(samples: NDArray[np.float32], rate: int) -> tuple[NDArray[np.float32], float]:
     """Return samples with a peak of half of full scale, 5 ms faded at both ends, and the gain in whole dB.
 
-    The gain is 40 dB at most, and never below 0.
+    The gain is 40 dB at most, and below 0 only where floating-point samples are beyond full scale.
     """
     peak = float(np.abs(samples).max())
-    gain_db = float(np.clip(np.floor(20 * np.log10(PEAK / max(peak, 1e-9))), 0, MOST_GAIN_DB))
+    least_db = min(0.0, np.floor(-20 * np.log10(max(peak, 1.0))))
+    gain_db = float(np.clip(np.floor(20 * np.log10(PEAK / max(peak, 1e-9))), least_db, MOST_GAIN_DB))
     n = min(round(FADE_S * rate), len(samples) // 2)
     envelope = np.ones(len(samples), dtype=np.float32)
     if n:

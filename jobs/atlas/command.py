@@ -44,6 +44,9 @@ def execute(run: Run, options: Options) -> Outcome:
     with progress(f"{run.name}: counting", len(clustered_days(stores)), "recorder-days") as advance:
         table = read_table(stores, advance)
     rows = rows_by_cluster(table, stores.n_clusters)
+    n_windows = np.array([len(group) for group in rows])
+    found_lifts, labels_note = _lifts(run, stores, table, n_windows)
+    run = options.begin(run, Outcome(did=True, counts={}))
     sampled = sampled_rows(len(table), config.n_map_windows, config.seed)
     scale = scale_of(stores.clusters)
     seen = _look(run, stores, table, scale, sampled)
@@ -52,8 +55,6 @@ def execute(run: Run, options: Options) -> Outcome:
     level_range_db = config.level_range_db
     if level_range_db == "auto":
         level_range_db = _level_range(run, stores, codes, shown)
-    n_windows = np.array([len(group) for group in rows])
-    found_lifts, labels_note = _lifts(run, stores, table, n_windows)
     media = media_of(run, config, stores, level_range_db, audio=config.audio and options.audio)
     read = Read(
         stores=stores,

@@ -1,8 +1,9 @@
 """The blocks of text and numbers that recorders leave in the headers of sound files, as bytes."""
 
-import os
 from pathlib import Path
 from typing import BinaryIO, Literal
+
+from jobs.common.chunks import Layout, read_layout
 
 GUANO, WAMD, COMMENT, ARTIST, VORBIS, STREAMINFO = "guano", "wamd", "comment", "artist", "vorbis", "streaminfo"
 """Names of the blocks: RIFF chunks ``guan`` and ``wamd``, INFO items ``ICMT`` and ``IART``, FLAC blocks 4 and 0."""
@@ -19,35 +20,23 @@ def read_blocks(path: Path) -> dict[str, bytes]:
 
     Damaged files give what can be reached: a wrong size ends the walk, nothing is raised but ``OSError``.
     """
+    layout = read_layout(path)
     with path.open("rb") as file:
-        n_bytes = os.fstat(file.fileno()).st_size
-        head = file.read(12)
-        if head[:4] == b"fLaC":
-            return _flac_blocks(file)
-        if head[:4] in {b"RIFF", b"RF64", b"BW64", b"RIFX"} and head[8:12] == b"WAVE":
-            return _riff_blocks(file, n_bytes, "big" if head[:4] == b"RIFX" else "little")
-    return {}
+        if layout is not None and layout.kind in {"wave", "rifx"}:
+            return _riff_blocks(file, layout)
+        return _flac_blocks(file) if file.read(4) == b"fLaC" else {}
 
 
-def _riff_blocks(file: BinaryIO, n_bytes: int, order: Literal["little", "big"]) -> dict[str, bytes]:
+def _riff_blocks(file: BinaryIO, layout: Layout) -> dict[str, bytes]:
     blocks: dict[str, bytes] = {}
-    at, wide_bytes = 12, 0
-    for _ in range(_MAX_CHUNKS):
+    for name, at, size in layout.chunks:
+        if name not in _RIFF and name != b"LIST":
+            continue
         file.seek(at)
-        head = file.read(8)
-        if len(head) < 8 or at > n_bytes:
-            break
-        name, size = head[:4], int.from_bytes(head[4:], order)
-        if name == b"ds64":
-            wide_bytes = int.from_bytes(file.read(16)[8:], order)
-        elif name in _RIFF:
-            blocks.setdefault(_RIFF[name], file.read(min(size, MAX_BYTES)))
-        elif name == b"LIST":
-            for key, value in _info_items(file.read(min(size, MAX_BYTES)), order).items():
-                blocks.setdefault(key, value)
-        elif name == b"data" and size == 0xFFFFFFFF:
-            size = wide_bytes
-        at += 8 + size + size % 2
+        content = file.read(min(size, MAX_BYTES))
+        found = _info_items(content, layout.order) if name == b"LIST" else {_RIFF[name]: content}
+        for key, value in found.items():
+            blocks.setdefault(key, value)
     return blocks
 
 

@@ -29,10 +29,12 @@ from lake.outputs import refuse_others, write_outputs
 from lake.receipts import environment
 from lake.recordings import (
     assign_deployments,
+    make_recordings,
     read_deployments,
     read_recordings,
     recordings_csv,
     unused_deployments,
+    unwritable_rows,
 )
 from lake.records import seal
 from lake.storage import Storage
@@ -140,9 +142,12 @@ def run_catalog(
         notes += unused_deployments(table, places)
     table, clocks = mark_timeline(table, places, latest=pd.Timestamp(began.replace(tzinfo=None)) + LEEWAY)
     notes += find_clashes(table)
+    table, refused = without_unwritable(table)
+    unreadable |= refused
     # What check_target found is looked at again: it may be hours since.
     _require_ours(out, force=force)
     write_outputs(absolute(out).parent, {out.name: recordings_csv(table, out)}, force=True)
+    read_recordings(out, in_bounds=True)
     counts = count_recordings(table, clocks, places, firmware)
     receipt = {
         "job": "catalog",
@@ -177,6 +182,19 @@ def run_catalog(
         for note in notes:
             on_note(note)
     return {"table": str(out), "receipt": str(beside), "root": sources.url(root), **counts}
+
+
+def without_unwritable(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Return a table that can be read back, and by path why rows of it hold nothing but their path and recorder."""
+    wrong = unwritable_rows(table)
+    if not wrong:
+        return table, {}
+    rows: list[dict[str, object]] = []
+    for i, row in enumerate(table.to_dict("records")):
+        kept = {"path": row["path"], "recorder": row["recorder"], "problems": "not_listable"}
+        rows.append(kept if i in wrong else {str(key): None if pd.isna(cell) else cell for key, cell in row.items()})
+    paths = table["path"].tolist()
+    return make_recordings(rows), {paths[i]: f"{paths[i]}: {problem}." for i, problem in wrong.items()}
 
 
 def check_target(out: Path, *, force: bool = False) -> None:

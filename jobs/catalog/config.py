@@ -1,6 +1,6 @@
 """What the catalog's facts depend on."""
 
-ALGORITHM = 2
+ALGORITHM = 3
 """Raised when the same file would get other facts."""
 DEADLINE_S = 300.0
 """Seconds that examining a file may take, besides those for its bytes."""

@@ -8,10 +8,11 @@ from pathlib import Path, PurePath
 
 import pandas as pd
 
+from jobs.catalog.copies import alike, mark_copies, mark_same_sound
 from jobs.catalog.earlier import of_this_study
 from jobs.catalog.examine import FileFacts
 from jobs.catalog.folders import as_text
-from jobs.catalog.reading import Examine, examine_apart, examine_files
+from jobs.catalog.reading import Examine, digest_sounds, examine_apart, examine_files
 from jobs.catalog.recorders import Row, Seen, may_be_serial, name_recorders
 from jobs.catalog.rows import Heard, listen, make_row, site_zones
 from jobs.catalog.sources import Sources
@@ -83,8 +84,8 @@ def catalog(
     -------
     pandas.DataFrame
         A table of recordings (:mod:`lake.recordings`), sorted by path. A file that cannot be read is a row
-        like others, with the reason in ``problems``. Of recordings with the same bytes, all but the first
-        by path are ``duplicate``.
+        like others, with the reason in ``problems``. Of recordings with the same bytes, or the same samples, one is
+        used: see :mod:`jobs.catalog.copies`.
 
     Raises
     ------
@@ -113,7 +114,7 @@ def catalog(
     chosen = choose_zones(zones, _places(heard, recorders, seen))
     sites = site_zones(deployments)
     made = []
-    first_of: dict[str, int] = {}
+    numbers: list[int] = []  # of the files that have a row
     for i, (one, file, recorder) in enumerate(zip(heard, facts, recorders, strict=True)):
         path = as_text(one.path.as_posix()[n_root:])
         if outward(path):  # such as C:\x.wav, which an archive made of a folder's name and a file's
@@ -121,14 +122,18 @@ def catalog(
             continue
         row = make_row(one, file, chosen[i], sites.get(normal(recorder), []))
         row |= {"path": path, "recorder": as_text(recorder)}
-        if file.audio and first_of.setdefault(file.sha256, i) != i:
-            row["problems"] = ";".join(filter(None, [str(row["problems"]), "duplicate"]))
         made.append(row)
+        numbers.append(i)
         firmware = file.header.firmware or (one.card.firmware if one.card else "")
         _tell_fact(on_firmware, str(row["recorder"]), firmware)
         _tell_fact(on_serial, str(row["recorder"]), seen[i].serial)
         if file.message:
             tell(one.path, file.message)
+    mark_copies(made)
+    groups = alike(made)
+    wanted = [numbers[i] for group in groups for i in group]
+    sounds = digest_sounds(sources, facts, wanted, workers=workers, cache=cache)
+    mark_same_sound(made, groups, {i: sounds[number] for i, number in enumerate(numbers) if number in sounds})
     return make_recordings(made)
 
 

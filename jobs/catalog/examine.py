@@ -1,17 +1,24 @@
 """One file: its digest, what decodes of it, what its header says, what is wrong. Runs in a decoder's process."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import numpy as np
 
 from jobs.catalog.blocks import STREAMINFO, read_blocks
 from jobs.catalog.faults import byte_faults, look_at_bytes
-from jobs.catalog.headers import HeaderFacts, parse_header
+from jobs.catalog.headers import HeaderFacts, parse_header, true_rate
 from jobs.catalog.signal import has_clicks, judge, look
-from jobs.common.audio import AudioError, AudioInfo, probe
+from jobs.common.audio import MAX_PEAK, AudioError, AudioInfo, is_float, open_audio, probe
+from lake.limits import MAX_CHANNELS, MAX_GAIN_DB, MAX_LENGTH_S, MAX_RATE_HZ, MIN_RATE_HZ
 
+SOUND_SAMPLES = 1 << 20
+"""Samples that are decoded at once for a digest."""
 UNUSABLE = frozenset({"FL001", "FL003"})
 """Faults that leave nothing to use, although a decoder may find a sample or two."""
+
+SCALE_REMEDY = "They look like integers stored as floating point: divide them by the integers' full scale."
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,8 @@ class FileFacts:
         What the header says.
     message
         Why nothing decodes.
+    sound
+        SHA-256 of the decoded samples; empty while nobody asked for it.
     """
 
     sha256: str = ""
@@ -37,6 +46,7 @@ class FileFacts:
     problems: tuple[str, ...] = ()
     header: HeaderFacts = field(default_factory=HeaderFacts)
     message: str = ""
+    sound: str = ""
 
 
 def examine(path: str, maker: str = "", *, deadline_s: float = 300.0) -> FileFacts:
@@ -72,8 +82,40 @@ def examine(path: str, maker: str = "", *, deadline_s: float = 300.0) -> FileFac
     if UNUSABLE & set(faults):
         audio, problems = None, problems if audio is None else ("no_samples",)
         message = message or f"{path}: holds a header, and no samples that can be trusted."
+    audio, about_rate = with_true_rate(audio, header)
+    wrong = out_of_range(audio, header)
+    if audio is not None and wrong:
+        audio, message = None, f"{path}: {'; '.join(wrong.values())}. The file is set aside."
     flags = signal_faults(path, audio, header.maker or maker) if audio else ()
-    return FileFacts(sha256, audio, tuple(dict.fromkeys((*problems, *faults, *flags))), header, message)
+    if "beyond_scale" in flags:
+        audio, message = None, f"{path}: most samples are beyond {MAX_PEAK:,.0f} times full scale. {SCALE_REMEDY}"
+    problems = tuple(dict.fromkeys((*problems, *faults, *about_rate, *wrong, *flags)))
+    return FileFacts(sha256, audio, problems, header, message)
+
+
+def with_true_rate(audio: AudioInfo | None, header: HeaderFacts) -> tuple[AudioInfo | None, tuple[str, ...]]:
+    """Return what decodes at the rate that it was recorded at, and a code if that is not the file's own."""
+    if audio is None:
+        return None, ()
+    rate_hz, code = true_rate(audio.sample_rate_hz, header)
+    return replace(audio, sample_rate_hz=rate_hz), (code,) if code else ()
+
+
+def out_of_range(audio: AudioInfo | None, header: HeaderFacts) -> dict[str, str]:
+    """Return what no recorder does, by code: expected and found."""
+    wrong = {}
+    if audio is not None:
+        rate_hz, n_channels = audio.sample_rate_hz, audio.n_channels
+        if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
+            wrong["rate_out_of_range"] = f"expected {MIN_RATE_HZ:,} to {MAX_RATE_HZ:,} Hz, found {rate_hz:,} Hz"
+        elif audio.duration_s > MAX_LENGTH_S:
+            days = audio.duration_s / 86_400
+            wrong["length_out_of_range"] = f"expected at most {MAX_LENGTH_S / 86_400:.0f} days, found {days:,.0f}"
+        if n_channels > MAX_CHANNELS:
+            wrong["channels_out_of_range"] = f"expected at most {MAX_CHANNELS} channels, found {n_channels:,}"
+    if header.gain_db is not None and not abs(header.gain_db) <= MAX_GAIN_DB:
+        wrong["gain_out_of_range"] = f"expected a gain within {MAX_GAIN_DB:g} dB, found {header.gain_db:g} dB"
+    return wrong
 
 
 def signal_faults(path: str, audio: AudioInfo, maker: str) -> tuple[str, ...]:
@@ -82,10 +124,26 @@ def signal_faults(path: str, audio: AudioInfo, maker: str) -> tuple[str, ...]:
         blocks = look(path, audio)
     except AudioError:
         return ("partly_unreadable",)
-    found = judge(blocks)
+    found = judge(blocks, is_float=is_float(audio.format))
     if "zero_blocks" in found and maker == "FL":
         return (*found, "FL002")
     return (*found, "OA001") if maker == "OA" and has_clicks(blocks) else found
+
+
+def sound_digest(path: str, audio: AudioInfo) -> str:
+    """Return the SHA-256 of the decoded samples, as float32: the same for all formats that keep them.
+
+    Raises
+    ------
+    AudioError
+        If they do not all decode.
+    """
+    found = hashlib.sha256()
+    with open_audio(path, audio.reading) as reader:
+        for start in range(0, audio.n_samples, SOUND_SAMPLES):
+            samples = reader.read(start, min(SOUND_SAMPLES, audio.n_samples - start))
+            found.update(np.ascontiguousarray(samples.T).tobytes())
+    return found.hexdigest()
 
 
 def digest(path: str) -> str:

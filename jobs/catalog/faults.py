@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from jobs.catalog.names import NameFacts, has_impossible_time
+from jobs.common.chunks import read_layout
 
 STUB_BYTES = 1024
 """A file without a sample that is no larger is a stub: a header that was put down before the power went."""
@@ -64,7 +65,9 @@ def look_at_bytes(path: Path, n_promised: int | None = None) -> Bytes:
             for at in np.linspace(0, n_bytes - LOOK_BYTES, n_looks).astype(np.int64).tolist():
                 file.seek(at)
                 is_nul = is_nul and not any(file.read(LOOK_BYTES))
-    data_at, data_bytes = _data_chunk(head)
+    layout = read_layout(path)
+    is_riff = layout is not None and layout.head[:4] == b"RIFF"
+    data_at, data_bytes = (layout.data_at, layout.promised) if layout is not None and is_riff else (None, None)
     is_misnamed = head[:4] == b"RIFF" and path.suffix.lower() == ".flac"
     return Bytes(n_bytes, head, is_nul, ends_in_nul, data_at, data_bytes, n_promised, is_misnamed)
 
@@ -116,9 +119,9 @@ def byte_faults(seen: Bytes, maker: str, problems: tuple[str, ...], n_samples: i
     -------
     tuple of str
         Nothing there: ``OA002``, ``WA001`` or ``OE004``. All bytes zero: ``WA002`` or ``OE005``. A stub: ``FL001`` or
-        ``OA002``. Sizes of a WAV: ``FL003`` (44 bytes of data are promised, and zeros end the file), ``FL005``
-        (the header counted itself), ``FL012`` (none is promised, and there are). ``FL010``: twice the samples.
-        ``WA004``: no header, and bytes like noise.
+        ``OA002``. Sizes of a Frontier Labs WAV: ``FL003`` (44 bytes of data are promised, and zeros end the file),
+        ``FL005`` (the header counted itself), ``FL012`` (none is promised, and there are). ``FL010``: twice the samples
+        of a Frontier Labs FLAC. ``WA004``: no header, and bytes like noise.
     """
     has_header = seen.head[:4] in {b"RIFF", b"fLaC"}
     is_noise = maker == "WA" and "unreadable" in problems and not has_header and seen.n_bytes >= LOOK_BYTES
@@ -131,7 +134,7 @@ def byte_faults(seen: Bytes, maker: str, problems: tuple[str, ...], n_samples: i
         fault = "FL001" if maker == "FL" else "OA002"
     elif is_noise and _entropy_bits(seen.head) > _NOISE_BITS:
         fault = "WA004"
-    else:
+    elif maker == "FL":
         fault = _size_fault(seen, n_samples)
     return (fault,) if fault else ()
 
@@ -151,24 +154,9 @@ def _size_fault(seen: Bytes, n_samples: int | None) -> str:
     there = seen.n_bytes - seen.data_at
     if seen.data_bytes == 44 and there > 44 and seen.ends_in_nul:
         return "FL003"
-    if seen.data_bytes == 0 and there > 8 and not _is_chunk(seen.head[seen.data_at : seen.data_at + 4]):
+    if seen.data_bytes == 0 and n_samples:
         return "FL012"
     return "FL005" if seen.data_bytes - there == seen.data_at else ""
-
-
-def _data_chunk(head: bytes) -> tuple[int | None, int | None]:
-    """Return where the data of a WAV start and how many bytes its header promises, as far as the head tells."""
-    at = 12
-    while head[:4] == b"RIFF" and head[8:12] == b"WAVE" and at + 8 <= len(head):
-        size = int.from_bytes(head[at + 4 : at + 8], "little")
-        if head[at : at + 4] == b"data":
-            return at + 8, size
-        at += 8 + size + size % 2
-    return None, None
-
-
-def _is_chunk(name: bytes) -> bool:
-    return len(name) == 4 and all(0x20 <= byte < 0x7F for byte in name)
 
 
 def _entropy_bits(content: bytes) -> float:

@@ -4,6 +4,7 @@ Four forms: GUANO 1.0 (the ``guan`` chunk; https://guano-md.org), Wildlife Acous
 sentence in the INFO comment, and the Vorbis comments of Frontier Labs' FLAC files.
 """
 
+import math
 import re
 import struct
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from jobs.catalog.blocks import ARTIST, COMMENT, GUANO, VORBIS, WAMD
+from lake.limits import MAX_RATE_HZ
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,10 @@ class HeaderFacts:
         ``FL``, ``WA``, ``OA`` or empty.
     firmware
         Version, as it stands there.
+    time_expansion
+        How many times slower the file plays than it was recorded; 0 if what is said is no number.
+    sample_rate_hz
+        Rate of the recording, before any time expansion; 0 if what is said is no number.
     """
 
     start: datetime | None = None
@@ -44,8 +50,14 @@ class HeaderFacts:
     gain_db: float | None = None
     maker: str = ""
     firmware: str = ""
+    time_expansion: float | None = None
+    sample_rate_hz: float | None = None
 
 
+MAX_EXPANSION = 1000.0
+"""Detectors slow down by 8 to 32 times."""
+_RATE_TOLERANCE = 1e-3
+_MAX_NAME_CHARACTERS = 100
 _AUDIO_MOTH = re.compile(
     r"Recorded at (?P<h>\d\d):(?P<m>\d\d):(?P<s>\d\d)(?:\.\d+)? (?P<D>\d\d)/(?P<M>\d\d)/(?P<Y>\d{4}) "
     r"\(UTC(?:(?P<sign>[-+])(?P<hours>\d{1,2})(?::(?P<minutes>\d\d))?)?\)"
@@ -54,6 +66,7 @@ _AUDIO_MOTH_ID = re.compile(r"AudioMoth ([0-9A-F]{16})")
 _POSITION = re.compile(r"([-+]?\d{1,2}(?:\.\d+)?)(?:[ ,]+|(?=[-+]))([-+]?\d{1,3}(?:\.\d+)?)")
 _GAIN = re.compile(r"[-+]?\d+(?:\.\d+)?(?= ?dB|$)")
 _DAY_FIRST = re.compile(r"(\d\d)/(\d\d)/(\d{4})[ T]+(.+)")
+_WAMD_EXPANSION = 0x0F
 _MAKERS = {"frontier": "FL", "wildlife": "WA", "open acoustic": "OA"}
 
 
@@ -90,6 +103,31 @@ def parse_header(blocks: Mapping[str, bytes]) -> HeaderFacts:
     return HeaderFacts(timed.start, timed.offset, **rest)
 
 
+def true_rate(rate_hz: int, said: HeaderFacts) -> tuple[int, str]:
+    """Return the rate that sound was recorded at, and what there is to note about it.
+
+    Parameters
+    ----------
+    rate_hz
+        The rate that decoders find.
+    said
+        What the header's metadata say. By GUANO 1.0, ``Samplerate`` is the file's rate times ``TE``.
+
+    Returns
+    -------
+    rate_hz, code
+        ``time_expanded`` where the rate is the file's times the expansion; ``rate_conflict`` where metadata and file
+        do not agree, and the file's rate is kept; else empty.
+    """
+    factor = 1.0 if said.time_expansion is None else said.time_expansion
+    true_hz = round(rate_hz * factor) if 1 <= factor <= MAX_EXPANSION else 0
+    wanted = true_hz if said.sample_rate_hz is None else said.sample_rate_hz
+    agrees = any(abs(hz - true_hz) <= _RATE_TOLERANCE * true_hz for hz in (wanted, 1000 * wanted))
+    if not agrees or not true_hz or true_hz > MAX_RATE_HZ >= rate_hz:
+        return rate_hz, "rate_conflict"
+    return true_hz, "time_expanded" if true_hz != rate_hz else ""
+
+
 def parse_guano(text: str) -> HeaderFacts:
     """Read GUANO metadata, lines of ``Key: value``."""
     values = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
@@ -100,17 +138,21 @@ def parse_guano(text: str) -> HeaderFacts:
     make = values.get("Make", "").lower()
     maker = next((code for word, code in _MAKERS.items() if word in make), "")
     return HeaderFacts(
-        start, offset, values.get("Serial", ""), latitude, longitude, None, maker, values.get("Firmware Version", "")
-    )
+        start, offset, _name(values.get("Serial", "")), latitude, longitude, None, maker,
+        _name(values.get("Firmware Version", "")), _number(values.get("TE", "")), _number(values.get("Samplerate", "")),
+    )  # fmt: skip
 
 
 def parse_wamd(content: bytes) -> HeaderFacts:
     """Read Wildlife Acoustics' records: a 16-bit kind, a 32-bit length and the value, all little-endian."""
     values: dict[int, str] = {}
+    expansion: float | None = None
     at = 0
     while at + 6 <= len(content):
         kind, size = struct.unpack_from("<HI", content, at)
         values.setdefault(kind, _text(content[at + 6 : at + 6 + size]).strip())
+        if kind == _WAMD_EXPANSION and size == 2:
+            expansion = float(int.from_bytes(content[at + 6 : at + 8], "little")) or None
         at += 6 + size
     if not values.keys() & {1, 2, 3, 5}:
         return HeaderFacts()
@@ -123,7 +165,8 @@ def parse_wamd(content: bytes) -> HeaderFacts:
         longitude = -longitude if longitude is not None and parts[4] == "W" else longitude
     elif len(parts) >= 3:
         latitude, longitude = _position(f"{parts[1]} {parts[2]}")
-    return HeaderFacts(start, offset, values.get(2, ""), latitude, longitude, None, "WA", values.get(3, ""))
+    serial, firmware = _name(values.get(2, "")), _name(values.get(3, ""))
+    return HeaderFacts(start, offset, serial, latitude, longitude, None, "WA", firmware, expansion)
 
 
 def parse_comment(comment: str, artist: str = "") -> HeaderFacts:
@@ -151,8 +194,8 @@ def parse_vorbis(values: Mapping[str, str]) -> HeaderFacts:
     gain = _GAIN.search(values.get("channelgain1", ""))
     is_theirs = bool(values.keys() & {"sensorfirmwareversion", "sensoruid"})
     return HeaderFacts(
-        start, offset, values.get("sensoruid", ""), latitude, longitude, float(gain[0]) if gain else None,
-        "FL" if is_theirs else "", values.get("sensorfirmwareversion", ""),
+        start, offset, _name(values.get("sensoruid", "")), latitude, longitude, float(gain[0]) if gain else None,
+        "FL" if is_theirs else "", _name(values.get("sensorfirmwareversion", "")),
     )  # fmt: skip
 
 
@@ -193,6 +236,23 @@ def _position(text: str) -> tuple[float | None, float | None]:
     if (latitude, longitude) == (0, 0) or abs(latitude) > 90 or abs(longitude) > 180:
         return None, None  # 0, 0 is a receiver without a fix
     return latitude, longitude
+
+
+def _name(text: str) -> str:
+    """Return a serial or version; nothing if it is longer, or holds other characters, than one that a maker writes."""
+    text = text.strip()
+    return text if len(text) <= _MAX_NAME_CHARACTERS and text.isprintable() else ""
+
+
+def _number(text: str) -> float | None:
+    """Return a number; 0 for a text that is none, ``None`` for no text."""
+    if not text.strip():
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        return 0.0
+    return value if math.isfinite(value) else 0.0
 
 
 def _text(content: bytes) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 
 from jobs.catalog.cache import Known, Stand, append_cache, read_cache, write_cache
 from jobs.catalog.config import DEADLINE_S, SLOWEST_BYTES_PER_S
-from jobs.catalog.examine import FileFacts, examine
+from jobs.catalog.examine import FileFacts, examine, sound_digest
 from jobs.catalog.folders import as_text
 from jobs.catalog.sources import Sources
 from jobs.common.audio import AudioError
@@ -103,6 +103,45 @@ def examine_files(
         yield found.facts
     if cache and any(kept.get(key) is not entry and kept.get(key) != entry for key, entry in known.items()):
         write_cache(cache, kept)
+
+
+def digest_sounds(
+    sources: Sources, facts: Sequence[FileFacts], wanted: Sequence[int], *, workers: int = 1, cache: Path | None = None
+) -> dict[int, str]:
+    """Return digests of the decoded samples of some files, without those that do not decode.
+
+    Parameters
+    ----------
+    sources, facts
+        All files, and what is known of each.
+    wanted
+        Numbers of the files.
+    workers, cache
+        As :func:`examine_files` has them; a digest that the cache knows is not made again.
+    """
+
+    def one(i: int) -> str:
+        audio, path = facts[i].audio, sources.files[i]
+        if audio is None or facts[i].sound:
+            return facts[i].sound
+        try:
+            with sources.local(path) as local:
+                deadline_s = DEADLINE_S + audio.n_samples * audio.n_channels * 4 / SLOWEST_BYTES_PER_S
+                return this_decoder().call(sound_digest, local, deadline_s, str(local), audio)
+        except AudioError:
+            return ""
+
+    with ThreadPoolExecutor(workers) as pool:
+        found = dict(zip(wanted, pool.map(one, wanted), strict=True))
+    new = [(i, sources.stand(sources.files[i])) for i in wanted if found[i] and not facts[i].sound]
+    if cache:
+        lines = [
+            (as_text(str(sources.files[i])), stand, replace(facts[i], sound=found[i]))
+            for i, stand in new
+            if stand is not None
+        ]
+        append_cache(cache, lines)
+    return {i: sound for i, sound in found.items() if sound}
 
 
 def _in_order(

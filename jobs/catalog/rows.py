@@ -18,6 +18,7 @@ from jobs.catalog.sidecars import Card, LogEntry, find_card
 from jobs.catalog.sources import Sources
 from jobs.catalog.times import Start, Witness, format_offset, resolve_start
 from lake.errors import InputError
+from lake.limits import MAX_GAIN_DB
 from lake.text import normal
 
 Site = tuple[pd.Timestamp, pd.Timestamp, ZoneInfo]
@@ -105,6 +106,10 @@ def make_row(one: Heard, file: FileFacts, zone: tzinfo | None, sites: Sequence[S
     start = _start(one, file, zone, sites)
     entry = _entry(one, file)
     latitude, longitude = _position(one, file)
+    gain_db = entry.gain_db if entry and entry.gain_db is not None else file.header.gain_db
+    problems, audio = _problems(one, file, start), file.audio
+    if gain_db is not None and not abs(gain_db) <= MAX_GAIN_DB:
+        gain_db, audio, problems = None, None, list(dict.fromkeys([*problems, "gain_out_of_range"]))
     row: dict[str, object] = {
         "start_utc": start.utc,
         "start_local": start.local,
@@ -112,19 +117,19 @@ def make_row(one: Heard, file: FileFacts, zone: tzinfo | None, sites: Sequence[S
         "time_source": start.source,
         "time_conflict": start.conflict,
         "sha256": file.sha256,
-        "problems": ";".join(_problems(one, file, start)),
-        "gain_db": entry.gain_db if entry and entry.gain_db is not None else file.header.gain_db,
+        "problems": ";".join(problems),
+        "gain_db": gain_db,
         "latitude": latitude,
         "longitude": longitude,
     }
-    if file.audio:
+    if audio:
         row |= {
-            "duration_s": round(file.audio.duration_s, 6),
-            "sample_rate_hz": file.audio.sample_rate_hz,
-            "n_channels": file.audio.n_channels,
-            "n_samples": file.audio.n_samples,
-            "format": file.audio.format,
-            "reading": file.audio.reading,
+            "duration_s": round(audio.duration_s, 6),
+            "sample_rate_hz": audio.sample_rate_hz,
+            "n_channels": audio.n_channels,
+            "n_samples": audio.n_samples,
+            "format": audio.format,
+            "reading": audio.reading,
         }
     return row
 
@@ -167,7 +172,9 @@ def _position(one: Heard, file: FileFacts) -> tuple[float | None, float | None]:
     fixed = one.card.position(one.name.start or file.header.start) if one.card else (None, None)
     places = [(said.latitude, said.longitude) for said in (one.name, file.header)]
     places += [fixed, _folder_position(one.folder)]
-    return next((place for place in places if place[0] is not None), (None, None))
+    return next(
+        ((a, b) for a, b in places if a is not None and b is not None and abs(a) <= 90 and abs(b) <= 180), (None, None)
+    )
 
 
 @lru_cache(maxsize=4096)

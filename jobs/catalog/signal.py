@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.common.audio import AudioInfo, open_audio
+from jobs.common.audio import MAX_PEAK, AudioInfo, open_audio
 
 BLOCK_SAMPLES = 4096
 N_BLOCKS = 32
@@ -49,29 +49,35 @@ def spread(n_samples: int) -> list[int]:
     return [int(start) for start in np.linspace(0, n_samples - BLOCK_SAMPLES, N_BLOCKS)]
 
 
-def judge(blocks: Sequence[NDArray[np.float32]]) -> tuple[str, ...]:
+def judge(blocks: Sequence[NDArray[np.float32]], *, is_float: bool = False) -> tuple[str, ...]:
     """Name what is wrong with blocks of samples.
 
     Parameters
     ----------
     blocks
         Each of shape (n_channels, n); 1.0 is full scale.
+    is_float
+        Whether samples are stored as floating-point numbers: they are clipped where they stay at one extreme value,
+        not where they exceed full scale.
 
     Returns
     -------
     tuple of str
         ``all_zero``; else ``constant`` (each channel has one value); else ``silent`` (no sample above
         :data:`SILENT_PEAK`); else ``zero_blocks`` (a whole block of :data:`BLOCK_SAMPLES` is zero, others are not).
-        Also ``clipped`` (:data:`MIN_CLIPPED` samples in a row at full scale) and ``not_a_number``.
+        Also ``clipped`` (:data:`MIN_CLIPPED` samples in a row at full scale), ``not_a_number`` (some are no numbers,
+        or beyond :data:`jobs.common.audio.MAX_PEAK`) and ``beyond_scale`` (most are beyond it).
     """
     if not blocks:
         return ()
     found = []
     samples = np.concatenate(blocks, axis=1)
-    is_number = np.isfinite(samples)
+    is_number = np.isfinite(samples) & (np.abs(samples) <= MAX_PEAK)
     peak = float(np.max(np.abs(samples), where=is_number, initial=0.0))
     if not is_number.all():
         found.append("not_a_number")
+    if 2 * np.count_nonzero(np.isfinite(samples) & ~is_number) > samples.size:
+        return (*found, "beyond_scale")
     if peak == 0:
         found.append("all_zero")
     elif (samples == samples[:, :1]).all():
@@ -80,9 +86,19 @@ def judge(blocks: Sequence[NDArray[np.float32]]) -> tuple[str, ...]:
         found.append("silent")
     elif any(block.shape[1] == BLOCK_SAMPLES and not block.any() for block in blocks):
         found.append("zero_blocks")
-    if peak >= FULL_SCALE and any(_longest_run(np.abs(block) >= FULL_SCALE) >= MIN_CLIPPED for block in blocks):
+    if peak >= FULL_SCALE and any(_is_clipped(block, is_float=is_float) for block in blocks):
         found.append("clipped")
     return tuple(found)
+
+
+def _is_clipped(block: NDArray[np.float32], *, is_float: bool) -> bool:
+    """Tell whether samples in a row are at full scale; of floating-point ones, at a channel's extreme value."""
+    is_full = np.abs(block) >= FULL_SCALE
+    if is_float:
+        block = np.where(np.abs(block) <= MAX_PEAK, block, 0)
+        highest, lowest = block.max(axis=1, keepdims=True), block.min(axis=1, keepdims=True)
+        return any(_longest_run(is_full & (block == edge)) >= MIN_CLIPPED for edge in (highest, lowest))
+    return _longest_run(is_full) >= MIN_CLIPPED
 
 
 def has_clicks(blocks: Sequence[NDArray[np.float32]]) -> bool:

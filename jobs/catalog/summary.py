@@ -10,6 +10,7 @@ import pandas as pd
 from jobs.catalog.timeline import Clock, as_facts
 from lake.recordings import PROBLEMS, has_problem, is_usable
 
+_MOST_WIDTH = 40
 _MOST = 8
 
 
@@ -67,7 +68,7 @@ def describe(counts: Mapping[str, Any]) -> Iterator[str]:
         As :func:`count_recordings` returns them.
     """
     recorders: Mapping[str, Mapping[str, Any]] = counts["recorders"]
-    width = max([len(name) for name in recorders], default=0)
+    width = min(max([len(name) for name in recorders], default=0), _MOST_WIDTH)
     for name, own in recorders.items():
         span = f"{own['first']} to {own['last']}" if own["first"] else "no time in UTC"
         zones = ", ".join(f"{offset or 'zone unknown'} ({n})" for offset, n in own["offsets"].items())

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
 
 from jobs.catalog.names import NameFacts
+from lake.limits import is_possible
 
 CLOSE = timedelta(minutes=1)
 """Witnesses that are nearer than this agree: logs are written some seconds before or after a recording begins."""
@@ -51,7 +52,7 @@ class Start:
     conflict
         What the others say where they say otherwise, joined by ``; ``.
     problems
-        ``no_time``, ``zone_unknown``, ``local_time_repeated`` or ``local_time_skipped``.
+        ``no_time``, ``date_out_of_range``, ``zone_unknown``, ``local_time_repeated`` or ``local_time_skipped``.
     """
 
     utc: datetime | None = None
@@ -93,14 +94,17 @@ def resolve_start(
     does a recorder that is not switched. AudioMoth's hexadecimal names are UTC by definition, so a zone only
     says what the local time was.
     """
-    told = [Witness("name", facts.start, facts.offset)] if facts.start is not None else []
-    told += witnesses
+    heard = [Witness("name", facts.start, facts.offset)] if facts.start is not None else []
+    heard += witnesses
+    told = [one for one in heard if _is_possible(one)]
+    impossible = [_said(one) for one in heard if one not in told]
     if not told:
-        return Start(problems=("no_time",))
+        code = "date_out_of_range" if impossible else "no_time"
+        return Start(conflict="; ".join(impossible), problems=(code,))
     clock = replace(told[0], start=_to_milliseconds(told[0].start))
     start = _placed(clock, told[1:], zone, site_zone, is_hexadecimal=facts.pattern == "hexadecimal")
-    conflicts = [start.conflict, *_conflicts(start, told[1:])]
-    if folder_date is not None and clock.start.date() < folder_date - timedelta(days=1):
+    conflicts = [start.conflict, *_conflicts(start, told[1:]), *impossible]
+    if folder_date is not None and clock.start.date() + timedelta(days=1) < folder_date:
         conflicts.append(f"folder says {folder_date} or later")
     return replace(start, conflict="; ".join(filter(None, conflicts)))
 
@@ -157,8 +161,17 @@ def _conflicts(start: Start, others: Sequence[Witness]) -> Iterator[str]:
         else:
             agrees = start.local is not None and abs(other.start - start.local) <= CLOSE
         if not agrees:
-            text = other.start.isoformat(timespec="seconds")
-            yield f"{other.source} says {text}{format_offset(other.offset)}"
+            yield _said(other)
+
+
+def _said(witness: Witness) -> str:
+    """Return what a witness says, in words."""
+    return f"{witness.source} says {witness.start.isoformat(timespec='seconds')}{format_offset(witness.offset)}"
+
+
+def _is_possible(witness: Witness) -> bool:
+    """Tell whether a start can be written down, in UTC too."""
+    return is_possible(witness.start) and is_possible(witness.start - (witness.offset or timedelta(0)))
 
 
 def format_offset(offset: timedelta | None) -> str:

@@ -59,6 +59,7 @@ def execute(run: Run, options: Options) -> Outcome:
     config = cast("Config", run.config)
     source = open_source(run.inputs["embeddings"].output.url, partial=config.partial)
     n_clusters = _n_clusters(run, config, source)
+    run = options.begin(run, Outcome(did=True, counts={}))
     with threadpool_limits(1):
         scale, sample = _survey(run, source, n_clusters, threads=options.workers)
         read = scale_kept(source, scale)

@@ -11,25 +11,32 @@ from pathlib import Path
 from typing import Literal
 
 import av
+import numpy as np
 import soundfile
 
 from jobs.common.audio_headers import header_problem
 from jobs.common.audio_readers import AudioError, AudioReader, PyavReader, Samples, SndfileReader, reason_of
 
 __all__ = [
+    "MAX_PEAK",
     "AudioError",
     "AudioInfo",
     "AudioReader",
     "Reading",
     "Samples",
     "decoder_versions",
+    "is_float",
     "open_audio",
     "probe",
     "read_samples",
+    "without_impossible",
 ]
 
 Reading = Literal["libsndfile", "pyav"]
 """The decoder that reads a file."""
+
+MAX_PEAK = 1000.0
+"""Floating-point samples beyond this (+60 dBFS) are no sound pressure: they are taken for no numbers."""
 
 _READERS: dict[str, type[SndfileReader | PyavReader]] = {"libsndfile": SndfileReader, "pyav": PyavReader}
 
@@ -50,7 +57,7 @@ class AudioInfo:
         The decoder to use.
     problems
         ``truncated``: there are fewer samples than the header promises. ``header_size``: the header's
-        length is missing or wrong. What decodes is good in either case.
+        length is missing or wrong; all that is there is read. What decodes is good in either case.
     """
 
     sample_rate_hz: int
@@ -136,6 +143,17 @@ def read_samples(path: str | Path, start: int, count: int, *, reading: Reading) 
         return audio.read(start, count)
 
 
+def is_float(format_name: str) -> bool:
+    """Tell by :attr:`AudioInfo.format` whether samples are stored as floating-point numbers, which may exceed 1.0."""
+    coding = format_name.rpartition("/")[2]
+    return coding in {"FLOAT", "DOUBLE"} or coding.startswith(("PCM_F32", "PCM_F64"))
+
+
+def without_impossible(samples: Samples) -> Samples:
+    """Return samples with zeros for what is no number, or beyond :data:`MAX_PEAK`."""
+    return np.where(np.abs(samples) <= MAX_PEAK, samples, np.float32(0))
+
+
 def decoder_versions() -> dict[str, str]:
     """Return the versions of what decodes, for receipts."""
     ffmpeg = {f"ffmpeg/{name}": ".".join(map(str, version)) for name, version in av.library_versions.items()}
@@ -151,9 +169,10 @@ def _measure(path: Path, reading: Reading, stop_s: float) -> AudioInfo:
         problem = header_problem(path)
         if not problem and promised is None and audio.format.startswith("FLAC"):
             problem = "header_size"
-        if not problem and promised is not None and n_samples < promised:
+        if not problem and promised is not None and n_samples != promised:
             # Frontier Labs firmware 3.17 to 3.30 writes twice the true length.
-            problem = "header_size" if 2 * n_samples == promised else "truncated"
+            is_wrong = 2 * n_samples == promised or n_samples > promised
+            problem = "header_size" if is_wrong else "truncated"
         return AudioInfo(
             audio.sample_rate_hz, audio.n_channels, n_samples, audio.format, reading, (problem,) if problem else ()
         )

@@ -15,6 +15,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from jobs.common.audio_headers import PartOfFile, flac_goes_on, with_right_header
 from lake.errors import InputError
 
 Samples = NDArray[np.float32]
@@ -140,7 +141,7 @@ class SndfileReader(AudioReader):
         self._open()
         self.sample_rate_hz = int(self._file.samplerate)
         self.n_channels = int(self._file.channels)
-        self.format = f"{self._file.format}/{self._file.subtype}"
+        self.format = f"{self._container or self._file.format}/{self._file.subtype}"
         self.n_promised = int(self._file.frames) if self._file.frames < 2**62 else None
         # libsndfile scales integers one by one; scaled all at once they are the same in a third of the time.
         is_16_bit = self._file.subtype == "PCM_16"
@@ -152,12 +153,16 @@ class SndfileReader(AudioReader):
     def close(self) -> None:
         """Close the file; a later read opens it again."""
         self._file.close()
+        if self._source is not None:
+            self._source.close()
 
     def count(self, stop_s: float) -> int:
-        """Count as the base class says; refuse a FLAC file whose last promised sample does not decode.
+        """Count as the base class says; refuse a FLAC file whose last promised sample does not decode, or is not last.
 
         libFLAC looks for samples by the promised length, and where that is wrong a search may take minutes.
         """
+        if self._file.format == "FLAC" and flac_goes_on(self.path):
+            raise AudioError(f"{self.path}: libsndfile stops at the length that the header promises.")
         if self._seeks_exactly:
             n_samples = int(self._file.frames)
             if n_samples == 0 or self._decodes(n_samples - 1):
@@ -183,9 +188,13 @@ class SndfileReader(AudioReader):
         return n_samples
 
     def _open(self) -> None:
+        self._source: PartOfFile | None
+        self._source, self._container = with_right_header(self.path) or (None, "")
         try:
-            self._file = soundfile.SoundFile(os.fsencode(self.path))
+            self._file = soundfile.SoundFile(self._source or os.fsencode(self.path))
         except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: headerless formats, by their suffix
+            if self._source is not None:
+                self._source.close()
             raise AudioError(f"{self.path}: libsndfile refuses it ({reason_of(error)}).") from error
         self._position = 0
         # soundfile seeks after each read of a seekable file: for nothing, and at the last sample that decodes
@@ -244,6 +253,8 @@ class PyavReader(AudioReader):
     def close(self) -> None:
         """Close the file; a later read opens it again."""
         self._container.close()
+        if self._source is not None:
+            self._source.close()
         self._is_closed = True
 
     def count(self, stop_s: float) -> int:
@@ -261,14 +272,17 @@ class PyavReader(AudioReader):
 
     def _open(self) -> None:
         formats = ",".join([_FFMPEG_FORMATS, _FFMPEG_FORMATS_BY_SUFFIX.get(self.path.suffix.lower(), "flac")])
+        self._source: PartOfFile | None = (with_right_header(self.path) or (None,))[0]
         try:
-            self._container = av.open(
-                str(self.path), options={"format_whitelist": formats, "protocol_whitelist": "file"}
-            )
+            options = {"format_whitelist": formats, "protocol_whitelist": "file"}
+            self._container = av.open(self._source or str(self.path), "r", options=options)
         except av.FFmpegError as error:
+            if self._source is not None:
+                self._source.close()
             raise AudioError(f"{self.path}: FFmpeg refuses it ({reason_of(error)}).") from error
-        if not self._container.streams.audio:
-            self._container.close()
+        streams = self._container.streams.audio
+        if not streams or streams[0].codec_context is None:
+            self.close()
             raise AudioError(f"{self.path}: FFmpeg finds no sound in it.")
         self._is_closed = False
         self._stream = self._container.streams.audio[0]

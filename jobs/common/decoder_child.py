@@ -43,7 +43,8 @@ def serve(connection_number: int, memory_number: int) -> None:
     The functions run in a thread beside the one that listens, so that the end of the parent is seen at once
     although a decoder hangs. One that hangs with the interpreter's lock held is ended by the alarm.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what Ctrl-C interrupts is the parent
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # what they stop is the parent, not a recording
+        signal.signal(number, signal.SIG_IGN)
     _memory["file"] = memory_number
     connection = Connection(connection_number)
     connection.send(GREETING)

@@ -12,7 +12,7 @@ from lake.errors import InputError
 from lake.outputs import write_outputs
 from lake.recordings import is_usable
 
-MOST_LETTERS = 60
+MOST_LETTERS = 40
 """Letters of a recorder's name that are drawn."""
 
 
@@ -77,7 +77,10 @@ def effort_picture(table: pd.DataFrame, target: Path) -> bytes:
         from matplotlib.figure import Figure  # noqa: PLC0415 (only who draws needs it)
     except ImportError as error:
         raise InputError(f"{target}: drawing needs matplotlib; install `dawnchorus[cluster]`.") from error
-    figure = Figure(figsize=(min(16, 4 + 0.12 * len(days)), 1.6 + 0.32 * len(recorders)), layout="constrained")
+    names = [_shown(name) for name in recorders]
+    longest = max(sum(2 if letter > "\u2e7f" else 1 for letter in name) for name in names)
+    width = min(16, 4 + 0.12 * len(days)) + 0.12 * max(longest - 16, 0)
+    figure = Figure(figsize=(width, 1.6 + 0.32 * len(recorders)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     shown = np.ma.masked_equal(hours, 0)
@@ -86,7 +89,7 @@ def effort_picture(table: pd.DataFrame, target: Path) -> bytes:
     rows, columns = np.nonzero(problems)
     middles = _moments(days[columns], hours=12)
     axes.scatter(middles, rows + 0.5, s=18, facecolors="none", edgecolors="crimson", linewidths=0.8, label="problems")
-    axes.set_yticks(np.arange(len(recorders)) + 0.5, [_shown(name) for name in recorders], parse_math=False)
+    axes.set_yticks(np.arange(len(recorders)) + 0.5, names, parse_math=False)
     axes.invert_yaxis()
     shown_days = days[:: -(-len(days) // 14)]
     axes.set_xticks(_moments(shown_days), [str(day) for day in shown_days], ha="right")

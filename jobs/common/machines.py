@@ -9,10 +9,12 @@ import logging
 import os
 import shlex
 import signal
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import dask.config
@@ -65,20 +67,51 @@ def local_client(workers: int, memory: Memory | None = None) -> Iterator[Client]
         Processes, one thread each.
     memory
         With it, a worker that takes more than its share is ended, and its partition tried again.
+
+    Raises
+    ------
+    TryAgainError
+        If the processes do not start.
     """
     limit = 0 if memory is None else memory.usable_bytes // workers
     security = Security.temporary()
-    with (
-        _quiet(),
-        dask.config.set(WORKER_MEMORY),
-        LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=True, security=security, memory_limit=limit,
-            protocol="tls://", host=LOOPBACK, dashboard_address=f"{LOOPBACK}:0", silence_logs=logging.CRITICAL,
-            scheduler_kwargs={"allowed_failures": 0}, preload=[__name__],
-        ) as cluster,
-        Client(cluster, security=security) as client,
-    ):  # fmt: skip
+    with _quiet(), dask.config.set(WORKER_MEMORY), ExitStack() as held:
+        try:
+            _start_tracker()
+            cluster = held.enter_context(
+                LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    security=security,
+                    memory_limit=limit,
+                    protocol="tls://",
+                    host=LOOPBACK,
+                    dashboard_address=f"{LOOPBACK}:0",
+                    silence_logs=logging.CRITICAL,
+                    scheduler_kwargs={"allowed_failures": 0},
+                    preload=[__name__],
+                )
+            )
+            client = held.enter_context(Client(cluster, security=security))
+        except (RuntimeError, OSError, ValueError) as error:
+            raise TryAgainError(
+                f"the {workers} worker processes did not start ({_first_cause(error)}). Look whether memory, /dev/shm "
+                "and the folder of temporary files are full; then type the same command again. With --workers 1 no "
+                "other process is needed."
+            ) from error
         yield client
+
+
+def _start_tracker() -> None:
+    """Start the process that multiprocessing keeps its books with, so that a hang-up does not end it before us."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @contextmanager
@@ -112,7 +145,8 @@ def connected(scheduler: Scheduler | None) -> Iterator[Client | None]:
 
 def dask_setup(_: object) -> None:
     """Leave an interruption to the driver; Dask calls this in each worker of :func:`local_client`, as a preload."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def current_client() -> Client | None:
@@ -253,6 +287,12 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)
+
+
+def _first_cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return _first_line(error)
 
 
 def _first_line(error: BaseException) -> str:

@@ -24,10 +24,18 @@ class Memory:
         The most that one process needs while it works on a partition, its children and libraries included.
     allowed_bytes
         What all processes together may take, if the user says so.
+    needed_by
+        The input that needs the most, in words.
     """
 
     task_bytes: int
     allowed_bytes: int | None = None
+    needed_by: str = ""
+
+    @property
+    def need(self) -> str:
+        """What a partition needs, in words."""
+        return size(self.task_bytes) + (f" (the most for {self.needed_by})" if self.needed_by else "")
 
     @property
     def usable_bytes(self) -> int:
@@ -69,17 +77,27 @@ def workers_within(workers: int, memory: Memory | None) -> int:
     """
     if memory is None:
         return workers
-    if memory.n_tasks == 0:
-        raise InputError(
-            f"one partition needs up to {size(memory.task_bytes)} of memory, {size(memory.usable_bytes)} may be used. "
-            "Raise --max-memory, take a machine that has more, or give the run a new name with a smaller shard_windows."
-        )
+    refuse_little(memory)
     if memory.n_tasks < workers:
         complain(
             f"{workers} workers would need up to {size(workers * memory.task_bytes)} of memory, "
             f"{size(memory.usable_bytes)} may be used: only {memory.n_tasks} start. --max-memory allows more."
         )
     return min(workers, memory.n_tasks)
+
+
+def refuse_little(memory: Memory) -> None:
+    """Refuse memory in which not even one partition fits.
+
+    Raises
+    ------
+    InputError
+    """
+    if memory.n_tasks == 0:
+        raise InputError(
+            f"one partition needs up to {memory.need} of memory, {size(memory.usable_bytes)} may be used. "
+            "Raise --max-memory, take a machine that has more, or give the run a new name with a smaller shard_windows."
+        )
 
 
 def size(n_bytes: int) -> str:
@@ -112,5 +130,5 @@ def refuse_small_workers(workers: Mapping[str, Mapping[str, Any]], memory: Memor
         raise InputError(
             f"{len(small)} of the scheduler's {len(workers)} workers have too little memory: {address} has "
             f"{size(worker['memory_limit'])} for {worker['nthreads']} threads, and one partition needs up to "
-            f"{size(memory.task_bytes)}. Start workers with --nthreads 1 and a --memory-limit of that or more."
+            f"{memory.need}. Start workers with --nthreads 1 and a --memory-limit of that or more."
         )

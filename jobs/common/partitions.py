@@ -18,11 +18,11 @@ from distributed import Client, Future, KilledWorker, as_completed, wait
 from threadpoolctl import threadpool_limits
 
 from jobs.common.machines import current_client, local_client
-from jobs.common.memory import Memory, refuse_small_workers, workers_within
+from jobs.common.memory import Memory, refuse_little, refuse_small_workers, workers_within
 from jobs.common.progress import Advance
 from jobs.common.run import listed
 from jobs.common.terminal import complain
-from lake.errors import DawnchorusError, InputError, StoreError, TryAgainError, UsageError
+from lake.errors import DawnchorusError, InputError, StoreError, TryAgainError, UsageError, of_system
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -113,7 +113,7 @@ def map_partitions(
     """
     names = [name_of(task) if name_of else f"partition {i + 1} of {len(tasks)}" for i, task in enumerate(tasks)]
     work = Work(function, tasks, names, [n_units(task) for task in tasks], advance)
-    client = current_client() if workers > 1 else None
+    client = _client(workers)
     if client is not None:
         if memory is not None:
             refuse_small_workers(client.scheduler_info()["workers"], memory)
@@ -129,6 +129,26 @@ def map_partitions(
     if failures:
         raise _failed(work.names, failures)
     return [results[i] for i in range(len(tasks))]
+
+
+def require_memory(memory: Memory, *, workers: int) -> None:
+    """Refuse what :func:`map_partitions` would refuse, before anything is written.
+
+    Raises
+    ------
+    InputError
+        If not even one partition fits into the memory that it may take.
+    """
+    client = _client(workers)
+    if client is None:
+        refuse_little(memory)
+    else:
+        refuse_small_workers(client.scheduler_info()["workers"], memory)
+
+
+def _client(workers: int) -> Client | None:
+    """Return the client that partitions go to, if they go to a cluster that is there already."""
+    return current_client() if workers > 1 else None
 
 
 def _here(work: Work[Task, Result]) -> tuple[dict[int, Result], Failures]:
@@ -261,7 +281,11 @@ def _failed(names: Sequence[str], failures: Failures) -> DawnchorusError:
 
 
 def _class_of(error: BaseException) -> type[DawnchorusError]:
-    if isinstance(error, KilledWorker):
+    if isinstance(error, KilledWorker | MemoryError):
+        return TryAgainError
+    if isinstance(error, OSError) and (told := of_system(error)) is not None:
+        error = told
+    if isinstance(error, TryAgainError):
         return TryAgainError
     known: tuple[type[DawnchorusError], ...] = (StoreError, InputError)
     return next((kind for kind in known if isinstance(error, kind)), DawnchorusError)
@@ -271,6 +295,8 @@ def _line(error: BaseException) -> str:
     """Return a cause in one line; of an error that is nobody's message, with the place that raised it."""
     if isinstance(error, KilledWorker):
         return "its worker process died, perhaps for want of memory; fewer --workers leave more for each"
+    if isinstance(error, OSError):
+        error = of_system(error) or error
     text = " ".join(str(error).split())
     if isinstance(error, DawnchorusError):
         return text

@@ -1,7 +1,7 @@
 """What a job is given and what it gives back."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,10 @@ from jobs.common.config import JobConfig
 from jobs.common.resources import Resources
 from lake.claims import Claim
 from lake.layout import Lake
-from lake.ledger import Ledger
+from lake.ledger import GRID_RECORD, RUN_RECORD, Ledger
 from lake.receipts import latest_receipt
 from lake.storage import Storage
+from lake.verify import UNFINISHED
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,15 @@ class Run:
         return {"config": self.record["config"], "config_id": self.config_id}
 
 
+Begin = Callable[["Run", "Outcome"], "Run"]
+"""Takes a run and what is known of its outcome before the work is done; returns the run with its claim."""
+
+
+def write_at_once(run: Run, _expected: "Outcome") -> Run:
+    """Begin without a claim and without a record."""
+    return run
+
+
 @dataclass(frozen=True)
 class Options:
     """How a run is executed; nothing here changes a number.
@@ -152,6 +162,10 @@ class Options:
         Memory that all processes of this machine may take together; most of what it has if ``None``.
     audio
         Whether an atlas may hold sound; recorders catch speech.
+    begin
+        A job calls it after it has checked its settings and inputs, right before it first writes: it claims the run
+        and stores its record. It goes on with the run that is returned, whose ledger knows the claim. More calls change
+        nothing. A dry run stops here.
     """
 
     workers: int = 1
@@ -161,6 +175,7 @@ class Options:
     device: str | None = None
     max_memory_bytes: int | None = None
     audio: bool = True
+    begin: Begin = write_at_once
 
 
 @dataclass(frozen=True)
@@ -189,6 +204,15 @@ class Outcome:
     n_recordings: int = 0
     backend: str = ""
     notes: Sequence[str] = ()
+
+
+def is_replaceable(run: Run, stored: Mapping[str, Any]) -> bool:
+    """Return whether a stored record is of other settings under which nothing but the record was ever written."""
+    if stored["config_id"] == run.config_id:
+        return False
+    leftovers = {RUN_RECORD, GRID_RECORD, UNFINISHED}
+    keys = [key for key in run.ledger.storage.list_keys() if key not in leftovers and not key.startswith("claims/")]
+    return not keys and not run.output.list_keys() and not run.lake.receipts(run.name).list_keys()
 
 
 def is_committed(run: Run, content: str | None = None) -> bool:

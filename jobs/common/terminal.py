@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
+from lake.errors import of_system
 from lake.escapes import json_text, printable
 
 
@@ -91,9 +92,17 @@ def _indented(text: str) -> str:
 
 
 def _print(text: str) -> None:
-    """Print a text; a reader that has seen enough, such as `head`, is no error."""
+    """Print a text; a reader that has seen enough, such as `head`, is no error.
+
+    Raises
+    ------
+    TryAgainError
+        If standard output cannot be written for another reason.
+    """
     try:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries once more at its end
+        if not isinstance(error, BrokenPipeError):
+            raise (of_system(error, "standard output") or error) from error

@@ -14,6 +14,8 @@ from lake.storage import Storage
 
 FOLDER: Final = "checkpoints"
 VERSION: Final = 1
+KEEP: Final = 2
+"""Checkpoints of a training that stay."""
 
 
 def save(storage: Storage, content: dict[str, Any], *, keep: int) -> str:

@@ -45,6 +45,8 @@ SUMMARY_ADVICE: Final = (
 PRODUCTS: Final = (CARD_FILE, *WEIGHT_FILES.values())
 """What other jobs read; the rest of the folder is about the training."""
 MEMORY_BYTES: Final = 2 * 2**30
+STOPS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Signals after which a training writes a checkpoint and ends."""
 
 
 def execute(run: Run, options: Options) -> Outcome:
@@ -60,6 +62,10 @@ def execute(run: Run, options: Options) -> Outcome:
         total = n_steps(len(usable_windows(cube, partial=config.partial)), config)
     with progress(f"{run.name}: training", total, "steps") if here.rank == 0 else _silence() as advance:
         done = 0
+
+        def begin() -> None:
+            nonlocal run
+            run = options.begin(run, Outcome(did=True, counts={}))
 
         def on_progress(step: int, _total: int) -> None:
             nonlocal done
@@ -83,10 +89,12 @@ def execute(run: Run, options: Options) -> Outcome:
             n_micro=run.resources.accumulate,
             n_workers=options.workers,
             compiled=run.resources.compiled,
+            begin=begin,
         )
     counts = {"windows": summary["n_windows"], "steps": summary["n_steps"]}
     if here.rank:
         return Outcome(did=False, counts=counts, backend=summary["backend"])
+    run = options.begin(run, Outcome(did=True, counts=counts))
     digests = {key: hashlib.sha256(run.output.read(key)).hexdigest() for key in run.output.list_keys()}
     others = {key: digest for key, digest in digests.items() if key not in PRODUCTS}
     run.ledger.settle_files({key: digests[key] for key in PRODUCTS}, others)
@@ -134,6 +142,7 @@ def train(
     n_micro: int = 1,
     n_workers: int = 0,
     compiled: bool = False,
+    begin: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Train a backbone on the usable windows of a cube; go on where an earlier call was stopped.
 
@@ -175,6 +184,8 @@ def train(
         Processes that read windows, where they are not held in memory; without any a thread does.
     compiled
         Whether the networks are compiled by ``torch.compile``.
+    begin
+        Called by the first process once everything was checked, right before it first writes.
 
     Returns
     -------
@@ -184,7 +195,7 @@ def train(
     Raises
     ------
     TryAgainError
-        If it was stopped by SIGTERM or the deadline, another process is gone, or the disk is full; call again.
+        If it was stopped by a signal or the deadline, another process is gone, or the disk is full; call again.
     IdentityError
         If the folder holds a training with another configuration.
     InputError
@@ -202,11 +213,9 @@ def train(
         finished = group.of_first(_summary(storage, run, config_id) if here.rank == 0 else None)
         if finished is not None and not refresh:
             return finished
-        with open_cube(cube_path) as cube, _sigterm() as was_told:
+        with open_cube(cube_path) as cube, _stop_signals() as received:
             source = cube_source(cube_path, cube, partial_too=config.partial)
-            if refresh and here.rank == 0:
-                _begin_anew(storage, source, finished)
-            group.of_first(None)  # nobody looks for checkpoints before that is done
+            is_anew = refresh and here.rank == 0 and _is_over(storage, source, finished)
             if source.n_bytes * here.n_ranks <= memory_bytes:
                 source = held(source)
             around = Surroundings(
@@ -218,11 +227,13 @@ def train(
                 log_every=log_every,
                 checkpoint_every_s=checkpoint_every_s,
                 on_progress=on_progress or (lambda _done, _total: None),
-                why_stop=partial(_why_stop, was_told, deadline_s),
+                why_stop=partial(_why_stop, received, deadline_s),
                 on_collapse=on_collapse,
                 n_micro=n_micro,
                 n_workers=n_workers,
                 compiled=compiled,
+                begin=begin,
+                is_anew=group.of_first(is_anew),
                 peak_flops=peak_flops(str(chosen), config.precision),
             )
             make_card = partial(_card, cube, source, config, run=run, config_id=config_id)
@@ -243,11 +254,9 @@ def _device(wanted: str | None, here: Place) -> torch.device:
     return chosen
 
 
-def _begin_anew(storage: Storage, source: Source, finished: dict[str, Any] | None) -> None:
-    """Remove a training that is finished, or was on other windows."""
-    if finished is not None or checkpoint.is_of_other_windows(storage, source.digest):
-        for key in storage.list_keys():
-            storage.remove(key)
+def _is_over(storage: Storage, source: Source, finished: dict[str, Any] | None) -> bool:
+    """Return whether a training is finished, or was on other windows."""
+    return finished is not None or checkpoint.is_of_other_windows(storage, source.digest)
 
 
 @contextmanager
@@ -332,27 +341,32 @@ def _summary(storage: Storage, run: str, config_id: str) -> dict[str, Any] | Non
     return summary
 
 
-def _why_stop(was_told: threading.Event, deadline_s: float | None) -> str | None:
-    if was_told.is_set():
-        return "SIGTERM"
+def _why_stop(received: list[str], deadline_s: float | None) -> str | None:
+    if received:
+        return received[0]
     if deadline_s is not None and time.monotonic() >= deadline_s:
         return "its time is up"
     return None
 
 
 @contextmanager
-def _sigterm() -> Iterator[threading.Event]:
-    """Turn SIGTERM into an event while training in the main thread; elsewhere nothing can be caught."""
-    told = threading.Event()
+def _stop_signals() -> Iterator[list[str]]:
+    """Collect the names of signals that stop a training, while it runs in the main thread; the second one acts."""
+    received: list[str] = []
     if threading.current_thread() is not threading.main_thread():
-        yield told
+        yield received
         return
 
-    def tell(_number: int, _frame: FrameType | None) -> None:
-        told.set()
+    def receive(number: int, _frame: FrameType | None) -> None:
+        received.append(signal.Signals(number).name)
+        signal.signal(number, before[signal.Signals(number)])
 
-    before = signal.signal(signal.SIGTERM, tell)
+    before = {number: signal.getsignal(number) for number in STOPS}
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:
+            signal.signal(number, receive)
     try:
-        yield told
+        yield received
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -20,12 +20,12 @@ from jobs.dino.flops import flops_per_window
 from jobs.dino.plot import draw
 from jobs.dino.probe import sample
 from jobs.dino.schedule import n_steps
-from jobs.dino.train import Seen, State, advance, new_state, packed, restore
+from jobs.dino.sizes import parameters
+from jobs.dino.train import Seen, advance, new_state, packed, restore
 from jobs.dino.watch import Plan, Progress, Surroundings, Watch, is_looked_at, look, require_sound
 from lake.errors import InputError, StoreError, TryAgainError
 from lake.storage import Storage
 
-KEEP_CHECKPOINTS: Final = 2
 DRAW_EVERY_S: Final = 60.0
 """Seconds between two pictures at least; the last one is always drawn."""
 
@@ -109,15 +109,22 @@ def _begun(
     storage: Storage, source: Source, config: Config, make_card: Callable[[], ModelCard], around: Surroundings
 ) -> Progress:
     """Return the newest checkpoint's state, or the one before the first step."""
-    found = checkpoint.latest(storage, config_id=around.config_id, digest=source.digest, n_windows=source.n_windows)
+    found = None
+    if not around.is_anew:
+        config_id, digest = around.config_id, source.digest
+        found = checkpoint.latest(storage, config_id=config_id, digest=digest, n_windows=source.n_windows)
     step = 0 if found is None else int(found["step"])
     _require_same_place(storage, step)
     _seed(config, step)
     if found is None:
+        if group.rank() == 0:
+            _require_space(storage, config)
+            around.begin()
+            for key in storage.list_keys() if around.is_anew else []:
+                storage.remove(key)
         card = ModelCard.model_validate_json(group.of_first(make_card().model_dump_json() if group.rank() == 0 else ""))
         state, digest = new_state(card, config, around.device, compiled=around.compiled), ""
         if group.rank() == 0:
-            _require_space(storage, state)
             digest = save_backbone(storage.url, state.pair.student.backbone, card, "initial")
         return Progress(state, card, initial_sha256=digest)
     name = str(found["key"])
@@ -137,6 +144,7 @@ def _begun(
         ) from error
     digest = str(found.get("initial_sha256", ""))
     _require_initial(storage, digest)
+    around.begin()
     return Progress(state, card, found["elapsed_s"], found["bad_since"], name, digest)
 
 
@@ -170,10 +178,11 @@ def _require_same_place(storage: Storage, step: int) -> None:
         )
 
 
-def _require_space(storage: Storage, state: State) -> None:
-    """Refuse to begin where not even the checkpoints fit."""
-    weights = sum(value.numel() * value.element_size() for value in state.pair.student.parameters())
-    needed = 4 * weights * (KEEP_CHECKPOINTS + 1)  # student, teacher and two moments; one more while it is written
+def _require_space(storage: Storage, config: Config) -> None:
+    """Refuse a network that cannot be built, and a disk on which not even its checkpoints fit."""
+    backbone, head, *_ = parameters(config)
+    weights = 4 * (backbone + head)
+    needed = 4 * weights * (checkpoint.KEEP + 1)  # student, teacher and two moments; one more while it is written
     free = storage.free_bytes()
     if free is not None and free < needed:
         raise TryAgainError(
@@ -261,4 +270,4 @@ def _save(plan: Plan, progress: Progress) -> None:
         "initial_sha256": progress.initial_sha256,
     }
     if group.rank() == 0:
-        progress.last_checkpoint = checkpoint.save(plan.storage, content, keep=KEEP_CHECKPOINTS)
+        progress.last_checkpoint = checkpoint.save(plan.storage, content, keep=checkpoint.KEEP)

@@ -1,5 +1,6 @@
 """Batches of windows read ahead: by a thread, or by worker processes that open the store themselves."""
 
+import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -50,7 +51,7 @@ def read_by_workers(
     """
     loader = DataLoader(
         _Groups(opener), sampler=wanted, batch_size=None, num_workers=n_workers, prefetch_factor=ahead,
-        multiprocessing_context="spawn",
+        multiprocessing_context="spawn", worker_init_fn=_leave_signals,
     )  # fmt: skip
     stream = iter(loader)
     while True:
@@ -66,6 +67,12 @@ def read_by_workers(
                 " shared memory (/dev/shm). Type the same command again, with fewer --workers."
             ) from error
         yield codes.numpy()
+
+
+def _leave_signals(_number: int) -> None:
+    """Leave signals to the training, which needs its readers until it has written a checkpoint."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 class _Groups(Dataset[torch.Tensor]):

@@ -3,9 +3,9 @@
 import torch
 
 from jobs.common.card import ModelCard
+from jobs.dino import checkpoint
 from jobs.dino.config import Config
 from jobs.dino.flops import flops_per_window
-from jobs.dino.loop import KEEP_CHECKPOINTS
 from jobs.dino.model import build_pair
 from jobs.dino.schedule import n_steps
 
@@ -35,7 +35,7 @@ def described(
     backbone, head, width, depth = parameters(config)
     flops = flops_per_window(config, width, depth)
     share = config.batch_size / n_processes / n_micro
-    checkpoint = 16 * (backbone + head)
+    each = 16 * (backbone + head)
     states = 20 * (backbone + head)
     n_samples = total * config.batch_size
     held = share * (tokens(config) * depth * width * BYTES_PER_TOKEN_WIDTH * (2 if config.precision == "fp32" else 1))
@@ -56,8 +56,8 @@ def described(
         f"{flops / 1e9:.1f} G operations a window, {flops * n_samples:.3g} in all",
         f"network: {backbone / 1e6:.1f} M parameters, and {head / 1e6:.1f} M of the head, which is not kept",
         (
-            f"files: 2 x {_bytes(4 * backbone)} of weights, up to {KEEP_CHECKPOINTS + 1} checkpoints of"
-            f" {_bytes(checkpoint)}, and small ones"
+            f"files: 2 x {_bytes(4 * backbone)} of weights, up to {checkpoint.KEEP + 1} checkpoints of"
+            f" {_bytes(each)}, and small ones"
         ),
         (
             f"memory of each of {n_processes} processes: {_bytes(states)} of weights, gradients and moments, about"

@@ -53,6 +53,10 @@ class Surroundings:
         Processes that read windows, where they are not held in memory.
     compiled
         Whether the networks are compiled.
+    begin
+        Called once everything was checked, right before the folder is first written to.
+    is_anew
+        Whether what the folder holds is removed first.
     flops_per_window, peak_flops
         What a window's training takes, and operations/s that the device could reach; ``None`` where unknown.
     """
@@ -70,6 +74,8 @@ class Surroundings:
     n_micro: int = 1
     n_workers: int = 0
     compiled: bool = False
+    begin: Callable[[], None] = lambda: None
+    is_anew: bool = False
     flops_per_window: float | None = None
     peak_flops: float | None = None
 

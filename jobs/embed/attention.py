@@ -26,8 +26,7 @@ def class_attention(model: VisionTransformer) -> Iterator[list[Tensor]]:
     InputError
         If the network has no class token.
     """
-    if not model.has_class_token:
-        raise InputError("attention: this network has no class token. Set attention = false.")
+    require_class_token(model)
     found: list[Tensor] = []
     rows, columns = model.patch_embed.grid_size
 
@@ -46,3 +45,14 @@ def class_attention(model: VisionTransformer) -> Iterator[list[Tensor]]:
         yield found
     finally:
         hook.remove()
+
+
+def require_class_token(model: VisionTransformer) -> None:
+    """Refuse a network without a class token.
+
+    Raises
+    ------
+    InputError
+    """
+    if not model.has_class_token:
+        raise InputError("attention: this network has no class token. Set attention = false.")

@@ -55,18 +55,18 @@ class Partition:
 def execute(run: Run, options: Options) -> Outcome:
     """Embed what is missing, and finalise the store unless this is one share of several."""
     plan = make_plan(run)
-    with claim(run.ledger.storage, run.name, options.part or (0, 1), plan.digest) as held:
-        run = replace(run, held=held)
-        missing = _missing(run, plan)
-        keys = {(day.recorder, day.number) for day in missing}
-        mine = [day for day in share(plan.days, options.part) if (day.recorder, day.number) in keys]
-        if not mine and (options.part is not None or _is_current(run, plan)):
-            return _outcome(plan, Counter(), did=False)
-        run.ledger.settle_grid(plan.grid, plan.recorders)
-        counts, backend = _embed(run, plan, mine, keys, options) if mine else (Counter(), "")
-        if options.part is None:
-            _commit(run, plan)
-        return _outcome(plan, counts, did=True, backend=backend)
+    keys = {(day.recorder, day.number) for day in _missing(run, plan)}
+    mine = [day for day in share(plan.days, options.part) if (day.recorder, day.number) in keys]
+    tasks = _partitions(run, plan, mine, keys, options) if mine else []
+    is_done = not mine and (options.part is not None or _is_current(run, plan))
+    run = options.begin(run, _outcome(plan, Counter(), did=not is_done))
+    if is_done:
+        return _outcome(plan, Counter(), did=False)
+    run.ledger.settle_grid(plan.grid, plan.recorders)
+    counts = _embed(run, [replace(task, ledger=run.ledger) for task in tasks], options)
+    if options.part is None:
+        _commit(run, plan)
+    return _outcome(plan, counts, did=True, backend=tasks[0].backend if tasks else "")
 
 
 def finalise(run: Run) -> Outcome:
@@ -115,9 +115,10 @@ def write_partition(partition: Partition) -> Counter[str]:
     return Counter(names[value] for value in day.status.tolist())
 
 
-def _embed(
+def _partitions(
     run: Run, plan: Plan, mine: Sequence[Day], missing: set[tuple[str, int]], options: Options
-) -> tuple[Counter[str], str]:
+) -> list[Partition]:
+    """Return the days as workers get them, after refusing what cannot be embedded here."""
     config, cube, model = cast("Config", run.config), run.inputs["spectrograms"], run.inputs.get("model")
     device, backend = _place(run, options, sorted({day.recorder for day in plan.days}))
     _refuse_mix(run, missing, backend, mix=options.mix)
@@ -130,13 +131,24 @@ def _embed(
         )
         for day in mine
     ]  # fmt: skip
+    if model is not None:
+        from jobs.embed.network import require_model  # noqa: PLC0415 (the log-mel path runs without torch)
+
+        require_model(
+            model.output.url, config.weights, digest=tasks[0].model_digest, device=device, attention=config.attention
+        )
+    return tasks
+
+
+def _embed(run: Run, tasks: Sequence[Partition], options: Options) -> Counter[str]:
     total = sum(task.n_windows for task in tasks)
-    workers = 1 if device.startswith("cuda") else min(options.workers, -(-total // WINDOWS_PER_PROCESS))
+    on_gpu = any(task.device.startswith("cuda") for task in tasks)
+    workers = 1 if on_gpu else min(options.workers, -(-total // WINDOWS_PER_PROCESS))
     with progress(f"{run.name}: vectors", total, "windows") as advance:
         written = map_partitions(
             write_partition, tasks, workers=workers, advance=advance, n_units=lambda task: task.n_windows
         )
-    return sum(written, Counter()), backend
+    return sum(written, Counter())
 
 
 def _vectors(partition: Partition) -> list[NDArray[np.floating]]:
@@ -268,7 +280,7 @@ def _refuse_rows(
         where = f"{partition.day.recorder} {partition.spec.grid.day_of(int(cells[0]))}"
         advice = {
             StoreError: "Type `dawnchorus verify MANIFEST`.",
-            InputError: "Store them as float32, or train the model again.",
+            InputError: "Store them as float32 in a run of another name, or train the model again.",
         }
         raise error(
             f"{partition.store.url}: {len(cells)} windows of {where} {what} (first at cell {int(cells[0])}). "

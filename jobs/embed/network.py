@@ -11,7 +11,7 @@ from timm.models import VisionTransformer
 from jobs.common.backbone import Readout, features, load_backbone
 from jobs.common.card import ModelCard, Weights
 from jobs.common.inputs import prepare
-from jobs.embed.attention import class_attention
+from jobs.embed.attention import class_attention, require_class_token
 from jobs.embed.core import Encode, Maps
 
 
@@ -57,6 +57,19 @@ def encoder(
         return found, maps[0][: len(codes)].cpu().numpy().astype(np.float16) if maps else None
 
     return encode
+
+
+def require_model(folder: str, weights: Weights, *, digest: str, device: str, attention: bool) -> None:
+    """Load a model, which :func:`encoder` then finds in memory.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or attention is wanted of a network without a class token.
+    """
+    model, _ = _loaded(folder, weights, digest, device)
+    if attention:
+        require_class_token(model)
 
 
 @lru_cache(maxsize=1)

@@ -81,7 +81,7 @@ class Compared:
     n_left_out: int
 
 
-def execute(run: Run, options: Options) -> Outcome:  # noqa: ARG001 (every job takes options)
+def execute(run: Run, options: Options) -> Outcome:
     """Score every clustering and every set of vectors among the inputs, audit them, and write the tables.
 
     Raises
@@ -96,6 +96,7 @@ def execute(run: Run, options: Options) -> Outcome:  # noqa: ARG001 (every job t
     if not run.inputs:
         raise InputError(f"run {run.name!r} needs at least one clustering among its inputs, found none.")
     scores: list[Score] = []
+    labels_sha256 = sha256_of(run.labels) if run.labels.is_file() else None
     with TemporaryDirectory() as scratch, ExitStack() as opened:
         folder = Path(scratch)
         study = _study(run, run.labels, opened)
@@ -106,6 +107,7 @@ def execute(run: Run, options: Options) -> Outcome:  # noqa: ARG001 (every job t
         known = {str(name) for store in study.stores.values() for name in store["recorder"].to_numpy()}
         strangers = {name: len(rows) for name, rows in study.labels.by_recorder.items() if name not in known}
         compared = _compared(run, study)
+        run = options.begin(run, Outcome(did=True, counts={}))
         rows, audited = _rows(run, compared), _audited(run, study)
         _write_csv(folder / "scores.csv", [list(Score.__annotations__), *(asdict(score).values() for score in scores)])
         _write_csv(folder / "intervals.csv", [_names(Row), *(asdict(row).values() for row in rows)])
@@ -113,7 +115,7 @@ def execute(run: Run, options: Options) -> Outcome:  # noqa: ARG001 (every job t
         summary = {
             "config": run.record["config"],
             "labels": {
-                "sha256": sha256_of(run.labels), "n_intervals": study.labels.n_intervals,
+                "sha256": labels_sha256, "n_intervals": study.labels.n_intervals,
                 "n_labels": len(study.labels.names), "n_intervals_of_unknown_recorders": strangers,
                 "n_intervals_of_unknown_recordings": study.n_strange,
                 "n_intervals_outside_their_recording": study.n_outside, "n_intervals_left_out": compared.n_left_out,

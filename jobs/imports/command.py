@@ -28,9 +28,10 @@ from lake.sheets import decoded, read_sheet, to_seconds
 from lake.write import commit, write_block
 
 MOST_TOLD = 5
+ROWS_AT_ONCE = 65_536
 
 
-def execute(run: Run, options: Options) -> Outcome:  # noqa: ARG001 (every job takes options)
+def execute(run: Run, options: Options) -> Outcome:
     """Place every vector by its recording's time in the cube, and write the store.
 
     Raises
@@ -72,9 +73,8 @@ def execute(run: Run, options: Options) -> Outcome:  # noqa: ARG001 (every job t
     placed = replace(placed, row=rows[placed.row])
     digest = short_hash([sha256_of(table), sha256_of(array)])
     spec = _spec(run, grid, vectors.shape[1], config)
-    _write(run, spec, placed, vectors, recorders=recorders, digest=digest, numbers=numbers)
-    tables = {"feature": np.arange(vectors.shape[1], dtype=np.int32)}
-    commit(run.output, run.ledger, spec, recorders, tables)
+    _refuse_gone(run, spec, placed, recorders)
+    _refuse_infinite(run, spec, placed, vectors, numbers)
     counts = {
         "vectors": len(placed.row),
         "left_out": len(placed.shared),
@@ -82,7 +82,12 @@ def execute(run: Run, options: Options) -> Outcome:  # noqa: ARG001 (every job t
     }
     if len(names) > len(rows):
         notes.append(f"{len(names) - len(rows)} vectors are of recordings that the cube does not have: {strange}.")
-    return Outcome(did=True, counts=counts, backend="numpy", notes=notes)
+    outcome = Outcome(did=True, counts=counts, backend="numpy", notes=notes)
+    run = options.begin(run, outcome)
+    _write(run, spec, placed, vectors, recorders=recorders, digest=digest)
+    tables = {"feature": np.arange(vectors.shape[1], dtype=np.int32)}
+    commit(run.output, run.ledger, spec, recorders, tables)
+    return outcome
 
 
 def _read_table(path: Path, config: Config) -> tuple[NDArray[np.int64], list[str], NDArray[np.float64], list[str]]:
@@ -163,14 +168,9 @@ def _spec(run: Run, grid: Grid, n_features: int, config: Config) -> StoreSpec:
     return replace(spec, index=(offset, *spec.index))
 
 
-def _write(
-    run: Run, spec: StoreSpec, placed: Placed, vectors: NDArray[Any], *, recorders: Sequence[str], digest: str,
-    numbers: NDArray[np.int64],
-) -> None:  # fmt: skip
-    run.ledger.settle_grid(spec.grid, recorders)
-    block_of = placed.cell // spec.cells_per_block
-    edges = np.flatnonzero(np.diff(np.stack([placed.recorder, block_of]), axis=1, prepend=-1).any(axis=0))
-    (data,) = spec.data
+def _refuse_gone(run: Run, spec: StoreSpec, placed: Placed, recorders: Sequence[str]) -> None:
+    """Refuse a table without days that the store has."""
+    block_of, edges = _blocks(spec, placed)
     new = {(recorders[int(placed.recorder[i])], int(block_of[i])) for i in edges}
     gone = sorted(set(run.ledger.written()) - new)
     if gone:
@@ -178,20 +178,42 @@ def _write(
             f"run {run.name!r}: {len(gone)} days that are in the store have no vector any more (first {gone[0][0]}, "
             f"{spec.grid.day_of(gone[0][1] * spec.cells_per_block)}). Give the run a new name in the manifest."
         )
+
+
+def _refuse_infinite(
+    run: Run, spec: StoreSpec, placed: Placed, vectors: NDArray[Any], numbers: NDArray[np.int64]
+) -> None:
+    """Refuse vectors that are not finite in the type that they are stored in."""
+    (data,) = spec.data
+    for first in range(0, len(placed.row), ROWS_AT_ONCE):
+        rows = placed.row[first : first + ROWS_AT_ONCE]
+        with np.errstate(over="ignore"):  # what float16 cannot hold is refused just below
+            wrong = rows[~np.isfinite(vectors[rows].astype(data.dtype)).all(axis=1)]
+        if len(wrong):
+            raise InputError(
+                f"run {run.name!r}: {len(wrong)} vectors are not finite as {data.dtype} (first in row "
+                f"{numbers[wrong].min()} of {run.files['table']}). Leave them out, or store them as float32."
+            )
+
+
+def _blocks(spec: StoreSpec, placed: Placed) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the block of each vector, and the first vector of each block of a recorder."""
+    block_of = placed.cell // spec.cells_per_block
+    return block_of, np.flatnonzero(np.diff(np.stack([placed.recorder, block_of]), axis=1, prepend=-1).any(axis=0))
+
+
+def _write(
+    run: Run, spec: StoreSpec, placed: Placed, vectors: NDArray[Any], *, recorders: Sequence[str], digest: str
+) -> None:  # fmt: skip
+    run.ledger.settle_grid(spec.grid, recorders)
+    block_of, edges = _blocks(spec, placed)
+    (data,) = spec.data
     with progress(f"{run.name}: vectors", len(placed.row), "vectors") as advance:
         for first, last in zip(edges, [*edges[1:], len(placed.row)], strict=True):
             number, i_recorder = int(block_of[first]), int(placed.recorder[first])
             cells, rows = placed.cell[first:last], placed.row[first:last]
             block = np.full(data.block, data.fill, dtype=data.dtype)
-            with np.errstate(over="ignore"):  # what float16 cannot hold is refused just below
-                values = vectors[rows].astype(data.dtype)
-            wrong = rows[~np.isfinite(values).all(axis=1)]
-            if len(wrong):
-                raise InputError(
-                    f"run {run.name!r}: {len(wrong)} vectors are not finite as {data.dtype} (first in row "
-                    f"{numbers[wrong[0]]} of {run.files['table']}). Leave them out, or store them as float32."
-                )
-            block[0, cells - number * spec.cells_per_block] = values
+            block[0, cells - number * spec.cells_per_block] = vectors[rows].astype(data.dtype)
             index = {
                 "embedding_offset_s": placed.offset_s[first:last].tolist(),
                 "embedding_status": [STATUS["ok"]] * len(cells),

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from jobs.common.memory import Memory
-from jobs.common.partitions import map_partitions
+from jobs.common.partitions import map_partitions, require_memory
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Recordings, Run, is_committed, listed
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.days import Day, Written, missing_blocks, missing_days
-from jobs.spectrograms.plan import Plan, make_plan
-from jobs.spectrograms.sizes import described, refuse_full, task_bytes
+from jobs.spectrograms.plan import Placed, Plan, make_plan
+from jobs.spectrograms.sizes import described, memory_for, missing_bands, refuse_full
 from jobs.spectrograms.store import RECORDING_COLUMNS, commit_run, run_spec, stored_rows
 from lake.claims import claim
 from lake.errors import IdentityError, InputError, StoreError, TryAgainError
@@ -35,17 +35,18 @@ def execute(run: Run, options: Options) -> Outcome:
     """Write what is missing of a cube, and finalise it unless this is one share of several."""
     plan, deployments = _plan(run)
     _refuse_changed(run, plan)
-    with claim(run.ledger.storage, run.name, options.part or (0, 1), plan.digest) as held:
-        run = replace(run, held=held)
-        run.ledger.settle_grid(plan.grid, plan.recorders)
-        written = run.ledger.written()
-        days = missing_days(plan, written, options.part)
-        if not days and (options.part is not None or _is_committed(run, written)):
-            return _outcome(plan, did=False)
-        counts = _write(run, plan, deployments, days, written=written, options=options)
-        if options.part is None:
-            commit_run(run, plan)
-    return _outcome(plan, did=True, counts=counts)
+    written = run.ledger.written()
+    days = missing_days(plan, written, options.part)
+    tasks = _partitions(run, plan, deployments, days, written=written, options=options) if days else []
+    is_done = not days and (options.part is not None or _is_committed(run, written))
+    run = options.begin(run, _outcome(run, plan, did=False))
+    run.ledger.settle_grid(plan.grid, plan.recorders)
+    if is_done:
+        return _outcome(run, plan, did=False)
+    counts = _write(run, days, [replace(task, ledger=run.ledger) for task in tasks], options)
+    if options.part is None:
+        commit_run(run, plan)
+    return _outcome(run, plan, did=True, counts=counts)
 
 
 def finalise(run: Run) -> Outcome:
@@ -68,9 +69,9 @@ def finalise(run: Run) -> Outcome:
     with claim(run.ledger.storage, run.name, (0, 1), plan.digest) as held:
         run = replace(run, held=held)
         if _is_committed(run, written):
-            return _outcome(plan, did=False)
+            return _outcome(run, plan, did=False)
         commit_run(run, plan)
-    return _outcome(plan, did=True)
+    return _outcome(run, plan, did=True)
 
 
 def progress_of(run: Run) -> tuple[int, int]:
@@ -88,7 +89,8 @@ def describe(run: Run, options: Options) -> list[str]:
     total = sum(len(block.cells) for block in plan.blocks)
     n_recordings = f"{len(plan.recordings)} recordings of {len(plan.recorders)} recorders"
     aside = [f"{len(plan.quarantined)} recordings are set aside"] if plan.quarantined else []
-    notes = [f"note: {note}" for note in (*plan.notes, *_absent_note(run, days))]
+    bands = missing_bands(plan, cast("Config", run.config))
+    notes = [f"note: {note}" for note in (*plan.notes, *bands, *_absent_note(run, days))]
     return [f"{n_recordings}, {total} windows in all", *aside, *notes, *described(run, days, options)]
 
 
@@ -125,18 +127,9 @@ def write_here(partition: "Partition", *, mix: bool) -> Counter[str]:
     return write_partition(replace(partition, backend=backend))
 
 
-def _write(
-    run: Run, plan: Plan, deployments: Deployments, days: Sequence[Day], *, written: Written, options: Options
-) -> Counter[str]:
-    if not days:
+def _write(run: Run, days: Sequence[Day], tasks: Sequence["Partition"], options: Options) -> Counter[str]:
+    if not tasks:
         return Counter()
-    from jobs.common.devices import backend_of  # noqa: PLC0415 (torch)
-
-    config, backend = cast("Config", run.config), backend_of()
-    _refuse_mix(run, written, backend, mix=options.mix)
-    _refuse_absent(run, days)
-    refuse_full(run, days)
-    tasks = _partitions(run, plan, deployments, days, backend)
     names = {id(task): day.name for task, day in zip(tasks, days, strict=True)}
     with progress(f"{run.name}: spectrograms", sum(day.n_windows for day in days), "windows") as advance:
         found = map_partitions(
@@ -146,7 +139,7 @@ def _write(
             advance=advance,
             n_units=lambda task: task.n_windows,
             name_of=lambda task: names[id(task)],
-            memory=Memory(task_bytes(days, config), options.max_memory_bytes),
+            memory=_memory(run, days, options),
         )
     return sum(found, Counter())
 
@@ -157,7 +150,7 @@ def _plan(run: Run) -> tuple[Plan, Deployments]:
             f"run {run.name!r} makes spectrograms, but the manifest names no recordings. "
             'Add `recordings = { table = "recordings.csv", root = "…" }`.'
         )
-    table = read_recordings(run.recordings.table)
+    table = read_recordings(run.recordings.table, in_bounds=True)
     deployments: Deployments = {}
     notes: tuple[str, ...] = ()
     if run.recordings.deployments is not None:
@@ -183,7 +176,27 @@ def _is_committed(run: Run, written: Written) -> bool:
     return is_committed(run, content)
 
 
-def _partitions(run: Run, plan: Plan, deployments: Deployments, days: Sequence[Day], backend: str) -> list["Partition"]:
+def _memory(run: Run, days: Sequence[Day], options: Options) -> Memory:
+    return memory_for(days, cast("Config", run.config), options.max_memory_bytes)
+
+
+def _partitions(
+    run: Run, plan: Plan, deployments: Deployments, days: Sequence[Day], *, written: Written, options: Options
+) -> list["Partition"]:
+    """Return the days as workers get them, after refusing what cannot be written here."""
+    _refuse_absent(run, days)
+    refuse_full(run, days)
+    require_memory(_memory(run, days, options), workers=options.workers)
+    from jobs.common.devices import backend_of  # noqa: PLC0415 (torch)
+
+    backend = backend_of()
+    _refuse_mix(run, written, backend, mix=options.mix)
+    return partitions_of(run, plan, deployments, days, backend)
+
+
+def partitions_of(
+    run: Run, plan: Plan, deployments: Deployments, days: Sequence[Day], backend: str
+) -> list["Partition"]:
     """Return the days as workers get them: each with what it needs itself, so that it travels light."""
     from jobs.spectrograms.partition import Partition  # noqa: PLC0415 (torch)
 
@@ -194,7 +207,7 @@ def _partitions(run: Run, plan: Plan, deployments: Deployments, days: Sequence[D
         here = {recording.deployment for recording in day.recordings}
         partition = Partition(
             store=run.output, ledger=run.ledger, spec=spec, config=cast("Config", run.config), root=root,
-            recordings={recording.sha256: recording for recording in day.recordings},
+            recordings={recording.key: recording for recording in day.recordings},
             deployments={name: row for name, row in deployments.items() if name in here},
             i_recorder=numbers[day.recorder], blocks=day.blocks, backend=backend,
         )  # fmt: skip
@@ -205,14 +218,16 @@ def _partitions(run: Run, plan: Plan, deployments: Deployments, days: Sequence[D
 def _refuse_changed(run: Run, plan: Plan) -> None:
     """Refuse a table from which recordings that the store holds are gone, or in which they changed."""
     keys = ("recorder", "start_ms", "n_samples")
-    now = {recording.sha256: recording for recording in plan.recordings}
+    now: dict[str, list[Placed]] = {}
+    for recording in plan.recordings:
+        now.setdefault(recording.sha256, []).append(recording)
     wrong = []
     for row in stored_rows(run, RECORDING_COLUMNS):
         found = now.get(row["sha256"])
         if found is None:
             wrong.append(f"  {row['path']}: gone from the table, or set aside")
-        elif any(getattr(found, key) != row[key] for key in keys):
-            pairs = [(key, row[key], getattr(found, key)) for key in keys]
+        elif not any(all(getattr(one, key) == row[key] for key in keys) for one in found):
+            pairs = [(key, row[key], getattr(found[0], key)) for key in keys]
             wrong.append(f"  {row['path']}: " + ", ".join(f"{key} {a} -> {b}" for key, a, b in pairs if a != b))
     if wrong:
         raise IdentityError(
@@ -255,13 +270,12 @@ def _refuse_absent(run: Run, days: Sequence[Day]) -> None:
         )
 
 
-def _outcome(plan: Plan, *, did: bool, counts: Mapping[str, int] | None = None) -> Outcome:
+def _outcome(run: Run, plan: Plan, *, did: bool, counts: Mapping[str, int] | None = None) -> Outcome:
     n = len(plan.recordings) + len(plan.quarantined)
     backend = ""
     if did:
         from jobs.common.devices import backend_of  # noqa: PLC0415 (torch)
 
         backend = backend_of()
-    return Outcome(
-        did, dict(counts or {}), quarantined=plan.quarantined, n_recordings=n, backend=backend, notes=plan.notes
-    )
+    notes = (*plan.notes, *missing_bands(plan, cast("Config", run.config)))
+    return Outcome(did, dict(counts or {}), quarantined=plan.quarantined, n_recordings=n, backend=backend, notes=notes)

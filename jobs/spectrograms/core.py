@@ -10,11 +10,12 @@ import torch
 import torchaudio.functional
 from numpy.typing import NDArray
 
+from jobs.common.audio import MAX_PEAK, without_impossible
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.fourier import plan_transform
 from jobs.spectrograms.kernels import SPECTRA_AT_ONCE, Tools, bank_of, frame_codes, scratch_for
 from jobs.spectrograms.measure import Measures, measure
-from jobs.spectrograms.mel import fft_lengths, mel_bank, n_bands_below_nyquist
+from jobs.spectrograms.mel import fft_lengths, mel_bank, n_usable_bands
 from lake.names import QUALITY
 
 Run = tuple[int, int]
@@ -48,7 +49,7 @@ class Facts:
 
 
 def window_codes(
-    samples: NDArray[np.float32], runs: Sequence[Run], sample_rate_hz: int, config: Config
+    samples: NDArray[np.float32], runs: Sequence[Run], sample_rate_hz: int, config: Config, *, is_float: bool = False
 ) -> tuple[NDArray[np.uint8], Facts]:
     """Return the level codes of one window.
 
@@ -62,6 +63,9 @@ def window_codes(
         The recording's rate.
     config
         The job's configuration.
+    is_float
+        Whether the samples are stored as floating-point numbers: those are clipped where they stay at one extreme
+        value, not where they exceed full scale.
 
     Returns
     -------
@@ -71,16 +75,16 @@ def window_codes(
     facts
         Quality, levels, counts.
     """
-    found = _measured(samples, runs)
-    broken = any(one.n_not_finite for one in found)
-    clean = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0) if broken else samples
+    found = _measured(samples, runs, is_float=is_float)
+    broken = any(one.n_not_finite or max(-one.lowest, one.highest) > MAX_PEAK for one in found)
+    clean = without_impossible(samples) if broken else samples
     if broken:
-        found = _measured(clean, runs)
+        found = _measured(clean, runs, is_float=is_float)
     signal = np.ascontiguousarray(_one_channel(clean, config.channel), dtype=np.float32)
     rate = config.sample_rate_hz or sample_rate_hz
     n_samples = signal.shape[0] if rate == sample_rate_hz else round(config.window_s * rate)
     codes = np.zeros((config.n_mels, config.n_frames), dtype=np.uint8)
-    n_bands = min(n_bands_below_nyquist(config, sample_rate_hz), n_bands_below_nyquist(config, rate))
+    n_bands = n_usable_bands(config, sample_rate_hz)
     centres = np.rint((np.arange(config.n_frames) + 0.5) * n_samples / config.n_frames).astype(np.int64)
     n_low = n_high = 0
     for first, last in runs:
@@ -92,7 +96,7 @@ def window_codes(
             continue
         low, high = _transform(part, centres[begin:end] - first, rate, config, codes[:n_bands, begin:end])
         n_low, n_high = n_low + low, n_high + high
-    of_signal = found[0] if len(found) == 1 else _measured(signal[None], runs)[0]
+    of_signal = found[0] if len(found) == 1 else _measured(signal[None], runs, is_float=is_float)[0]
     quality = _quality(of_signal, found) | (QUALITY["not_a_number"] if broken else 0)
     power = of_signal.energy / sum(last - first for first, last in runs)
     peak = max(-of_signal.lowest, of_signal.highest)
@@ -138,9 +142,12 @@ def _one_channel(samples: NDArray[np.float32], channel: str | int) -> NDArray[np
     return np.asarray(samples[0] if len(samples) == 1 else samples.mean(axis=0, dtype=np.float32))
 
 
-def _measured(channels: NDArray[np.float32], runs: Sequence[Run]) -> list[Measures]:
+def _measured(channels: NDArray[np.float32], runs: Sequence[Run], *, is_float: bool) -> list[Measures]:
     """Measure the recorded samples of every channel, shape (n_channels, n_samples)."""
-    return [_joined([measure(channel[first:last], CLIP_LEVEL) for first, last in runs]) for channel in channels]
+    return [
+        _joined([measure(channel[first:last], CLIP_LEVEL, at_extremes=is_float) for first, last in runs])
+        for channel in channels
+    ]
 
 
 def _joined(parts: Sequence[Measures]) -> Measures:

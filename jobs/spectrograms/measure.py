@@ -23,7 +23,7 @@ class Measures(NamedTuple):
     lowest, highest
         Extreme samples.
     longest_at_full_scale
-        Most samples in a row at or beyond the clipping level.
+        Most samples in a row at or beyond the clipping level, or at an extreme that is.
     n_not_finite
         Samples that are NaN or infinite; with any, the others are without meaning.
     """
@@ -56,21 +56,32 @@ def _extent(samples: Float32Array) -> tuple[float, np.float32, np.float32]:
 
 
 @compiled
-def _longest_run(samples: Float32Array, level: np.float32) -> int:
-    """Return how many samples in a row are at most at or beyond a level, of either sign."""
+def _longest_run(samples: Float32Array, low: np.float32, high: np.float32) -> int:
+    """Return how many samples in a row are at most at or beyond one of two levels."""
     run = longest = 0
     for x in samples:
-        run = run + 1 if abs(x) >= level else 0
+        run = run + 1 if x >= high or x <= low else 0
         longest = max(longest, run)
     return longest
 
 
-def measure(samples: Float32Array, clip_level: float) -> Measures:
-    """Return what samples, shape (n_samples,) with at least one, say of themselves."""
+def measure(samples: Float32Array, clip_level: float, *, at_extremes: bool = False) -> Measures:
+    """Return what samples, shape (n_samples,) with at least one, say of themselves.
+
+    Parameters
+    ----------
+    samples
+        The samples.
+    clip_level
+        What is at or beyond it, of either sign, is at full scale.
+    at_extremes
+        Count only samples that are the highest or the lowest of all as well.
+    """
     energy, lowest, highest = _extent(samples)
     if not np.isfinite(energy):  # squares of numbers add up to one: float64 holds the square of any float32
         return Measures(energy, float(lowest), float(highest), 0, int(np.count_nonzero(~np.isfinite(samples))))
     level = np.float32(clip_level)
     is_near = max(-lowest, highest) >= level
-    longest = int(_longest_run(samples, level)) if is_near else 0
+    low, high = (min(lowest, -level), max(highest, level)) if at_extremes else (-level, level)
+    longest = int(_longest_run(samples, np.float32(low), np.float32(high))) if is_near else 0
     return Measures(energy, float(lowest), float(highest), longest, 0)

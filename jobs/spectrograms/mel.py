@@ -79,6 +79,12 @@ def n_bands_below_nyquist(config: Config, sample_rate_hz: int) -> int:
     return int(np.count_nonzero(mel_edges_hz(config)[2:] <= sample_rate_hz / 2 * rounding))
 
 
+def n_usable_bands(config: Config, sample_rate_hz: int) -> int:
+    """Return how many bands, from the lowest, a recording of a rate has, after resampling if that is asked for."""
+    rate = config.sample_rate_hz or sample_rate_hz
+    return min(n_bands_below_nyquist(config, sample_rate_hz), n_bands_below_nyquist(config, rate))
+
+
 def _triangle_times_hat(centres: Float64Array, width: float, low: float, mid: float, high: float) -> Float64Array:
     """Integrate a triangle times hat functions of a given half-width, by centre; unit: Hz."""
 

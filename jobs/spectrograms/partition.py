@@ -44,7 +44,7 @@ class Partition:
     root
         Folder that the recordings' paths are relative to.
     recordings
-        The recorder's recordings that touch the day, by SHA-256.
+        The recorder's recordings that touch the day, by their key.
     deployments
         Rows of the deployments table by name.
     i_recorder
@@ -60,7 +60,7 @@ class Partition:
     spec: StoreSpec
     config: Config
     root: Path
-    recordings: Mapping[str, Placed]
+    recordings: Mapping[tuple[str, int], Placed]
     deployments: Mapping[str, Row]
     i_recorder: int
     blocks: tuple[Block, ...]
@@ -130,7 +130,8 @@ def _compute(partition: Partition, block: Block, reader: Reader, before: Entry |
         if window is None or window.coverage < config.min_coverage:
             rows.counts["below_coverage"] += 1
             continue
-        codes, facts = window_codes(window.samples, window.runs, window.recording.sample_rate_hz, config)
+        lead = window.recording
+        codes, facts = window_codes(window.samples, window.runs, lead.sample_rate_hz, config, is_float=lead.is_float)
         shard.put(cell - first, codes)
         rows.add(cell, window, facts, codes)
     paths = {segment.recording.path for segment in block.segments}
@@ -194,7 +195,7 @@ class _Rows:
         self.counts["kept"] += 1
         row = values["recording"]
         from_audio = tuple(values[name] for name in FROM_AUDIO)
-        self._append(cell, row, self.partition.recordings[row["sha256"]], from_audio, codes)
+        self._append(cell, row, self.partition.recordings[row["sha256"], row["start_ms"]], from_audio, codes)
 
     def _append(self, cell: int, row: Row, recording: Placed, from_audio: tuple[Any, ...], codes: Codes) -> None:
         deployment = self.partition.deployments.get(recording.deployment)

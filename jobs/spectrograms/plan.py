@@ -9,16 +9,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from jobs.common.audio import Reading
+from jobs.common.audio import Reading, is_float
 from jobs.spectrograms.config import Config
+from jobs.spectrograms.mel import n_usable_bands
 from lake.errors import InputError
 from lake.grid import Grid, iso, month_span
 from lake.identity import short_hash
+from lake.names import COPIES
 
 JOIN_MS = 1.0
 """Recordings whose ends are nearer than this follow each other; it is the resolution of the grid."""
 EARLIEST_MS = int(np.datetime64("2001-01-01", "ms").astype(np.int64))
 """No recorder is older; a clock that was never set reads 1970, 1980 or 2000."""
+UNTIMED_CODES = frozenset({"no_time", "zone_unknown", "date_out_of_range"})
+"""Codes of recordings without a start."""
+NO_BAND = "no_band"
+"""Reason of a recording whose Nyquist frequency is below the upper edge of the lowest band."""
 UNTIMED = "untimed:"
 """Prefix of the recorder that recordings without a time are laid on."""
 UNTIMED_ORIGIN_MS = int(np.datetime64("2001-01-01", "ms").astype(np.int64))
@@ -38,6 +44,8 @@ class Placed:
         What can be decoded.
     utc_offset_s
         Local time minus UTC, if known.
+    is_float
+        Whether its samples are floating-point numbers.
     """
 
     path: str
@@ -51,6 +59,12 @@ class Placed:
     sample_rate_hz: int
     n_channels: int
     utc_offset_s: int | None
+    is_float: bool = False
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What tells a recorder's recordings apart: silent ones have the same bytes."""
+        return self.sha256, self.start_ms
 
 
 @dataclass(frozen=True)
@@ -174,7 +188,7 @@ def accept(
     """Return the recordings that have a place, in the table's order, and by path why the others have none.
 
     ``outside_study`` is a start before 2001 (a clock that was not set), outside the named span, or one that the
-    catalog says cannot be right.
+    catalog says cannot be right; ``no_band`` a sample rate too low for the lowest band.
     """
     low = span_ms[0] if span_ms[0] is not None else EARLIEST_MS
     high = span_ms[1] if span_ms[1] is not None else np.inf
@@ -223,14 +237,17 @@ def coverage(grid: Grid, cells: NDArray[np.int64], segments: list[Segment]) -> N
 
 def _reason(row: Any, problems: Sequence[str], start_ms: int | None, config: Config) -> str:  # noqa: ANN401 (a named tuple)
     """Return why a recording is set aside, or nothing."""
-    if "duplicate" in problems:
-        return "duplicate"
+    copied = [code for code in COPIES if code in problems]
+    if copied:
+        return copied[0]
     if not row.reading:
         return problems[0] if problems else "unreadable"
     if pd.isna(row.n_samples) or row.n_samples <= 0:
         return "empty"
+    if n_usable_bands(config, int(row.sample_rate_hz)) == 0:
+        return NO_BAND
     if start_ms is None and config.untimed == "skip":
-        return next((problem for problem in problems if problem in {"no_time", "zone_unknown"}), "no_time")
+        return next((problem for problem in problems if problem in UNTIMED_CODES), "no_time")
     return ""
 
 
@@ -239,7 +256,7 @@ def _placed(row: Any, recorder: str, start_ms: int) -> Placed:  # noqa: ANN401 (
         path=str(row.path), sha256=str(row.sha256), recorder=recorder, deployment=str(row.deployment or ""),
         reading=row.reading, start_ms=start_ms, end_ms=start_ms + row.n_samples / row.sample_rate_hz * 1000,
         n_samples=int(row.n_samples), sample_rate_hz=int(row.sample_rate_hz), n_channels=int(row.n_channels),
-        utc_offset_s=_offset_s(str(row.utc_offset or "")),
+        utc_offset_s=_offset_s(str(row.utc_offset or "")), is_float=is_float(str(getattr(row, "format", ""))),
     )  # fmt: skip
 
 

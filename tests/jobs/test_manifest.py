@@ -322,7 +322,14 @@ def test_wrong_values(write: Write, job: str, config: str, told: str) -> None:
         (f'lake = "l"\nmax_quarantined = 2\n{MELS}', ["max_quarantined: expected less than or equal to 1, found 2"]),
         (f'lake = "l"\nmax_quarantined = true\n{MELS}', ["max_quarantined: expected a valid number, found True"]),
         ('lake = "l"\n[runs.""]\njob = "spectrograms"', ['runs."": expected a name, found none']),
-        (f'lake = "no-such://x"\n{MELS}', ["lake = 'no-such://x': Protocol not known: no-such"]),
+        (f'lake = "no-such://x"\n{MELS}', [
+            ("lake = no-such://x: cannot be opened (Protocol not known: no-such). "
+             "Expected a path, or the URL of an object store, s3://bucket/lake."),
+        ]),
+        (f'lake = "zip://x.zip"\n{MELS}', [
+            ("lake = 'zip://x.zip': expected a folder, or a place in an object store such as s3://bucket/lake; "
+             "nothing can be written to zip://"),
+        ]),
         (f'lake = "l"\n{MELS}inputs = {{ a = "mels" }}', [
             "runs.mels.inputs.a: the job 'spectrograms' has no such input",
             "runs mels: each waits for another's output",

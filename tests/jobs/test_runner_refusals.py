@@ -10,7 +10,7 @@ from chains import n_windows, receipts, run_chain, runs, standing, write_chain
 from soundfiles import Study, files, sound, usual_study
 
 from jobs.cluster import command as cluster
-from jobs.common.run import Options, Run
+from jobs.common.run import Options, Outcome, Run
 from jobs.manifest import read_manifest
 from jobs.runner import finalise_run
 from lake.claims import claim
@@ -109,6 +109,7 @@ def test_an_output_that_is_gone_is_not_taken_for_done(manifest: Path, name: str)
 
 def test_a_run_that_was_cut_short_is_not_taken_for_done(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def cut_short(run: Run, options: Options) -> Any:
+        options.begin(run, Outcome(did=True, counts={}))
         raise TryAgainError("the disk is full")
 
     with monkeypatch.context() as patch:

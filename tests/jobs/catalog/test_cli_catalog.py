@@ -146,7 +146,7 @@ def test_ctrl_c_waits_for_no_file_and_loses_none(tmp_path: Path) -> None:
     assert time.monotonic() - began_s < 20
     assert begun.returncode == 75, told
     assert told.splitlines() == [
-        "dawnchorus: interrupted. What was found so far is kept; the same command again continues where it stopped."
+        "dawnchorus: interrupted. What was written before is whole; the same command again continues where it stopped."
     ]
     assert not out.exists()
     assert {"a.wav", "b.wav"} <= {Path(key).name for key in read_cache(cache)} <= {"a.wav", "b.wav", "d.wav"}

@@ -45,7 +45,7 @@ COUNTS = {
             "n_files": 3, "hours": 0.005, "first": "2021-06-22T05:00:00Z", "last": "2021-06-22T07:00:00Z",
             "offsets": {"-05:00": 3}, "sources": {"name": 3}, "n_days": 1, "n_silent_days": 0, "deployments": [],
             "gains_db": [], "firmware": [], "clock": vars(Clock(longest_gap_s=3591.0)),
-            "problems": {"duplicate": 1}, "n_conflicts": 0, "conflict": "",
+            "problems": {"duplicate": 1, "start_disputed": 2}, "n_conflicts": 0, "conflict": "",
         },
         "B": {
             "n_files": 2, "hours": 0.0025, "first": None, "last": None, "offsets": {"": 1}, "sources": {"name": 1},
@@ -54,7 +54,10 @@ COUNTS = {
             "n_conflicts": 0, "conflict": "",
         },
     },
-    "problems": {"OE001": 1, "OE002": 1, "OE004": 1, "duplicate": 1, "empty": 1, "no_time": 1, "zone_unknown": 1},
+    "problems": {
+        "OE001": 1, "OE002": 1, "OE004": 1, "duplicate": 1, "empty": 1, "no_time": 1, "start_disputed": 2,
+        "zone_unknown": 1,
+    },
 }  # fmt: skip
 
 

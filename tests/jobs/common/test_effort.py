@@ -42,3 +42,9 @@ def test_nothing_to_draw(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a\.png: no recording has a time in UTC.*Name zones"):
         draw_effort(make_recordings([]), tmp_path / "a.png")
     assert not (tmp_path / "a.png").exists()
+
+
+@pytest.mark.parametrize("name", ["site $5_{ $ north", "点" * 80, "a\nb\x1b[31m", "^_\\frac$$", "x" * 250])
+def test_any_recorder_can_be_drawn(tmp_path: Path, name: str) -> None:
+    draw_effort(make_recordings([row(name, "2021-06-22T00:00", 2.0)]), tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,121 @@
+"""Executing one run: its claim, its record, its work, its receipt."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
+
+from jobs.common.processes import place
+from jobs.common.run import Options, Outcome, Run, is_replaceable
+from jobs.registry import JOBS, needing
+from jobs.state import files_sha256, labels_sha256
+from lake.claims import Claim, claim, require_free
+from lake.ledger import GRID_RECORD, RUN_RECORD
+from lake.names import LOST
+from lake.naming import names_digest
+from lake.receipts import latest_receipt, write_receipt
+from lake.verify import UNFINISHED
+
+
+def execute_claimed(run: Run, options: Options) -> Outcome:
+    """Execute a run under its claim, and leave its receipt."""
+    began, made_of = time.monotonic(), _made_of(run)
+    entry = JOBS[run.job]
+    require_free(run.ledger.storage, run.name, options.part or (0, 1))  # known before anything is read
+    with needing(f"run {run.name!r}", entry.extra), _beginning(run, options) as options_here:
+        outcome: Outcome = entry.command().execute(run, options_here)
+        if entry.extends:
+            outcome = _with_lost(run, outcome)
+        if outcome.did:
+            run = options_here.begin(run, outcome)
+            if run.held is not None:
+                run.held.require()
+            _leave_receipt(run, outcome, options.part, time.monotonic() - began, made_of)
+            if not entry.extends:
+                run.ledger.storage.remove(UNFINISHED)
+    return outcome
+
+
+def finalise_shares(run: Run) -> Outcome:
+    """Make the output of a run readable after its shares are done, and leave its receipt."""
+    began, made_of = time.monotonic(), _made_of(run)
+    with needing(f"run {run.name!r}", JOBS[run.job].extra):
+        outcome = _with_lost(run, JOBS[run.job].command().finalise(run))
+    if outcome.did:
+        _leave_receipt(run, outcome, None, time.monotonic() - began, made_of)
+    return outcome
+
+
+@contextmanager
+def _beginning(run: Run, options: Options) -> Iterator[Options]:
+    """Yield options whose ``begin`` claims the run, until the block ends, and stores its record."""
+    with ExitStack() as held:
+        claimed: Claim | None = None
+
+        def begin(wanted: Run, _expected: Outcome) -> Run:
+            nonlocal claimed
+            if claimed is None:
+                part = options.part or (0, 1)
+                claimed = held.enter_context(claim(run.ledger.storage, run.name, part, run.config_id))
+                _store_record(replace(run, held=claimed))
+            return replace(wanted, held=claimed)
+
+        yield replace(options, begin=begin)
+
+
+def _store_record(run: Run) -> None:
+    stored = run.ledger.record()
+    if stored is not None and is_replaceable(run, stored):
+        for key in (GRID_RECORD, RUN_RECORD):
+            run.ledger.storage.remove(key)
+    run.ledger.open_run(run.name, run.record)
+    if not JOBS[run.job].extends:
+        run.output.remove_unfinished()
+        run.ledger.storage.write(UNFINISHED, b"")
+
+
+def _with_lost(run: Run, outcome: Outcome) -> Outcome:
+    """Add to what was set aside the recordings that decoders hung or died of, in this share or another."""
+    entries = run.ledger.written().values()
+    lost = {path: problem for entry in entries for path, problem in entry.problems.items() if problem in LOST}
+    return replace(outcome, quarantined={**outcome.quarantined, **lost})
+
+
+def _made_of(run: Run) -> dict[str, Any]:
+    """Return what a receipt says of a run's inputs; taken before they are read, so that growth meanwhile shows."""
+    inputs = {}
+    for role, source in run.inputs.items():
+        receipt = latest_receipt(source.lake, source.name) or {}
+        inputs[role] = {
+            "run": source.name,
+            **{key: receipt.get(key) for key in ("config_id", "content_id", "n_windows")},
+        }
+    told: dict[str, Any] = {"inputs": inputs}
+    if JOBS[run.job].labels:
+        told |= {"labels": str(run.labels) if run.labels else None, "labels_sha256": labels_sha256(run)}
+    if JOBS[run.job].names:
+        told["names_sha256"] = names_digest(run.inputs["clusters"].output)
+    if run.files:
+        told |= {"files": {key: str(path) for key, path in run.files.items()}, "files_sha256": files_sha256(run)}
+    if not run.inputs and run.recordings is not None:
+        told["recordings"] = run.recordings.record
+    return told
+
+
+def _leave_receipt(
+    run: Run, outcome: Outcome, part: tuple[int, int] | None, seconds: float, made_of: Mapping[str, Any]
+) -> None:
+    facts = {
+        **run.record, **made_of, **run.ledger.summary(), "state": "done" if part is None else "share",
+        "counts": dict(outcome.counts), "quarantined": dict(Counter(outcome.quarantined.values())),
+        "set_aside": dict(outcome.quarantined), "n_recordings": outcome.n_recordings, "backend": outcome.backend,
+        "seconds": round(seconds, 3), "seed": run.record["config"].get("seed"),
+    }  # fmt: skip
+    if outcome.notes:
+        facts["notes"] = list(outcome.notes)
+    if JOBS[run.job].together:
+        facts["n_processes"] = place(os.environ).n_ranks
+    write_receipt(run.lake, run.name, part or (0, 1), facts)
