@@ -221,7 +221,12 @@ def outcome(prepared: Path, case: Case, key: str, expected: Result, way: str, ra
             return "error" if named else f"UNNAMED {error.exit_code}: {error}"
         except Exception as error:  # noqa: BLE001 (a traceback is what is looked for)
             return f"TRACEBACK {type(error).__name__}: {error}"
-        return "same" if result == expected else "SILENT"
+        if result == expected:
+            return "same"
+        # `status` goes on with the other runs, and says of one that is damaged which file it is.
+        return (
+            "error" if case.name == "status" and _is_named(folder, key, str(result), of_run=way != "flip") else "SILENT"
+        )
 
 
 def _is_named(folder: Path, key: str, message: str, *, of_run: bool) -> bool:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from flips import WAYS, cases, make_study, pattern, read_files, table
+from flips import WAYS, cases, copied, make_study, pattern, read_files, table
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def wrong(study: Path, *ways: str, names: tuple[str, ...] = ()) -> list[str]:
 
 
 def test_a_flipped_bit_of_a_file_of_each_kind(study: Path) -> None:
-    assert wrong(study, "flip", names=("vectors anew", "query mels", "similar")) == []
+    assert wrong(study, "flip", names=("vectors anew", "similar")) == []
 
 
 @pytest.mark.slow
@@ -30,9 +30,11 @@ def test_a_file_of_each_kind_in_every_job(study: Path, way: str) -> None:
     assert wrong(study, way) == []
 
 
-def test_the_files_are_found(study: Path) -> None:
+def test_the_files_are_found(study: Path, tmp_path: Path) -> None:
     """A case that reads next to nothing would prove nothing."""
     case = next(case for case in cases() if case.name == "vectors anew")
-    kinds = {pattern(key) for key in read_files(study, case)[0]}
+    prepared = copied(study, tmp_path / "study")
+    case.prepare(prepared)
+    kinds = {pattern(key) for key in read_files(prepared, case)[0]}
     assert {"lake/spectrograms/mels.zarr/zarr.json", "lake/spectrograms/mels.zarr/spectrogram/c.#.#.#.#"} <= kinds
     assert {"lake/ledgers/mels/RECORDER/DAY.jsonl", "lake/ledgers/mels/commit.json"} <= kinds
