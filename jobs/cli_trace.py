@@ -19,9 +19,8 @@ from jobs.cli_lake import (
     commands,
     write_table,
 )
-from jobs.common.terminal import print_json, print_line
+from jobs.common.terminal import complain, print_json, print_line
 from lake.errors import InputError, UsageError
-from lake.escapes import printable
 from lake.outputs import refuse_others, write_outputs
 from lake.storage import Storage
 
@@ -126,7 +125,7 @@ def export(
         n_files = len(sheets)
         write_outputs(out, {sheet.key: sheet.text.encode() for sheet in sheets}, force=force)
     for note in given.notes:
-        typer.echo(printable(note), err=True)
+        complain(note)
     if as_json:
         print_json({"out": str(out), "n_files": n_files, "n_rows": len(table)})
     else:
@@ -157,7 +156,7 @@ def names(
     there = {name.cluster: name for name in present.rows}
     kept = [name for name in carried(matches, made_by(store).name) if name.cluster not in there]
     for note in [*given.notes, *present.notes]:
-        typer.echo(printable(note), err=True)
+        complain(note)
     if write:
         write_names(new, [*there.values(), *kept])
     if as_json:

@@ -61,6 +61,8 @@ def describe_runs(manifest: Manifest, names: Sequence[str], options: Options, sa
         else:
             for line in _lines(run, found[run.name], options):
                 say(f"  {line}")
+            if found[run.name].state == "damaged":
+                run.ledger.summary()  # `run` reads all of it at its end
             outcome = _expected(run, options)
             too_many += too_many_set_aside(run, outcome) if options.part is None else []
         if found[run.name].state not in {"done", "stale"}:

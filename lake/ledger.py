@@ -156,6 +156,21 @@ class Ledger:
         """Mark that files beside the shards are being written, so that they may not be those of the last commit."""
         self.storage.write(COMMITTING, b"")
 
+    def announce(self, digests: Mapping[str, str]) -> None:
+        """Say which files, SHA-256 by key, a commit is about to write; readers take them as well until it ends.
+
+        On an object store, which cannot append, nothing is announced.
+        """
+        if digests and self.storage.is_local:
+            self.storage.append(COMMITTING, seal({"files": dict(digests)}))
+
+    def announced(self) -> dict[str, str]:
+        """Return what was announced since the commit began that has not ended; nothing where none is under way."""
+        found: dict[str, str] = {}
+        for line in (self.storage.read_or_none(COMMITTING) or b"").split(b"\n")[:-1]:
+            found |= unseal(line, self.storage.path(COMMITTING))["files"]
+        return found
+
     def end_commit(self) -> None:
         """Take the mark away; the commit's record must stand already."""
         self.storage.remove(COMMITTING)

@@ -24,7 +24,10 @@ _OF_DAY = re.compile(r"/c\.(\d+)\.(\d+)$")
 _ALL = slice(None)
 
 
-def open_store(url: str, kind: str, *, mask_and_scale: bool = True, **options: Any) -> xr.Dataset:  # noqa: ANN401 (fsspec's own options)
+def open_store(
+    url: str, kind: str, *, mask_and_scale: bool = True, compared: bool = True,
+    **options: Any,  # noqa: ANN401 (fsspec's own options)
+) -> xr.Dataset:  # fmt: skip
     """Open a store of the lake as xarray does by itself, and check what it is.
 
     Parameters
@@ -35,6 +38,9 @@ def open_store(url: str, kind: str, *, mask_and_scale: bool = True, **options: A
         ``spectrograms``, ``embeddings`` or ``clusters``.
     mask_and_scale
         Decode codes to levels and missing cells to NaN.
+    compared
+        Whether files are compared with the ledger of the store's run. Only the run itself, whose record of them was
+        lost and which is to write it again, goes on without.
     options
         Passed to fsspec.
 
@@ -57,7 +63,9 @@ def open_store(url: str, kind: str, *, mask_and_scale: bool = True, **options: A
         raise StoreError(f"{url}: expected a finished store, found none ({state}); see `dawnchorus status MANIFEST`.")
     _require_known_format(url, store_attributes(storage))
     with _opening(url):
-        store: Any = open_held(url, **options)  # zarr's stores are taken too, though xarray's types do not say so
+        store: Any = open_held(
+            url, compared=compared, **options
+        )  # zarr's stores are taken too, though xarray's types do not say so
         dataset = xr.open_dataset(store, engine="zarr", consolidated=True, mask_and_scale=mask_and_scale)
     dataset.encoding["source"] = storage.url
     found = dataset.attrs.get("dawnchorus_kind", "no dawnchorus store")

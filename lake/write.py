@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -143,22 +144,24 @@ def commit(
     """
     ledger.require_claim()
     ledger.begin_commit()
+    _, last = ledger.committed() or ("", {})
+    write_all = partial(_write_all, store, ledger, last)
     files: dict[str, str] = {}
     shards: list[tuple[str, str]] = []
     values = {**tables, "recorder": np.asarray(recorders, dtype=object), "time": spec.grid.starts()}
     sizes = {"recorder": len(recorders), "time": spec.grid.n_cells, **spec.sizes}
     for array in spec.tables:
         sizes.update(dict(zip(array.dims, values[array.name].shape, strict=True)))
-        _write_all(store, _table(array, values[array.name]), files)
+        write_all(_table(array, values[array.name]), files)
     for recorder, day, latest in ledger.entries():
         position = (recorders.index(recorder), _day_number(spec.grid, day))
-        _write_all(store, _index_day(spec, position, list(latest.values()), row_maps or {}), files)
+        write_all(_index_day(spec, position, list(latest.values()), row_maps or {}), files)
         shards += [item for entry in latest.values() for item in entry.files.items()]
     store.remove_unfinished()
     documents = metadata_documents(spec, sizes)
     root = documents.pop("zarr.json")
-    _write_all(store, documents.items(), files)
-    _write_all(store, [("zarr.json", root)], files)
+    write_all(documents.items(), files)
+    write_all([("zarr.json", root)], files)
     ledger.compact()
     ledger.settle_commit(content_id(shards), files)
     ledger.end_commit()
@@ -174,18 +177,32 @@ def row_key(row: Mapping[str, Any]) -> str:
     return str(row["deployment"])
 
 
-def _write_all(store: Storage, files: Iterable[tuple[str, bytes | None]], written: dict[str, str]) -> None:
+def _write_all(
+    store: Storage,
+    ledger: Ledger,
+    last: Mapping[str, str],
+    files: Iterable[tuple[str, bytes | None]],
+    written: dict[str, str],
+) -> None:
     """Write files unless they stand already, and add their digests to those written.
 
-    One that holds the same is not written again in a newer format: its digest is that of the file that stands.
+    One that holds the same is not written again in a newer format: its digest is that of the file that stands. Files
+    that the last commit did not leave so are announced first: whoever reads them meanwhile knows them.
     """
+    coming: list[tuple[str, bytes]] = []
+    digests: dict[str, str] = {}
     for key, data in files:
-        if data is not None:
-            before = store.read_or_none(key)
-            if before is None or not holds_same(before, data):
-                store.write(key, data)
-                before = data
-            written[key] = hashlib.sha256(before).hexdigest()
+        if data is None:
+            continue
+        before = store.read_or_none(key)
+        if before is None or not holds_same(before, data):
+            coming.append((key, data))
+            before = data
+        digests[key] = hashlib.sha256(before).hexdigest()
+    ledger.announce({key: digest for key, digest in digests.items() if last.get(key) != digest})
+    for key, data in coming:
+        store.write(key, data)
+    written |= digests
 
 
 def _index_day(

@@ -1,7 +1,7 @@
 """A small study and a lake of all jobs: of integers alone, so that every machine makes the same recordings.
 
-``tests/data/format-1.tar.xz`` is such a lake as commit 62f1a1e made it. Where that commit is checked out in ``old``,
-with its dependencies, it is made by ``PYTHONPATH=old:tests python tests/smalllake.py tests/data/format-1.tar.xz``.
+``tests/lakes/format-1.tar.xz`` is such a lake as commit 62f1a1e made it. Where that commit is checked out in ``old``,
+with its dependencies, it is made by ``PYTHONPATH=old:tests python tests/smalllake.py tests/lakes/format-1.tar.xz``.
 """
 
 import sys

@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Final
 
 from jobs.common.processes import LAUNCHERS, MEETING, NODES, OWN
+from jobs.common.terminal import complain
 from lake.errors import InputError
 
 GRACE_S: Final = 60.0
@@ -165,7 +166,7 @@ def _code(rank: _Rank, *, is_told: bool) -> int:
         return code
     if rank.ended_here or (is_told and -code == signal.SIGTERM):
         return 75
-    sys.stderr.write(f"dawnchorus: process {rank.number} was ended by {signal.Signals(-code).name}.\n")
+    complain(f"dawnchorus: process {rank.number} was ended by {signal.Signals(-code).name}.")
     return 128 - code
 
 

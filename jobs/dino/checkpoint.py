@@ -2,11 +2,11 @@
 
 import io
 import pickle
-import sys
 from typing import Any, Final
 
 import torch
 
+from jobs.common.terminal import complain
 from jobs.dino import group
 from lake.digest import has_own_digest, with_digest
 from lake.errors import IdentityError, InputError, StoreError, StoreFormatError
@@ -105,7 +105,7 @@ def _newest_whole(storage: Storage) -> dict[str, Any] | None:
             damaged.append(error)
             continue
         for problem in damaged if group.rank() == 0 else []:
-            sys.stderr.write(f"warning: {problem} It now goes on from {key}.\n")
+            complain(f"warning: {problem} It now goes on from {key}.")
         return {**content, "key": key}
     if damaged:
         raise damaged[0]

@@ -11,7 +11,7 @@ from jobs.spectrograms.config import Config
 from jobs.spectrograms.mel import mel_centres_hz
 from jobs.spectrograms.plan import Plan
 from lake.grid import Grid
-from lake.read import open_cube
+from lake.read import open_store
 from lake.schema import StoreSpec, cube_spec
 from lake.write import commit, row_key
 
@@ -61,7 +61,8 @@ def stored_rows(run: Run, columns: Columns) -> list[Row]:
     """Return the rows of a table of the store as it was last finalised, none before that."""
     if not run.output.exists("zarr.json"):
         return []
-    with open_cube(run.output.url) as cube:
+    is_listed = run.ledger.committed() is not None or run.ledger.is_committing()
+    with open_store(run.output.url, "spectrograms", mask_and_scale=False, compared=is_listed) as cube:
         values = {key: cube[name].to_numpy().tolist() for name, (key, _) in columns.items()}
     return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
 

@@ -99,8 +99,10 @@ def test_query_by_recorder_and_date(cli: Cli, whole: Path, name: str) -> None:
 
     def asked(*words: object) -> pd.DataFrame:
         code, out, error = cli("query", url, *words)
-        assert (code, error) == (0, "")
-        return pd.read_csv(io.StringIO(out), parse_dates=["time"])
+        found = pd.read_csv(io.StringIO(out), parse_dates=["time"])
+        assert code == 0
+        assert bool(error) == (len(found) == 0), "nothing found is said"
+        return found
 
     everything = asked()
     assert len(everything) == n_windows(whole, name)

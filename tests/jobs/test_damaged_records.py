@@ -108,8 +108,9 @@ def check_named(manifest: Path, path: Path, run: str, how: str, tmp_path: Path) 
     assert str(path) in found[run].detail
     with pytest.raises(StoreError, match=run):
         refuse_damaged(found.values())
-    with pytest.raises(StoreError):
-        describe_runs(read_manifest(manifest), [run], Options(), lambda _: None)
+    if how not in {"gone", "empty", "half", "another's"}:  # what is gone, `run` may write again
+        with pytest.raises(StoreError):
+            describe_runs(read_manifest(manifest), [run], Options(), lambda _: None)
     if is_root:
         with pytest.raises(StoreError, match="expected the metadata"):
             open_any(str(path.parent))

@@ -26,7 +26,7 @@ from lake.names import FORMAT_VERSION, STATUS
 from lake.read import open_array, read_rows
 from lake.storage import Storage
 
-OLD = Path(__file__).parents[1] / "data/format-1.tar.xz"
+OLD = Path(__file__).parents[1] / "lakes/format-1.tar.xz"
 EXTENDING = ("mels", "vectors", "learned")
 GROWN = re.compile(
     r"/c\.0\.14(\.0)*$|/spectrogram/c\.0\.84\.0\.0$|\.zarr/(recorder|recording_\w+|time_is_real)/c\.0$"

@@ -117,10 +117,11 @@ def test_a_name_stays_and_comes_out_as_a_table(sounding: Path, opened: Opened, t
     with (tmp_path / "names.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
     assert rows == [
-        ["cluster", "name", "notes"],
-        ["2", '<img src=x onerror=alert(1)>, "robin"', "second line\nof notes"],
-        ["3", f"carried {ODD}", "old"],
+        ["cluster", "name", "notes", "clustering_id"],
+        ["2", '<img src=x onerror=alert(1)>, "robin"', "second line\nof notes", rows[1][3]],
+        ["3", f"carried {ODD}", "old", rows[1][3]],
     ]
+    assert re.fullmatch("[0-9a-f]{16}", rows[1][3])
     # What came with the clustering can be taken away, and a table brings it all back.
     to_cluster(page, 3)
     page.locator(".naming input").fill("")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import stores
-from atlases import Study, overwrite, read_cluster
+from atlases import Study, read_cluster
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -152,10 +152,9 @@ def test_vectors_that_are_gone_or_others_are_told(tmp_path: Path) -> None:
     labels = np.where(codes.any(axis=(2, 3)), 0, -1)
     cube = stores.make_cube(tmp_path, codes, recorders=["one"])
     vectors = np.where(labels[..., None] == 0, 1.0, np.nan).astype(np.float32) * np.ones(4, np.float32)
+    vectors[0, np.flatnonzero(labels[0] == 0)[3], 0] = np.nan
     embeddings = stores.make_embeddings(tmp_path, vectors, cube=cube)
     clusters = stores.make_clusters(tmp_path, labels, embeddings=embeddings)
-    vectors[0, np.flatnonzero(labels[0] == 0)[3]] = np.nan
-    overwrite(embeddings, {"embedding": vectors})
     with pytest.raises(StoreError, match="found 1 missing on one day of one"):
         Study(tmp_path, cube, clusters).atlas()
     without = stores.make_clusters(tmp_path, labels, name="alone", recorders=["one"])

@@ -183,10 +183,10 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"card": 3}')
     with pytest.raises(StoreFormatError, match="expected a model card, found other JSON"):
         load_card(folder)
-    (tmp_path / "config.json").write_text('{"card": {"format_version": 2}}')
+    (tmp_path / "config.json").write_text('{"num_features": 8, "card": {"format_version": 2}}')
     with pytest.raises(StoreFormatError, match=r"format is version 2, this release reads up to 1\. Install"):
         load_card(folder)
-    (tmp_path / "config.json").write_text('{"card": {"format_version": 1}}')
+    (tmp_path / "config.json").write_text('{"num_features": 8, "card": {"format_version": 1}}')
     with pytest.raises(StoreFormatError, match="not a model card"):
         load_card(folder)
 

@@ -372,9 +372,7 @@ def test_a_ledger_line_that_is_damaged_is_named_with_what_to_do(study: Study) ->
     ledger = next(iter((study.folder / "lake/ledgers/mels").glob("*/*.jsonl")))
     lines = ledger.read_bytes().splitlines(keepends=True)
     ledger.write_bytes(b"".join([b"{" + lines[0], *lines[1:]]))
-    with pytest.raises(
-        StoreError, match=rf"{ledger.name}: a line is damaged .* Remove the line: its block is then writ"
-    ):
+    with pytest.raises(StoreError, match=rf"{ledger.name}, line 1: the record is damaged: .* remove the line and type"):
         run(study.write())
     ledger.write_bytes(b"".join(lines[1:]))
     assert "done in" in run(study.write())
