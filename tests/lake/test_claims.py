@@ -141,11 +141,15 @@ def test_who_was_suspended_for_long_stops_before_the_next_line(tmp_path: Path) -
     first.send_signal(signal.SIGSTOP)
     try:
         n_before = path.read_bytes().count(b"\n")
+        time.sleep(0.6)  # its last beat is old by any clock: a recent one is believed at once
         second = start(tmp_path, "two", 300)
         assert second.stdout is not None
         assert second.stdout.readline() == "claimed\n"
-    finally:
-        first.send_signal(signal.SIGCONT)
+    except BaseException:
+        first.kill()
+        first.communicate()
+        raise
+    first.send_signal(signal.SIGCONT)
     said, _ = first.communicate()
     assert first.returncode == 75
     assert "the claim of this process" in said

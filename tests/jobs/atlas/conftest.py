@@ -6,9 +6,14 @@ from pathlib import Path
 
 import pytest
 from atlases import Study, build_study
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def _lost(request: Request) -> list[str]:
+    """Return what was not loaded; what a reload of the page broke off is loaded again."""
+    return [] if request.failure == "net::ERR_ABORTED" else [f"not loaded: {request.url} {request.failure}"]
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +49,7 @@ def opened(chromium: Browser) -> Iterator[Callable[[Path], Page]]:
         page = context.new_page()
         page.on("console", lambda message: wrong.append(message.text) if message.type in {"error", "warning"} else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("requestfailed", lambda request: wrong.append(f"not loaded: {request.url} {request.failure}"))
+        page.on("requestfailed", lambda request: wrong.extend(_lost(request)))
         page.on("request", lambda request: wrong.append(request.url) if request.url.startswith("http") else None)
         page.on("dialog", lambda dialog: wrong.append(f"dialog: {dialog.message}"))
         page.goto((folder / "index.html").as_uri())
