@@ -182,7 +182,8 @@ def _require_own(store: Storage, where: str, identity: str, found: set[str]) -> 
             f"results: the names may be of an earlier one. If they are of this one, add the column {ATTRIBUTE} with "
             f"{identity} in every row; if not, remove the table."
         )
-    return [f"{where} has no column {ATTRIBUTE}; its names are taken for names of {identity}, the only one there was."]
+    table = where.rpartition("/")[2]  # the note stands on pages, which are the same wherever the lake is
+    return [f"{table} has no column {ATTRIBUTE}; its names are taken for names of {identity}, the only one there was."]
 
 
 def _n_made(store: Storage) -> int:
