@@ -139,11 +139,12 @@ def read_names(store: Storage) -> Names:
     believed = _require_own(store, where, identity, {row[ATTRIBUTE] for _, row in sheet.rows if row.get(ATTRIBUTE)})
     if problems:
         raise InputError(f"{where} is not a table of names; correct these and try again:\n  " + "\n  ".join(problems))
-    notes = [f"{where}: {note}."] if note else []
+    table = where.rpartition("/")[2]  # notes stand on pages, which are the same wherever the lake is
+    notes = [f"{table}: {note}."] if note else []
     absent = [f"{name.cluster} ({name.name})" for name in rows if name.cluster >= n_clusters]
     if absent:
         notes.append(
-            f"{where}: {len(absent)} names are of clusters that are not there: {', '.join(absent[:5])}; the clustering "
+            f"{table}: {len(absent)} names are of clusters that are not there: {', '.join(absent[:5])}; the clustering "
             f"has {n_clusters}, from 0 to {n_clusters - 1}."
         )
     return Names(rows, [*notes, *(believed if rows else [])])
@@ -182,7 +183,7 @@ def _require_own(store: Storage, where: str, identity: str, found: set[str]) -> 
             f"results: the names may be of an earlier one. If they are of this one, add the column {ATTRIBUTE} with "
             f"{identity} in every row; if not, remove the table."
         )
-    table = where.rpartition("/")[2]  # the note stands on pages, which are the same wherever the lake is
+    table = where.rpartition("/")[2]
     return [f"{table} has no column {ATTRIBUTE}; its names are taken for names of {identity}, the only one there was."]
 
 
