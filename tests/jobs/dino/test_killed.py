@@ -64,11 +64,15 @@ class Dying:
         self.file.flush()
         os.kill(os.getpid(), signal.SIGKILL)
 
-plain = Path.open
+plain, write_aside, target_now = Path.open, Storage._write_aside, []
+def writing(self, target, data):
+    target_now[:] = [target.name]
+    return write_aside(self, target, data)
 def opened(self, *args, **options):
     file = plain(self, *args, **options)
-    return Dying(file) if self.name.startswith(f".step-{step:09d}.pt.") else file
-Path.open = opened
+    is_wanted = self.name.endswith(".aside") and target_now == [f"step-{step:09d}.pt"]
+    return Dying(file) if is_wanted else file
+Path.open, Storage._write_aside = opened, writing
 
 around = Surroundings("net", "c0ffee", torch.device("cpu"), "cpu-test", log_every=1, checkpoint_every_s=0.0)
 fit(Storage(folder), from_array(codes), config, make_card=lambda: card, around=around)

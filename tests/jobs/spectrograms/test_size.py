@@ -16,7 +16,7 @@ from soundfiles import Study, files, sound, usual_study
 from jobs.common.run import Options
 from jobs.manifest import read_manifest
 from jobs.runner import execute_runs
-from jobs.spectrograms import sizes
+from jobs.spectrograms import command, sizes
 from jobs.spectrograms.command import planned_days
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.days import missing_days
@@ -97,6 +97,8 @@ def test_what_is_written_of_two_million_windows_is_known_in_seconds(tmp_path: Pa
     run = read_manifest(manifest).runs["mels"]
     ledger = run.ledger
     ledger.open_run(run.name, run.record)
+    plan, _ = command._plan(run)
+    ledger.settle_grid(plan.grid, plan.recorders)
     for day in planned_days(run):
         lines = []
         for block in day.blocks:
