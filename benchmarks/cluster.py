@@ -20,9 +20,11 @@ from benchmarks.report import FOLDER, Figure, report
 from benchmarks.studies import embedding_run
 from jobs.cluster.batches import batches
 from jobs.cluster.config import Config
-from jobs.cluster.core import Vectors, assign, first_centroids
+from jobs.cluster.core import assign, first_centroids
 from jobs.cluster.kmeans import fit, schedule
-from jobs.cluster.source import in_threads, open_source, read_raw
+from jobs.cluster.source import Kept, in_threads
+from lake.scaling import Scale, Scaling, Vectors
+from lake.vectors import open_vectors
 
 N_WINDOWS, N_FEATURES, K, BATCH, EPOCHS = 230_259, 384, 100, 1024, 10
 N_LARGE = 2_200_000
@@ -53,18 +55,19 @@ print(json.dumps({"seconds": seconds, "kilobytes": kilobytes, **outcome.counts})
 
 def ours(url: str) -> Vectors:
     """Read all vectors once, choose first centroids, fit."""
-    source = open_source(url, partial=True)
-    rows = np.sort(np.random.default_rng(0).permutation(source.n_windows)[: CONFIG.n_init_windows])
-    parts = in_threads(partial(read_raw, source), range(len(source.parts)), THREADS)
+    kept = Kept(open_vectors([url]), N_FEATURES)
+    spans, n_windows = kept.sets.spans, kept.sets.n_windows
+    rows = np.sort(np.random.default_rng(0).permutation(n_windows)[: CONFIG.n_init_windows])
     sample = []
-    for part, vectors in zip(source.parts, parts, strict=True):
-        low, high = np.searchsorted(rows, [part.first_row, part.first_row + len(vectors)])
-        sample.append(vectors[rows[low:high] - part.first_row])
-    plan = schedule(source.n_windows, K, BATCH, EPOCHS, None)
-    sizes = [len(part.cells) for part in source.parts]
+    for span, vectors in zip(spans, in_threads(kept.read_raw, range(len(spans)), THREADS), strict=True):
+        low, high = np.searchsorted(rows, [span.first_row, span.first_row + len(vectors)])
+        sample.append(vectors[rows[low:high] - span.first_row])
+    plan = schedule(n_windows, K, BATCH, EPOCHS, None)
+    as_they_are = Scaling((Scale(np.zeros(N_FEATURES), np.ones(N_FEATURES), unit=False),))
     stream = batches(
-        source.kept.__getitem__, sizes, plan, buffer_windows=CONFIG.buffer_windows, seed=0, threads=THREADS
-    )
+        kept.scaled_by(as_they_are), [len(span.cells) for span in spans], plan, buffer_windows=CONFIG.buffer_windows,
+        seed=0, threads=THREADS,
+    )  # fmt: skip
     return fit(stream, first_centroids(np.concatenate(sample), K, 0), CONFIG, plan, threads=THREADS)
 
 
@@ -96,11 +99,11 @@ def inertia(vectors: Vectors, centroids: Vectors) -> float:
 
 def in_memory(url: str) -> Vectors:
     """Read the whole store with zarr, as one would before scikit-learn."""
-    source = open_source(url, partial=True)
+    sets = open_vectors([url])
     days: list[NDArray[np.float32]] = []
-    for i in range(len(source.recorders)):
-        n = sum(len(part.cells) for part in source.parts if part.recorder == i)
-        days.append(np.asarray(source.array[i, :n]))
+    for i in range(len(sets.recorders)):
+        n = sum(len(span.cells) for span in sets.spans if span.recorder == i)
+        days.append(np.asarray(sets.arrays[0][i, :n]))
     return np.concatenate(days)
 
 

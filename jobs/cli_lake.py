@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -14,6 +14,8 @@ from lake.outputs import refuse_others, write_outputs
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
+
+    from lake.similar import Normalise
 
 commands = typer.Typer()
 
@@ -70,11 +72,16 @@ def query(
 
 @commands.command()
 def similar(
-    store: Annotated[str, typer.Argument(help="a store: …/embeddings/RUN.zarr")],
+    stores: Annotated[
+        list[str], typer.Argument(metavar="STORE…", help="…/embeddings/RUN.zarr; the vectors of several are joined")
+    ],
     recorder: Annotated[str, typer.Option(help="recorder of the window")],
     time: Annotated[str, typer.Option(help="time in UTC that the window begins at, or holds")],
     n: Annotated[int, typer.Option(min=1, help="windows to list")] = 20,
     euclidean: Annotated[bool, typer.Option("--euclidean", help="Euclidean distance instead of cosine")] = False,
+    normalise: Annotated[
+        str, typer.Option(help="whiten, none, or auto: whiten vectors that were made here, leave imported ones")
+    ] = "none",
     apart: Annotated[
         float | None, typer.Option(min=0, help="seconds within which the recorder's own windows are left out")
     ] = None,
@@ -89,12 +96,15 @@ def similar(
     from lake.similar import similar as nearest
 
     _check_out(out, force=force)
-    with open_embeddings(store) as dataset:
+    if normalise not in {"auto", "whiten", "none"}:
+        raise UsageError(f"--normalise {normalise!r}: expected auto, whiten or none.")
+    how = cast("Normalise", normalise)
+    with open_embeddings(stores[0]) as dataset:
         n_windows = len(usable_windows(dataset, status="embedding_status"))
     with progress("similar", n_windows, "windows") as advance:
         table = nearest(
-            store, recorder, time, n=n, metric="euclidean" if euclidean else "cosine", apart_s=apart, threads=workers,
-            advance=advance,
+            stores, recorder, time, n=n, metric="euclidean" if euclidean else "cosine", normalise=how,
+            apart_s=apart, threads=workers, advance=advance,
         )  # fmt: skip
     _give(table, out, force=force, as_json=as_json)
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from jobs.common.config import JobConfig, identity_config, resumed_config
 from jobs.common.resources import Resources
@@ -57,15 +57,36 @@ class ImageEntry(Entry):
         return value
 
 
+def _names(value: object) -> object:
+    """Return one name as a list of one."""
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, list):
+        raise ValueError(f"expected the name of a run, or a list of names, found {value!r}")  # noqa: TRY004 (pydantic)
+    return value
+
+
+Names = Annotated[list[str], BeforeValidator(_names)]
+
+
 class RunEntry(Entry):
     """One run of a manifest."""
 
     job: str
-    inputs: dict[str, str] = Field(default_factory=dict)
+    inputs: dict[str, Names] = Field(default_factory=dict)
     config: dict[str, Any] = Field(default_factory=dict)
     files: dict[str, str] = Field(default_factory=dict)
     resources: Resources = Field(default_factory=Resources)
     image: ImageEntry | None = None
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """The name of each input run; of a list, the first under the role's name, the others under ``role+2`` on."""
+        return {
+            role if number == 1 else f"{role}+{number}": name
+            for role, names in self.inputs.items()
+            for number, name in enumerate(names, start=1)
+        }
 
 
 class ManifestEntry(Entry):
@@ -128,7 +149,7 @@ def read_manifest(path: Path) -> Manifest:
     for name in order:
         wanted = entry.runs[name]
         job, config = JOBS[wanted.job], _resumed(lake, name, wanted, configs[name])
-        inputs = {role: runs[source] for role, source in sorted(wanted.inputs.items())}
+        inputs = {role: runs[source] for role, source in sorted(wanted.sources.items())}
         ids = {role: run.config_id for role, run in inputs.items()}
         runs[name] = Run(
             lake=lake, name=name, job=wanted.job, kind=job.kind, config=config, algorithm=job.algorithm(),
@@ -228,11 +249,16 @@ def _input_problems(entry: ManifestEntry, name: str, names: Set[str]) -> list[st
     ]
     problems += [
         f"runs.{name}.inputs: the job {run.job!r} needs {role} = the name of a {job.inputs[role]!r} run"
-        for role in sorted(set(job.inputs) - set(run.inputs) - job.optional)
+        for role in sorted(set(job.inputs) - set(run.sources) - job.optional)
     ]
     if job.any_role and not run.inputs:
         problems.append(f"runs.{name}.inputs: the job {run.job!r} needs at least one {job.any_role!r} run")
-    for role, source in run.inputs.items():
+    problems += [
+        f"runs.{name}.inputs.{role}: the job {run.job!r} takes one run here, found {len(sources)}"
+        for role, sources in run.inputs.items()
+        if len(sources) != 1 and not job.joins
+    ]
+    for role, source in run.sources.items():
         wanted = job.takes(role)
         if not wanted:
             problems.append(
@@ -258,7 +284,7 @@ def _order(entry: ManifestEntry) -> tuple[list[str], list[str]]:
         ready = [
             name
             for name, run in waiting.items()
-            if all(source in order or source not in entry.runs for source in run.inputs.values())
+            if all(source in order or source not in entry.runs for source in run.sources.values())
         ]
         if not ready:
             return order, [f"runs {', '.join(sorted(waiting))}: each waits for another's output"]

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from jobs.common.config import JobConfig
+from jobs.common.run import main_role
 from lake.errors import InputError, TryAgainError
 
 
@@ -38,6 +39,8 @@ class JobEntry:
         Files besides the recordings that it reads, by the key that the manifest names them under.
     optional_files
         Those that may be left out.
+    joins
+        Whether a role may list several runs, whose vectors are joined.
     together
         Whether the processes that one launcher starts (`run --ranks`, srun, mpiexec) work on one run together.
     """
@@ -55,10 +58,11 @@ class JobEntry:
     shares: bool = False
     files: frozenset[str] = frozenset()
     optional_files: frozenset[str] = frozenset()
+    joins: bool = False
 
     def takes(self, role: str) -> tuple[str, ...]:
         """Return the jobs whose runs may come in under a role."""
-        wanted = self.inputs.get(role, self.any_role)
+        wanted = self.inputs.get(main_role(role), self.any_role)
         return tuple(wanted.split(" or ")) if wanted else ()
 
     def config_model(self) -> type[JobConfig]:
@@ -114,16 +118,17 @@ JOBS = {
     "adopt": JobEntry(
         "jobs.adopt", "models", "dino", {"spectrograms": "spectrograms"}, files=frozenset({"weights"})
     ),
+    "dictionary": JobEntry("jobs.dictionary", "models", "cluster", {"spectrograms": "spectrograms"}),
     "embed": JobEntry(
-        "jobs.embed", "embeddings", "dino", {"spectrograms": "spectrograms", "model": "dino or adopt"},
+        "jobs.embed", "embeddings", "dino", {"spectrograms": "spectrograms", "model": "dino or adopt or dictionary"},
         optional=frozenset({"model"}), extends=True, shares=True,
     ),
     "import": JobEntry(
         "jobs.imports", "embeddings", "cluster", {"spectrograms": "spectrograms"}, files=frozenset({"table", "vectors"})
     ),
-    "cluster": JobEntry("jobs.cluster", "clusters", "cluster", {"embeddings": "embed or import"}),
+    "cluster": JobEntry("jobs.cluster", "clusters", "cluster", {"embeddings": "embed or import"}, joins=True),
     "evaluate": JobEntry(
-        "jobs.evaluate", "scores", "cluster", {}, any_role="cluster or embed or import", labels=True,
+        "jobs.evaluate", "scores", "cluster", {}, any_role="cluster or embed or import", labels=True, joins=True,
         optional_files=frozenset({"labels"}),
     ),
     "atlas": JobEntry(

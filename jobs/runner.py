@@ -220,7 +220,8 @@ def require_own(run: Run) -> None:
         and stored.get("config_id", run.config_id) != run.config_id
         and not is_replaceable(run, stored)
     ):
-        require_same(run.name, {**stored, "inputs": run.record["inputs"]} if "run" in stored else stored, run.record)
+        then = {**stored, "inputs": run.record["inputs"]} if "run" in stored else stored
+        require_same(run.name, then, run.record, run.introduced)
     require_grid(run.output, run.ledger)
     if is_gone(run):
         raise StoreError(

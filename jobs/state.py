@@ -67,7 +67,7 @@ def _state(run: Run, manifest: Path) -> State:
     if stored is None or is_replaceable(run, stored):
         return State(run.name, run.job, "missing")
     if stored["config_id"] != run.config_id:
-        return State(run.name, run.job, "different", "; ".join(differences(stored, run.record)))
+        return State(run.name, run.job, "different", "; ".join(differences(stored, run.record, run.introduced)))
     if is_gone(run):
         return State(run.name, run.job, "missing", f"{run.output.url} is gone, its ledger is there")
     if JOBS[run.job].extends:
@@ -93,7 +93,7 @@ def require_inputs(run: Run, manifest: Path) -> None:
     for role, source in run.inputs.items():
         stored = source.ledger.record()
         if stored is not None and not is_replaceable(source, stored):
-            require_same(source.name, stored, source.record)
+            require_same(source.name, stored, source.record, source.introduced)
         lost = lost_records(source)
         if lost:
             lines = "\n".join(f"  {line}" for line in lost)

@@ -61,8 +61,8 @@ class Made:
 
 
 OUTPUT_KINDS = {
-    "spectrograms": "spectrograms", "dino": "models", "adopt": "models", "embed": "embeddings", "import": "embeddings",
-    "cluster": "clusters", "evaluate": "scores", "atlas": "atlas",
+    "spectrograms": "spectrograms", "dictionary": "models", "dino": "models", "adopt": "models", "embed": "embeddings",
+    "import": "embeddings", "cluster": "clusters", "evaluate": "scores", "atlas": "atlas",
 }  # fmt: skip
 """Folder of the lake by job; a job that is not here is found by where its output stands."""
 

@@ -9,8 +9,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 ATTRIBUTE = "clustering_id"
-ARRAYS = ("feature_mean", "feature_deviation", "components", "centroid")
-"""What decides which cluster a vector is in; ``components`` may be missing."""
+ARRAYS = ("feature_mean", "feature_deviation", "feature_set", "components", "component_set", "centroid")
+"""What decides which cluster a vector is in; ``components`` and the vector sets may be missing."""
 
 
 def clustering_id(tables: Mapping[str, NDArray[Any]]) -> str:
@@ -19,7 +19,8 @@ def clustering_id(tables: Mapping[str, NDArray[Any]]) -> str:
     Parameters
     ----------
     tables
-        Of the cluster store: ``feature_mean``, ``feature_deviation``, ``centroid``, and ``components`` if there are.
+        Of the cluster store: ``feature_mean``, ``feature_deviation``, ``centroid``; the others of
+        :data:`ARRAYS` if there are.
 
     Notes
     -----

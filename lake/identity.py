@@ -41,7 +41,7 @@ def content_id(digests: Iterable[tuple[str, str]]) -> str:
     return short_hash(sorted(digests))
 
 
-def require_same(run: str, stored: Json, wanted: Json) -> None:
+def require_same(run: str, stored: Json, wanted: Json, introduced: Json | None = None) -> None:
     """Refuse to go on with a run whose name is taken by another configuration.
 
     Parameters
@@ -50,6 +50,8 @@ def require_same(run: str, stored: Json, wanted: Json) -> None:
         The run's name.
     stored, wanted
         Records with ``job``, ``algorithm``, ``config``, ``inputs`` and ``config_id``.
+    introduced
+        Values of settings that a record without them had.
 
     Raises
     ------
@@ -58,7 +60,7 @@ def require_same(run: str, stored: Json, wanted: Json) -> None:
     """
     if stored["config_id"] == wanted["config_id"]:
         return
-    lines = [f"  {line}" for line in differences(stored, wanted)]
+    lines = [f"  {line}" for line in differences(stored, wanted, introduced)]
     raise IdentityError(
         f"run {run!r} exists with another configuration (stored {stored['config_id']}, wanted {wanted['config_id']}):\n"
         + "\n".join(lines)
@@ -66,8 +68,8 @@ def require_same(run: str, stored: Json, wanted: Json) -> None:
     )
 
 
-def differences(stored: Json, wanted: Json) -> list[str]:
-    """Return one line for each field of two run records that differs."""
+def differences(stored: Json, wanted: Json, introduced: Json | None = None) -> list[str]:
+    """Return one line for each field of two run records that differs; see :func:`require_same`."""
     lines = [
         f"{part}: stored {stored[part]!r}, wanted {wanted[part]!r}"
         for part in ("job", "algorithm")
@@ -75,7 +77,8 @@ def differences(stored: Json, wanted: Json) -> list[str]:
     ]
     for part in ("config", "inputs"):
         for key in sorted({*stored[part], *wanted[part]}):
-            old, new = stored[part].get(key, "(absent)"), wanted[part].get(key, "(absent)")
+            absent = (introduced or {}).get(key, "(absent)") if part == "config" else "(absent)"
+            old, new = stored[part].get(key, absent), wanted[part].get(key, absent)
             if old != new:
                 lines.append(f"{part}.{key}: stored {old!r}, wanted {new!r}")
     return lines

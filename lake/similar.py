@@ -1,22 +1,24 @@
 """The windows nearest to one window: exactly, in one pass over a store of any size."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
-import zarr
 from numpy.typing import NDArray
 
 from lake.errors import InputError
 from lake.grid import Grid, iso
 from lake.query import resolve_recorder
-from lake.read import grid_of, open_array, open_embeddings, usable_windows
+from lake.scaling import Vectors, scaled
+from lake.vectors import Span, open_vectors, read_span
+from lake.whitening import study_whitening
 
 Metric = Literal["cosine", "euclidean"]
+Normalise = Literal["auto", "whiten", "none"]
 
 
 @dataclass(frozen=True)
@@ -54,21 +56,25 @@ def place_of(recorders: list[str], grid: Grid, recorder: str, time: str) -> Plac
 
 
 def similar(
-    url: str, recorder: str, time: str, *, n: int = 20, metric: Metric = "cosine", apart_s: float | None = None,
-    threads: int = 2, advance: Callable[[int], None] = lambda _: None,
+    urls: str | Sequence[str], recorder: str, time: str, *, n: int = 20, metric: Metric = "cosine",
+    normalise: Normalise = "none", apart_s: float | None = None, threads: int = 2,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> pd.DataFrame:  # fmt: skip
     """Return the windows whose vectors are nearest to that of one window.
 
     Parameters
     ----------
-    url
-        An embedding store.
+    urls
+        An embedding store, or several of the same windows, whose vectors are joined.
     recorder, time
         The window.
     n
         How many at most.
     metric
         ``cosine``: one less the cosine of the angle; ``euclidean``.
+    normalise
+        ``whiten``: vectors are whitened over all windows of the stores, as the ``cluster`` job does it; ``none``: they
+        are compared as they are stored; ``auto``: ``whiten`` for vectors of ``embed``, ``none`` for imported ones.
     apart_s
         Windows of the same recorder whose starts are nearer than this are left out, the window itself always;
         by default the length of a window, so that none shares sound with it.
@@ -85,29 +91,30 @@ def similar(
     Raises
     ------
     InputError
-        If the window is not in the store.
+        If the window is not in the store, or stores are not of the same windows.
     """
-    with open_embeddings(url) as dataset:
-        grid, recorders = grid_of(dataset), [str(name) for name in dataset["recorder"].to_numpy()]
-        windows = usable_windows(dataset, status="embedding_status")
+    sets = open_vectors([urls] if isinstance(urls, str) else urls)
+    grid, recorders = sets.grid, list(sets.recorders)
     place = place_of(recorders, grid, recorder, time)
-    array = open_array(url, "embedding")
-    wanted = np.asarray(array[place.recorder, place.cell], dtype=np.float64)
+    wanted = np.concatenate([np.asarray(array[place.recorder, place.cell]) for array in sets.arrays])[None]
     if not np.isfinite(wanted).all():
-        raise InputError(f"{url}: recorder {recorder!r} has no vector at {iso(grid.start_ms(place.cell))}.")
+        raise InputError(f"{sets.urls[0]}: recorder {recorder!r} has no vector at {iso(grid.start_ms(place.cell))}.")
+    is_whitened = normalise == "whiten" or (normalise == "auto" and sets.is_own)
+    scaling = study_whitening(sets, threads=threads) if is_whitened else None
+    wanted = wanted if scaling is None else scaled(wanted.astype(np.float32), scaling)
     apart = max(1, -(-round((grid.window_ms / 1000 if apart_s is None else apart_s) * 1000) // grid.hop_ms))
     best = pd.DataFrame({"recorder": [], "cell": [], "distance": []})
-    parts = _parts(windows.recorder, windows.cell, grid.cells_per_day)
 
-    def compare(part: tuple[int, NDArray[np.int64]]) -> pd.DataFrame:
-        number, cells = part
-        distance = _distances(array, number, cells, wanted, metric)
-        if number == place.recorder:
-            distance[np.abs(cells - place.cell) < apart] = np.inf
+    def compare(span: Span) -> pd.DataFrame:
+        vectors = read_span(sets, span)
+        vectors = vectors if scaling is None else scaled(vectors, scaling, in_place=True)
+        distance = _distances(vectors, wanted[0].astype(np.float64), metric)
+        if span.recorder == place.recorder:
+            distance[np.abs(span.cells - place.cell) < apart] = np.inf
         near = np.argsort(distance, kind="stable")[:n]
-        return pd.DataFrame({"recorder": number, "cell": cells[near], "distance": distance[near]})
+        return pd.DataFrame({"recorder": span.recorder, "cell": span.cells[near], "distance": distance[near]})
 
-    for found, n_compared in _threaded(compare, parts, threads):
+    for found, n_compared in _threaded(compare, sets.spans, threads):
         both = pd.concat([best, found]) if len(best) else found
         best = both[np.isfinite(both["distance"])].sort_values(["distance", "recorder", "cell"], kind="stable").head(n)
         advance(n_compared)
@@ -116,46 +123,25 @@ def similar(
     return pd.DataFrame({"recorder": names, "time": times, "distance": best["distance"].to_numpy(dtype=np.float64)})
 
 
-def _parts(
-    recorder: NDArray[np.int32], cell: NDArray[np.int64], cells_per_day: int
-) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Yield recorder and cells of each day: the part of a store that is read at once."""
-    key = np.stack([recorder, cell // cells_per_day])
-    edges = np.flatnonzero(np.diff(key, axis=1, prepend=-1).any(axis=0))
-    for first, last in zip(edges, [*edges[1:], len(cell)], strict=True):
-        yield int(recorder[first]), cell[first:last]
-
-
-def _distances(
-    array: zarr.Array[Any], recorder: int, cells: NDArray[np.int64], wanted: NDArray[np.float64], metric: Metric
-) -> NDArray[np.float64]:
-    first, out = int(cells[0]), np.empty(len(cells))
-    step = max(1, array.chunks[1])
-    for begin in range(first - first % step, int(cells[-1]) + 1, step):
-        low, high = np.searchsorted(cells, [begin, begin + step])
-        if low == high:
-            continue
-        there = cells[low:high]
-        vectors = np.asarray(array[recorder, int(there[0]) : int(there[-1]) + 1], dtype=np.float64)[there - there[0]]
-        if metric == "euclidean":
-            vectors -= wanted
-            out[low:high] = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-        else:
-            lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors)) * np.sqrt(wanted @ wanted)
-            out[low:high] = 1 - vectors @ wanted / np.where(lengths > 0, lengths, 1)
-    return out
+def _distances(vectors: Vectors, wanted: NDArray[np.float64], metric: Metric) -> NDArray[np.float64]:
+    """Return the distance of each vector, shape (n_windows, n), to one."""
+    x = vectors.astype(np.float64)
+    if metric == "euclidean":
+        x -= wanted
+        return np.asarray(np.sqrt(np.einsum("ij,ij->i", x, x)))
+    lengths = np.sqrt(np.einsum("ij,ij->i", x, x)) * np.sqrt(wanted @ wanted)
+    return np.asarray(1 - x @ wanted / np.where(lengths > 0, lengths, 1))
 
 
 def _threaded(
-    compare: Callable[[tuple[int, NDArray[np.int64]]], pd.DataFrame],
-    parts: Iterator[tuple[int, NDArray[np.int64]]],
-    threads: int,
+    compare: Callable[[Span], pd.DataFrame], spans: Sequence[Span], threads: int
 ) -> Iterator[tuple[pd.DataFrame, int]]:
-    """Yield what each part gave, in order, with a few parts under way."""
+    """Yield the result of each span, in order, with a few spans under way."""
+    waiting = iter(spans)
     with ThreadPoolExecutor(max(1, threads)) as workers:
-        running = [(workers.submit(compare, part), len(part[1])) for part in islice(parts, 2 * threads)]
+        running = [(workers.submit(compare, span), len(span.cells)) for span in islice(waiting, 2 * threads)]
         while running:
             future, n_windows = running.pop(0)
             found = future.result()
-            running += [(workers.submit(compare, part), len(part[1])) for part in islice(parts, 1)]
+            running += [(workers.submit(compare, span), len(span.cells)) for span in islice(waiting, 1)]
             yield found, n_windows

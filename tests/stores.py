@@ -285,7 +285,7 @@ def make_clusters(
     labels = labels.astype(np.int16)
     k = int(labels.max()) + 1 if n_clusters is None else n_clusters
     run = make_run(
-        lake_url, name, "cluster", ClusterConfig(n_clusters=k, n_exemplars=n_exemplars),
+        lake_url, name, "cluster", ClusterConfig(normalise="zscore_l2", n_clusters=k, n_exemplars=n_exemplars),
         inputs={"embeddings": embeddings} if embeddings else {},
     )  # fmt: skip
     grid = make_grid(labels.shape[1], window_s, hop_s)

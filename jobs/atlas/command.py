@@ -23,7 +23,7 @@ from jobs.atlas.shown import Pick, Shown, describe, exemplar_picks
 from jobs.atlas.study import Stores, open_stores
 from jobs.atlas.tally import calendar_of, tally
 from jobs.atlas.thumbs import PER_SHEET, sheet, sheet_key, thumb
-from jobs.atlas.vectors import Scale, Seen, look, nearest_clusters, scale_of
+from jobs.atlas.vectors import Seen, Space, look, nearest_clusters, space_of
 from jobs.atlas.windows import Table, clustered_days, read_table
 from jobs.common.folders import publish
 from jobs.common.progress import progress
@@ -48,8 +48,8 @@ def execute(run: Run, options: Options) -> Outcome:
     found_lifts, labels_note = _lifts(run, stores, table, n_windows)
     run = options.begin(run, Outcome(did=True, counts={}))
     sampled = sampled_rows(len(table), config.n_map_windows, config.seed)
-    scale = scale_of(stores.clusters)
-    seen = _look(run, stores, table, scale, sampled)
+    space = space_of(stores.clusters)
+    seen = _look(run, stores, table, space, sampled)
     shown = describe(stores, _picks(stores, config, table, rows, seen))
     codes = open_array(stores.cube_url, "spectrogram")
     level_range_db = config.level_range_db
@@ -63,7 +63,7 @@ def execute(run: Run, options: Options) -> Outcome:
         tally=tally(table, n_clusters=stores.n_clusters, n_recorders=len(stores.recorders), sites=stores.texts("site")),
         calendar=calendar_of(table),
         shown=shown,
-        neighbours=nearest_clusters(scale.centroids, n_windows, N_NEIGHBOURS),
+        neighbours=nearest_clusters(space.centroids, n_windows, N_NEIGHBOURS),
         lifts=found_lifts,
     )
     with tempfile.TemporaryDirectory(prefix="atlas-") as name:
@@ -100,13 +100,14 @@ def execute(run: Run, options: Options) -> Outcome:
     return Outcome(did=True, counts=counts, notes=[*([labels_note] if labels_note else []), *named.notes])
 
 
-def _look(run: Run, stores: Stores, table: Table, scale: Scale, sampled: NDArray[np.int64]) -> Seen | None:
+def _look(run: Run, stores: Stores, table: Table, space: Space, sampled: NDArray[np.int64]) -> Seen | None:
     """Pass over the vectors that the clustering was made of; ``None`` where they are gone."""
-    source = run.inputs["clusters"].inputs.get("embeddings")
-    if source is None or not source.output.exists(""):
+    sources = run.inputs["clusters"].sources("embeddings")
+    if not sources or not all(source.output.exists("") for source in sources):
         return None
     with progress(f"{run.name}: vectors", len(table), "windows") as advance:
-        return look(source.output.url, stores, table, scale, rows=sampled, advance=advance)
+        urls = [source.output.url for source in sources]
+        return look(urls, stores, table, space, rows=sampled, advance=advance)
 
 
 def _map(config: Config, sampled: NDArray[np.int64], seen: Seen | None) -> Map | None:

@@ -21,11 +21,13 @@ from jobs.atlas.windows import Table
 from jobs.common.effort import daily_effort, effort_picture
 from jobs.common.run import Run
 from lake.clustering import clustering_id_of
+from lake.layout import safe_name
 from lake.naming import Name
 from lake.recordings import read_recordings
 
 EFFORT_KEY = "calendars/effort.png"
 SURVEY_KEY = "calendars/recordings.png"
+ATOMS_FILE = "atoms.png"
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def study_facts(
     output = clusters.output
     return Study(
         title=config.title,
-        sources=sources(run),
+        sources=sources(run, folder),
         recorders=recorders,
         sites=tally.sites,
         by_site=tally.by_site.sum(axis=0),
@@ -153,8 +155,8 @@ def cluster_facts(read: Read, clips: Sequence[Mapping[str, float]], folder: Path
     return found
 
 
-def sources(run: Run) -> list[Source]:
-    """Return a run and all that led to it, each once, what reads before what is read."""
+def sources(run: Run, folder: Path) -> list[Source]:
+    """Return a run and all that led to it, each once, what reads before what is read; write their pictures."""
     found: dict[str, Run] = {}
 
     def visit(one: Run) -> None:
@@ -164,7 +166,20 @@ def sources(run: Run) -> list[Source]:
             visit(source)
 
     visit(run)
-    return [Source(one.name, one.job, one.config_id, one.config.model_dump(mode="json")) for one in found.values()]
+    return [
+        Source(one.name, one.job, one.config_id, one.config.model_dump(mode="json"), _picture(one, folder))
+        for one in found.values()
+    ]
+
+
+def _picture(run: Run, folder: Path) -> str:
+    """Write the picture that a model has of itself, and return its key; empty without one."""
+    data = run.output.read_or_none(ATOMS_FILE) if run.kind == "models" else None
+    if data is None:
+        return ""
+    key = f"runs/{safe_name(run.name)}.png"
+    put(folder, key, data)
+    return key
 
 
 def _scale(config: Config, stores: Stores, level_range_db: tuple[float, float]) -> Scale:

@@ -20,12 +20,13 @@ from lake.naming import Name
 
 @dataclass(frozen=True)
 class Source:
-    """A run that the atlas shows, or that led to one: its name, job, identity and settings."""
+    """A run that the atlas shows, or that led to one: its name, job, identity and settings, and its picture if any."""
 
     run: str
     job: str
     config_id: str
     settings: Mapping[str, Any]
+    picture: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from jobs.atlas.vectors import Vectors
+from lake.scaling import Vectors
 
 N_TSNE_COMPONENTS = 30
 LEAST_FOR_TSNE = 12

@@ -1,11 +1,13 @@
 """Vectors as the clustering saw them: how far each window is from the next cluster, and a sample for the map."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import xarray as xr
+import zarr
 from numpy.typing import NDArray
 
 from jobs.atlas.study import Stores
@@ -13,56 +15,20 @@ from jobs.atlas.windows import Table
 from jobs.common.progress import Advance
 from lake.errors import StoreError
 from lake.read import grid_of, open_array, open_embeddings
-
-Vectors = NDArray[np.float32]
-UNIT_LENGTH = ("zscore_l2", "l2")
-"""Values of the clustering's ``normalise`` that divide each vector by its length."""
+from lake.scaling import Scaling, Vectors, scaled, stored_centroids, stored_scaling
 
 
 @dataclass(frozen=True)
-class Scale:
-    """How the clustering scales vectors, and its centroids scaled so.
+class Space:
+    """Where a clustering compares vectors: how they are scaled, and its centroids, shape (n_clusters, n_scaled)."""
 
-    Attributes
-    ----------
-    mean, deviation
-        Taken off each feature, and what it is divided by then, shape (n_features,).
-    components
-        Directions that vectors are projected on, shape (n_components, n_features), or ``None``.
-    is_unit
-        Whether vectors are divided by their length at last.
-    centroids
-        float32, shape (n_clusters, n_components or n_features).
-    """
-
-    mean: Vectors
-    deviation: Vectors
-    components: Vectors | None
-    is_unit: bool
+    scaling: Scaling
     centroids: Vectors
 
-    def scaled(self, vectors: NDArray[np.floating[Any]]) -> Vectors:
-        """Return vectors as the clustering compares them, float32."""
-        out = (vectors.astype(np.float32) - self.mean) / self.deviation
-        if self.components is not None:
-            out = out @ self.components.T
-        if self.is_unit:
-            length = np.linalg.norm(out, axis=1, keepdims=True)
-            out /= np.where(length > 0, length, 1)
-        return np.asarray(out, dtype=np.float32)
 
-
-def scale_of(clusters: xr.Dataset) -> Scale:
-    """Return the scale of a clustering."""
-    components = clusters["components"].to_numpy().astype(np.float32) if "components" in clusters else None
-    centroids = clusters["centroid"].to_numpy().astype(np.float32)
-    return Scale(
-        mean=clusters["feature_mean"].to_numpy().astype(np.float32),
-        deviation=clusters["feature_deviation"].to_numpy().astype(np.float32),
-        components=components,
-        is_unit=clusters.attrs.get("config", {}).get("normalise") in UNIT_LENGTH,
-        centroids=centroids if components is None else centroids @ components.T,
-    )
+def space_of(clusters: xr.Dataset) -> Space:
+    """Return the space of a clustering."""
+    return Space(stored_scaling(clusters), stored_centroids(clusters))
 
 
 def distances(vectors: Vectors, centroids: Vectors) -> Vectors:
@@ -92,14 +58,16 @@ class Seen:
     sample: Vectors
 
 
-def look(url: str, stores: Stores, table: Table, scale: Scale, *, rows: NDArray[np.int64], advance: Advance) -> Seen:
+def look(
+    urls: Sequence[str], stores: Stores, table: Table, space: Space, *, rows: NDArray[np.int64], advance: Advance
+) -> Seen:
     """Read the vector of every clustered window, one recorder and day at a time.
 
     Parameters
     ----------
-    url
-        The embedding store.
-    stores, table, scale
+    urls
+        The embedding stores that were clustered.
+    stores, table, space
         The clustering and its windows.
     rows
         Rows of the table that are sampled, ascending.
@@ -107,8 +75,32 @@ def look(url: str, stores: Stores, table: Table, scale: Scale, *, rows: NDArray[
     Raises
     ------
     StoreError
-        If the store has another grid, or lacks a recorder or a window of the clustering.
+        If a store has another grid, or lacks a recorder or a window of the clustering.
     """
+    sources = [_source(url, stores) for url in urls]
+    per_day = stores.grid.cells_per_day
+    gap, other = np.full(len(table), np.nan, dtype=np.float32), np.full(len(table), -1, dtype=np.int16)
+    sample = np.empty((len(rows), space.centroids.shape[1]), dtype=np.float32)
+    for begin, end in _days(table, per_day):
+        recorder, cells = stores.recorders[table.recorder[begin]], table.cell[begin:end]
+        first = int(cells[0]) // per_day * per_day
+        parts = [np.asarray(array[names[recorder], first : first + per_day])[cells - first] for array, names in sources]
+        found = scaled(np.concatenate(parts, axis=1, dtype=np.float32), space.scaling)
+        if not np.isfinite(found).all():
+            raise StoreError(
+                f"{' and '.join(urls)}: expected a vector of every window in {stores.clusters_url}, found "
+                f"{int((~np.isfinite(found).all(axis=1)).sum())} missing on one day of {recorder}. "
+                "Type `dawnchorus verify MANIFEST`."
+            )
+        gap[begin:end], other[begin:end] = gaps(found, space.centroids, table.cluster[begin:end])
+        here = slice(*np.searchsorted(rows, [begin, end]))
+        sample[here] = found[rows[here] - begin]
+        advance(end - begin)
+    return Seen(gap, other, sample)
+
+
+def _source(url: str, stores: Stores) -> tuple[zarr.Array[Any], dict[str, int]]:
+    """Return the vectors of a store and its recorders' numbers, after checking that the clustering can be of it."""
     with open_embeddings(url) as dataset:
         grid, names = grid_of(dataset), {str(name): i for i, name in enumerate(dataset["recorder"].to_numpy())}
     lost = [name for name in stores.recorders if name not in names]
@@ -117,24 +109,7 @@ def look(url: str, stores: Stores, table: Table, scale: Scale, *, rows: NDArray[
             f"{url}: expected the grid and recorders of {stores.clusters_url}, which was made of it, found others"
             f"{': ' + ', '.join(lost) + ' is missing' if lost else ''}. Run the clustering again under a new name."
         )
-    array, per_day = open_array(url, "embedding"), stores.grid.cells_per_day
-    gap, other = np.full(len(table), np.nan, dtype=np.float32), np.full(len(table), -1, dtype=np.int16)
-    sample = np.empty((len(rows), scale.centroids.shape[1]), dtype=np.float32)
-    for begin, end in _days(table, per_day):
-        first = int(table.cell[begin]) // per_day * per_day
-        vectors = np.asarray(array[names[stores.recorders[table.recorder[begin]]], first : first + per_day])
-        found = scale.scaled(vectors[table.cell[begin:end] - first])
-        if not np.isfinite(found).all():
-            raise StoreError(
-                f"{url}: expected a vector of every window in {stores.clusters_url}, found "
-                f"{int((~np.isfinite(found).all(axis=1)).sum())} missing on one day of "
-                f"{stores.recorders[table.recorder[begin]]}. Type `dawnchorus verify MANIFEST`."
-            )
-        gap[begin:end], other[begin:end] = gaps(found, scale.centroids, table.cluster[begin:end])
-        here = slice(*np.searchsorted(rows, [begin, end]))
-        sample[here] = found[rows[here] - begin]
-        advance(end - begin)
-    return Seen(gap, other, sample)
+    return open_array(url, "embedding"), names
 
 
 def gaps(vectors: Vectors, centroids: Vectors, own: NDArray[np.int16]) -> tuple[NDArray[np.float32], NDArray[np.int16]]:

@@ -7,8 +7,8 @@ from itertools import count, islice, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.cluster.core import Vectors
 from jobs.cluster.kmeans import Schedule
+from lake.scaling import Vectors
 
 Read = Callable[[int], Vectors]
 

@@ -5,12 +5,13 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt
 
 from jobs.common.config import JobConfig
+from lake.scaling import N_AXES, SHRINKAGE
 
 ALGORITHM = 3
 """2: the fit is our own, one matrix product a batch, in place of scikit-learn's. 3: no cluster starts anew in the
 first epoch; a batch's windows are in the order they were read in."""
 
-Normalise = Literal["none", "zscore", "zscore_l2", "l2"]
+Normalise = Literal["auto", "none", "zscore", "zscore_l2", "l2", "whiten"]
 
 
 class Config(JobConfig):
@@ -21,12 +22,22 @@ class Config(JobConfig):
     )
     normalise: Normalise = Field(
         "zscore_l2",
-        description="'zscore': each feature to mean 0 and deviation 1 over all windows; 'l2': each vector to length 1",
+        description="'whiten': z-score, principal axes over √(variance + shrinkage · largest variance), length 1; "
+        "'zscore': each feature to mean 0 and deviation 1 over all windows; 'l2': each vector to length 1; 'auto': "
+        "'whiten' for vectors of `embed`, 'zscore_l2' for imported ones",
+    )
+    shrinkage: float = Field(
+        SHRINKAGE,
+        gt=0,
+        le=1,
+        description="share of the largest variance that whitening adds to each; less hurts vectors that are good",
+        json_schema_extra={"introduced_as": SHRINKAGE},
     )
     n_components: int | None = Field(
         None,
         ge=1,
-        description="principal components that vectors are projected on, between 'zscore' and 'l2'; all if left out",
+        description=f"axes kept at most: of 'whiten' {N_AXES} if left out, of all vector sets together; of 'zscore' "
+        "and 'zscore_l2' the principal components that vectors are projected on, all if left out",
         json_schema_extra={"introduced_as": None},
     )
     seed: int = Field(0, ge=0, description="root of every random choice")

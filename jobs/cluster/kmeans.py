@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from jobs.cluster.config import Config
-from jobs.cluster.core import Vectors, assign, first_centroids
+from jobs.cluster.core import assign, first_centroids
+from lake.scaling import Vectors
 
 ROWS_OF_A_PRODUCT = 512
 """Windows whose nearest centroids one matrix product finds, whatever the number of threads."""

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.cluster.core import Vectors, assign
+from jobs.cluster.core import assign
 from jobs.cluster.exemplars import Candidates, narrowed, span_of
 from lake.grid import Grid
+from lake.scaling import Vectors
 
 HOURS = 24
 MS_PER_HOUR = 3_600_000

@@ -1,90 +1,63 @@
-"""The windows that are clustered, read stretch by stretch; what fits is kept."""
+"""Vectors of the windows that are clustered, scaled; what fits into memory is kept."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-import zarr
 
-from jobs.cluster.core import Scale, Vectors, scaled
-from jobs.cluster.stretches import Stretch, read_stretch, stretches
-from lake.grid import Grid
-from lake.read import grid_of, open_array, open_embeddings, usable_windows
+from lake.scaling import Scaling, Vectors, scaled
+from lake.vectors import VectorSets, read_span
 
-KEPT_BYTES = 360_000_000
-"""Vectors that are kept in memory once they are read; more are read again in every epoch."""
+KEPT_BYTES = 480_000_000
+"""Scaled vectors that are kept in memory once they are read; more are read again in every epoch."""
 AHEAD_PER_THREAD = 2
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
-class Source:
-    """The windows that are clustered.
+class Kept:
+    """Vectors that were read once.
 
-    Attributes
+    Parameters
     ----------
-    url, recorders, grid, n_features
-        The embedding store.
-    parts
-        All usable windows, in stretches.
-    array
-        Their vectors.
-    n_kept
-        How many stretches, the first ones, are kept.
-    kept
-        Those that were read, by number.
+    sets
+        The vector sets.
+    n_scaled
+        Numbers of a scaled vector at most. Vectors that scaling makes shorter are kept scaled alone.
     """
 
-    url: str
-    recorders: tuple[str, ...]
-    grid: Grid
-    n_features: int
-    parts: list[Stretch]
-    array: zarr.Array[Any]
-    n_kept: int
-    kept: dict[int, Vectors] = field(default_factory=dict)
+    def __init__(self, sets: VectorSets, n_scaled: int) -> None:
+        filled = np.cumsum([len(span.cells) * n_scaled * 4 for span in sets.spans])
+        self.sets = sets
+        self.n = int(np.searchsorted(filled, KEPT_BYTES, "right"))
+        self.is_raw_kept = sum(sets.n_features) <= n_scaled
+        self.raw: dict[int, Vectors] = {}
 
-    @property
-    def n_windows(self) -> int:
-        """Number of windows."""
-        return sum(len(part.cells) for part in self.parts)
+    def read_raw(self, i: int) -> Vectors:
+        """Return the vectors of a span as they are stored, and keep them if they fit."""
+        vectors = read_span(self.sets, self.sets.spans[i])
+        if i < self.n and self.is_raw_kept:
+            self.raw[i] = vectors
+        return vectors
 
+    def scaled_by(self, scaling: Scaling) -> Callable[[int], Vectors]:
+        """Return the function that reads a span scaled; what was read before is scaled in its place."""
+        kept: dict[int, Vectors] = {}
 
-def open_source(url: str, *, partial: bool) -> Source:
-    """Open an embedding store for clustering."""
-    with open_embeddings(url) as dataset:
-        grid = grid_of(dataset)
-        windows = usable_windows(dataset, partial=partial, status="embedding_status")
-        recorders, n_features = tuple(dataset["recorder"].to_numpy().tolist()), dataset.sizes["feature"]
-    array = open_array(url, "embedding")
-    parts = stretches(windows, cells_per_day=grid.cells_per_day, cells_per_chunk=array.chunks[1])
-    filled = np.cumsum([len(part.cells) * n_features * 4 for part in parts])
-    return Source(url, recorders, grid, n_features, parts, array, int(np.searchsorted(filled, KEPT_BYTES, "right")))
+        def read(i: int) -> Vectors:
+            if (found := kept.get(i)) is not None:
+                return found
+            raw = self.raw.pop(i, None)
+            vectors = read_span(self.sets, self.sets.spans[i]) if raw is None else raw
+            vectors = scaled(vectors, scaling, in_place=True)
+            if i < self.n:
+                kept[i] = vectors
+            return vectors
 
-
-def read_raw(source: Source, i: int) -> Vectors:
-    """Return the vectors of a stretch as they are stored, shape (n_windows, n_features), and keep them if they fit."""
-    vectors = read_stretch(source.array, source.parts[i])
-    if i < source.n_kept:
-        source.kept[i] = vectors
-    return vectors
-
-
-def scale_kept(source: Source, scale: Scale) -> Callable[[int], Vectors]:
-    """Scale what is kept, and return the function that reads a stretch scaled."""
-    for i, vectors in source.kept.items():
-        source.kept[i] = scaled(vectors, scale, in_place=True)
-
-    def read(i: int) -> Vectors:
-        found = source.kept.get(i)
-        return scaled(read_stretch(source.array, source.parts[i]), scale, in_place=True) if found is None else found
-
-    return read
+        return read
 
 
 def in_threads(function: Callable[[Task], Result], tasks: Iterable[Task], threads: int) -> Iterator[Result]:

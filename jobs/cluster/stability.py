@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from jobs.cluster.config import Config
-from jobs.cluster.core import Vectors, assign
+from jobs.cluster.core import assign
 from jobs.cluster.kmeans import fit_sample, labels_of
+from lake.scaling import Vectors
 
 N_SILHOUETTE = 2_000
 """Windows of the sample that a silhouette is computed on."""

@@ -28,7 +28,7 @@ def identity_config(config: JobConfig) -> dict[str, Any]:
     before the field existed keeps its identity.
     """
     values = config.model_dump(mode="json")
-    return {name: value for name, value in values.items() if (name, value) not in _introduced_as(type(config)).items()}
+    return {name: value for name, value in values.items() if (name, value) not in introduced_as(type(config)).items()}
 
 
 def stored_config(model: type[Model], values: Mapping[str, Any]) -> Model:
@@ -41,7 +41,7 @@ def stored_config(model: type[Model], values: Mapping[str, Any]) -> Model:
     pydantic.ValidationError
         If this version does not know such a configuration.
     """
-    return model.model_validate_json(json.dumps({**_introduced_as(model), **values}))
+    return model.model_validate_json(json.dumps({**introduced_as(model), **values}))
 
 
 def resumed_config(model: type[Model], written: Mapping[str, Any], stored: Mapping[str, Any]) -> Model:
@@ -57,7 +57,7 @@ def resumed_config(model: type[Model], written: Mapping[str, Any], stored: Mappi
     return model.model_validate_json(json.dumps({**base.model_dump(mode="json"), **named}))
 
 
-def _introduced_as(model: type[JobConfig]) -> dict[str, Any]:
+def introduced_as(model: type[JobConfig]) -> dict[str, Any]:
     """Return the fields that came after the first release, with the value that runs before them had."""
     extras = {name: field.json_schema_extra for name, field in model.model_fields.items()}
     return {name: x["introduced_as"] for name, x in extras.items() if isinstance(x, dict) and "introduced_as" in x}

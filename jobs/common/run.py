@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jobs.common.config import JobConfig
+from jobs.common.config import JobConfig, introduced_as
 from jobs.common.resources import Resources
 from lake.claims import Claim
 from lake.layout import Lake
@@ -76,7 +76,7 @@ class Run:
     config, algorithm, config_id
         What decides its numbers, and its identity.
     inputs
-        The run in each input role.
+        The run in each input role; of a list of runs the first under the role's name, the others under ``role+2`` on.
     recordings, labels
         The manifest's recordings, and its table of labels.
     files
@@ -116,6 +116,10 @@ class Run:
         """The run's ledger."""
         return Ledger(self.lake.ledger(self.name), self.held)
 
+    def sources(self, role: str) -> list["Run"]:
+        """Return the runs that come in under a role: one, or those of a list in the manifest."""
+        return [one for name, one in self.inputs.items() if main_role(name) == role]
+
     @property
     def record(self) -> dict[str, Any]:
         """The run's record, as the ledger keeps it."""
@@ -128,9 +132,20 @@ class Run:
         }
 
     @property
+    def introduced(self) -> dict[str, Any]:
+        """Settings that came after the job's first release, with the value of runs before them."""
+        return introduced_as(type(self.config))
+
+    @property
     def store_attrs(self) -> dict[str, Any]:
         """What a store of this run says of itself."""
         return {"config": self.record["config"], "config_id": self.config_id}
+
+
+def main_role(name: str) -> str:
+    """Return the role of the manifest that an input belongs to: ``vectors`` of ``vectors+2``."""
+    role, _, number = name.rpartition("+")
+    return role if role and number.isdecimal() else name
 
 
 Begin = Callable[["Run", "Outcome"], "Run"]

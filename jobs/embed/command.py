@@ -9,13 +9,15 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.common.dictionary import load_dictionary, require_fit
 from jobs.common.partitions import map_partitions, share
 from jobs.common.processes import place
+from jobs.common.processors import blas_backend
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run, is_committed, listed
 from jobs.embed.config import Config
-from jobs.embed.core import Encode, Maps, encode_logmel, faulty
-from jobs.embed.plan import Day, Plan, make_plan, model_digest, token_grid
+from jobs.embed.core import Encode, Maps, dictionary_encoder, encode_logmel, encode_statistics, faulty
+from jobs.embed.plan import Day, Plan, is_dictionary, make_plan, model_digest, token_grid
 from lake.claims import claim
 from lake.errors import InputError, StoreError, TryAgainError
 from lake.ledger import Entry, Ledger
@@ -42,6 +44,7 @@ class Partition:
     cube_url: str
     model_url: str
     model_digest: str
+    is_dictionary: bool
     device: str
     backend: str
     day: Day
@@ -127,11 +130,11 @@ def _partitions(
     tasks = [
         Partition(
             run.output, run.ledger, spec, config, cube.output.url, model.output.url if model else "",
-            model_digest(run), device, backend, day,
+            model_digest(run), is_dictionary(run), device, backend, day,
         )
         for day in mine
     ]  # fmt: skip
-    if model is not None:
+    if model is not None and not is_dictionary(run):
         from jobs.embed.network import require_model  # noqa: PLC0415 (the log-mel path runs without torch)
 
         require_model(
@@ -172,9 +175,11 @@ def _vectors(partition: Partition) -> list[NDArray[np.floating]]:
 
 
 def _encoder(partition: Partition) -> Encode:
-    if partition.config.features == "logmel":
-        return encode_logmel
-    from jobs.embed.network import encoder  # noqa: PLC0415 (the log-mel path runs without torch)
+    if partition.config.features != "network":
+        return {"logmel": encode_logmel, "statistics": encode_statistics}[partition.config.features]
+    if partition.is_dictionary:
+        return dictionary_encoder(partition.model_url)
+    from jobs.embed.network import encoder  # noqa: PLC0415 (all else runs without torch)
 
     config = partition.config
     return encoder(
@@ -186,15 +191,22 @@ def _encoder(partition: Partition) -> Encode:
 
 def _place(run: Run, options: Options, recorders: Sequence[str]) -> tuple[str, str]:
     """Return device and backend, after checking that the model takes the cube's windows, of all of its recorders."""
-    if cast("Config", run.config).features == "logmel":
+    if cast("Config", run.config).features != "network":
         return "cpu", NUMPY
-    import torch  # noqa: PLC0415 (the log-mel path runs without torch)
-
-    from jobs.common import backbone, devices, inputs  # noqa: PLC0415 (log-mel needs no torch)
-
     cube, model = run.inputs["spectrograms"], run.inputs["model"]
     with open_cube(cube.output.url) as dataset:
         window_s, mel_hz = grid_of(dataset).window_ms / 1000, dataset["mel"].to_numpy()
+        n_frames = dataset.sizes["frame"]
+    if is_dictionary(run):
+        try:
+            require_fit(load_dictionary(model.output.url)[1], window_s=window_s, mel_hz=mel_hz, n_frames=n_frames)
+        except InputError as error:
+            raise InputError(f"run {run.name!r}: {model.name!r} does not fit cube {cube.name!r}: {error}") from error
+        return "cpu", blas_backend()
+    import torch  # noqa: PLC0415 (all else runs without torch)
+
+    from jobs.common import backbone, devices, inputs  # noqa: PLC0415 (all else runs without torch)
+
     try:
         card = backbone.load_card(model.output.url)
         inputs.check_scale(card, window_s=window_s, mel_hz=mel_hz)

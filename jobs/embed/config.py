@@ -12,13 +12,13 @@ ALGORITHM = 1
 class Config(JobConfig):
     """Settings of the ``embed`` job.
 
-    ``weights`` and ``readout`` say how the network is used; with ``features = "logmel"`` there is none, and
-    they stay at their defaults.
+    ``weights``, ``readout`` and ``attention`` say how a network is used; without one they stay at their defaults.
     """
 
-    features: Literal["network", "logmel"] = Field(
+    features: Literal["network", "logmel", "statistics"] = Field(
         "network",
-        description="'network': a trained backbone; 'logmel': mean, deviation and maximum of each mel band",
+        description="'network': what the `model` gives, a network's or a dictionary's; 'logmel': mean, deviation and "
+        "maximum of each mel band; 'statistics': these and mean absolute differences over 1 and 8 frames",
     )
     weights: Literal["teacher", "initial"] = Field(
         "teacher", description="'teacher': as trained; 'initial': as it was before, a yardstick"
@@ -32,7 +32,6 @@ class Config(JobConfig):
         32, ge=1, description="windows in a batch; the last of a day is padded, so that all are full"
     )
     partial: bool = Field(True, description="whether windows with gaps are embedded as well")
-
     attention: bool = Field(
         False,
         description="whether the class token's attention to each patch is stored as well, as `attention`",
@@ -43,6 +42,6 @@ class Config(JobConfig):
     def _check(self) -> "Config":
         fields = type(self).model_fields
         idle = [name for name in ("weights", "readout", "attention") if getattr(self, name) != fields[name].default]
-        if self.features == "logmel" and idle:
-            raise ValueError(f"features = 'logmel' uses no network; leave out {' and '.join(idle)}")
+        if self.features != "network" and idle:
+            raise ValueError(f"features = {self.features!r} uses no network; leave out {' and '.join(idle)}")
         return self

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.common.card import CARD_FILE, WEIGHT_FILES, read_card
+from jobs.common.dictionary import WEIGHTS_FILE, read_dictionary_card
 from jobs.common.run import Run
 from jobs.embed.config import Config
-from jobs.embed.core import N_STATISTICS
+from jobs.embed.core import MOST_BANDS, N_LOGMEL, N_STATISTICS
 from lake.errors import InputError, StoreError
 from lake.grid import Grid
 from lake.identity import short_hash
@@ -79,8 +80,7 @@ def make_plan(run: Run) -> Plan:
     if not days:
         kind = "ok or partial" if config.partial else "ok (run with partial = true to take partial ones)"
         raise InputError(f"run {run.name!r}: the cube {cube.name!r} has no window that is {kind}; nothing to embed.")
-    n_features = N_STATISTICS * n_mels if config.features == "logmel" else _network_features(run, config)
-    return Plan(grid, recorders, days, n_features)
+    return Plan(grid, recorders, days, _n_features(run, config, n_mels))
 
 
 def read_days(ledger: Ledger, grid: Grid, recorders: tuple[str, ...], *, partial: bool, salt: str) -> tuple[Day, ...]:
@@ -127,20 +127,25 @@ def model_digest(run: Run) -> str:
     """
     config = cast("Config", run.config)
     model = run.inputs.get("model")
-    if config.features == "logmel":
+    if config.features != "network":
         if model is not None:
             raise InputError(
-                f"run {run.name!r}: features = 'logmel' uses no network, but inputs name the model {model.name!r}. "
+                f"run {run.name!r}: features = {config.features!r} uses no model, but inputs name {model.name!r}. "
                 "Leave out `model`, or set features = 'network'."
             )
         return ""
     if model is None:
         raise InputError(
             f"run {run.name!r}: features = 'network' needs a `model` among its inputs, found none. "
-            "Name a dino run there, or set features = 'logmel'."
+            "Name a dino or dictionary run there, or set features = 'statistics'."
+        )
+    if is_dictionary(run) and config.weights != "teacher":
+        raise InputError(
+            f"run {run.name!r}: weights = {config.weights!r}, but the model {model.name!r} is a dictionary, which has "
+            "none from before. Leave out weights."
         )
     files = model.ledger.files()
-    wanted = (CARD_FILE, WEIGHT_FILES[config.weights])
+    wanted = (CARD_FILE, WEIGHTS_FILE if is_dictionary(run) else WEIGHT_FILES[config.weights])
     if files is None or any(key not in files for key in wanted):
         raise StoreError(
             f"run {run.name!r}: its model {model.name!r} is not finished ({', '.join(wanted)} expected). "
@@ -149,10 +154,21 @@ def model_digest(run: Run) -> str:
     return short_hash([files[key] for key in wanted])
 
 
-def _network_features(run: Run, config: Config) -> int:
-    """Return the number of features from the model's card."""
-    _, n_features = read_card(run.inputs["model"].output.url)
-    return n_features * (2 if config.readout == "patch_mean_std" else 1)
+def is_dictionary(run: Run) -> bool:
+    """Return whether a run's model is a dictionary, which needs no torch."""
+    return "model" in run.inputs and run.inputs["model"].job == "dictionary"
+
+
+def _n_features(run: Run, config: Config, n_mels: int) -> int:
+    """Return the number of features; a model's card says it in plain JSON."""
+    if config.features == "logmel":
+        return N_LOGMEL * n_mels
+    if config.features == "statistics":
+        return N_STATISTICS * min(n_mels, MOST_BANDS)
+    folder = run.inputs["model"].output.url
+    if is_dictionary(run):
+        return read_dictionary_card(folder)[1]
+    return read_card(folder)[1] * (2 if config.readout == "patch_mean_std" else 1)
 
 
 def token_grid(run: Run) -> tuple[int, int]:

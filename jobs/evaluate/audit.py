@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from jobs.evaluate.config import Config
 from jobs.evaluate.measures import accuracies, explained, table_of, with_intervals
-from jobs.evaluate.probes import held_out, neighbours
+from jobs.evaluate.probes import Prepare, held_out, neighbours, standardised
 from jobs.evaluate.splits import grouped_folds, leaky_folds
 from lake.grid import Grid
 from lake.names import MS_PER_DAY
@@ -97,10 +97,18 @@ def nuisances(store: xr.Dataset, windows: Windows, cube: xr.Dataset | None) -> N
     )
 
 
-def audit_vectors(role: str, run: str, vectors: NDArray[np.float32], found: Nuisances, config: Config) -> list[Audited]:
+def audit_vectors(
+    role: str,
+    run: str,
+    vectors: NDArray[np.float32],
+    found: Nuisances,
+    config: Config,
+    *,
+    prepare: Prepare = standardised,
+) -> list[Audited]:
     """Return what vectors, shape (n_windows, n_features), tell about each nuisance that has two values or more."""
     rows = []
-    predict = neighbours(config.n_neighbours)
+    predict = neighbours(config.n_neighbours, prepare)
     for target in TARGETS:
         there, values, recordings = _known(found, target)
         if not len(there):

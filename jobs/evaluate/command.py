@@ -18,15 +18,17 @@ from jobs.common.labels import Labels, read_labels
 from jobs.common.marks import is_plain_table, read_marks
 from jobs.common.placing import place_marks, recordings_of
 from jobs.common.progress import progress
-from jobs.common.run import Options, Outcome, Run
+from jobs.common.run import Options, Outcome, Run, main_role
 from jobs.evaluate.audit import Audited, audit_clusters, audit_vectors, nuisances
 from jobs.evaluate.config import Config
-from jobs.evaluate.scores import Row, make_splits, of_chance, of_clusters, of_lots, of_vectors
+from jobs.evaluate.probes import Prepare, one_scale, standardised
+from jobs.evaluate.scores import Row, make_splits, of_all, of_chance, of_clusters, of_lots, of_vectors
 from jobs.evaluate.units import (
     Units,
     commonest_cluster,
     labels_of_units,
     mean_vectors,
+    scaled_rows,
     units_of_labels,
     units_of_marks,
     windows_of,
@@ -37,7 +39,10 @@ from lake.errors import InputError
 from lake.escapes import defused
 from lake.layout import safe_name
 from lake.read import open_array, open_clusters, open_cube, open_embeddings, read_rows, usable_windows
+from lake.scaling import Scaling
 from lake.text import near_or_all
+from lake.vectors import VectorSets, open_vectors
+from lake.whitening import study_whitening
 
 Ints = NDArray[np.int64]
 MOST_NAMED = 3
@@ -58,6 +63,16 @@ class Study:
     notes: Sequence[str]
     cube: xr.Dataset | None
     stores: Mapping[str, xr.Dataset]
+    vectors: Mapping[str, "Vectors"]
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """The vector sets of one role, how each window is scaled, and how probes prepare what they get."""
+
+    sets: VectorSets
+    scaling: Scaling | None
+    prepare: Prepare
 
 
 @dataclass(frozen=True)
@@ -100,7 +115,7 @@ def execute(run: Run, options: Options) -> Outcome:
     with TemporaryDirectory() as scratch, ExitStack() as opened:
         folder = Path(scratch)
         study = _study(run, run.labels, opened)
-        for role in [role for role in run.inputs if _is_clustering(run, role)]:
+        for role in [role for role in _roles(run) if _is_clustering(run, role)]:
             score, table = score_windows(run, role, study.stores[role], study.labels)
             scores.append(score)
             _write_csv(folder / f"confusion-{safe_name(role)}.csv", table)
@@ -108,7 +123,7 @@ def execute(run: Run, options: Options) -> Outcome:
         strangers = {name: len(rows) for name, rows in study.labels.by_recorder.items() if name not in known}
         compared = _compared(run, study)
         run = options.begin(run, Outcome(did=True, counts={}))
-        rows, audited = _rows(run, compared), _audited(run, study)
+        rows, audited = _rows(run, study, compared), _audited(run, study)
         _write_csv(folder / "scores.csv", [list(Score.__annotations__), *(asdict(score).values() for score in scores)])
         _write_csv(folder / "intervals.csv", [_names(Row), *(asdict(row).values() for row in rows)])
         _write_csv(folder / "audit.csv", [_names(Audited), *(asdict(row).values() for row in audited)])
@@ -144,6 +159,11 @@ def _notes_on_recorders(strangers: Mapping[str, int], known: Sequence[str]) -> l
     return [f"{sum(strangers.values())} labels are of recorders that no input has: {', '.join(named)}{more}."]
 
 
+def _roles(run: Run) -> list[str]:
+    """Return the roles of the manifest; runs that are joined are one."""
+    return list(dict.fromkeys(main_role(role) for role in run.inputs))
+
+
 def _is_clustering(run: Run, role: str) -> bool:
     return run.inputs[role].kind == "clusters"
 
@@ -172,10 +192,23 @@ def _study(run: Run, path: Path, opened: ExitStack) -> Study:
         labels = labels_of_units(units)
         n_strange, n_outside, notes = found.n_strange, found.n_outside, [*read.notes, *found.notes]
     stores = {
-        role: opened.enter_context((open_clusters if _is_clustering(run, role) else open_embeddings)(one.output.url))
-        for role, one in run.inputs.items()
+        role: opened.enter_context(
+            (open_clusters if _is_clustering(run, role) else open_embeddings)(run.inputs[role].output.url)
+        )
+        for role in _roles(run)
     }
-    return Study(units, labels, n_strange, n_outside, notes, cube, stores)
+    vectors = {role: _vectors(run, role) for role in stores if not _is_clustering(run, role)}
+    return Study(units, labels, n_strange, n_outside, notes, cube, stores, vectors)
+
+
+def _vectors(run: Run, role: str) -> Vectors:
+    config = cast("Config", run.config)
+    sets = open_vectors([one.output.url for one in run.sources(role)])
+    if config.normalise == "zscore_l2" or (config.normalise == "auto" and not sets.is_own):
+        return Vectors(sets, None, standardised)
+    with progress(f"{run.name}: whitening of {role}", sets.n_windows, "windows") as advance:
+        scaling = study_whitening(sets, shrinkage=config.shrinkage, advance=advance)
+    return Vectors(sets, scaling, one_scale)
 
 
 def _cube_of(run: Run) -> Run | None:
@@ -188,7 +221,7 @@ def _compared(run: Run, study: Study) -> Compared:
     """Return the intervals that all inputs have windows of, with each input's word on them."""
     config = cast("Config", run.config)
     windows = {}
-    with progress(f"{run.name}: intervals", len(run.inputs), "inputs") as advance:
+    with progress(f"{run.name}: intervals", len(_roles(run)), "inputs") as advance:
         for role, store in study.stores.items():
             status = "cluster_status" if _is_clustering(run, role) else "embedding_status"
             windows[role] = windows_of(store, status, study.units, min_overlap_ms=round(config.min_overlap_s * 1000))
@@ -205,30 +238,34 @@ def _compared(run: Run, study: Study) -> Compared:
         if _is_clustering(run, role):
             clusters[role] = commonest_cluster(study.stores[role], mine)
         else:
-            vectors[role] = mean_vectors(run.inputs[role].output.url, mine)
+            vectors[role] = mean_vectors(study.vectors[role].sets, study.vectors[role].scaling, mine)
     labels = np.unique(units.label, return_inverse=True)[1].astype(np.int64)
     return Compared(units, labels, vectors, clusters, len(study.units) - len(rows))
 
 
-def _rows(run: Run, compared: Compared) -> list[Row]:
+def _rows(run: Run, study: Study, compared: Compared) -> list[Row]:
     """Return all figures of all splits; none where fewer than two labels or ten intervals can be compared."""
     config, labels = cast("Config", run.config), compared.labels
     if len(labels) < 10 or labels.max() == 0:
         return []
     rows: list[Row] = []
+    for role, vectors in compared.vectors.items():
+        who = role, run.inputs[role].name
+        rows += of_all(who, vectors, labels, config, prepare=study.vectors[role].prepare)
     splits = make_splits(compared.units, labels, config)
-    with progress(f"{run.name}: splits", len(splits) * len(run.inputs), "tables") as advance:
+    with progress(f"{run.name}: splits", len(splits) * len(_roles(run)), "tables") as advance:
         for split in splits:
             if len(np.unique(labels[split.rows])) < 2:
                 continue
             rows += of_chance(labels, split, config)
-            for role, source in run.inputs.items():
-                who = role, source.name
+            for role in _roles(run):
+                who = role, run.inputs[role].name
                 if role in compared.clusters:
                     rows += of_clusters(who, compared.clusters[role], labels, split, config)
-                    rows += of_lots(source.name, compared.clusters[role], labels, split, config)
+                    rows += of_lots(who[1], compared.clusters[role], labels, split, config)
                 else:
-                    rows += of_vectors(who, compared.vectors[role], labels, split, config)
+                    prepare = study.vectors[role].prepare
+                    rows += of_vectors(who, compared.vectors[role], labels, split, config, prepare=prepare)
                 advance(1)
     return rows
 
@@ -236,9 +273,9 @@ def _rows(run: Run, compared: Compared) -> list[Row]:
 def _audited(run: Run, study: Study) -> list[Audited]:
     config = cast("Config", run.config)
     rows: list[Audited] = []
-    with progress(f"{run.name}: audit", len(run.inputs), "inputs") as advance:
-        for role, source in run.inputs.items():
-            store = study.stores[role]
+    with progress(f"{run.name}: audit", len(_roles(run)), "inputs") as advance:
+        for role in _roles(run):
+            store, name = study.stores[role], run.inputs[role].name
             status = "cluster_status" if _is_clustering(run, role) else "embedding_status"
             windows = usable_windows(store, status=status)
             if len(windows) > config.n_audit_windows:
@@ -247,12 +284,14 @@ def _audited(run: Run, study: Study) -> list[Audited]:
                 )
                 windows = windows.take(np.sort(drawn))
             found = nuisances(store, windows, study.cube)
-            name = "cluster" if _is_clustering(run, role) else "embedding"
-            values = read_rows(open_array(source.output.url, name), windows.recorder, windows.cell)
             if _is_clustering(run, role):
-                rows += audit_clusters(role, source.name, values.astype(np.int64), found)
+                array = open_array(run.inputs[role].output.url, "cluster")
+                clusters = np.asarray(read_rows(array, windows.recorder, windows.cell), dtype=np.int64)
+                rows += audit_clusters(role, name, clusters, found)
             else:
-                rows += audit_vectors(role, source.name, values.astype(np.float32), found, config)
+                vectors = study.vectors[role]
+                values = scaled_rows(vectors.sets, vectors.scaling, windows.recorder, windows.cell)
+                rows += audit_vectors(role, name, values, found, config, prepare=vectors.prepare)
             advance(1)
     return rows
 

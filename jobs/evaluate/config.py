@@ -1,8 +1,11 @@
 """What decides the numbers in an evaluation."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from jobs.common.config import JobConfig
+from lake.scaling import SHRINKAGE
 
 ALGORITHM = 2
 """2: agreement with labels stands beside that of clusters drawn by lot."""
@@ -25,6 +28,20 @@ class Config(JobConfig):
         json_schema_extra={"introduced_as": 0.0},
     )
     seed: int = Field(0, ge=0, description="root of every random choice", json_schema_extra={"introduced_as": 0})
+    normalise: Literal["auto", "zscore_l2", "whiten"] = Field(
+        "zscore_l2",
+        description="how vectors are scaled: 'whiten' over all windows of their run, as `cluster` does it; 'zscore_l2' "
+        "by the features' mean and deviation in training; 'auto': 'whiten' for vectors of `embed`, the other for "
+        "imported ones",
+        json_schema_extra={"introduced_as": "zscore_l2"},
+    )
+    shrinkage: float = Field(
+        SHRINKAGE,
+        gt=0,
+        le=1,
+        description="share of the largest variance that whitening adds to each",
+        json_schema_extra={"introduced_as": SHRINKAGE},
+    )
     n_folds: int = Field(
         5, ge=2, description="parts that intervals are split into", json_schema_extra={"introduced_as": 5}
     )

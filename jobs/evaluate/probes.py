@@ -13,6 +13,8 @@ Vectors = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Predict = Callable[[Vectors, Ints, Vectors], Ints]
 """From training vectors and labels and test vectors to the labels of those."""
+Prepare = Callable[[Vectors, Vectors], tuple[Vectors, Vectors]]
+"""From training and test vectors to both scaled, by what the training vectors are."""
 
 
 def standardised(train: Vectors, test: Vectors) -> tuple[Vectors, Vectors]:
@@ -23,11 +25,17 @@ def standardised(train: Vectors, test: Vectors) -> tuple[Vectors, Vectors]:
     return first.astype(np.float32), second.astype(np.float32)
 
 
-def neighbours(n: int) -> Predict:
+def one_scale(train: Vectors, test: Vectors) -> tuple[Vectors, Vectors]:
+    """Return both over one deviation, that of all numbers of the training vectors: whitened axes keep their weight."""
+    deviation = float(train.std(dtype=np.float64)) or 1.0
+    return np.asarray(train / np.float32(deviation)), np.asarray(test / np.float32(deviation))
+
+
+def neighbours(n: int, prepare: Prepare = standardised) -> Predict:
     """Return the prediction by the n nearest training vectors by cosine; of a tie, the nearer ones decide."""
 
     def predict(train: Vectors, labels: Ints, test: Vectors) -> Ints:
-        a, b = (_unit(part) for part in standardised(train, test))
+        a, b = (_unit(part) for part in prepare(train, test))
         likeness = b @ a.T
         near = np.argsort(-likeness, axis=1, kind="stable")[:, : min(n, len(train))]
         votes = np.zeros((len(test), int(labels.max()) + 1))
@@ -38,16 +46,20 @@ def neighbours(n: int) -> Predict:
     return predict
 
 
-def linear(train: Vectors, labels: Ints, test: Vectors) -> Ints:
-    """Return the prediction of a logistic regression on standardised features (ridge penalty 1)."""
-    if len(np.unique(labels)) < 2:
-        return np.full(len(test), labels[0], dtype=np.int64)
-    a, b = standardised(train, test)
-    with warnings.catch_warnings():
-        # After 300 steps the last digits of the weights change no label.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model = LogisticRegression(max_iter=300, tol=1e-3).fit(a, labels)
-    return np.asarray(model.predict(b), dtype=np.int64)
+def linear(prepare: Prepare = standardised) -> Predict:
+    """Return the prediction of a logistic regression (ridge penalty 1)."""
+
+    def predict(train: Vectors, labels: Ints, test: Vectors) -> Ints:
+        if len(np.unique(labels)) < 2:
+            return np.full(len(test), labels[0], dtype=np.int64)
+        a, b = prepare(train, test)
+        with warnings.catch_warnings():
+            # After 300 steps the last digits of the weights change no label.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model = LogisticRegression(max_iter=300, tol=1e-3).fit(a, labels)
+        return np.asarray(model.predict(b), dtype=np.int64)
+
+    return predict
 
 
 def commonest(train: Vectors, labels: Ints, test: Vectors) -> Ints:  # noqa: ARG001 (it is a prediction like the others)
@@ -64,19 +76,29 @@ def held_out(predict: Predict, vectors: Vectors, labels: Ints, folds: Ints) -> I
     return out
 
 
-def held_out_clusters(vectors: Vectors, labels: Ints, folds: Ints, *, n_clusters: int, seed: int) -> tuple[Ints, Ints]:
+def held_out_clusters(
+    vectors: Vectors, labels: Ints, folds: Ints, *, n_clusters: int, seed: int, prepare: Prepare = standardised
+) -> tuple[Ints, Ints]:
     """Return cluster and, by the other folds, the label of the cluster of each interval.
 
-    K-means is fitted to the other folds' vectors (standardised, length 1), four starts, the best.
+    K-means is fitted to the other folds' vectors (prepared, length 1), four starts, the best.
     """
     clusters, named = np.empty(len(labels), dtype=np.int64), np.empty(len(labels), dtype=np.int64)
     for fold in np.unique(folds):
         test = folds == fold
-        a, b = (_unit(part) for part in standardised(vectors[~test], vectors[test]))
+        a, b = (_unit(part) for part in prepare(vectors[~test], vectors[test]))
         model = KMeans(min(n_clusters, len(np.unique(a, axis=0))), n_init=4, random_state=seed).fit(a)
         clusters[test] = model.predict(b)
         named[test] = names_of(model.labels_.astype(np.int64), labels[~test])[clusters[test]]
     return clusters, named
+
+
+def clusterings(vectors: Vectors, *, n_clusters: int, seed: int, prepare: Prepare, n: int = 5) -> list[Ints]:
+    """Return the clusters of all vectors (prepared, length 1) by k-means from ``n`` single starts."""
+    x = _unit(prepare(vectors, vectors)[0])
+    n_clusters = min(n_clusters, len(np.unique(x, axis=0)))
+    starts = range(n * seed, n * (seed + 1))
+    return [KMeans(n_clusters, n_init=1, random_state=start).fit(x).labels_.astype(np.int64) for start in starts]
 
 
 def names_of(clusters: Ints, labels: Ints, n_clusters: int | None = None) -> Ints:

@@ -7,8 +7,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.evaluate.config import Config
-from jobs.evaluate.measures import Measure, accuracies, agreements, with_intervals
-from jobs.evaluate.probes import Predict, commonest, held_out, held_out_clusters, linear, names_of, neighbours
+from jobs.evaluate.measures import Measure, Weights, accuracies, agreements, with_intervals
+from jobs.evaluate.probes import (
+    Predict,
+    Prepare,
+    clusterings,
+    commonest,
+    held_out,
+    held_out_clusters,
+    linear,
+    names_of,
+    neighbours,
+    standardised,
+)
 from jobs.evaluate.splits import LEAKY, grouped_folds, label_seen, leaky_folds
 from jobs.evaluate.units import GROUPS, Units
 
@@ -16,6 +27,8 @@ Ints = NDArray[np.int64]
 Who = tuple[str, str]
 """An input's role and its run."""
 CHANCE = "chance"
+ALL = "all"
+"""The split of measures that use no label, on all intervals."""
 
 
 @dataclass(frozen=True)
@@ -79,17 +92,44 @@ def make_splits(units: Units, labels: Ints, config: Config) -> list[Split]:
     return [split for split in splits if split.label_seen > 0]
 
 
-def of_vectors(who: Who, vectors: NDArray[np.float32], labels: Ints, split: Split, config: Config) -> list[Row]:
+def of_vectors(
+    who: Who,
+    vectors: NDArray[np.float32],
+    labels: Ints,
+    split: Split,
+    config: Config,
+    *,
+    prepare: Prepare = standardised,
+) -> list[Row]:
     """Return k-NN, the linear probe and k-means (as many clusters as labels) of one split, all on what was held out."""
     x, y = vectors[split.rows], labels[split.rows]
-    probes: Mapping[str, Predict] = {"knn": neighbours(config.n_neighbours), "linear": linear}
+    probes: Mapping[str, Predict] = {"knn": neighbours(config.n_neighbours, prepare), "linear": linear(prepare)}
     measured: dict[str, Measure] = {
         name: accuracies(held_out(probe, x, y, split.folds), y) for name, probe in probes.items()
     }
     n_labels = len(np.unique(y))
-    clusters, named = held_out_clusters(x, y, split.folds, n_clusters=n_labels, seed=config.seed)
+    clusters, named = held_out_clusters(x, y, split.folds, n_clusters=n_labels, seed=config.seed, prepare=prepare)
     measured["kmeans"] = agreements(clusters, y, split.folds, named)
     return [row for name, measure in measured.items() for row in _rows(who, name, measure, y, split, config)]
+
+
+def of_all(who: Who, vectors: NDArray[np.float32], labels: Ints, config: Config, *, prepare: Prepare) -> list[Row]:
+    """Return k-means (as many clusters as labels) of all intervals at once, the mean of five seeds.
+
+    No label is used before the comparison, so nothing can leak; there is no purity, which needs names from training.
+    """
+    n, everything = len(labels), np.arange(len(labels))
+    whole = np.zeros(n, dtype=np.int64)
+    found = [
+        agreements(clusters, labels, whole, labels)
+        for clusters in clusterings(vectors, n_clusters=len(np.unique(labels)), seed=config.seed, prepare=prepare)
+    ]
+
+    def measure(weights: Weights) -> dict[str, float]:
+        each = [one(weights) for one in found]
+        return {key: float(np.mean([one[key] for one in each])) for key in ("ami", "ari", "nmi")}
+
+    return _rows(who, "kmeans", measure, labels, Split(ALL, everything, everything, whole, 1.0), config)
 
 
 def of_clusters(who: Who, clusters: Ints, labels: Ints, split: Split, config: Config) -> list[Row]:

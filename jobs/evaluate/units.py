@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -10,7 +11,9 @@ from numpy.typing import NDArray
 from jobs.common.labels import Intervals, Labels
 from jobs.common.placing import Placed, PlacedMarks
 from lake.grid import iso
-from lake.read import grid_of, open_array, read_rows
+from lake.read import grid_of, read_rows
+from lake.scaling import Scaling, scaled
+from lake.vectors import VectorSets
 
 Ints = NDArray[np.int64]
 GROUPS = ("recording", "day", "recorder", "group")
@@ -125,20 +128,45 @@ def windows_of(store: xr.Dataset, status: str, units: Units, *, min_overlap_ms: 
     return out
 
 
-def mean_vectors(url: str, windows: Sequence[tuple[int, Ints]]) -> NDArray[np.float32]:
-    """Return the mean vector of each interval's windows, float32, shape (n_intervals, n_features)."""
-    array = open_array(url, "embedding")
-    out = np.empty((len(windows), array.shape[2]), dtype=np.float32)
+def mean_vectors(sets: VectorSets, scaling: Scaling | None, windows: Sequence[tuple[int, Ints]]) -> NDArray[np.float32]:
+    """Return the mean vector of each interval's windows.
+
+    Parameters
+    ----------
+    sets
+        The vectors, of one store or several side by side.
+    scaling
+        How windows are scaled before the mean is taken; ``None`` leaves them as they are stored.
+    windows
+        Recorder number and cells of each interval.
+
+    Returns
+    -------
+    NDArray
+        float32, shape (n_intervals, n_scaled or n_features).
+    """
+    n_values = sum(sets.n_features) if scaling is None else scaling.n_scaled
+    out = np.empty((len(windows), n_values), dtype=np.float32)
     for first in range(0, len(windows), INTERVALS_AT_ONCE):
         part = windows[first : first + INTERVALS_AT_ONCE]
         sizes = np.array([len(cells) for _, cells in part])
         recorder = np.repeat([i for i, _ in part], sizes)
         place = np.stack([recorder, np.concatenate([cells for _, cells in part])])
         unique, inverse = np.unique(place, axis=1, return_inverse=True)
-        rows = np.asarray(read_rows(array, unique[0], unique[1]), dtype=np.float64)[inverse.ravel()]
+        vectors = scaled_rows(sets, scaling, unique[0], unique[1])
+        rows = np.asarray(vectors, dtype=np.float64)[inverse.ravel()]
         begins = np.concatenate([[0], np.cumsum(sizes)[:-1]])
         out[first : first + len(part)] = np.add.reduceat(rows, begins, axis=0) / sizes[:, None]
     return out
+
+
+def scaled_rows(
+    sets: VectorSets, scaling: Scaling | None, recorder: NDArray[np.integer[Any]], cell: Ints
+) -> NDArray[np.float32]:
+    """Return the vectors of single windows, float32, shape (n_windows, n_scaled or n_features)."""
+    parts = [np.asarray(read_rows(array, recorder, cell), dtype=np.float32) for array in sets.arrays]
+    vectors = np.concatenate(parts, axis=1)
+    return vectors if scaling is None else scaled(vectors, scaling, in_place=True)
 
 
 def commonest_cluster(store: xr.Dataset, windows: Sequence[tuple[int, Ints]]) -> Ints:

@@ -61,6 +61,9 @@ def write(tmp_path: Path) -> Write:
     return written
 
 
+MODELS = "'dino' or 'adopt' or 'dictionary'"
+
+
 def problems(path: Path) -> list[str]:
     """Return the lines of the message, after the one that counts them."""
     with pytest.raises(InputError) as caught:
@@ -253,7 +256,7 @@ def test_a_whole_manifest_of_mistakes_is_told_at_once(write: Write) -> None:
             "runs.untitled.job: missing",
             "runs.vectors.inputs: the job 'embed' needs spectrograms = the name of a 'spectrograms' run",
             "runs.vectors.inputs.spectrogram: the job 'embed' has no such input; did you mean 'spectrograms'?",
-            "runs.vectors.inputs.model = 'mels': expected a 'dino' or 'adopt' run, found 'spectrograms'",
+            f"runs.vectors.inputs.model = 'mels': expected a {MODELS} run, found 'spectrograms'",
             "runs.vectors.image.nam: unknown key; did you mean 'name'?",
             "runs.vectors.image.name: missing",
             "runs.clusters.inputs.embeddings = 'vector': the manifest has no such run; did you mean 'vectors'?",
@@ -344,7 +347,7 @@ def test_wrong_shapes(write: Write, text: str, told: list[str]) -> None:
 def test_an_input_of_a_wrong_type_is_still_asked_for(write: Write) -> None:
     text = f'lake = "l"\n{MELS}[runs.dino]\njob = "dino"\ninputs = {{ spectrograms = 3 }}\n'
     assert problems(write(text)) == [
-        "runs.dino.inputs.spectrograms: expected a valid string, found 3",
+        "runs.dino.inputs.spectrograms: expected the name of a run, or a list of names, found 3",
         "runs.dino.inputs: the job 'dino' needs spectrograms = the name of a 'spectrograms' run",
     ]
 

@@ -180,7 +180,7 @@ def test_a_value_that_is_written_and_differs_is_refused_alone(manifest: Path) ->
     manifest.write_text(MANIFEST.replace("n_clusters = 2,", "n_clusters = 2, n_exemplars = 5, later = 8,"))
     state, detail = standing(manifest)["clusters"]
     assert state == "different"
-    assert detail == "config.later: stored '(absent)', wanted 8; config.n_exemplars: stored 12, wanted 5"
+    assert detail == "config.later: stored 7, wanted 8; config.n_exemplars: stored 12, wanted 5"
     with pytest.raises(IdentityError, match=r"config\.n_exemplars: stored 12, wanted 5"):
         run_chain(manifest, "clusters")
 

@@ -25,7 +25,9 @@ def vectors_of(seed: int = 0) -> NDArray[np.float32]:
 def test_the_nearest_of_all_by_a_slow_twin(tmp_path: Path, metric: Metric, threads: int) -> None:
     vectors = vectors_of()
     url = make_embeddings(tmp_path, vectors).output.url
-    found = similar(url, "north", "2021-06-01T16:40:00", n=25, metric=metric, threads=threads, apart_s=1800.0)
+    found = similar(
+        url, "north", "2021-06-01T16:40:00", n=25, metric=metric, normalise="none", threads=threads, apart_s=1800.0
+    )
     rows = []
     for i, cell in zip(*np.nonzero(~np.isnan(vectors[..., 0])), strict=True):
         x, y = vectors[i, cell].astype(float), vectors[0, 100].astype(float)
@@ -43,10 +45,12 @@ def test_a_copy_is_found_wherever_it_stands_and_the_window_itself_is_not(tmp_pat
     vectors[1, 287] = vectors[0, 100]
     vectors[1, 5] = 2 * vectors[0, 100]
     url = make_embeddings(tmp_path, vectors).output.url
-    by_angle = similar(url, "north", "2021-06-01T16:47:30Z", n=3)
+    by_angle = similar(url, "north", "2021-06-01T16:47:30Z", n=3, normalise="none")
     assert by_angle["time"].tolist()[:2] == [pd.Timestamp("2021-06-01T00:50"), pd.Timestamp("2021-06-02T23:50")]
     np.testing.assert_allclose(by_angle["distance"][:2], 0, atol=1e-9)
-    assert similar(url, "north", "2021-06-01T16:40", n=1, metric="euclidean")["recorder"].tolist() == ["south"]
+    assert similar(url, "north", "2021-06-01T16:40", n=1, metric="euclidean", normalise="none")[
+        "recorder"
+    ].tolist() == ["south"]
 
 
 def test_fewer_windows_than_asked_for(tmp_path: Path) -> None:

@@ -16,11 +16,12 @@ from jobs.atlas.command import execute
 from jobs.atlas.config import Config
 from jobs.atlas.projection import N_PLACES, layouts, principal, sampled_rows
 from jobs.atlas.study import open_stores
-from jobs.atlas.vectors import Vectors, distances, gaps, nearest_clusters, scale_of
+from jobs.atlas.vectors import distances, gaps, nearest_clusters, space_of
 from jobs.atlas.windows import Table, read_table
 from jobs.common.run import Options
 from lake.errors import StoreError
 from lake.read import open_embeddings
+from lake.scaling import Vectors, scaled
 
 FLOATS = st.floats(-100, 100, width=32)
 
@@ -115,8 +116,8 @@ def test_a_sample_is_uniform_and_the_same_each_time() -> None:
 
 
 def test_vectors_are_scaled_as_the_clustering_said(study: Study) -> None:
-    scale = scale_of(open_stores(study.clusters.output.url, study.cube.output.url).clusters)
-    found = scale.scaled(np.array([[3, 4, 0, 0], [0, 0, 0, 0]], dtype=np.float32))
+    space = space_of(open_stores(study.clusters.output.url, study.cube.output.url).clusters)
+    found = scaled(np.array([[3, 4, 0, 0], [0, 0, 0, 0]], dtype=np.float32), space.scaling)
     expected = np.array([[0.6, 0.8, 0, 0], [0, 0, 0, 0]])
     np.testing.assert_allclose(found, expected, rtol=1e-6)  # zscore_l2 with mean 0 and deviation 1
 

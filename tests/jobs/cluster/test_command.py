@@ -139,7 +139,11 @@ def test_components_by_a_slow_twin(tmp_path: Path, normalise: str) -> None:
 
 def test_more_components_than_features(tmp_path: Path) -> None:
     vectors, _ = kinds_of_sound()
-    run = cluster_run(tmp_path, make_embeddings(tmp_path, vectors), SMALL.model_copy(update={"n_components": 6}))
+    run = cluster_run(
+        tmp_path,
+        make_embeddings(tmp_path, vectors),
+        SMALL.model_copy(update={"n_components": 6, "normalise": "zscore_l2"}),
+    )
     with pytest.raises(InputError, match=r"n_components = 6, but 'vectors' has \d+ windows of 5 features.*Set n_comp"):
         command.execute(run, Options())
 

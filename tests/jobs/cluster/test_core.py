@@ -10,15 +10,11 @@ from pydantic import ValidationError
 from sklearn.cluster import MiniBatchKMeans
 
 from jobs.cluster.batches import batches
-from jobs.cluster.config import Config, Normalise
+from jobs.cluster.config import Config
 from jobs.cluster.core import (
     assign,
     first_centroids,
-    merged,
-    moments,
     number_of_clusters,
-    scale_of,
-    scaled,
 )
 from jobs.cluster.kmeans import Schedule, fit, schedule
 
@@ -40,40 +36,6 @@ def fitted(vectors: NDArray[np.float32], config: Config, n_clusters: int) -> NDA
     parts = np.array_split(vectors, 20)
     stream = batches(parts.__getitem__, [len(p) for p in parts], plan, buffer_windows=300, seed=config.seed)
     return fit(stream, first_centroids(vectors, n_clusters, config.seed), config, plan)
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.lists(st.integers(1, 9), min_size=1, max_size=6))
-def test_moments_of_parts_are_those_of_the_whole(seed: int, sizes: list[int]) -> None:
-    vectors = np.random.default_rng(seed).normal(5, 3, (sum(sizes), 3)).astype(np.float32)
-    found = merged(moments(part) for part in np.split(vectors, np.cumsum(sizes)[:-1]))
-    assert found.n == len(vectors)
-    np.testing.assert_allclose(found.mean, vectors.mean(axis=0, dtype=np.float64), atol=1e-12)
-    np.testing.assert_allclose(found.squares, vectors.var(axis=0, dtype=np.float64) * len(vectors), atol=1e-9)
-
-
-def test_scales_in_closed_form() -> None:
-    vectors = np.array([[1, 7, 3], [3, 7, 5]], dtype=np.float32)
-    expected: dict[Normalise, list[list[float]]] = {
-        "none": [[1, 7, 3], [3, 7, 5]],
-        "zscore": [[-1, 0, -1], [1, 0, 1]],
-        "zscore_l2": [[-(0.5**0.5), 0, -(0.5**0.5)], [0.5**0.5, 0, 0.5**0.5]],
-        "l2": [[1 / 59**0.5, 7 / 59**0.5, 3 / 59**0.5], [3 / 83**0.5, 7 / 83**0.5, 5 / 83**0.5]],
-    }
-    for normalise, rows in expected.items():
-        np.testing.assert_allclose(scaled(vectors, scale_of(moments(vectors), normalise)), rows, rtol=1e-6)
-
-
-def test_a_feature_that_only_rounding_varies_is_no_feature() -> None:
-    vectors = np.full((50, 2), 0.1, dtype=np.float32)
-    vectors[:, 1] = np.arange(50)
-    vectors[::2, 0] = np.nextafter(np.float32(0.1), np.float32(1))
-    assert np.abs(scaled(vectors, scale_of(moments(vectors), "zscore"))[:, 0]).max() < 1e-6
-
-
-def test_a_vector_at_the_mean_stays_finite() -> None:
-    vectors = np.array([[1, 1], [2, 2], [3, 3]], dtype=np.float32)
-    assert scaled(vectors, scale_of(moments(vectors), "zscore_l2"))[1].tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(

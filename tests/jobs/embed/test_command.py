@@ -246,7 +246,7 @@ def test_models_that_are_missing_or_superfluous(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="needs a `model` among its inputs"):
         command.execute(embed_run(tmp_path / "a", cube, Config()), Options())
     model = make_model(tmp_path, cube)
-    with pytest.raises(InputError, match="uses no network, but inputs name the model 'dino'"):
+    with pytest.raises(InputError, match="uses no model, but inputs name 'dino'"):
         command.execute(embed_run(tmp_path / "b", cube, LOGMEL, model), Options())
     model.ledger.storage.remove("files.json")
     with pytest.raises(StoreError, match=r"model 'dino' is not finished .*run MANIFEST dino"):

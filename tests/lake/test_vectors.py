@@ -6,21 +6,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stores import make_embeddings
 
-from jobs.cluster import stretches as module
-from jobs.cluster.stretches import Stretch, by_day, read_stretch, stretches
+from lake import vectors as module
 from lake.errors import StoreError
-from lake.read import Windows, open_array
+from lake.read import Windows
+from lake.vectors import Span, by_day, open_vectors, read_span, spans_of
 
 
 @settings(max_examples=80, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 80), st.sampled_from([1, 3, 4]), st.sampled_from([2, 5, 12, 99]))
-def test_every_window_is_in_one_stretch(seed: int, n_windows: int, chunk: int, most: int) -> None:
+def test_every_window_is_in_one_span(seed: int, n_windows: int, chunk: int, most: int) -> None:
     random = np.random.default_rng(seed)
     places = np.sort(random.choice(3 * 36, n_windows, replace=False))
     windows = Windows((places // 36).astype(np.int32), (places % 36).astype(np.int64))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MOST_CELLS", most)
-        parts = stretches(windows, cells_per_day=12, cells_per_chunk=chunk)
+        parts = spans_of(windows, cells_per_day=12, cells_per_chunk=chunk)
     found = [(part.recorder, int(cell)) for part in parts for cell in part.cells]
     assert found == list(zip(windows.recorder.tolist(), windows.cell.tolist(), strict=True))
     row = 0
@@ -35,11 +35,11 @@ def test_every_window_is_in_one_stretch(seed: int, n_windows: int, chunk: int, m
     assert len({(day[0].recorder, day[0].day) for day in days}) == len(days)
 
 
-def test_a_stretch_is_read_as_float32(tmp_path: Path) -> None:
+def test_a_span_is_read_as_float32(tmp_path: Path) -> None:
     vectors = np.random.default_rng(0).normal(size=(2, 144, 3)).astype(np.float16)
     run = make_embeddings(tmp_path, vectors)
     cells = np.array([3, 4, 9], dtype=np.int64)
-    found = read_stretch(open_array(run.output.url, "embedding"), Stretch(1, 0, cells, 0))
+    found = read_span(open_vectors([run.output.url]), Span(1, 0, cells, 0))
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, vectors[1, cells].astype(np.float32))
 
@@ -47,6 +47,6 @@ def test_a_stretch_is_read_as_float32(tmp_path: Path) -> None:
 def test_a_status_without_a_vector_is_damage(tmp_path: Path) -> None:
     vectors = np.zeros((2, 144, 3), dtype=np.float32)
     vectors[1, 7, 2] = np.nan
-    array = open_array(make_embeddings(tmp_path, vectors).output.url, "embedding")
+    sets = open_vectors([make_embeddings(tmp_path, vectors).output.url])
     with pytest.raises(StoreError, match=r"1 windows of recorder 1 have a status but no vector \(first at cell 7\)"):
-        read_stretch(array, Stretch(1, 0, np.arange(5, 9, dtype=np.int64), 0))
+        read_span(sets, Span(1, 0, np.arange(5, 9, dtype=np.int64), 0))

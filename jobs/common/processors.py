@@ -1,0 +1,9 @@
+"""Which processor numbers were computed for."""
+
+from threadpoolctl import threadpool_info
+
+
+def blas_backend() -> str:
+    """Return the processor that the linear algebra library works for, such as ``cpu-SkylakeX``."""
+    kinds = sorted({str(info["architecture"]) for info in threadpool_info() if info.get("architecture")})
+    return "-".join(["cpu", *kinds])

@@ -1,0 +1,149 @@
+"""The ``dictionary`` job: a cube and a folder of files around the pure core."""
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, cast
+
+import numpy as np
+import safetensors.numpy
+import zarr
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from jobs.common.dictionary import (
+    CARD_FILE,
+    WEIGHTS_FILE,
+    Array,
+    Atoms,
+    Card,
+    Dictionary,
+    normalised,
+    to_tensors,
+)
+from jobs.common.folders import publish
+from jobs.common.processors import blas_backend
+from jobs.common.progress import Advance, progress
+from jobs.common.reduce import Size, reduced_levels, reduced_size
+from jobs.common.run import Options, Outcome, Run
+from jobs.dictionary.config import Config
+from jobs.dictionary.core import LevelSums, learn_atoms
+from jobs.dictionary.picture import draw_atoms
+from lake.errors import InputError
+from lake.read import Windows, grid_of, open_array, open_cube, read_rows, usable_windows
+
+WINDOWS_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The windows of a cube that a dictionary is learnt from."""
+
+    array: zarr.Array[Any]
+    windows: Windows
+
+    def batches(self, advance: Advance) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Yield the number of the first window and the codes of some windows, in order."""
+        for first in range(0, len(self.windows), WINDOWS_AT_ONCE):
+            part = self.windows.take(slice(first, first + WINDOWS_AT_ONCE))
+            yield first, np.asarray(read_rows(self.array, part.recorder, part.cell), dtype=np.uint8)
+            advance(len(part))
+
+
+def execute(run: Run, options: Options) -> Outcome:
+    """Learn the atoms of a cube's windows and write them; ``embed`` uses them as it uses a network.
+
+    Everything follows from the seed: a run that was killed and starts again writes the same bytes.
+
+    Raises
+    ------
+    InputError
+        If the cube has no usable window, or fewer bands or frames than a patch.
+    """
+    config, cube = cast("Config", run.config), run.inputs["spectrograms"]
+    with open_cube(cube.output.url) as dataset:
+        windows, mel_hz = usable_windows(dataset, partial=config.partial), dataset["mel"].to_numpy()
+        shape, window_s = (dataset.sizes["mel"], dataset.sizes["frame"]), grid_of(dataset).window_ms / 1000
+    if not len(windows):
+        raise InputError(f"run {run.name!r}: the cube {cube.name!r} has no usable window; nothing to learn from.")
+    view = reduced_size(shape, config.view_size)
+    _require_room(run, cube.name, view, config)
+    run = options.begin(run, Outcome(did=True, counts={}))
+    drawn = np.random.default_rng([config.seed, 0]).permutation(len(windows))[: config.n_windows]
+    sample = Sample(open_array(cube.output.url, "spectrogram"), windows.take(np.sort(drawn)))
+    with threadpool_limits(1):
+        dictionary = _learnt(run, sample, view, config)
+    card = Card(
+        view=view, patch_sizes=config.patch_sizes, n_atoms=config.n_atoms, n_rows=config.n_rows,
+        deviation_db=dictionary.deviation_db, n_mels=shape[0], n_frames=shape[1],
+        seconds_per_frame=window_s / view[1], mel_first_hz=float(mel_hz[0]), mel_last_hz=float(mel_hz[-1]),
+        run=run.name, config_id=run.config_id,
+    )  # fmt: skip
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        (folder / WEIGHTS_FILE).write_bytes(safetensors.numpy.save(to_tensors(dictionary)))
+        (folder / "atoms.png").write_bytes(draw_atoms(dictionary.atoms, io.BytesIO()))
+        content = {
+            "architecture": "dictionary",
+            "num_features": dictionary.n_features(view),
+            "card": card.model_dump(mode="json"),
+        }
+        (folder / CARD_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        publish(run, folder)
+    counts = {"windows": len(sample.windows), "atoms": sum(len(each.offset) for each in dictionary.atoms)}
+    return Outcome(did=True, counts=counts, backend=blas_backend())
+
+
+def _require_room(run: Run, cube: str, view: Size, config: Config) -> None:
+    small = [size for size in config.patch_sizes if size[0] > view[0] or size[1] > view[1]]
+    if small:
+        raise InputError(
+            f"run {run.name!r}: patches of {' and '.join(f'{a} × {b}' for a, b in small)} bands × frames, but windows "
+            f"of {cube!r} have {view[0]} × {view[1]}. Set patch_sizes to smaller ones, or make a cube with more."
+        )
+
+
+def _learnt(run: Run, sample: Sample, view: Size, config: Config) -> Dictionary:
+    sums = LevelSums(view[0])
+    with progress(f"{run.name}: levels", len(sample.windows), "windows") as advance:
+        for _, codes in sample.batches(advance):
+            sums.add(reduced_levels(codes, view))
+    mean_db, deviation_db = sums.statistics()
+    places = [_places(len(sample.windows), view, size, config) for size in config.patch_sizes]
+    found = [np.empty((config.n_patches, size[0] * size[1]), dtype=np.float32) for size in config.patch_sizes]
+    with progress(f"{run.name}: patches", len(sample.windows), "windows") as advance:
+        for first, codes in sample.batches(advance):
+            levels = normalised(codes, view, mean_db, deviation_db)
+            for size, place, out in zip(config.patch_sizes, places, found, strict=True):
+                _cut(levels, first, size, place, out)
+    atoms: list[Atoms] = []
+    with progress(f"{run.name}: atoms", len(found), "sizes of patch") as advance:
+        for size in config.patch_sizes:
+            patches = found.pop(0)
+            atoms.append(
+                learn_atoms(
+                    patches, size, n_atoms=config.n_atoms, n_rounds=config.n_rounds, shrinkage=config.shrinkage,
+                    seed=config.seed,
+                )
+            )  # fmt: skip
+            advance(1)
+    return Dictionary(view, mean_db, deviation_db, config.n_rows, atoms)
+
+
+def _places(n_windows: int, view: Size, size: Size, config: Config) -> NDArray[np.int64]:
+    """Return window, first band and first frame of each patch, shape (3, n_patches), sorted by window."""
+    random = np.random.default_rng([config.seed, 1, *size])
+    highest = (n_windows, view[0] - size[0] + 1, view[1] - size[1] + 1)
+    places = np.stack([random.integers(0, n, config.n_patches) for n in highest])
+    return places[:, np.argsort(places[0], kind="stable")]
+
+
+def _cut(levels: Array, first: int, size: Size, places: NDArray[np.int64], out: Array) -> None:
+    """Put the patches that lie in some windows, the first of which has a number, in their rows."""
+    low, high = np.searchsorted(places[0], [first, first + len(levels)])
+    window, band, frame = places[:, low:high]
+    out[low:high] = sliding_window_view(levels, size, axis=(1, 2))[window - first, band, frame].reshape(high - low, -1)

@@ -1,0 +1,155 @@
+"""The soft whitening of a study: moments of all windows of its vector sets, gathered in one bounded pass and kept."""
+
+import io
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from lake.chain import made_by
+from lake.errors import DawnchorusError, InputError
+from lake.identity import short_hash
+from lake.layout import Lake
+from lake.ledger import Ledger
+from lake.scaling import N_AXES, SHRINKAGE, Moments, Scale, Scaling, Vectors, merge, moments, shrinkage_of, whitening
+from lake.vectors import VectorSets, read_span
+
+ROWS_OF_PRODUCTS = 4096
+"""Windows whose products are summed at once: with fewer, most of the time goes into new memory."""
+FOLDER = "caches/whitening"
+
+
+def study_whitening(
+    sets: VectorSets, *, shrinkage: float = SHRINKAGE, n_axes: int = N_AXES, partial: bool = True, threads: int = 2,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Scaling:  # fmt: skip
+    """Return the whitening of vector sets over all of their windows.
+
+    Parameters
+    ----------
+    sets
+        From :func:`lake.vectors.open_vectors`.
+    shrinkage, n_axes
+        See :func:`lake.scaling.whitening`.
+    partial
+        As the sets were opened.
+    threads
+        That read and sum; they change no bit.
+    advance
+        Called with the number of windows that were read.
+
+    Returns
+    -------
+    Scaling
+        That of the ``cluster`` job on the same sets. Inside a lake it is kept in ``caches/`` and read from there as
+        long as the sets stay as they are; the folder may be removed at any time.
+    """
+    lake, key = _key(sets, shrinkage, n_axes, partial=partial)
+    if lake is not None and (found := _kept(lake, key, sets)) is not None:
+        return found
+    groups = groups_of(sets, ROWS_OF_PRODUCTS)
+
+    def look(group: list[int]) -> tuple[int, list[Moments]]:
+        parts = [read_span(sets, sets.spans[i]) for i in group]
+        vectors = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return len(vectors), set_moments(vectors, sets.n_features, products=True)
+
+    over_all: list[Moments] = []
+    for n_windows, found_here in _threaded(look, groups, threads):
+        over_all = [*map(merge, over_all, found_here)] if over_all else found_here
+        advance(n_windows)
+    scaling = whitening(over_all, shrinkage=shrinkage, n_axes=n_axes)
+    if lake is not None:
+        with suppress(DawnchorusError, OSError):  # somebody else's lake, or a full one: it is computed again next time
+            lake.storage.write(f"{FOLDER}/{key}.npz", _packed(scaling))
+    return scaling
+
+
+def groups_of(sets: VectorSets, n_windows: int) -> list[list[int]]:
+    """Return the numbers of all spans, in order, in groups that end once they have so many windows."""
+    groups: list[list[int]] = []
+    n = n_windows
+    for i, span in enumerate(sets.spans):
+        if n >= n_windows:
+            groups.append([])
+            n = 0
+        groups[-1].append(i)
+        n += len(span.cells)
+    return groups
+
+
+def set_moments(vectors: Vectors, n_features: Sequence[int], *, products: bool) -> list[Moments]:
+    """Return the moments of each set of vectors that stand side by side, shape (n_windows, n_features of all)."""
+    parts = np.split(vectors, np.cumsum(n_features)[:-1], axis=1)
+    return [moments(each, products=products) for each in parts]
+
+
+def shrinkage_note(sets: Sequence[Moments], shrinkage: float) -> str:
+    """Return what to say where whitening is shrunk further than wanted; empty where it is not."""
+    grown = [(each, shrinkage_of(each, shrinkage)) for each in sets]
+    lines = [
+        f"{each.n} windows of {len(each.mean)} features: shrinkage {found:.3g} in place of {shrinkage:.3g}"
+        for each, found in grown
+        if found > shrinkage
+    ]
+    return "; ".join(lines)
+
+
+def _key(sets: VectorSets, shrinkage: float, n_axes: int, *, partial: bool) -> tuple[Lake | None, str]:
+    """Return the lake that a whitening is kept in and its key there; ``None`` outside of a lake."""
+    try:
+        made = [made_by(url) for url in sets.urls]
+    except InputError:
+        return None, ""
+    contents = []
+    for one in made:
+        committed = Ledger(one.lake.ledger(one.name)).committed()
+        if committed is None:
+            return None, ""
+        contents.append(committed[0])
+    return made[0].lake, short_hash([1, contents, shrinkage, n_axes, partial])
+
+
+def _packed(scaling: Scaling) -> bytes:
+    arrays: dict[str, Any] = {"shrinkage": scaling.shrinkage}
+    for i, scale in enumerate(scaling.scales):
+        assert scale.components is not None, "whitened scales have axes"
+        arrays |= {f"mean{i}": scale.mean, f"deviation{i}": scale.deviation, f"components{i}": scale.components}
+    out = io.BytesIO()
+    np.savez(out, **arrays)
+    return out.getvalue()
+
+
+def _kept(lake: Lake, key: str, sets: VectorSets) -> Scaling | None:
+    """Return what was kept, or ``None`` if there is nothing, or it is damaged or of other sets."""
+    data = lake.storage.read_or_none(f"{FOLDER}/{key}.npz")
+    if data is None:
+        return None
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            scales = [
+                Scale(arrays[f"mean{i}"], arrays[f"deviation{i}"], True, arrays[f"components{i}"])
+                for i in range(len(sets.arrays))
+            ]
+            shrinkage = float(arrays["shrinkage"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    fits = [scale.n_features for scale in scales] == list(sets.n_features)
+    return Scaling(tuple(scales), shrinkage) if fits else None
+
+
+def _threaded(
+    look: Callable[[list[int]], tuple[int, list[Moments]]], groups: list[list[int]], threads: int
+) -> Iterator[tuple[int, list[Moments]]]:
+    """Yield the results in order, a few groups ahead."""
+    waiting = iter(groups)
+    with ThreadPoolExecutor(max(1, threads)) as workers:
+        running = [workers.submit(look, group) for group in islice(waiting, threads + 1)]
+        while running:
+            result = running.pop(0).result()
+            running += [workers.submit(look, group) for group in islice(waiting, 1)]
+            yield result

@@ -1,0 +1,95 @@
+"""One window has one whitened vector, whoever asks: clustering, assignment, nearest windows, evaluation."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from stores import make_cube, make_embeddings, make_run, random_codes
+
+from jobs.cluster import command
+from jobs.cluster.config import Config
+from jobs.cluster.core import assign
+from jobs.common.run import Options
+from jobs.evaluate.units import scaled_rows
+from lake.errors import InputError
+from lake.grid import iso
+from lake.read import open_clusters, open_cube
+from lake.scaling import scaled, stored_centroids, stored_scaling
+from lake.similar import similar
+from lake.vectors import open_vectors, read_span
+from lake.whitening import study_whitening
+
+
+def test_all_readers_give_a_window_the_same_vector(tmp_path: Path) -> None:
+    cube = make_cube(tmp_path, random_codes())
+    there = np.isin(cube_status(cube.output.url), [1, 2])
+    random = np.random.default_rng(0)
+    sets = []
+    for name, n_features in (("one", 5), ("other", 8)):
+        vectors = np.full((*there.shape, n_features), np.nan, dtype=np.float32)
+        vectors[there] = random.normal(size=(int(there.sum()), n_features)) @ random.normal(
+            size=(n_features, n_features)
+        )
+        sets.append(make_embeddings(tmp_path, vectors, cube=cube, name=name))
+    config = Config(normalise="whiten", n_clusters=3, batch_size=8, n_init_windows=20, n_refits=0)
+    inputs = {"embeddings": sets[0], "embeddings+2": sets[1]}
+    run = make_run(tmp_path, "clusters", "cluster", config, inputs=inputs)
+    command.execute(run, Options())
+    joined = open_vectors([one.output.url for one in sets])
+    clusters = open_clusters(run.output.url).load()
+    of_cluster, of_study = stored_scaling(clusters), study_whitening(joined)
+    recorder = np.concatenate([np.full(len(span.cells), span.recorder) for span in joined.spans])
+    cell = np.concatenate([span.cells for span in joined.spans])
+    raw = np.concatenate([read_span(joined, span) for span in joined.spans])
+    expected = scaled(raw, of_study)
+    np.testing.assert_array_equal(scaled(raw, of_cluster), expected)
+    np.testing.assert_array_equal(scaled_rows(joined, of_study, recorder, cell), expected)
+    np.testing.assert_array_equal(scaled(raw, study_whitening(joined)), expected)  # as it was kept
+    # The stored clusters and distances are those of these vectors, as plain xarray gives them.
+    nearest, distance = assign(expected, stored_centroids(clusters))
+    np.testing.assert_array_equal(clusters["cluster"].to_numpy()[recorder, cell], nearest)
+    np.testing.assert_allclose(clusters["distance"].to_numpy()[recorder, cell], distance, atol=1e-6)
+    # And the nearest windows are nearest among them.
+    at = 3
+    time = iso(joined.grid.start_ms(int(cell[at])))
+    found = similar(
+        [one.output.url for one in sets], joined.recorders[recorder[at]], time, n=5, normalise="whiten", apart_s=0
+    )
+    angles = 1 - expected.astype(np.float64) @ expected[at]
+    angles[at] = np.inf
+    np.testing.assert_allclose(found["distance"].to_numpy(), np.sort(angles)[:5], atol=1e-6)
+
+
+def test_a_whitening_that_was_kept_and_damaged_is_computed_again(tmp_path: Path) -> None:
+    vectors = np.random.default_rng(1).normal(size=(2, 144, 4)).astype(np.float32)
+    run = make_embeddings(tmp_path, vectors)
+    sets = open_vectors([run.output.url])
+    first = study_whitening(sets)
+    (path,) = (tmp_path / "caches" / "whitening").iterdir()
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    again = study_whitening(sets)
+    for one, other in zip(first.scales, again.scales, strict=True):
+        np.testing.assert_array_equal(one.components, other.components)
+
+
+@pytest.mark.parametrize("what", ["recorders", "windows", "grid"])
+def test_sets_that_cannot_be_joined_are_refused(tmp_path: Path, what: str) -> None:
+    random = np.random.default_rng(2)
+    one = make_embeddings(tmp_path, random.normal(size=(2, 144, 3)).astype(np.float32), name="one")
+    shape = (1 if what == "recorders" else 2, 288 if what == "grid" else 144, 3)
+    vectors = random.normal(size=shape).astype(np.float32)
+    if what == "windows":
+        vectors[1, 7] = np.nan
+    names = ["north"] if what == "recorders" else ["north", "south"]
+    other = make_embeddings(tmp_path, vectors, name="other", recorders=names)
+    message = {"recorders": "same recorders", "windows": "1 that only the first has", "grid": "one grid"}[what]
+    with pytest.raises(InputError, match=message):
+        open_vectors([one.output.url, other.output.url])
+
+
+def cube_status(url: str) -> NDArray[np.int8]:
+    with open_cube(url) as cube:
+        return np.asarray(cube["status"].to_numpy(), dtype=np.int8)
