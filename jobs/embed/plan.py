@@ -51,9 +51,9 @@ class Plan:
     n_features: int
 
     @property
-    def digest(self) -> str:
-        """Digest of all that is to be written."""
-        return short_hash([[day.recorder, day.number, day.inputs] for day in self.days])
+    def blocks(self) -> tuple[Day, ...]:
+        """The days: each is one block of the store."""
+        return self.days
 
     @property
     def n_windows(self) -> int:
