@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, TypeVar
 
+from jobs.common.config import JobConfig
 from jobs.common.days import Block, Day, Plan, Written, days_of, missing_blocks
 from jobs.common.memory import Memory, size
 from jobs.common.partitions import map_partitions, require_memory
@@ -36,13 +37,14 @@ class Partition:
     backend: str
 
 
+C = TypeVar("C", bound=JobConfig)
 P = TypeVar("P", bound=Plan[Block])
 D = TypeVar("D", bound=Day[Block])
 T = TypeVar("T", bound=Partition)
 
 
 @dataclass(frozen=True)
-class Work(Generic[P, D]):
+class Work(Generic[C, P, D]):
     """What one look at a run's inputs and ledger found.
 
     Attributes
@@ -55,7 +57,7 @@ class Work(Generic[P, D]):
         The partitions with blocks to write.
     """
 
-    run: Run
+    run: Run[C]
     options: Options
     plan: P
     written: Written
@@ -67,7 +69,7 @@ class Work(Generic[P, D]):
         return sum(day.n_windows for day in self.days)
 
 
-class Partitioned(ABC, Generic[P, D, T]):
+class Partitioned(ABC, Generic[C, P, D, T]):
     """An extending job: its own part, as methods to override, and the driver that is the same for all of them.
 
     Attributes
@@ -87,22 +89,22 @@ class Partitioned(ABC, Generic[P, D, T]):
     keeps_windows: bool = False
 
     @abstractmethod
-    def plan(self, run: Run) -> P:
+    def plan(self, run: Run[C]) -> P:
         """Return all that the store is to hold."""
 
     @abstractmethod
     def missing(self, plan: P, written: Written, part: tuple[int, int] | None = None) -> list[D]:
         """Return the partitions with blocks to write, or a share of them; see :func:`jobs.common.days.missing_days`."""
 
-    def check(self, run: Run, plan: P) -> None:
+    def check(self, run: Run[C], plan: P) -> None:
         """Refuse a plan that does not go on from the store."""
 
     @abstractmethod
-    def require(self, work: Work[P, D]) -> str:
+    def require(self, work: Work[C, P, D]) -> str:
         """Refuse what cannot be computed here; return the backend that it would be computed on."""
 
     @abstractmethod
-    def tasks(self, work: Work[P, D], backend: str) -> list[T]:
+    def tasks(self, work: Work[C, P, D], backend: str) -> list[T]:
         """Return the partitions as workers get them, in the order of ``work.days``."""
 
     @abstractmethod
@@ -114,30 +116,30 @@ class Partitioned(ABC, Generic[P, D, T]):
         """Return the backend that this process computes a partition on."""
 
     @abstractmethod
-    def space(self, work: Work[P, D]) -> Space:
+    def space(self, work: Work[C, P, D]) -> Space:
         """Return the most that the partitions take on disk."""
 
     @abstractmethod
-    def memory(self, work: Work[P, D]) -> Memory | None:
+    def memory(self, work: Work[C, P, D]) -> Memory | None:
         """Return what a partition needs, ``None`` where that is not known."""
 
     @abstractmethod
-    def workers(self, work: Work[P, D], tasks: Sequence[T]) -> int:
+    def workers(self, work: Work[C, P, D], tasks: Sequence[T]) -> int:
         """Return how many workers are of use."""
 
     @abstractmethod
-    def commit(self, run: Run, plan: P) -> None:
+    def commit(self, run: Run[C], plan: P) -> None:
         """Write what makes the store readable, from the ledger."""
 
     @abstractmethod
-    def outcome(self, run: Run, plan: P, *, did: bool, counts: Mapping[str, int], backend: str) -> Outcome:
+    def outcome(self, run: Run[C], plan: P, *, did: bool, counts: Mapping[str, int], backend: str) -> Outcome:
         """Return what an execution did."""
 
     @abstractmethod
-    def heading(self, work: Work[P, D]) -> list[str]:
+    def heading(self, work: Work[C, P, D]) -> list[str]:
         """Return what a dry run says of the plan as a whole."""
 
-    def execute(self, run: Run, options: Options) -> Outcome:
+    def execute(self, run: Run[C], options: Options) -> Outcome:
         """Write what is missing, and finalise the store unless this is one share of several."""
         seen = _stamp(run.ledger)
         work, tasks, is_done = self._prepared(run, options)
@@ -153,7 +155,7 @@ class Partitioned(ABC, Generic[P, D, T]):
             self.commit(run, plan)
         return self.outcome(run, plan, did=True, counts=counts, backend=tasks[0].backend if tasks else "")
 
-    def finalise(self, run: Run, options: Options) -> Outcome:
+    def finalise(self, run: Run[C], options: Options) -> Outcome:
         """Make the store readable after all shares are done.
 
         Raises
@@ -173,13 +175,13 @@ class Partitioned(ABC, Generic[P, D, T]):
         self.commit(run, plan)
         return self.outcome(run, plan, did=True, counts={}, backend="")
 
-    def progress_of(self, run: Run) -> tuple[int, int]:
+    def progress_of(self, run: Run[C]) -> tuple[int, int]:
         """Return how many windows are written, and how many there are to write."""
         plan = self.plan(run)
         total = sum(len(block.cells) for block in plan.blocks)
         return total - sum(len(block.cells) for block in missing_blocks(plan, run.ledger.written())), total
 
-    def describe(self, run: Run, options: Options) -> list[str]:
+    def describe(self, run: Run[C], options: Options) -> list[str]:
         """Return what a run would do, and what it would take, without writing anything."""
         work = self._work(run, options)
         lines = self.heading(work)
@@ -197,14 +199,14 @@ class Partitioned(ABC, Generic[P, D, T]):
             lines.append(f"memory: up to {size(memory.task_bytes)} a worker; {side_by_side}")
         return lines
 
-    def _work(self, run: Run, options: Options) -> Work[P, D]:
+    def _work(self, run: Run[C], options: Options) -> Work[C, P, D]:
         """Return what is to be done, after refusing a plan that does not go on from what is written."""
         plan, written = self.plan(run), run.ledger.written()
         self.check(run, plan)
         self._refuse_vanished(run, plan, written)
         return Work(run, options, plan, written, self.missing(plan, written, options.part))
 
-    def _prepared(self, run: Run, options: Options) -> tuple[Work[P, D], list[T], bool]:
+    def _prepared(self, run: Run[C], options: Options) -> tuple[Work[C, P, D], list[T], bool]:
         """Return what is to be done, as workers get it, and whether all is done; refuse what cannot be done here."""
         work = self._work(run, options)
         if not work.days:
@@ -217,7 +219,7 @@ class Partitioned(ABC, Generic[P, D, T]):
         self._refuse_mix(work, backend)
         return work, self.tasks(work, backend), False
 
-    def _whole(self, run: Run, options: Options) -> Work[P, D]:
+    def _whole(self, run: Run[C], options: Options) -> Work[C, P, D]:
         """Return a look at a store that is written whole, after refusing one of which something is missing."""
         work = self._work(run, options)
         if work.days:
@@ -228,10 +230,10 @@ class Partitioned(ABC, Generic[P, D, T]):
             )
         return work
 
-    def _idle(self, run: Run, plan: P) -> Outcome:
+    def _idle(self, run: Run[C], plan: P) -> Outcome:
         return self.outcome(run, plan, did=False, counts={}, backend="")
 
-    def _write(self, work: Work[P, D], tasks: Sequence[T]) -> Counter[str]:
+    def _write(self, work: Work[C, P, D], tasks: Sequence[T]) -> Counter[str]:
         if not tasks:
             return Counter()
         days = {id(task): day for task, day in zip(tasks, work.days, strict=True)}
@@ -247,7 +249,7 @@ class Partitioned(ABC, Generic[P, D, T]):
             )
         return sum(found, Counter())
 
-    def _is_current(self, run: Run, work: Work[P, D]) -> bool:
+    def _is_current(self, run: Run[C], work: Work[C, P, D]) -> bool:
         """Return whether the finalised store holds all that the ledger lists, on the plan's grid."""
         content = content_id(item for entry in work.written.values() for item in entry.files.items())
         if run.ledger.is_committing() or not is_committed(run, content):
@@ -256,7 +258,7 @@ class Partitioned(ABC, Generic[P, D, T]):
             recorders = tuple(dataset["recorder"].to_numpy().tolist())
             return (grid_of(dataset), recorders) == (work.plan.grid, work.plan.recorders)
 
-    def _refuse_vanished(self, run: Run, plan: P, written: Written) -> None:
+    def _refuse_vanished(self, run: Run[C], plan: P, written: Written) -> None:
         """Refuse a plan without blocks that are written: a commit would publish windows that nothing accounts for."""
         planned = {(block.recorder, block.number) for block in plan.blocks}
         if written.keys() <= planned:
@@ -271,7 +273,7 @@ class Partitioned(ABC, Generic[P, D, T]):
             f"have:\n{listed(gone)}\nRestore {self.source}, or give the run a new name."
         )
 
-    def _refuse_mix(self, work: Work[P, D], backend: str) -> None:
+    def _refuse_mix(self, work: Work[C, P, D], backend: str) -> None:
         missing = missing_blocks(work.plan, work.written)
         again = set() if self.keeps_windows else {(block.recorder, block.number) for block in missing}
         others = sorted({entry.backend for key, entry in work.written.items() if key not in again} - {backend})
@@ -282,7 +284,7 @@ class Partitioned(ABC, Generic[P, D, T]):
             )
 
 
-def write_here(job: Partitioned[P, D, T], task: T, *, mix: bool) -> Counter[str]:
+def write_here(job: Partitioned[C, P, D, T], task: T, *, mix: bool) -> Counter[str]:
     """Write a partition in this process, which may be a worker on another machine.
 
     Raises

@@ -4,7 +4,6 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from jobs.common import days, partitioned
 from jobs.common.days import Written, missing_days
 from jobs.common.dictionary import load_dictionary, require_fit
 from jobs.common.machines import current_client
+from jobs.common.needs import reads
 from jobs.common.partitioned import Partitioned, Work
 from jobs.common.processes import place
 from jobs.common.processors import blas_backend
@@ -52,14 +52,14 @@ class Partition(partitioned.Partition):
 Missing = days.Day[Day]
 
 
-class Embed(Partitioned[Plan, Missing, Partition]):
+class Embed(Partitioned[Config, Plan, Missing, Partition]):
     """What is this job's own; :class:`Partitioned` does the rest."""
 
     step = "vectors"
     source = "the cube"
     differ = "vectors differ in the last digits"
 
-    def plan(self, run: Run) -> Plan:
+    def plan(self, run: Run[Config]) -> Plan:
         """Return all that the store is to hold, as the cube stands now."""
         return make_plan(run)
 
@@ -67,9 +67,9 @@ class Embed(Partitioned[Plan, Missing, Partition]):
         """Return the days that are not embedded, or from other windows or with another model."""
         return missing_days(plan, written, part)
 
-    def require(self, work: Work[Plan, Missing]) -> str:
+    def require(self, work: Work[Config, Plan, Missing]) -> str:
         """Refuse a model that does not fit the cube, or is damaged; return the backend."""
-        run, config = work.run, cast("Config", work.run.config)
+        run, config = work.run, work.run.config
         _require_fit(run, sorted({day.recorder for day in work.plan.days}))
         device = _device(run, work.options)
         if "model" in run.inputs and not is_dictionary(run):
@@ -81,13 +81,13 @@ class Embed(Partitioned[Plan, Missing, Partition]):
             )  # fmt: skip
         return _backend_of(config, device, is_dictionary=is_dictionary(run))
 
-    def tasks(self, work: Work[Plan, Missing], backend: str) -> list[Partition]:
+    def tasks(self, work: Work[Config, Plan, Missing], backend: str) -> list[Partition]:
         """Return the days as workers get them."""
         run, model = work.run, work.run.inputs.get("model")
         return [
             Partition(
                 store=run.output, ledger=run.ledger, spec=_spec(run, work.plan), backend=backend,
-                config=cast("Config", run.config), cube_url=run.inputs["spectrograms"].output.url,
+                config=run.config, cube_url=run.inputs["spectrograms"].output.url,
                 model_url=model.output.url if model else "", model_digest=model_digest(run),
                 is_dictionary=is_dictionary(run), device=_device(run, work.options), day=block,
             )
@@ -102,17 +102,17 @@ class Embed(Partitioned[Plan, Missing, Partition]):
         """Return the backend that this process embeds on."""
         return _backend_of(task.config, task.device, is_dictionary=task.is_dictionary)
 
-    def space(self, work: Work[Plan, Missing]) -> Space:
+    def space(self, work: Work[Config, Plan, Missing]) -> Space:
         """Return the most that vectors take on disk: a shard of each array, a ledger file and index files a day."""
         spec = _spec(work.run, work.plan)
         window = sum(int(np.prod(data.block[2:])) * np.dtype(data.dtype).itemsize for data in spec.data)
         per_day = len(spec.data) + len(spec.index) + 1
         return Space(work.n_windows * window, per_day * len(work.days) + N_TABLE_FILES)
 
-    def memory(self, work: Work[Plan, Missing]) -> None:
+    def memory(self, work: Work[Config, Plan, Missing]) -> None:
         """Return nothing: what a network needs is not known before it runs."""
 
-    def workers(self, work: Work[Plan, Missing], tasks: Sequence[Partition]) -> int:
+    def workers(self, work: Work[Config, Plan, Missing], tasks: Sequence[Partition]) -> int:
         """Return how many processes are of use: one with a GPU, and none that takes longer to start than to work."""
         if any(task.device.startswith("cuda") for task in tasks):
             return 1
@@ -120,20 +120,21 @@ class Embed(Partitioned[Plan, Missing, Partition]):
             return work.options.workers
         return min(work.options.workers, -(-work.n_windows // WINDOWS_PER_PROCESS))
 
-    def commit(self, run: Run, plan: Plan) -> None:
+    def commit(self, run: Run[Config], plan: Plan) -> None:
         """Write index variables and coordinates."""
         tables = {"feature": np.arange(plan.n_features, dtype=np.int32)}
         commit(run.output, run.ledger, _spec(run, plan), plan.recorders, tables)
 
-    def outcome(self, run: Run, plan: Plan, *, did: bool, counts: Mapping[str, int], backend: str) -> Outcome:  # noqa: ARG002 (the driver's)
+    def outcome(self, run: Run[Config], plan: Plan, *, did: bool, counts: Mapping[str, int], backend: str) -> Outcome:  # noqa: ARG002 (the driver's)
         """Return the windows of each status that were embedded, and those in all."""
         written = {f"windows_{name}": counts.get(name, 0) for name in ("ok", "partial")} if counts else {}
         return Outcome(did=did, counts={**written, "windows_in_all": plan.n_windows}, backend=backend)
 
-    def heading(self, work: Work[Plan, Missing]) -> list[str]:
-        """Return windows and features in all."""
+    def heading(self, work: Work[Config, Plan, Missing]) -> list[str]:
+        """Return what is read, and windows and features in all."""
         plan = work.plan
-        return [f"{plan.n_windows} windows of {len(plan.recorders)} recorders, {plan.n_features} features each"]
+        n_windows = f"{plan.n_windows} windows of {len(plan.recorders)} recorders"
+        return [*reads(work.run), f"{n_windows}, {plan.n_features} features each"]
 
 
 EMBED = Embed()
@@ -190,9 +191,9 @@ def _encoder(partition: Partition) -> Encode:
     )  # fmt: skip
 
 
-def _require_fit(run: Run, recorders: Sequence[str]) -> None:
+def _require_fit(run: Run[Config], recorders: Sequence[str]) -> None:
     """Refuse a model that does not take the cube's windows, of all of its recorders."""
-    if cast("Config", run.config).features != "network":
+    if run.config.features != "network":
         return
     cube, model = run.inputs["spectrograms"], run.inputs["model"]
     with open_cube(cube.output.url) as dataset:
@@ -212,9 +213,9 @@ def _require_fit(run: Run, recorders: Sequence[str]) -> None:
         raise InputError(f"run {run.name!r}: {what} does not fit cube {cube.name!r}: {error}") from error
 
 
-def _device(run: Run, options: Options) -> str:
+def _device(run: Run[Config], options: Options) -> str:
     """Return the device that computes the vectors: of several GPUs, each process of a launcher takes its own."""
-    if cast("Config", run.config).features != "network" or is_dictionary(run):
+    if run.config.features != "network" or is_dictionary(run):
         return "cpu"
     import torch  # noqa: PLC0415 (all else runs without torch)
 
@@ -244,8 +245,8 @@ def _require_backgrounds(background_db: Mapping[str, object] | None, recorders: 
         )
 
 
-def _spec(run: Run, plan: Plan) -> StoreSpec:
-    config, grid = cast("Config", run.config), plan.grid
+def _spec(run: Run[Config], plan: Plan) -> StoreSpec:
+    config, grid = run.config, plan.grid
     attrs = {
         **run.store_attrs,
         "grid": grid.attrs,

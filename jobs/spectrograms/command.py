@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jobs.spectrograms.partition import Partition
 
 
-class Spectrograms(Partitioned[Plan, Day, "Partition"]):
+class Spectrograms(Partitioned[Config, Plan, Day, "Partition"]):
     """What is this job's own; :class:`Partitioned` does the rest."""
 
     step = "spectrograms"
@@ -34,7 +34,7 @@ class Spectrograms(Partitioned[Plan, Day, "Partition"]):
     differ = "levels differ by one step here and there"
     keeps_windows = True
 
-    def plan(self, run: Run) -> Plan:
+    def plan(self, run: Run[Config]) -> Plan:
         """Return all that the cube is to hold, from the table of recordings and that of deployments."""
         if run.recordings is None:
             raise InputError(
@@ -54,7 +54,7 @@ class Spectrograms(Partitioned[Plan, Day, "Partition"]):
         settled = run.ledger.grid()
         plan = make_plan(
             table,
-            cast("Config", run.config),
+            run.config,
             stored_grid=(settled[0].origin_ms, settled[0].end_ms) if settled else None,
             stored_recorders=tuple(settled[1]) if settled else (),
             span_ms=run.recordings.span_ms,
@@ -65,16 +65,16 @@ class Spectrograms(Partitioned[Plan, Day, "Partition"]):
         """Return the days with blocks to write, with the recordings that they touch."""
         return missing_days(plan, written, part)
 
-    def check(self, run: Run, plan: Plan) -> None:
+    def check(self, run: Run[Config], plan: Plan) -> None:
         """Refuse a table from which recordings that the store holds are gone, or in which they changed."""
         _refuse_changed(run, plan)
 
-    def require(self, work: Work[Plan, Day]) -> str:
+    def require(self, work: Work[Config, Plan, Day]) -> str:
         """Refuse recordings that are not there; return the backend of this machine."""
         _refuse_absent(work.run, work.days)
         return _backend()
 
-    def tasks(self, work: Work[Plan, Day], backend: str) -> list["Partition"]:
+    def tasks(self, work: Work[Config, Plan, Day], backend: str) -> list["Partition"]:
         """Return the days as workers get them: each with what it needs itself, so that it travels light."""
         return partitions_of(work.run, work.plan, work.days, backend)
 
@@ -88,37 +88,37 @@ class Spectrograms(Partitioned[Plan, Day, "Partition"]):
         """Return the backend of this machine."""
         return _backend()
 
-    def space(self, work: Work[Plan, Day]) -> Space:
+    def space(self, work: Work[Config, Plan, Day]) -> Space:
         """Return the most that days take on disk."""
-        return space_for(work.days, cast("Config", work.run.config))
+        return space_for(work.days, work.run.config)
 
-    def memory(self, work: Work[Plan, Day]) -> Memory:
+    def memory(self, work: Work[Config, Plan, Day]) -> Memory:
         """Return what a day needs at most."""
-        return memory_for(work.days, cast("Config", work.run.config), work.options.max_memory_bytes)
+        return memory_for(work.days, work.run.config, work.options.max_memory_bytes)
 
-    def workers(self, work: Work[Plan, Day], tasks: Sequence["Partition"]) -> int:  # noqa: ARG002 (the driver's)
+    def workers(self, work: Work[Config, Plan, Day], tasks: Sequence["Partition"]) -> int:  # noqa: ARG002 (the driver's)
         """Return all of them."""
         return work.options.workers
 
-    def commit(self, run: Run, plan: Plan) -> None:
+    def commit(self, run: Run[Config], plan: Plan) -> None:
         """Write index variables and tables."""
         commit_run(run, plan)
 
-    def outcome(self, run: Run, plan: Plan, *, did: bool, counts: Mapping[str, int], backend: str) -> Outcome:
+    def outcome(self, run: Run[Config], plan: Plan, *, did: bool, counts: Mapping[str, int], backend: str) -> Outcome:
         """Return what was counted, with the recordings that are set aside."""
         n = len(plan.recordings) + len(plan.quarantined)
-        notes = (*plan.notes, *missing_bands(plan, cast("Config", run.config)))
+        notes = (*plan.notes, *missing_bands(plan, run.config))
         return Outcome(
             did, dict(counts), quarantined=plan.quarantined, n_recordings=n,
             backend=backend or (_backend() if did else ""), notes=notes,
         )  # fmt: skip
 
-    def heading(self, work: Work[Plan, Day]) -> list[str]:
+    def heading(self, work: Work[Config, Plan, Day]) -> list[str]:
         """Return recordings and windows in all, and what is unusual about them."""
         plan = work.plan
         total = sum(len(block.cells) for block in plan.blocks)
         aside = [f"{len(plan.quarantined)} recordings are set aside"] if plan.quarantined else []
-        bands = missing_bands(plan, cast("Config", work.run.config))
+        bands = missing_bands(plan, work.run.config)
         notes = [f"note: {note}" for note in (*plan.notes, *bands, *_absent_note(work.run, work.days))]
         n_recordings = f"{len(plan.recordings)} recordings of {len(plan.recorders)} recorders"
         return [f"{n_recordings}, {total} windows in all", *aside, *notes]
@@ -129,12 +129,12 @@ execute, finalise = SPECTROGRAMS.execute, SPECTROGRAMS.finalise
 progress_of, describe = SPECTROGRAMS.progress_of, SPECTROGRAMS.describe
 
 
-def planned_days(run: Run) -> list[Day]:
+def planned_days(run: Run[Config]) -> list[Day]:
     """Return what is missing of a run's cube, a recorder's UTC day each."""
     return missing_days(SPECTROGRAMS.plan(run), run.ledger.written())
 
 
-def partitions_of(run: Run, plan: Plan, days: Sequence[Day], backend: str) -> list["Partition"]:
+def partitions_of(run: Run[Config], plan: Plan, days: Sequence[Day], backend: str) -> list["Partition"]:
     """Return the days as workers get them: each with what it needs itself, so that it travels light."""
     from jobs.spectrograms.partition import Partition  # noqa: PLC0415 (torch)
 
@@ -144,7 +144,7 @@ def partitions_of(run: Run, plan: Plan, days: Sequence[Day], backend: str) -> li
     for day in days:
         here = {recording.deployment for recording in day.recordings}
         partition = Partition(
-            store=run.output, ledger=run.ledger, spec=spec, config=cast("Config", run.config), root=root,
+            store=run.output, ledger=run.ledger, spec=spec, config=run.config, root=root,
             recordings={recording.key: recording for recording in day.recordings},
             deployments={name: row for name, row in plan.deployments.items() if name in here},
             i_recorder=numbers[day.recorder], blocks=day.blocks, backend=backend,
@@ -159,7 +159,7 @@ def _backend() -> str:
     return backend_of()
 
 
-def _refuse_changed(run: Run, plan: Plan) -> None:
+def _refuse_changed(run: Run[Config], plan: Plan) -> None:
     """Refuse a table from which recordings that the store holds are gone, or in which they changed."""
     keys = ("recorder", "start_ms", "n_samples")
     now: dict[str, list[Placed]] = {}
@@ -186,14 +186,14 @@ def _absent(root: Path, days: Sequence[Day]) -> list[str]:
     return [path for path in paths if not (root / path).is_file()] if root.is_dir() else paths
 
 
-def _absent_note(run: Run, days: Sequence[Day]) -> list[str]:
+def _absent_note(run: Run[Config], days: Sequence[Day]) -> list[str]:
     root = cast("Recordings", run.recordings).root
     absent = _absent(root, days)
     what = "nothing is at" if not root.exists() else f"{len(absent)} recordings of the table are not below"
     return [f"{what} {root}, the root in the manifest; a run is refused until they are there"] if absent else []
 
 
-def _refuse_absent(run: Run, days: Sequence[Day]) -> None:
+def _refuse_absent(run: Run[Config], days: Sequence[Day]) -> None:
     """Refuse to begin when recordings that are to be read are not there."""
     root = cast("Recordings", run.recordings).root
     absent, nothing = _absent(root, days), "" if root.exists() else ", where nothing is"
