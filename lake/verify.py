@@ -14,12 +14,12 @@ import zarr
 import zarr.storage
 from numpy.typing import NDArray
 
+from lake.constants import STORES
 from lake.errors import InputError, StoreError
 from lake.grid import Grid, iso
 from lake.identity import content_id
 from lake.keys import outward
 from lake.ledger import GRID_RECORD, Entry, Ledger
-from lake.names import STORES
 from lake.receipts import read_receipt
 from lake.storage import Storage
 from lake.whole import losses, require_grid

@@ -31,8 +31,8 @@ from jobs.dino.shards import layout_of, open_windows
 from jobs.dino.sizes import described
 from jobs.dino.statistics import backgrounds, level_counts, level_counts_by_recorder, level_statistics
 from jobs.dino.watch import Surroundings
+from lake.constants import MS_PER_DAY
 from lake.errors import IdentityError, InputError
-from lake.names import MS_PER_DAY
 from lake.read import Windows, grid_of, open_cube, usable_windows
 from lake.records import damaged, seal, unseal
 from lake.storage import Storage

@@ -21,8 +21,8 @@ from jobs.registry import JobEntry
 from jobs.reproduce import recorded_run
 from jobs.runner import verify_runs
 from lake.blocks import ZSTD_LEVEL
+from lake.constants import FORMAT_VERSION, STATUS
 from lake.errors import IdentityError, StoreError
-from lake.names import FORMAT_VERSION, STATUS
 from lake.read import open_array, read_rows
 from lake.storage import Storage
 
