@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from lake.claims import Claim
+from lake.constants import STATUS
 from lake.entries import Entry, read_lines
 from lake.errors import InputError
 from lake.grid import Grid
 from lake.identity import canonical, content_id, require_same
 from lake.layout import safe_name
-from lake.names import STATUS
 from lake.records import checksum, damaged, seal, unseal
 from lake.storage import Storage
 
