@@ -6,8 +6,8 @@ from pydantic import Field, model_validator
 
 from jobs.common.config import JobConfig
 from jobs.common.job import Job
+from lake.constants import MS_PER_DAY
 from lake.grid import divisor_near
-from lake.names import MS_PER_DAY
 
 ALGORITHM = 2
 

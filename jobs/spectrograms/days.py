@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from jobs.common import days
 from jobs.common.days import Written
 from jobs.spectrograms.plan import Block, Placed, Plan
-from lake.names import MS_PER_DAY
+from lake.constants import MS_PER_DAY
 
 
 @dataclass(frozen=True)
