@@ -18,7 +18,8 @@ from jobs.atlas.study import Stores, cluster_ids
 from jobs.common.progress import progress
 from jobs.common.run import Run
 from lake.constants import MS_PER_DAY
-from lake.read import open_array, open_embeddings, read_rows
+from lake.read import open_array, open_embeddings
+from lake.shards import ReadCodes
 from lake.trace import pieces, recordings_table
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def _attention(run: Run) -> Attention | None:
 
 
 def make_media(
-    run: Run, media: Media, codes: zarr.Array[Any], read: Read, folder: Path, *, threads: int
+    run: Run, media: Media, read_codes: ReadCodes, read: Read, folder: Path, *, threads: int
 ) -> list[dict[str, float]]:
     """Write the pictures and sounds of all clusters.
 
@@ -114,8 +115,8 @@ def make_media(
 
     def one(place: int) -> dict[str, float]:
         group, gains = read.shown[place], {}
-        windows = read_rows(codes, [shown.cube_row for shown in group], [shown.cell for shown in group])
-        for shown, window in zip(group, np.asarray(windows, dtype=np.uint8), strict=True):
+        windows = read_codes([shown.cube_row for shown in group], [shown.cell for shown in group])
+        for shown, window in zip(group, windows, strict=True):
             data = picture(window, media.level_range_db, width_px=media.width_px, height_px=media.height_px)
             put(folder, image_key(ids[place], shown.tag), data)
             if media.attention is not None:

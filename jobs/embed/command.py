@@ -22,8 +22,9 @@ from lake.claims import claim
 from lake.constants import STATUS
 from lake.errors import InputError, StoreError, TryAgainError
 from lake.ledger import Entry, Ledger
-from lake.read import grid_of, open_array, open_cube, open_embeddings, read_rows
+from lake.read import grid_of, open_cube, open_embeddings
 from lake.schema import ArraySpec, StoreSpec, embedding_spec
+from lake.shards import open_codes
 from lake.storage import Storage
 from lake.write import commit, write_block
 
@@ -158,12 +159,12 @@ def _vectors(partition: Partition) -> list[NDArray[np.floating]]:
     """Return what the store's arrays hold of a day: vectors, shape (n_windows, n_features), and attention if asked."""
     day, size, dtype = partition.day, partition.config.batch_size, partition.config.dtype
     encode = _encoder(partition)
-    codes = open_array(partition.cube_url, "spectrogram")
+    read_codes = open_codes(partition.cube_url)
     out = np.empty((len(day.cells), partition.spec.sizes["feature"]), dtype=dtype)
     maps: list[Maps] = []
     for first in range(0, len(day.cells), size):
         cells = day.cells[first : first + size]
-        batch = np.asarray(read_rows(codes, np.full(len(cells), day.i_recorder), cells), dtype=np.uint8)
+        batch = read_codes(np.full(len(cells), day.i_recorder), cells)
         _refuse_rows(partition, cells[~batch.any(axis=(1, 2))], StoreError, "have a status but no codes in the cube")
         vectors, found = encode(batch)
         maps += [] if found is None else [found]
