@@ -11,8 +11,13 @@ from lake.constants import STATUS
 from lake.errors import InputError
 from lake.grid import Grid, iso
 from lake.ledger import Entry, Ledger
+from lake.ownership import compose, own_segments
+from lake.ownership import end_ms as recording_end_ms
 from lake.read import grid_of, open_cube, open_embeddings, paths_of
 from lake.similar import place_of
+
+RECORDING_COLUMNS = ("path", "sha256", "start_ms", "n_samples", "sample_rate_hz")
+"""Columns of the recordings table that a trace needs."""
 
 
 @dataclass(frozen=True)
@@ -138,35 +143,43 @@ def pieces(recordings: list[dict[str, Any]], start_ms: int, end_ms: int) -> tupl
 
     Notes
     -----
-    As windows are cut: where recordings overlap, the one that started first owns the shared seconds; a recording of
-    another rate than the first is not mixed in. A recording too short to be the first of any window is not in
-    the cube's table, and cannot be told.
+    By the rule that windows are computed by, :mod:`lake.ownership`, within what a cube stores: its table has no number
+    of channels, so a recording of another number than the window's first is named though it was not mixed in; and
+    it lacks recordings that are the first of no window.
     """
-    found: list[Piece] = []
-    owned_to = -np.inf
-    for row in sorted(recordings, key=lambda row: (row["start_ms"], row["sha256"])):
-        rate, begin = int(row["sample_rate_hz"]), int(row["start_ms"])
-        end = begin + row["n_samples"] / rate * 1000
-        from_ms, to_ms = max(begin, owned_to), end
-        owned_to = max(owned_to, end)
-        if to_ms <= max(from_ms, start_ms) or from_ms >= end_ms or (found and rate != found[0].sample_rate_hz):
-            continue
-        at = max(round((from_ms - start_ms) * rate / 1000), 0)
-        to = min(round((to_ms - start_ms) * rate / 1000), round((end_ms - start_ms) * rate / 1000))
-        first = round((max(from_ms, start_ms) - begin) * rate / 1000)
-        last = min(first + to - at, int(row["n_samples"]))
-        if last > first:
-            found.append(Piece(row["path"], row["sha256"], first, last, at, rate, iso(begin)))
-    return tuple(found)
+    near = [
+        one
+        for one in (_Row(**{name: row[name] for name in RECORDING_COLUMNS}) for row in recordings)
+        if one.start_ms < end_ms and recording_end_ms(one) > start_ms
+    ]
+    composed = compose(own_segments(near)[0], start_ms, end_ms - start_ms)
+    return tuple(
+        Piece(
+            part.recording.path, part.recording.sha256, part.first_sample, part.first_sample + part.n_samples,
+            part.at_sample, part.recording.sample_rate_hz, iso(part.recording.start_ms),
+        )
+        for part in (() if composed is None else composed.parts)
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row of the recordings table."""
+
+    path: str
+    sha256: str
+    start_ms: int
+    n_samples: int
+    sample_rate_hz: int
+    n_channels: None = None
 
 
 def recordings_table(cube: xr.Dataset, recorder: str) -> list[dict[str, Any]]:
     """Return the rows of the cube's recordings table that are one recorder's; ``StoreError`` as :func:`paths_of`."""
     mine = np.flatnonzero([str(name) == recorder for name in cube["recording_recorder"].to_numpy()])
-    names = ("path", "sha256", "start_ms", "n_samples", "sample_rate_hz")
-    columns = [cube[f"recording_{name}"].to_numpy()[mine].tolist() for name in names[1:]]
+    columns = [cube[f"recording_{name}"].to_numpy()[mine].tolist() for name in RECORDING_COLUMNS[1:]]
     columns.insert(0, paths_of(cube, mine))
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    return [dict(zip(RECORDING_COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _window(cube: Made, grid: Grid, recorder: str, cell: int) -> Window:

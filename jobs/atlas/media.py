@@ -17,16 +17,12 @@ from jobs.atlas.shown import Shown
 from jobs.atlas.study import Stores, cluster_ids
 from jobs.common.progress import progress
 from jobs.common.run import Run
-from lake.constants import MS_PER_DAY
 from lake.read import open_array, open_embeddings
 from lake.shards import ReadCodes
 from lake.trace import pieces, recordings_table
 
 if TYPE_CHECKING:
     from jobs.atlas.clips import Clip
-
-REACH_MS = 2 * MS_PER_DAY
-"""Recordings that began longer before a window are not asked for its sound."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +139,5 @@ def _clip(shown: Shown, media: Media, recordings: list[dict[str, Any]] | None) -
     from jobs.atlas.clips import cut  # noqa: PLC0415 (as above)
 
     end_ms = shown.start_ms + round(1000 * media.window_s)
-    near = [row for row in recordings if shown.start_ms - REACH_MS <= row["start_ms"] < end_ms]
-    found = pieces(near, shown.start_ms, end_ms)
+    found = pieces(recordings, shown.start_ms, end_ms)
     return cut(found, root=media.root, readings=media.readings, window_s=media.window_s, channel=media.channel)
