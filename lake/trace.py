@@ -7,13 +7,13 @@ import numpy as np
 import xarray as xr
 
 from lake.chain import Made, made_by
-from lake.constants import STATUS
+from lake.constants import STATUS, STATUS_NAMES
 from lake.errors import InputError
 from lake.grid import Grid, iso
 from lake.ledger import Entry, Ledger
 from lake.ownership import compose, own_segments
 from lake.ownership import end_ms as recording_end_ms
-from lake.read import grid_of, open_cube, open_embeddings, paths_of
+from lake.read import grid_of, open_cube, open_embeddings, paths_of, recorder_names
 from lake.similar import place_of
 
 RECORDING_COLUMNS = ("path", "sha256", "start_ms", "n_samples", "sample_rate_hz")
@@ -117,7 +117,7 @@ def trace(url: str, recorder: str, time: str) -> Trace:
     if cube is None:
         raise InputError(f"{url}: no cube is known that it was made from; nothing leads back to recordings.")
     with open_cube(cube.output.url) as dataset:
-        grid, recorders = grid_of(dataset), [str(name) for name in dataset["recorder"].to_numpy()]
+        grid, recorders = grid_of(dataset), recorder_names(dataset)
         rows = recordings_table(dataset, recorder)
     outside = next((one for one in made.above() if one.job == "import"), None)
     if outside is None:
@@ -186,14 +186,14 @@ def _window(cube: Made, grid: Grid, recorder: str, cell: int) -> Window:
     """Return a window of the cube."""
     entry = _entry(cube, recorder, grid, cell)
     at, start_ms = entry.cells.index(cell), grid.start_ms(cell)
-    status = {value: name for name, value in STATUS.items()}[entry.index["status"][at]]
+    status = STATUS_NAMES[entry.index["status"][at]]
     return Window(cell, start_ms, start_ms + grid.window_ms, status, entry.digests[at], _deployment(entry, at))
 
 
 def _outside_window(outside: Made, cube: Made, theirs: Grid, recorder: str, time: str) -> Window:
     """Return the span of a vector that was made elsewhere: on a grid of its own, and beside its cell."""
     with open_embeddings(outside.output.url) as dataset:
-        grid, recorders = grid_of(dataset), [str(name) for name in dataset["recorder"].to_numpy()]
+        grid, recorders = grid_of(dataset), recorder_names(dataset)
         place = place_of(recorders, grid, recorder, time)
         status = int(dataset["embedding_status"][place.recorder, place.cell])
         offset_s = float(dataset["embedding_offset_s"][place.recorder, place.cell])
@@ -203,7 +203,7 @@ def _outside_window(outside: Made, cube: Made, theirs: Grid, recorder: str, time
     cell = (start_ms - theirs.origin_ms) // theirs.hop_ms
     day = Ledger(cube.lake.ledger(cube.name)).day(recorder, theirs.day_of(cell)).values()
     deployment = next((_deployment(entry, entry.cells.index(cell)) for entry in day if cell in entry.cells), {})
-    name = {value: name for name, value in STATUS.items()}[status]
+    name = STATUS_NAMES[status]
     return Window(place.cell, start_ms, start_ms + grid.window_ms, name, "", deployment)
 
 

@@ -17,7 +17,7 @@ from jobs.atlas.shown import Shown
 from jobs.atlas.study import Stores, cluster_ids
 from jobs.common.progress import progress
 from jobs.common.run import Run
-from lake.read import open_array, open_embeddings
+from lake.read import open_array, open_embeddings, recorder_names
 from lake.shards import ReadCodes
 from lake.trace import pieces, recordings_table
 
@@ -91,7 +91,7 @@ def _attention(run: Run) -> Attention | None:
     with open_embeddings(source.output.url) as dataset:
         if "attention" not in dataset:
             return None
-        row = {str(name): i for i, name in enumerate(dataset["recorder"].to_numpy())}
+        row = {name: i for i, name in enumerate(recorder_names(dataset))}
     return Attention(open_array(source.output.url, "attention"), row)
 
 

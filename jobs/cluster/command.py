@@ -27,7 +27,7 @@ from lake.clustering import ARRAYS, ATTRIBUTE, clustering_id
 from lake.errors import InputError
 from lake.identity import short_hash
 from lake.ledger import Entry
-from lake.read import grid_of, open_array, open_cube
+from lake.read import grid_of, open_array, open_cube, recorder_names
 from lake.scaling import (
     N_AXES,
     Moments,
@@ -250,7 +250,7 @@ def _contrast(run: Run, sets: VectorSets, chosen: NDArray[np.int64]) -> NDArray[
     if cube is None or not cube.output.exists(""):
         return out
     with open_cube(cube.output.url) as dataset:
-        recorders = dataset["recorder"].to_numpy().tolist()
+        recorders = recorder_names(dataset)
         if grid_of(dataset).attrs != sets.grid.attrs or recorders[: len(sets.recorders)] != [*sets.recorders]:
             return out  # vectors made elsewhere have a grid of their own
     read_codes = open_codes(cube.output.url)

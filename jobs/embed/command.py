@@ -19,10 +19,10 @@ from jobs.embed.config import Config
 from jobs.embed.core import Encode, Maps, dictionary_encoder, encode_logmel, encode_statistics, faulty
 from jobs.embed.plan import Day, Plan, is_dictionary, make_plan, model_digest, token_grid
 from lake.claims import claim
-from lake.constants import STATUS
+from lake.constants import STATUS_NAMES
 from lake.errors import InputError, StoreError, TryAgainError
 from lake.ledger import Entry, Ledger
-from lake.read import grid_of, open_cube, open_embeddings
+from lake.read import grid_of, open_cube, open_embeddings, recorder_names
 from lake.schema import ArraySpec, StoreSpec, embedding_spec
 from lake.shards import open_codes
 from lake.storage import Storage
@@ -110,7 +110,7 @@ def write_partition(partition: Partition) -> Counter[str]:
     blocks = {array.name: np.full(array.block, array.fill, dtype=array.dtype) for array in spec.data}
     for array, values in zip(spec.data, _vectors(partition), strict=True):
         blocks[array.name][0, day.cells - day.number * spec.cells_per_block] = values
-    names = {value: name for name, value in STATUS.items()}
+    names = STATUS_NAMES
     entry = Entry(
         recorder=day.recorder, block=day.number, inputs=day.inputs, files={}, cells=day.cells.tolist(), digests=[],
         index={"embedding_status": day.status.tolist()}, backend=partition.backend,
@@ -240,7 +240,7 @@ def _is_current(run: Run, plan: Plan) -> bool:
     if not is_committed(run):
         return False
     with open_embeddings(run.output.url) as dataset:
-        return grid_of(dataset) == plan.grid and tuple(dataset["recorder"].to_numpy().tolist()) == plan.recorders
+        return grid_of(dataset) == plan.grid and tuple(recorder_names(dataset)) == plan.recorders
 
 
 def _spec(run: Run, plan: Plan) -> StoreSpec:

@@ -12,21 +12,16 @@ from numpy.typing import NDArray
 from jobs.common.audio import Reading, is_float
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.mel import n_usable_bands
-from lake.constants import COPIES
+from lake.constants import COPIES, EARLIEST_MS, UNTIMED
 from lake.errors import InputError
 from lake.grid import Grid, iso, month_span
 from lake.identity import short_hash
 from lake.ownership import JOIN_MS, Segment, own_segments
 
-EARLIEST_MS = int(np.datetime64("2001-01-01", "ms").astype(np.int64))
-"""No recorder is older; a clock that was never set reads 1970, 1980 or 2000."""
 UNTIMED_CODES = frozenset({"no_time", "zone_unknown", "date_out_of_range"})
 """Codes of recordings without a start."""
 NO_BAND = "no_band"
 """Reason of a recording whose Nyquist frequency is below the upper edge of the lowest band."""
-UNTIMED = "untimed:"
-"""Prefix of the recorder that recordings without a time are laid on."""
-UNTIMED_ORIGIN_MS = int(np.datetime64("2001-01-01", "ms").astype(np.int64))
 
 
 @dataclass(frozen=True)
@@ -238,7 +233,7 @@ def _offset_s(text: str) -> int | None:
 def _in_sequence(untimed: Sequence[Placed], timed: Sequence[Placed], config: Config) -> list[Placed]:
     """Lay recordings without a time one after the other, on cells of their own: no window touches two."""
     starts = [recording.start_ms for recording in timed]
-    origin_ms = month_span(min(starts), max(starts))[0] if starts else UNTIMED_ORIGIN_MS
+    origin_ms = month_span(min(starts), max(starts))[0] if starts else EARLIEST_MS
     next_ms: dict[str, int] = {}
     laid = []
     for recording in untimed:
