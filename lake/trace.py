@@ -12,7 +12,7 @@ from lake.grid import Grid, iso
 from lake.ledger import Entry, Ledger
 from lake.names import STATUS
 from lake.read import grid_of, open_cube, open_embeddings, paths_of
-from lake.similar import place_of
+from lake.similar import Instant, place_of
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Trace:
         return asdict(self)
 
 
-def trace(url: str, recorder: str, time: str) -> Trace:
+def trace(url: str, recorder: str, time: Instant) -> Trace:
     """Trace one window of a store.
 
     Parameters
@@ -102,10 +102,26 @@ def trace(url: str, recorder: str, time: str) -> Trace:
     recorder, time
         The window: a recorder's name, and an instant in UTC at its start or within it.
 
+    Returns
+    -------
+    Trace
+        Its ``pieces`` (path, SHA-256 and range of samples of each recording), ``deployment``, ``digest``, and ``runs``,
+        every run from the store up to the cube with its config, ids, receipt and image; ``as_dict()`` is plain values.
+
     Raises
     ------
     InputError
         If the store is in no lake, has no cube behind it, or no such window.
+
+    Examples
+    --------
+    >>> import dawnchorus
+    >>> table = dawnchorus.query("data/demo/clusters/clusters.zarr", recorder="00004862")
+    >>> window = dawnchorus.trace("data/demo/clusters/clusters.zarr", "00004862", table["time"][0])
+    >>> [piece.path for piece in window.pieces]
+    ['...00004862/....flac']
+    >>> [run["job"] for run in window.runs]
+    ['cluster', 'embed', ...]
     """
     made = made_by(url)
     cube = made.nearest("spectrograms")
@@ -177,7 +193,7 @@ def _window(cube: Made, grid: Grid, recorder: str, cell: int) -> Window:
     return Window(cell, start_ms, start_ms + grid.window_ms, status, entry.digests[at], _deployment(entry, at))
 
 
-def _outside_window(outside: Made, cube: Made, theirs: Grid, recorder: str, time: str) -> Window:
+def _outside_window(outside: Made, cube: Made, theirs: Grid, recorder: str, time: Instant) -> Window:
     """Return the span of a vector that was made elsewhere: on a grid of its own, and beside its cell."""
     with open_embeddings(outside.output.url) as dataset:
         grid, recorders = grid_of(dataset), [str(name) for name in dataset["recorder"].to_numpy()]
