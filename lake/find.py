@@ -10,9 +10,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from lake.chain import clusterings_of, made_by
+from lake.constants import MS_PER_DAY
 from lake.errors import InputError, UsageError
 from lake.grid import iso
-from lake.names import MS_PER_DAY
 from lake.query import STATUS_NAMES, open_any, parse_dates, resolve_recorder, rows_of
 from lake.read import grid_of
 from lake.text import nearest_hint, resolve
