@@ -133,7 +133,7 @@ def verify(manifest: str | Path, runs: str | Sequence[str] = (), *, say: Say | N
     Examples
     --------
     >>> import dawnchorus
-    >>> dawnchorus.verify("data/demo/manifest.toml", "clusters")
+    >>> dawnchorus.verify("data/demo/manifest.toml", "clusters")  # doctest: +ELLIPSIS
     clusters: ... files in the ledger, 0 of them differ
     """
     verify_runs(read_manifest(Path(manifest)), _each(runs), say or print_line)

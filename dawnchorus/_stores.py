@@ -2,7 +2,7 @@
 
 import datetime
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, SupportsInt
 
 import pandas as pd
 import xarray as xr
@@ -39,8 +39,8 @@ def stores(lake: str, **options: Any) -> pd.DataFrame:  # noqa: ANN401 (fsspec's
     --------
     >>> import dawnchorus
     >>> table = dawnchorus.stores("data/demo")
-    >>> table["store"][table["run"] == "vectors"].item()
-    '.../data/demo/embeddings/vectors.zarr'
+    >>> table["kind"][table["run"] == "vectors"].item()
+    'embeddings'
     """
     there = Lake(lake, **options)
     rows = [(kind, run, there.output(kind, run).url) for kind, run in there.stores()]
@@ -112,8 +112,8 @@ def open_embeddings(store: str, **options: Any) -> xr.Dataset:  # noqa: ANN401 (
     >>> import dawnchorus
     >>> vectors = dawnchorus.open_embeddings("data/demo/embeddings/vectors.zarr")
     >>> day = vectors["embedding"].sel(recorder="00004862", time="2021-06-22").dropna("time")
-    >>> day.dims, day.dtype
-    (('time', 'feature'), dtype('float32'))
+    >>> day.dims
+    ('time', 'feature')
     """
     return _open_embeddings(store, **options)
 
@@ -204,13 +204,15 @@ def query(
     >>> import dawnchorus
     >>> table = dawnchorus.query("data/demo/clusters/clusters.zarr", recorder="00004862", date="2021-06-22", hour=9)
     >>> list(table.columns)
-    ['recorder', 'time', 'cluster', 'distance', 'cluster_status']
+    ['recorder', 'time', 'cluster', 'cluster_status', 'distance']
     >>> dawnchorus.query("data/demo/embeddings/vectors.zarr", hour="4-8", local=True)["site"].nunique() > 1
     True
     """
     wanted = parse_wanted(
-        recorders=_each(recorder), sites=_each(site), clusters=(cluster,) if isinstance(cluster, int) else cluster,
-        dates=None if date is None else str(date), hours=None if hour is None else str(hour), local=local,
+        recorders=_each(recorder), sites=_each(site),
+        clusters=[int(cluster)] if isinstance(cluster, SupportsInt) else cluster,
+        dates=None if date is None else str(date),
+        hours=None if hour is None else str(hour), local=local,
     )  # fmt: skip
     return ask(store, wanted, cube=cube, clusters=clusters, features=features)
 

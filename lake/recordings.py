@@ -205,10 +205,10 @@ def read_recordings(source: str | Path, *, in_bounds: bool = False) -> pd.DataFr
     --------
     >>> import dawnchorus
     >>> recordings = dawnchorus.read_recordings("data/demo/recordings.csv")
-    >>> sorted(recordings["recorder"].unique())
-    ['00004862', '00023788', 'AM07', 'S4A01207', ...]
-    >>> recordings.loc[recordings["problems"] == "empty;OA002", "n_samples"].isna().all()
+    >>> "00004862" in set(recordings["recorder"])
     True
+    >>> recordings.loc[recordings["problems"] == "empty;OA002", "n_samples"].tolist()
+    [<NA>]
     """
     table, problems = read_table(
         source, _RECORDINGS, what="recordings", remedy="`dawnchorus catalog AUDIO --out recordings.csv` makes one"

@@ -118,10 +118,10 @@ def trace(url: str, recorder: str, time: Instant) -> Trace:
     >>> import dawnchorus
     >>> table = dawnchorus.query("data/demo/clusters/clusters.zarr", recorder="00004862")
     >>> window = dawnchorus.trace("data/demo/clusters/clusters.zarr", "00004862", table["time"][0])
-    >>> [piece.path for piece in window.pieces]
-    ['...00004862/....flac']
-    >>> [run["job"] for run in window.runs]
-    ['cluster', 'embed', ...]
+    >>> window.pieces[0].path.startswith("00004862/")
+    True
+    >>> window.runs[0]["job"], window.runs[-1]["job"]
+    ('cluster', 'spectrograms')
     """
     made = made_by(url)
     cube = made.nearest("spectrograms")
