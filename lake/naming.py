@@ -165,7 +165,7 @@ def _name_of(row: Mapping[str, str]) -> Name:
     except ValueError as error:
         raise ValueError(f"overlap: {error}") from error
     name, notes, carried_from = (as_written(row.get(key, "")) for key in ("name", "notes", "carried_from"))
-    others = {key: as_written(cell) for key, cell in row.items() if key and key not in COLUMNS}
+    others = {as_written(key): as_written(cell) for key, cell in row.items() if key and key not in COLUMNS}
     return Name(int(cluster), name, notes, carried_from, overlap, others)
 
 
