@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field, PositiveInt
 
 from jobs.common.config import JobConfig
+from jobs.common.job import FileInput, Input, Job
 
 ALGORITHM = 1
 
@@ -26,3 +27,9 @@ class Config(JobConfig):
         description="windows, drawn at most, that the mean per mel band and the deviation are computed from",
     )
     seed: int = Field(0, ge=0, description="root of that random choice")
+
+
+JOB = Job(
+    name="adopt", package=__package__, config=Config, algorithm=ALGORITHM, writes="models", extra="dino",
+    inputs=(Input("spectrograms"),), files=(FileInput("weights"),),
+)  # fmt: skip

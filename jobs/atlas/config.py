@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from jobs.common.config import JobConfig
+from jobs.common.job import Input, Job
 from lake.constants import LEVEL_MAX_DB, LEVEL_MIN_DB
 
 ALGORITHM = 3
@@ -66,3 +67,9 @@ class Config(JobConfig):
                     f"{LEVEL_MIN_DB:g} to {LEVEL_MAX_DB:g} dBFS, what a cube can hold"
                 )
         return self
+
+
+JOB = Job(
+    name="atlas", package=__package__, config=Config, algorithm=ALGORITHM, writes="atlas", extra="cluster",
+    inputs=(Input("clusters"), Input("spectrograms")), reads=frozenset({"labels", "cluster_names"}),
+)  # fmt: skip

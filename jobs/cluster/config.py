@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt
 
 from jobs.common.config import JobConfig
+from jobs.common.job import Input, Job
 from lake.scaling import N_AXES, SHRINKAGE
 
 ALGORITHM = 3
@@ -90,3 +91,9 @@ class Config(JobConfig):
         description="a cluster is flagged as noise if its exemplars stand out less than this from their own background",
         json_schema_extra={"introduced_as": 8.0},
     )
+
+
+JOB = Job(
+    name="cluster", package=__package__, config=Config, algorithm=ALGORITHM, writes="clusters", extra="cluster",
+    inputs=(Input("embeddings", several=True),),
+)  # fmt: skip

@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from jobs.common.config import JobConfig
+from jobs.common.job import Input, Job
 
 ALGORITHM = 3
 """Raised when a change makes other weights from the same windows."""
@@ -211,3 +212,9 @@ class Config(JobConfig):
         if value is not None:
             return value
         return PLUS[name] if self.recipe == "dino-plus" else 0.0
+
+
+JOB = Job(
+    name="dino", package=__package__, config=Config, algorithm=ALGORITHM, writes="models", extra="dino",
+    inputs=(Input("spectrograms"),), processes="train together",
+)  # fmt: skip

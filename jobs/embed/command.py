@@ -4,12 +4,12 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jobs.common.dictionary import load_dictionary, require_fit
+from jobs.common.needs import reads
 from jobs.common.partitions import map_partitions, share
 from jobs.common.processes import place
 from jobs.common.processors import blas_backend
@@ -55,7 +55,7 @@ class Partition:
         return len(self.day.cells)
 
 
-def execute(run: Run, options: Options) -> Outcome:
+def execute(run: Run[Config], options: Options) -> Outcome:
     """Embed what is missing, and finalise the store unless this is one share of several."""
     plan = make_plan(run)
     keys = {(day.recorder, day.number) for day in _missing(run, plan)}
@@ -72,7 +72,12 @@ def execute(run: Run, options: Options) -> Outcome:
     return _outcome(plan, counts, did=True, backend=tasks[0].backend if tasks else "")
 
 
-def finalise(run: Run) -> Outcome:
+def describe(run: Run[Config], _options: Options) -> list[str]:
+    """Return what a run would read, without writing anything."""
+    return reads(run)
+
+
+def finalise(run: Run[Config]) -> Outcome:
     """Make the store readable after all shares are done.
 
     Raises
@@ -97,7 +102,7 @@ def finalise(run: Run) -> Outcome:
         return _outcome(plan, Counter(), did=True)
 
 
-def progress_of(run: Run) -> tuple[int, int]:
+def progress_of(run: Run[Config]) -> tuple[int, int]:
     """Return how many windows are embedded, and how many there are."""
     plan = make_plan(run)
     return plan.n_windows - sum(len(day.cells) for day in _missing(run, plan)), plan.n_windows
@@ -119,10 +124,10 @@ def write_partition(partition: Partition) -> Counter[str]:
 
 
 def _partitions(
-    run: Run, plan: Plan, mine: Sequence[Day], missing: set[tuple[str, int]], options: Options
+    run: Run[Config], plan: Plan, mine: Sequence[Day], missing: set[tuple[str, int]], options: Options
 ) -> list[Partition]:
     """Return the days as workers get them, after refusing what cannot be embedded here."""
-    config, cube, model = cast("Config", run.config), run.inputs["spectrograms"], run.inputs.get("model")
+    config, cube, model = run.config, run.inputs["spectrograms"], run.inputs.get("model")
     device, backend = _place(run, options, sorted({day.recorder for day in plan.days}))
     _refuse_mix(run, missing, backend, mix=options.mix)
     spec = _spec(run, plan)
@@ -143,7 +148,7 @@ def _partitions(
     return tasks
 
 
-def _embed(run: Run, tasks: Sequence[Partition], options: Options) -> Counter[str]:
+def _embed(run: Run[Config], tasks: Sequence[Partition], options: Options) -> Counter[str]:
     total = sum(task.n_windows for task in tasks)
     on_gpu = any(task.device.startswith("cuda") for task in tasks)
     workers = 1 if on_gpu else min(options.workers, -(-total // WINDOWS_PER_PROCESS))
@@ -189,9 +194,9 @@ def _encoder(partition: Partition) -> Encode:
     )  # fmt: skip
 
 
-def _place(run: Run, options: Options, recorders: Sequence[str]) -> tuple[str, str]:
+def _place(run: Run[Config], options: Options, recorders: Sequence[str]) -> tuple[str, str]:
     """Return device and backend, after checking that the model takes the cube's windows, of all of its recorders."""
-    if cast("Config", run.config).features != "network":
+    if run.config.features != "network":
         return "cpu", NUMPY
     cube, model = run.inputs["spectrograms"], run.inputs["model"]
     with open_cube(cube.output.url) as dataset:
@@ -228,13 +233,13 @@ def _require_backgrounds(background_db: Mapping[str, object] | None, recorders: 
         )
 
 
-def _missing(run: Run, plan: Plan) -> list[Day]:
+def _missing(run: Run[Config], plan: Plan) -> list[Day]:
     written = run.ledger.written()
     known = {key: entry.inputs for key, entry in written.items()}
     return [day for day in plan.days if known.get((day.recorder, day.number)) != day.inputs]
 
 
-def _is_current(run: Run, plan: Plan) -> bool:
+def _is_current(run: Run[Config], plan: Plan) -> bool:
     """Tell whether the finalised store holds all that the ledger lists, on the cube's grid."""
     if not is_committed(run):
         return False
@@ -242,8 +247,8 @@ def _is_current(run: Run, plan: Plan) -> bool:
         return grid_of(dataset) == plan.grid and tuple(dataset["recorder"].to_numpy().tolist()) == plan.recorders
 
 
-def _spec(run: Run, plan: Plan) -> StoreSpec:
-    config, grid = cast("Config", run.config), plan.grid
+def _spec(run: Run[Config], plan: Plan) -> StoreSpec:
+    config, grid = run.config, plan.grid
     attrs = {
         **run.store_attrs,
         "grid": grid.attrs,
@@ -260,12 +265,12 @@ def _spec(run: Run, plan: Plan) -> StoreSpec:
     return replace(spec, sizes=sizes, data=(*spec.data, maps))
 
 
-def _commit(run: Run, plan: Plan) -> None:
+def _commit(run: Run[Config], plan: Plan) -> None:
     tables = {"feature": np.arange(plan.n_features, dtype=np.int32)}
     commit(run.output, run.ledger, _spec(run, plan), plan.recorders, tables)
 
 
-def _refuse_mix(run: Run, missing: set[tuple[str, int]], backend: str, *, mix: bool) -> None:
+def _refuse_mix(run: Run[Config], missing: set[tuple[str, int]], backend: str, *, mix: bool) -> None:
     kept = {entry.backend for key, entry in run.ledger.written().items() if key not in missing}
     others = sorted(kept - {backend})
     if others and not mix:
@@ -275,7 +280,7 @@ def _refuse_mix(run: Run, missing: set[tuple[str, int]], backend: str, *, mix: b
         )
 
 
-def _refuse_full(run: Run, spec: StoreSpec, n_windows: int) -> None:
+def _refuse_full(run: Run[Config], spec: StoreSpec, n_windows: int) -> None:
     free = run.output.free_bytes()
     wanted = n_windows * sum(int(np.prod(data.block[2:])) * np.dtype(data.dtype).itemsize for data in spec.data)
     if free is not None and free < wanted:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Deployments = Mapping[str, dict[str, Any]]
 
 
-def execute(run: Run, options: Options) -> Outcome:
+def execute(run: Run[Config], options: Options) -> Outcome:
     """Write what is missing of a cube, and finalise it unless this is one share of several."""
     plan, deployments = _plan(run)
     _refuse_changed(run, plan)
@@ -49,7 +49,7 @@ def execute(run: Run, options: Options) -> Outcome:
     return _outcome(run, plan, did=True, counts=counts)
 
 
-def finalise(run: Run) -> Outcome:
+def finalise(run: Run[Config]) -> Outcome:
     """Make the store readable after all shares are done.
 
     Raises
@@ -74,14 +74,14 @@ def finalise(run: Run) -> Outcome:
     return _outcome(run, plan, did=True)
 
 
-def progress_of(run: Run) -> tuple[int, int]:
+def progress_of(run: Run[Config]) -> tuple[int, int]:
     """Return how many windows are written, and how many there are to write."""
     plan, _ = _plan(run)
     total = sum(len(block.cells) for block in plan.blocks)
     return total - sum(len(block.cells) for block in missing_blocks(plan, run.ledger.written())), total
 
 
-def describe(run: Run, options: Options) -> list[str]:
+def describe(run: Run[Config], options: Options) -> list[str]:
     """Return what a run would do, and what it would take, without writing anything."""
     plan, _ = _plan(run)
     _refuse_changed(run, plan)
@@ -89,12 +89,12 @@ def describe(run: Run, options: Options) -> list[str]:
     total = sum(len(block.cells) for block in plan.blocks)
     n_recordings = f"{len(plan.recordings)} recordings of {len(plan.recorders)} recorders"
     aside = [f"{len(plan.quarantined)} recordings are set aside"] if plan.quarantined else []
-    bands = missing_bands(plan, cast("Config", run.config))
+    bands = missing_bands(plan, run.config)
     notes = [f"note: {note}" for note in (*plan.notes, *bands, *_absent_note(run, days))]
     return [f"{n_recordings}, {total} windows in all", *aside, *notes, *described(run, days, options)]
 
 
-def planned_days(run: Run) -> list[Day]:
+def planned_days(run: Run[Config]) -> list[Day]:
     """Return what is missing of a run's cube, a recorder's UTC day each."""
     plan, _ = _plan(run)
     return missing_days(plan, run.ledger.written())
@@ -127,7 +127,7 @@ def write_here(partition: "Partition", *, mix: bool) -> Counter[str]:
     return write_partition(replace(partition, backend=backend))
 
 
-def _write(run: Run, days: Sequence[Day], tasks: Sequence["Partition"], options: Options) -> Counter[str]:
+def _write(run: Run[Config], days: Sequence[Day], tasks: Sequence["Partition"], options: Options) -> Counter[str]:
     if not tasks:
         return Counter()
     names = {id(task): day.name for task, day in zip(tasks, days, strict=True)}
@@ -144,7 +144,7 @@ def _write(run: Run, days: Sequence[Day], tasks: Sequence["Partition"], options:
     return sum(found, Counter())
 
 
-def _plan(run: Run) -> tuple[Plan, Deployments]:
+def _plan(run: Run[Config]) -> tuple[Plan, Deployments]:
     if run.recordings is None:
         raise InputError(
             f"run {run.name!r} makes spectrograms, but the manifest names no recordings. "
@@ -163,7 +163,7 @@ def _plan(run: Run) -> tuple[Plan, Deployments]:
     settled = run.ledger.grid()
     plan = make_plan(
         table,
-        cast("Config", run.config),
+        run.config,
         stored_grid=(settled[0].origin_ms, settled[0].end_ms) if settled else None,
         stored_recorders=tuple(settled[1]) if settled else (),
         span_ms=run.recordings.span_ms,
@@ -171,17 +171,17 @@ def _plan(run: Run) -> tuple[Plan, Deployments]:
     return replace(plan, notes=notes), deployments
 
 
-def _is_committed(run: Run, written: Written) -> bool:
+def _is_committed(run: Run[Config], written: Written) -> bool:
     content = content_id(item for entry in written.values() for item in entry.files.items())
     return is_committed(run, content)
 
 
-def _memory(run: Run, days: Sequence[Day], options: Options) -> Memory:
-    return memory_for(days, cast("Config", run.config), options.max_memory_bytes)
+def _memory(run: Run[Config], days: Sequence[Day], options: Options) -> Memory:
+    return memory_for(days, run.config, options.max_memory_bytes)
 
 
 def _partitions(
-    run: Run, plan: Plan, deployments: Deployments, days: Sequence[Day], *, written: Written, options: Options
+    run: Run[Config], plan: Plan, deployments: Deployments, days: Sequence[Day], *, written: Written, options: Options
 ) -> list["Partition"]:
     """Return the days as workers get them, after refusing what cannot be written here."""
     _refuse_absent(run, days)
@@ -195,7 +195,7 @@ def _partitions(
 
 
 def partitions_of(
-    run: Run, plan: Plan, deployments: Deployments, days: Sequence[Day], backend: str
+    run: Run[Config], plan: Plan, deployments: Deployments, days: Sequence[Day], backend: str
 ) -> list["Partition"]:
     """Return the days as workers get them: each with what it needs itself, so that it travels light."""
     from jobs.spectrograms.partition import Partition  # noqa: PLC0415 (torch)
@@ -206,7 +206,7 @@ def partitions_of(
     for day in days:
         here = {recording.deployment for recording in day.recordings}
         partition = Partition(
-            store=run.output, ledger=run.ledger, spec=spec, config=cast("Config", run.config), root=root,
+            store=run.output, ledger=run.ledger, spec=spec, config=run.config, root=root,
             recordings={recording.key: recording for recording in day.recordings},
             deployments={name: row for name, row in deployments.items() if name in here},
             i_recorder=numbers[day.recorder], blocks=day.blocks, backend=backend,
@@ -215,7 +215,7 @@ def partitions_of(
     return made
 
 
-def _refuse_changed(run: Run, plan: Plan) -> None:
+def _refuse_changed(run: Run[Config], plan: Plan) -> None:
     """Refuse a table from which recordings that the store holds are gone, or in which they changed."""
     keys = ("recorder", "start_ms", "n_samples")
     now: dict[str, list[Placed]] = {}
@@ -236,7 +236,7 @@ def _refuse_changed(run: Run, plan: Plan) -> None:
         )
 
 
-def _refuse_mix(run: Run, written: Written, backend: str, *, mix: bool) -> None:
+def _refuse_mix(run: Run[Config], written: Written, backend: str, *, mix: bool) -> None:
     others = {entry.backend for entry in written.values()} - {backend}
     if others and not mix:
         raise TryAgainError(
@@ -251,14 +251,14 @@ def _absent(root: Path, days: Sequence[Day]) -> list[str]:
     return [path for path in paths if not (root / path).is_file()] if root.is_dir() else paths
 
 
-def _absent_note(run: Run, days: Sequence[Day]) -> list[str]:
+def _absent_note(run: Run[Config], days: Sequence[Day]) -> list[str]:
     root = cast("Recordings", run.recordings).root
     absent = _absent(root, days)
     what = "nothing is at" if not root.exists() else f"{len(absent)} recordings of the table are not below"
     return [f"{what} {root}, the root in the manifest; a run is refused until they are there"] if absent else []
 
 
-def _refuse_absent(run: Run, days: Sequence[Day]) -> None:
+def _refuse_absent(run: Run[Config], days: Sequence[Day]) -> None:
     """Refuse to begin when recordings that are to be read are not there."""
     root = cast("Recordings", run.recordings).root
     absent, nothing = _absent(root, days), "" if root.exists() else ", where nothing is"
@@ -270,12 +270,12 @@ def _refuse_absent(run: Run, days: Sequence[Day]) -> None:
         )
 
 
-def _outcome(run: Run, plan: Plan, *, did: bool, counts: Mapping[str, int] | None = None) -> Outcome:
+def _outcome(run: Run[Config], plan: Plan, *, did: bool, counts: Mapping[str, int] | None = None) -> Outcome:
     n = len(plan.recordings) + len(plan.quarantined)
     backend = ""
     if did:
         from jobs.common.devices import backend_of  # noqa: PLC0415 (torch)
 
         backend = backend_of()
-    notes = (*plan.notes, *missing_bands(plan, cast("Config", run.config)))
+    notes = (*plan.notes, *missing_bands(plan, run.config))
     return Outcome(did, dict(counts or {}), quarantined=plan.quarantined, n_recordings=n, backend=backend, notes=notes)

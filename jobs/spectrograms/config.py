@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from jobs.common.config import JobConfig
+from jobs.common.job import Job
 from lake.constants import MS_PER_DAY
 from lake.grid import divisor_near
 
@@ -68,3 +69,9 @@ class Config(JobConfig):
     def cells_per_shard(self) -> int:
         """Windows in one shard: a divisor of the day."""
         return divisor_near(MS_PER_DAY // self.hop_ms, self.shard_windows)
+
+
+JOB = Job(
+    name="spectrograms", package=__package__, config=Config, algorithm=ALGORITHM, writes="spectrograms",
+    extra="spectrograms", extends=True,
+)  # fmt: skip

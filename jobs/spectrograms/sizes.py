@@ -4,7 +4,6 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 from jobs.common.memory import Memory, size
 from jobs.common.run import Options, Run
@@ -103,7 +102,7 @@ def missing_bands(plan: Plan, config: Config) -> list[str]:
     return lines
 
 
-def refuse_full(run: Run, days: Sequence[Day]) -> None:
+def refuse_full(run: Run[Config], days: Sequence[Day]) -> None:
     """Refuse to begin when the disk, or this user's part of it, cannot hold what will be written.
 
     Raises
@@ -111,7 +110,7 @@ def refuse_full(run: Run, days: Sequence[Day]) -> None:
     TryAgainError
         If bytes or files that may still be made are fewer than the plan's.
     """
-    config = cast("Config", run.config)
+    config = run.config
     wanted, free = stored_bytes(sum(day.n_windows for day in days), config), run.output.free_bytes()
     if free is not None and free < wanted:
         raise TryAgainError(
@@ -126,11 +125,11 @@ def refuse_full(run: Run, days: Sequence[Day]) -> None:
         )
 
 
-def described(run: Run, days: Sequence[Day], options: Options) -> list[str]:
+def described(run: Run[Config], days: Sequence[Day], options: Options) -> list[str]:
     """Return what there is to write and what it takes, as lines for people."""
     if not days:
         return ["nothing to write"]
-    config = cast("Config", run.config)
+    config = run.config
     n_windows, n_shards = sum(day.n_windows for day in days), sum(len(day.blocks) for day in days)
     free = run.output.free_bytes()
     wanted = stored_bytes(n_windows, config)
@@ -146,7 +145,7 @@ def described(run: Run, days: Sequence[Day], options: Options) -> list[str]:
     ]
 
 
-def _free_files(run: Run) -> int | None:
+def _free_files(run: Run[Config]) -> int | None:
     """Return how many files this user can still make; ``None`` where nobody counts them."""
     if not run.output.is_local:
         return None

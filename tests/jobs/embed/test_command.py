@@ -23,7 +23,7 @@ from lake.read import open_embeddings, read_codes, usable_windows
 LOGMEL = Config(features="logmel", batch_size=5)
 
 
-def embed_run(lake: Path, cube: Run, config: Config = LOGMEL, model: Run | None = None) -> Run:
+def embed_run(lake: Path, cube: Run, config: Config = LOGMEL, model: Run | None = None) -> Run[Config]:
     inputs = {"spectrograms": cube, **({"model": model} if model else {})}
     return make_run(lake, "vectors", "embed", config, inputs=inputs)
 
