@@ -2,13 +2,15 @@
 
 import json
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from jobs.common.config import JobConfig
+from jobs.common.job import ANY_ROLE, Job
+from jobs.registry import makers
 
 UNITS = {"_s": "s", "_hz": "Hz", "_db": "dB", "_px": "pixels"}
 """Unit by the end of a setting's name."""
@@ -53,37 +55,46 @@ def settings_of(model: type[JobConfig]) -> list[Setting]:
     ]  # fmt: skip
 
 
-def as_toml(job: str, inputs: Mapping[str, str], settings: list[Setting]) -> str:
+def as_toml(job: Job) -> str:
     """Return a run of a job as a manifest has it, with all of its settings at their defaults.
 
-    Parameters
-    ----------
-    job
-        Its name.
-    inputs
-        What goes under each further key of the run: a TOML value, or a sentence where it may be left out.
-    settings
-        From :func:`settings_of`.
-
-    Returns
-    -------
-    str
-        TOML. What has no default is a comment, as TOML has no word for it.
+    The run, and each of its inputs, is called like its job; so what is returned for several jobs is one manifest's.
+    What has no default is a comment, as TOML has no word for it.
     """
     lines = [
-        f"# A run of the job {job}. Leave out what stays at its default; a run that exists keeps the value that it was",
-        "# made with.",
-        f"[runs.{job}]",
-        f"job = {json.dumps(job)}",
-        *(f"{key} = {value}" for key, value in inputs.items()),
+        "# What is left out is at its default; in a run that exists, at the value that it was made with.",
+        f"[runs.{job.name}]",
+        f"job = {json.dumps(job.name)}",
+        *_inputs(job),
+        *_files(job),
         "",
-        f"[runs.{job}.config]",
+        f"[runs.{job.name}.config]",
     ]
-    for setting in settings:
+    for setting in settings_of(job.config):
         unit = f", in {setting.unit}" if setting.unit else ""
         lines += [f"# {line}" for line in textwrap.wrap(setting.meaning, COLUMNS)]
         lines += [f"#   {setting.expected}{unit}", _assignment(setting), ""]
     return "\n".join(lines).rstrip("\n")
+
+
+def _inputs(job: Job) -> Iterator[str]:
+    if not job.inputs:
+        return
+    made = {one: makers(one) for one in job.inputs}
+    roles = {one: made[one][0] if one.role == ANY_ROLE else one.role for one in job.inputs}
+    for one in job.inputs:
+        role = "any role" if one.role == ANY_ROLE else one.role
+        several = ", or a list of them" if one.several else ""
+        yield f"# {role}: a run of {' or '.join(made[one])}{several}{'; may be left out' if one.optional else ''}"
+    yield f"inputs = {{ {', '.join(f'{roles[one]} = {json.dumps(made[one][0])}' for one in job.inputs)} }}"
+
+
+def _files(job: Job) -> Iterator[str]:
+    wanted = {True: [one.key for one in job.files if one.optional], False: [f.key for f in job.files if not f.optional]}
+    for is_optional, keys in wanted.items():
+        if keys:
+            comment = "# may be left out: " if is_optional else ""
+            yield f"{comment}files = {{ {', '.join(f'{key} = {json.dumps(key)}' for key in keys)} }}"
 
 
 def _assignment(setting: Setting) -> str:
@@ -99,7 +110,8 @@ def _expected(schema: Mapping[str, Any]) -> str:
     if "anyOf" in schema:
         return " or ".join(_expected(one) for one in schema["anyOf"] if one.get("type") != "null")
     if "const" in schema or "enum" in schema:
-        return " or ".join(json.dumps(value) for value in schema.get("enum", [schema.get("const")]))
+        words = [json.dumps(value) for value in schema.get("enum", [schema.get("const")])]
+        return f"one of {', '.join(words)}" if len(words) > 1 else words[0]
     if schema["type"] != "array":
         return ", ".join(part for part in (TYPES[schema["type"]], _range(schema)) if part)
     if "prefixItems" in schema:
