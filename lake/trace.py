@@ -14,7 +14,7 @@ from lake.ledger import Entry, Ledger
 from lake.ownership import compose, own_segments
 from lake.ownership import end_ms as recording_end_ms
 from lake.read import grid_of, open_cube, open_embeddings, paths_of, recorder_names
-from lake.similar import place_of
+from lake.similar import Instant, place_of
 
 RECORDING_COLUMNS = ("path", "sha256", "start_ms", "n_samples", "sample_rate_hz")
 """Columns of the recordings table that a trace needs."""
@@ -97,7 +97,7 @@ class Trace:
         return asdict(self)
 
 
-def trace(url: str, recorder: str, time: str) -> Trace:
+def trace(url: str, recorder: str, time: Instant) -> Trace:
     """Trace one window of a store.
 
     Parameters
@@ -107,10 +107,26 @@ def trace(url: str, recorder: str, time: str) -> Trace:
     recorder, time
         The window: a recorder's name, and an instant in UTC at its start or within it.
 
+    Returns
+    -------
+    Trace
+        Its ``pieces`` (path, SHA-256 and range of samples of each recording), ``deployment``, ``digest``, and ``runs``,
+        every run from the store up to the cube with its config, ids, receipt and image; ``as_dict()`` is plain values.
+
     Raises
     ------
     InputError
         If the store is in no lake, has no cube behind it, or no such window.
+
+    Examples
+    --------
+    >>> import dawnchorus
+    >>> table = dawnchorus.query("data/demo/clusters/clusters.zarr", recorder="00004862")
+    >>> window = dawnchorus.trace("data/demo/clusters/clusters.zarr", "00004862", table["time"][0])
+    >>> window.pieces[0].path.startswith("00004862/")
+    True
+    >>> window.runs[0]["job"], window.runs[-1]["job"]
+    ('cluster', 'spectrograms')
     """
     made = made_by(url)
     cube = made.nearest("spectrograms")
@@ -190,7 +206,7 @@ def _window(cube: Made, grid: Grid, recorder: str, cell: int) -> Window:
     return Window(cell, start_ms, start_ms + grid.window_ms, status, entry.digests[at], _deployment(entry, at))
 
 
-def _outside_window(outside: Made, cube: Made, theirs: Grid, recorder: str, time: str) -> Window:
+def _outside_window(outside: Made, cube: Made, theirs: Grid, recorder: str, time: Instant) -> Window:
     """Return the span of a vector that was made elsewhere: on a grid of its own, and beside its cell."""
     with open_embeddings(outside.output.url) as dataset:
         grid, recorders = grid_of(dataset), recorder_names(dataset)
