@@ -10,6 +10,7 @@ from jobs.cluster.core import assign
 from jobs.cluster.exemplars import Candidates, joined, narrowed, span_of
 from jobs.cluster.source import Part, Read, opened
 from jobs.common.processors import blas_backend
+from lake.constants import MS_PER_HOUR, UNTIMED
 from lake.grid import Grid
 from lake.ledger import Entry, Ledger
 from lake.scaling import Vectors
@@ -18,9 +19,6 @@ from lake.storage import Storage
 from lake.write import write_block
 
 HOURS = 24
-MS_PER_HOUR = 3_600_000
-UNTIMED = "untimed:"
-"""Recorders of this name were laid in sequence: their hours mean nothing."""
 DAYS_HELD = 64
 """Days whose candidates for exemplars are held before they are narrowed together."""
 

@@ -21,11 +21,12 @@ from jobs.common.space import Space
 from jobs.embed.config import Config
 from jobs.embed.core import Encode, Maps, dictionary_encoder, encode_logmel, encode_statistics, faulty
 from jobs.embed.plan import Day, Plan, is_dictionary, make_plan, model_digest, token_grid
-from lake.constants import STATUS
+from lake.constants import STATUS_NAMES
 from lake.errors import InputError, StoreError
 from lake.ledger import Entry
-from lake.read import grid_of, open_array, open_cube, read_rows
+from lake.read import grid_of, open_cube
 from lake.schema import ArraySpec, StoreSpec, embedding_spec
+from lake.shards import open_codes
 from lake.write import commit, write_block
 
 NUMPY = "numpy"
@@ -147,7 +148,7 @@ def write_partition(partition: Partition) -> Counter[str]:
     blocks = {array.name: np.full(array.block, array.fill, dtype=array.dtype) for array in spec.data}
     for array, values in zip(spec.data, _vectors(partition), strict=True):
         blocks[array.name][0, day.cells - day.number * spec.cells_per_block] = values
-    names = {value: name for name, value in STATUS.items()}
+    names = STATUS_NAMES
     entry = Entry(
         recorder=day.recorder, block=day.number, inputs=day.inputs, files={}, cells=day.cells.tolist(), digests=[],
         index={"embedding_status": day.status.tolist()}, backend=partition.backend,
@@ -160,12 +161,12 @@ def _vectors(partition: Partition) -> list[NDArray[np.floating]]:
     """Return what the store's arrays hold of a day: vectors, shape (n_windows, n_features), and attention if asked."""
     day, size, dtype = partition.day, partition.config.batch_size, partition.config.dtype
     encode = _encoder(partition)
-    codes = open_array(partition.cube_url, "spectrogram")
+    read_codes = open_codes(partition.cube_url)
     out = np.empty((len(day.cells), partition.spec.sizes["feature"]), dtype=dtype)
     maps: list[Maps] = []
     for first in range(0, len(day.cells), size):
         cells = day.cells[first : first + size]
-        batch = np.asarray(read_rows(codes, np.full(len(cells), day.i_recorder), cells), dtype=np.uint8)
+        batch = read_codes(np.full(len(cells), day.i_recorder), cells)
         _refuse_rows(partition, cells[~batch.any(axis=(1, 2))], StoreError, "have a status but no codes in the cube")
         vectors, found = encode(batch)
         maps += [] if found is None else [found]

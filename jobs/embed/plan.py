@@ -15,7 +15,7 @@ from lake.errors import InputError, StoreError
 from lake.grid import Grid
 from lake.identity import short_hash
 from lake.ledger import Ledger
-from lake.read import grid_of, open_cube
+from lake.read import grid_of, open_cube, recorder_names
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def make_plan(run: Run[Config]) -> Plan:
     config, cube = run.config, run.inputs["spectrograms"]
     model = model_digest(run)
     with open_cube(cube.output.url) as dataset:
-        grid, recorders = grid_of(dataset), tuple(dataset["recorder"].to_numpy().tolist())
+        grid, recorders = grid_of(dataset), tuple(recorder_names(dataset))
         n_mels = dataset.sizes["mel"]
     days = read_days(cube.ledger, grid, recorders, partial=config.partial, salt=model)
     if not days:

@@ -150,6 +150,7 @@ def test_a_worker_that_comes_late_works_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept_nothing: None
 ) -> None:
     with local_client(1) as client:
+        assert client.cluster is not None
         meddling(monkeypatch, partial(client.cluster.scale, 2))
         check(tmp_path, "late")
         client.wait_for_workers(2, timeout=60)
