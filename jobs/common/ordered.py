@@ -142,7 +142,7 @@ def _first_results(
     if error is None:
         try:
             with talking_to(client):
-                return list(client.gather(there, direct=True))
+                return list(client.gather(there))
         except KilledWorker as killed:
             error = killed
     complain(f"a step failed and is tried once more: {line_of(error)}")
