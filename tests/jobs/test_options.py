@@ -63,7 +63,7 @@ def manifest(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("job", list(JOBS))
 def test_each_job_follows_an_option_or_refuses_it(cli: Cli, manifest: Path, job: str, option: str) -> None:
     ended = cli("run", manifest, f"a-{job}", "--dry-run", *option.split())
-    word = option.split()[0]
+    word = option.split(maxsplit=1)[0]
     if job in FOLLOW[option]:
         assert ended.code != 2, ended.error
         assert word not in ended.error

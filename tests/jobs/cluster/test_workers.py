@@ -146,6 +146,18 @@ def test_a_scheduler_with_tls_whose_worker_is_killed_in_the_fit(
 
 
 @pytest.mark.slow
+def test_a_worker_of_this_machine_that_is_killed_in_the_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kept_nothing: None
+) -> None:
+    with local_client(2) as client:
+        pids = sorted(client.run(os.getpid).values())
+        meddling(monkeypatch, partial(os.kill, pids[0], signal.SIGKILL))
+        check(tmp_path, "killed")
+        assert sorted(client.run(os.getpid).values()) != pids
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_a_worker_that_comes_late_works_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept_nothing: None
 ) -> None:
