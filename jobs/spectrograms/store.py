@@ -71,8 +71,8 @@ def stored_rows(run: Run[Config], columns: Columns) -> list[Row]:
         if run.ledger.committed() is not None and not run.ledger.is_committing():
             record = run.ledger.storage.path(COMMIT_RECORD)
             raise StoreError(
-                f"{run.output.path('zarr.json')}: expected the metadata of a finalised store, found no file. Restore it "
-                f"from a copy; or remove {record} as well, and type the command again: both are written again."
+                f"{run.output.path('zarr.json')}: expected the metadata of a finalised store, found no file. Restore "
+                f"it from a copy; or remove {record} as well, and type the command again: both are written again."
             )
         return []
     is_listed = run.ledger.committed() is not None or run.ledger.is_committing()
