@@ -11,11 +11,11 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
+from lake.constants import FORMAT_VERSION, MS_PER_DAY, STATUS
 from lake.errors import DawnchorusError, InputError, StoreError, StoreFormatError
 from lake.grid import Grid
 from lake.held import CODES, UNREADABLE, HeldStore, held, naming, open_held
 from lake.keys import inside
-from lake.names import FORMAT_VERSION, MS_PER_DAY, STATUS
 from lake.storage import Storage
 from lake.whole import store_attributes
 
@@ -119,6 +119,11 @@ def grid_of(dataset: xr.Dataset) -> Grid:
     config = dataset.attrs["grid"]
     days = dataset.sizes["time"] * config["hop_ms"] // MS_PER_DAY
     return Grid(config["origin_ms"], config["origin_ms"] + days * MS_PER_DAY, config["window_ms"], config["hop_ms"])
+
+
+def recorder_names(dataset: xr.Dataset) -> list[str]:
+    """Return the names of a store's recorders, in its order."""
+    return [str(name) for name in dataset.variables["recorder"].to_numpy()]
 
 
 def paths_of(cube: xr.Dataset, rows: NDArray[Any] | slice = _ALL) -> list[str]:

@@ -16,7 +16,8 @@ from jobs.common.needs import FILE_BYTES, TORCH_BYTES, described
 from jobs.common.run import Options, Outcome, Run
 from jobs.common.space import Space
 from lake.errors import InputError
-from lake.read import Windows, grid_of, open_array, open_cube, read_rows, usable_windows
+from lake.read import Windows, grid_of, open_cube, usable_windows
+from lake.shards import open_codes
 
 WINDOWS_AT_ONCE = 16
 
@@ -42,11 +43,11 @@ def execute(run: Run[Config], options: Options) -> Outcome:
     config, path, cube = run.config, _weights(run), _cube(run)
     drawn = np.random.default_rng([config.seed, 0]).permutation(len(cube.windows))[: config.n_statistics]
     some = cube.windows.take(np.sort(drawn))
-    array = open_array(run.inputs["spectrograms"].output.url, "spectrogram")
+    read_codes = open_codes(run.inputs["spectrograms"].output.url)
     counts = np.zeros((len(cube.mel_hz), 256), dtype=np.int64)
     for first in range(0, len(some), WINDOWS_AT_ONCE):
         part = some.take(slice(first, first + WINDOWS_AT_ONCE))
-        counts += count_codes(np.asarray(read_rows(array, part.recorder, part.cell), dtype=np.uint8))
+        counts += count_codes(read_codes(part.recorder, part.cell))
     mean_db, deviation_db = level_statistics(counts)
     card = _card(run, cube, mean_db, deviation_db)
     try:
@@ -74,8 +75,8 @@ def describe(run: Run[Config], _options: Options) -> list[str]:
     card_bytes = FILE_BYTES + 32 * shape[0]
     return described(
         run,
-        reads=[f"{n_read} of {len(cube.windows)} windows of {run.inputs['spectrograms'].name}", str(weights)],
-        writes=f"a network ({run.config.arch}) of {n_values / 1e6:.1f} M parameters",
+        read=[f"{n_read} of {len(cube.windows)} windows of {run.inputs['spectrograms'].name}", str(weights)],
+        written=f"a network ({run.config.arch}) of {n_values / 1e6:.1f} M parameters",
         takes=Space(4 * n_values + 256 * len(model.state_dict()) + card_bytes, 2),
         memory_bytes=TORCH_BYTES + 2 * weights.stat().st_size + 8 * n_values + WINDOWS_AT_ONCE * shape[0] * shape[1],
     )

@@ -26,7 +26,7 @@ class Config(JobConfig):
         ge=1,
         description="windows, drawn at most, that the mean per mel band and the deviation are computed from",
     )
-    seed: int = Field(0, ge=0, description="of that draw")
+    seed: int = Field(0, ge=0, description="root of that random choice")
 
 
 JOB = Job(

@@ -49,8 +49,8 @@ def needed(run: Run[Config], stores: Stores, *, n_days: int, options: Options) -
     name = run.inputs["clusters"].name
     return described(
         run,
-        reads=[f"{n_windows} windows in {n_clusters} clusters of {name}, in {n_days} partitions (a recorder's day)"],
-        writes=f"a page with {n_pictures} pictures, {n_clips} sounds, and {n_mapped} windows on a map, at most",
+        read=[f"{n_windows} windows in {n_clusters} clusters of {name}, in {n_days} partitions (a recorder's day)"],
+        written=f"a page with {n_pictures} pictures, {n_clips} sounds, and {n_mapped} windows on a map, at most",
         takes=Space(n_bytes, media.n_files + n_sheets + 2 * n_clusters + N_STUDY_FILES),
         memory_bytes=LIBRARIES_BYTES + WINDOW_BYTES * n_windows + 16 * options.workers * n_levels,
     )

@@ -39,10 +39,8 @@ def needed(run: Run[Config], sets: VectorSets, *, n_clusters: int, threads: int)
     names = " and ".join(one.name for one in run.sources("embeddings"))
     return described(
         run,
-        reads=[
-            f"{sets.n_windows} windows of {names}, {n_features} features, {len(days)} partitions (a recorder's day)"
-        ],
-        writes=f"{n_clusters} clusters, and the cluster of each window in as many partitions",
+        read=[f"{sets.n_windows} windows of {names}, {n_features} features, {len(days)} partitions (a recorder's day)"],
+        written=f"{n_clusters} clusters, and the cluster of each window in as many partitions",
         takes=Space(plain.n_bytes + more_bytes, plain.n_files + 2 * N_MORE_TABLES),
         memory_bytes=LIBRARIES_BYTES + memory_bytes,
     )

@@ -21,14 +21,20 @@ DOCUMENT_BYTES = 4_000
 """More than the metadata of one array take; they are stored twice."""
 
 
-def described(run: Run, *, reads: Sequence[str], writes: str, takes: Space, memory_bytes: int) -> list[str]:
+def reads(run: Run) -> list[str]:
+    """Return a line with the runs and files that a run reads."""
+    names = [f"{source.name} ({role})" for role, source in run.inputs.items()]
+    return [f"to read: {', '.join([*names, *map(str, run.files.values())])}"]
+
+
+def described(run: Run, *, read: Sequence[str], written: str, takes: Space, memory_bytes: int) -> list[str]:
     """Return the lines of a dry run.
 
     Parameters
     ----------
     run
         The run.
-    reads, writes
+    read, written
         What is read and written, in words.
     takes
         What the output takes on disk at most.
@@ -36,8 +42,8 @@ def described(run: Run, *, reads: Sequence[str], writes: str, takes: Space, memo
         What the process takes, about.
     """
     return [
-        f"to read: {', '.join(reads)}",
-        f"to write: {writes}",
+        f"to read: {', '.join(read)}",
+        f"to write: {written}",
         space.described(run.output, takes),
         f"memory: about {size(memory_bytes)}",
     ]

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.dino.config import Config
-from jobs.dino.reading import read_by_thread, read_by_workers
-from jobs.dino.shards import Read
+from jobs.dino.reading import Read, read_by_thread, read_by_workers
 from lake.errors import InputError
 
 READ_BLOCK: Final = 256

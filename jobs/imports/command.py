@@ -17,14 +17,14 @@ from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run, listed
 from jobs.imports.config import Config
 from jobs.imports.core import Placed, place
+from lake.constants import STATUS
 from lake.digest import sha256_of
 from lake.errors import InputError
 from lake.escapes import as_written
 from lake.grid import Grid
 from lake.identity import short_hash
 from lake.ledger import Entry
-from lake.names import STATUS
-from lake.read import grid_of, open_cube
+from lake.read import grid_of, open_cube, recorder_names
 from lake.schema import ArraySpec, StoreSpec, embedding_spec
 from lake.sheets import decoded, read_sheet, to_seconds
 from lake.write import commit, write_block
@@ -76,8 +76,8 @@ def describe(run: Run[Config], _options: Options) -> list[str]:
     block_bytes = math.prod(plan.spec.data[0].block) * plan.vectors.dtype.itemsize
     return described(
         run,
-        reads=[f"{len(plan.vectors)} vectors of {n_features} features", *map(str, run.files.values())],
-        writes=f"{n_windows} windows in {n_days} partitions (a recorder's day)",
+        read=[f"{len(plan.vectors)} vectors of {n_features} features", *map(str, run.files.values())],
+        written=f"{n_windows} windows in {n_days} partitions (a recorder's day)",
         takes=store_space(plan.spec, n_recorders=len(plan.recorders), n_windows=n_windows, n_days=n_days),
         memory_bytes=LIBRARIES_BYTES + plan.vectors.nbytes + 2 * block_bytes,
     )
@@ -97,7 +97,7 @@ def _plan(run: Run[Config]) -> Plan:
     numbers, names, start_s, notes = _read_table(table, config)
     vectors = _read_vectors(array, len(names))
     with open_cube(run.inputs["spectrograms"].output.url) as cube:
-        recorders = [str(name) for name in cube["recorder"].to_numpy()]
+        recorders = recorder_names(cube)
         there = recordings_of(cube, str(run.recordings.root) if run.recordings else "")
         owners = [recorders.index(str(name)) for name in cube["recording_recorder"].to_numpy()]
         theirs = grid_of(cube)

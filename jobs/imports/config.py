@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from jobs.common.config import JobConfig
 from jobs.common.job import FileInput, Input, Job
-from lake.names import MS_PER_DAY
+from lake.constants import MS_PER_DAY
 
 ALGORITHM = 1
 

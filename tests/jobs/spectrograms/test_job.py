@@ -21,8 +21,8 @@ from jobs.spectrograms.command import describe
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.core import window_codes
 from jobs.state import states
+from lake.constants import QUALITY, STATUS
 from lake.errors import IdentityError, InputError, QuarantineError, StoreError, TryAgainError
-from lake.names import QUALITY, STATUS
 from lake.read import open_cube, read_codes, usable_windows
 from lake.storage import Storage
 
@@ -183,7 +183,7 @@ def test_finalise_names_all_that_is_missing_and_is_idempotent(study: Study) -> N
     manifest = study.write()
     run(manifest, part=(0, 4))
     with pytest.raises(
-        StoreError, match=r"3 partitions are not written yet:\n.*a 2021-07-15.*\n.*b 2021-07-14"
+        StoreError, match=r"3 of 4 partitions are not written yet:\n.*a 2021-07-15.*\n.*b 2021-07-14"
     ) as caught:
         finalise_run(read_manifest(manifest), "mels", print)
     assert caught.value.exit_code == 4
