@@ -1,6 +1,6 @@
 """What a run reads, writes and takes: the lines of a dry run, and bounds on what a store takes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 
 import numpy as np
@@ -49,7 +49,9 @@ def described(run: Run, *, read: Sequence[str], written: str, takes: Space, memo
     ]
 
 
-def store_space(spec: StoreSpec, *, n_recorders: int, n_windows: int, n_days: int) -> Space:
+def store_space(
+    spec: StoreSpec, *, n_recorders: int, n_windows: int, n_days: int, rows: Mapping[str, int] | None = None
+) -> Space:
     """Return what a store takes at most, its values not compressed.
 
     Parameters
@@ -58,8 +60,10 @@ def store_space(spec: StoreSpec, *, n_recorders: int, n_windows: int, n_days: in
         Its schema, with all that its tables hold.
     n_recorders, n_windows, n_days
         Its recorders and windows, and the days of a recorder that have windows.
+    rows
+        Rows of tables by their dimension, where the schema does not have them.
     """
-    sizes = {"recorder": n_recorders, "time": spec.grid.n_cells, **spec.sizes}
+    sizes = {"recorder": n_recorders, "time": spec.grid.n_cells, **spec.sizes, **(rows or {})}
     n_bytes, n_files = 2 * DOCUMENT_BYTES * (len(spec.arrays) + 1), len(spec.arrays) + 1
     for array in (*spec.data, *spec.index):
         n_bytes += n_windows * prod(array.block[2:]) * np.dtype(array.dtype).itemsize
