@@ -17,7 +17,7 @@ from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run, listed
 from jobs.imports.config import Config
 from jobs.imports.core import Placed, place
-from lake.constants import STATUS
+from lake.constants import OFFSET_ARRAY, STATUS
 from lake.digest import sha256_of
 from lake.errors import InputError
 from lake.escapes import as_written
@@ -211,7 +211,7 @@ def _spec(run: Run[Config], grid: Grid, n_features: int, config: Config) -> Stor
     spec = embedding_spec(grid, n_features=n_features, dtype=config.dtype, attrs=attrs)
     told = {"long_name": "start of the vector's sound after the start of its cell", "units": "s"}
     day = (1, grid.cells_per_day)
-    offset = ArraySpec("embedding_offset_s", ("recorder", "time"), "float64", float("nan"), day, None, told)
+    offset = ArraySpec(OFFSET_ARRAY, ("recorder", "time"), "float64", float("nan"), day, None, told)
     return replace(spec, index=(offset, *spec.index))
 
 
@@ -260,7 +260,7 @@ def _write(run: Run[Config], plan: Plan) -> None:
             block = np.full(data.block, data.fill, dtype=data.dtype)
             block[0, cells - number * spec.cells_per_block] = plan.vectors[rows].astype(data.dtype)
             index = {
-                "embedding_offset_s": placed.offset_s[first:last].tolist(),
+                OFFSET_ARRAY: placed.offset_s[first:last].tolist(),
                 "embedding_status": [STATUS["ok"]] * len(cells),
             }
             entry = Entry(
