@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from lake.chain import Made, made_by
-from lake.constants import STATUS, STATUS_NAMES
+from lake.constants import OFFSET_ARRAY, STATUS, STATUS_NAMES
 from lake.errors import InputError, StoreError
 from lake.grid import Grid, iso
 from lake.ledger import RUN_RECORD, Entry, Ledger
@@ -138,7 +138,7 @@ def trace(url: str, recorder: str, time: Instant) -> Trace:
     with open_cube(cube.output.url) as dataset:
         grid, recorders = grid_of(dataset), recorder_names(dataset)
         rows = recordings_table(dataset, recorder)
-    outside = next((one for one in made.above() if one.job == "import"), None)
+    outside = next((one for one in made.above() if OFFSET_ARRAY in one.index_names), None)
     if outside is None:
         window = _window(cube, grid, recorder, place_of(recorders, grid, recorder, time).cell)
     else:
@@ -238,7 +238,7 @@ def _outside_window(outside: Made, cube: Made, theirs: Grid, recorder: str, time
         grid, recorders = grid_of(dataset), recorder_names(dataset)
         place = place_of(recorders, grid, recorder, time)
         status = int(dataset["embedding_status"][place.recorder, place.cell])
-        offset_s = float(dataset["embedding_offset_s"][place.recorder, place.cell])
+        offset_s = float(dataset[OFFSET_ARRAY][place.recorder, place.cell])
     if status == STATUS["missing"]:
         raise InputError(f"recorder {recorder!r} has no vector at {iso(grid.start_ms(place.cell))}.")
     start_ms = grid.start_ms(place.cell) + round(offset_s * 1000)
