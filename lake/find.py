@@ -1,5 +1,6 @@
 """Finding windows in a store by what other stores of the lake know: local time, site, cluster."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -8,10 +9,11 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from lake.chain import clusterings_of, made_by
 from lake.constants import MS_PER_DAY, MS_PER_HOUR, OFFSET_UNKNOWN_S, STATUS_ARRAYS, UNTIMED
 from lake.errors import InputError, UsageError
 from lake.grid import iso
-from lake.query import resolve_recorder, rows_of
+from lake.query import open_any, parse_dates, resolve_recorder, rows_of
 from lake.read import grid_of, recorder_names
 from lake.text import nearest_hint, resolve
 
@@ -57,6 +59,65 @@ def parse_hours(text: str) -> tuple[int, int]:
     if hours[0] > 23 or hours[1] > 24 or hours[0] == hours[1]:
         raise UsageError(f"--hour {text!r}: expected hours from 0 to 23, and 24 at most for the end.")
     return hours
+
+
+def parse_wanted(
+    recorders: Sequence[str] = (), sites: Sequence[str] = (), clusters: Sequence[int] = (),
+    dates: str | None = None, hours: str | None = None, *, local: bool = False,
+) -> Wanted:  # fmt: skip
+    """Return which windows are wanted, with days and hours as people write them.
+
+    Raises
+    ------
+    UsageError
+        As :func:`lake.query.parse_dates` and :func:`parse_hours`.
+    """
+    days, of_day = parse_dates(dates) if dates else None, parse_hours(hours) if hours else None
+    return Wanted(tuple(recorders), tuple(sites), tuple(clusters), days, of_day, local)
+
+
+def ask(
+    url: str, wanted: Wanted, *, cube: str | None = None, clusters: str | None = None, features: bool = False
+) -> pd.DataFrame:
+    """Return a table of the wanted windows of a store, as :func:`find` does.
+
+    Parameters
+    ----------
+    url, wanted
+        The store, and which windows.
+    cube, clusters
+        The cube and a clustering; without a name they are found in the lake of the store if they are needed.
+    features
+        Whether the embedding's features are columns.
+
+    Raises
+    ------
+    UsageError
+        If a clustering is needed, and the lake has none or several of the store.
+    StoreError, InputError
+        As :func:`lake.query.open_any` and :func:`find`.
+    """
+    dataset = open_any(url)
+    needs_cube, needs_clusters = wanted.is_local or bool(wanted.sites), bool(wanted.clusters)
+    if clusters is None and needs_clusters and "cluster" not in dataset:
+        clusters = _only_clustering(url)
+    opened = open_any(cube) if cube else _cube_of(url, dataset) if needs_cube else None
+    return find(dataset, wanted, cube=opened, clusters=open_any(clusters) if clusters else None, features=features)
+
+
+def _cube_of(url: str, dataset: xr.Dataset) -> xr.Dataset | None:
+    if "spectrogram" in dataset:
+        return dataset
+    found = made_by(url).nearest("spectrograms")
+    return open_any(found.output.url) if found else None
+
+
+def _only_clustering(url: str) -> str:
+    made = made_by(url)
+    names = clusterings_of(made)
+    if len(names) != 1:
+        raise UsageError(f"{url}: name one of its clusterings with --clusters; it has {', '.join(names) or 'none'}.")
+    return made.lake.output("clusters", names[0]).url
 
 
 def find(

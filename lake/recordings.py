@@ -200,6 +200,15 @@ def read_recordings(source: str | Path, *, in_bounds: bool = False) -> pd.DataFr
     InputError
         If the file is missing or no such table; the message lists all problems with their rows (the
         header is row 1).
+
+    Examples
+    --------
+    >>> import dawnchorus
+    >>> recordings = dawnchorus.read_recordings("data/demo/recordings.csv")
+    >>> "00004862" in set(recordings["recorder"])
+    True
+    >>> recordings.loc[recordings["problems"] == "empty;OA002", "n_samples"].tolist()
+    [<NA>]
     """
     table, problems = read_table(
         source, _RECORDINGS, what="recordings", remedy="`dawnchorus catalog AUDIO --out recordings.csv` makes one"
@@ -302,6 +311,13 @@ def read_deployments(source: str | Path) -> pd.DataFrame:
     InputError
         If the file is missing or no such table, a deployment is there twice, does not end after it starts,
         or overlaps another of its recorder; the message lists all problems with their rows.
+
+    Examples
+    --------
+    >>> import dawnchorus
+    >>> deployments = dawnchorus.read_deployments("data/demo/study/deployments.csv")
+    >>> deployments["end"].min() > deployments["start"].min()
+    True
     """
     table, problems = read_table(
         source, _DEPLOYMENTS, what="deployments", remedy="name another, or leave it out", aliases=CAMTRAP_DP

@@ -8,14 +8,16 @@ import xarray as xr
 
 from lake.chain import Made, made_by
 from lake.constants import STATUS, STATUS_NAMES
-from lake.errors import InputError
+from lake.errors import InputError, StoreError
 from lake.grid import Grid, iso
-from lake.ledger import Entry, Ledger
+from lake.ledger import RUN_RECORD, Entry, Ledger
 from lake.ownership import compose, own_segments
 from lake.ownership import end_ms as recording_end_ms
 from lake.read import grid_of, open_cube, open_embeddings, paths_of, recorder_names
 from lake.schema import RECORDING_COLUMNS
-from lake.similar import place_of
+from lake.similar import Instant, place_of
+from lake.verify import UNFINISHED
+from lake.whole import losses
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class Trace:
         return asdict(self)
 
 
-def trace(url: str, recorder: str, time: str) -> Trace:
+def trace(url: str, recorder: str, time: Instant) -> Trace:
     """Trace one window of a store.
 
     Parameters
@@ -105,13 +107,30 @@ def trace(url: str, recorder: str, time: str) -> Trace:
     recorder, time
         The window: a recorder's name, and an instant in UTC at its start or within it.
 
+    Returns
+    -------
+    Trace
+        Its ``pieces`` (path, SHA-256 and range of samples of each recording), ``deployment``, ``digest``, and ``runs``,
+        every run from the store up to the cube with its config, ids, receipt and image; ``as_dict()`` is plain values.
+
     Raises
     ------
     InputError
         If the store is in no lake, has no cube behind it, or no such window.
+
+    Examples
+    --------
+    >>> import dawnchorus
+    >>> table = dawnchorus.query("data/demo/clusters/clusters.zarr", recorder="00004862")
+    >>> window = dawnchorus.trace("data/demo/clusters/clusters.zarr", "00004862", table["time"][0])
+    >>> window.pieces[0].path.startswith("00004862/")
+    True
+    >>> window.runs[0]["job"], window.runs[-1]["job"]
+    ('cluster', 'spectrograms')
     """
     made = made_by(url)
     cube = made.nearest("spectrograms")
+    _require_whole(made, cube)
     if cube is None:
         raise InputError(f"{url}: no cube is known that it was made from; nothing leads back to recordings.")
     with open_cube(cube.output.url) as dataset:
@@ -183,6 +202,29 @@ def recordings_table(cube: xr.Dataset, recorder: str) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
+def _require_whole(made: Made, cube: Made | None) -> None:
+    """Refuse to read records that are not those of the runs, by their receipts; ``StoreError`` with the files."""
+    wrong = []
+    for one in (made, cube or made):
+        ledger = Ledger(one.lake.ledger(one.name))
+        if one.receipt and not ledger.storage.exists(UNFINISHED):
+            wrong += losses(ledger, one.kind, one.receipt)
+            expected, found = one.receipt.get("config_id"), one.record["config_id"]
+            if expected not in {None, found}:
+                path = ledger.storage.path(RUN_RECORD)
+                wrong.append(f"{path}: expected the configuration of its last receipt, {expected}, found {found}")
+    for one in made.above() if cube is None else ():
+        sources = {role: source.get("run") for role, source in (one.receipt.get("inputs") or {}).items()}
+        wrong += [
+            f"{one.lake.ledger(source).path(RUN_RECORD)}: expected the record of the run that {one.name!r} was made "
+            "from, found none or that of another configuration"
+            for role, source in sources.items()
+            if source and role not in one.inputs
+        ]
+    if wrong:
+        raise StoreError("\n".join([*dict.fromkeys(wrong), "Restore them from a copy."]))
+
+
 def _window(cube: Made, grid: Grid, recorder: str, cell: int) -> Window:
     """Return a window of the cube."""
     entry = _entry(cube, recorder, grid, cell)
@@ -191,7 +233,7 @@ def _window(cube: Made, grid: Grid, recorder: str, cell: int) -> Window:
     return Window(cell, start_ms, start_ms + grid.window_ms, status, entry.digests[at], _deployment(entry, at))
 
 
-def _outside_window(outside: Made, cube: Made, theirs: Grid, recorder: str, time: str) -> Window:
+def _outside_window(outside: Made, cube: Made, theirs: Grid, recorder: str, time: Instant) -> Window:
     """Return the span of a vector that was made elsewhere: on a grid of its own, and beside its cell."""
     with open_embeddings(outside.output.url) as dataset:
         grid, recorders = grid_of(dataset), recorder_names(dataset)

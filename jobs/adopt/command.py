@@ -1,7 +1,6 @@
 """The ``adopt`` job: a file of weights and a cube around the pure core."""
 
 import hashlib
-from typing import cast
 
 import numpy as np
 
@@ -9,6 +8,7 @@ from jobs.adopt.config import Config
 from jobs.adopt.core import adopted, count_codes, level_statistics, read_tensors
 from jobs.common.backbone import build_backbone, save_backbone
 from jobs.common.card import ModelCard
+from jobs.common.needs import reads
 from jobs.common.run import Options, Outcome, Run
 from lake.errors import InputError
 from lake.read import grid_of, open_cube, usable_windows
@@ -17,7 +17,7 @@ from lake.shards import open_codes
 WINDOWS_AT_ONCE = 16
 
 
-def execute(run: Run, options: Options) -> Outcome:
+def execute(run: Run[Config], options: Options) -> Outcome:
     """Write the weights and the card of a backbone; ``embed`` uses it like one that was trained here.
 
     Raises
@@ -25,7 +25,7 @@ def execute(run: Run, options: Options) -> Outcome:
     InputError
         If there are no weights, they are not those of the network, or the cube has no windows.
     """
-    config, cube, path = cast("Config", run.config), run.inputs["spectrograms"], run.files["weights"]
+    config, cube, path = run.config, run.inputs["spectrograms"], run.files["weights"]
     if not path.is_file():
         raise InputError(f"run {run.name!r}: {path}: expected weights, found no file. Nothing is downloaded.")
     with open_cube(cube.output.url) as dataset:
@@ -58,3 +58,8 @@ def execute(run: Run, options: Options) -> Outcome:
     keys = run.output.list_keys()
     run.ledger.settle_files({key: hashlib.sha256(run.output.read(key)).hexdigest() for key in keys})
     return outcome
+
+
+def describe(run: Run[Config], _options: Options) -> list[str]:
+    """Return what a run would read, without writing anything."""
+    return reads(run)

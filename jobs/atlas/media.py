@@ -62,7 +62,7 @@ class Media:
     attention: Attention | None
 
 
-def media_of(run: Run, config: Config, stores: Stores, level_range_db: tuple[float, float], *, audio: bool) -> Media:
+def media_of(run: Run[Config], stores: Stores, level_range_db: tuple[float, float], *, audio: bool) -> Media:
     """Find out how pictures are drawn, and what there is to cut sound from."""
     readings: Mapping[str, Any] = {}
     note = "" if audio else "Sound was left out on purpose."
@@ -73,8 +73,8 @@ def media_of(run: Run, config: Config, stores: Stores, level_range_db: tuple[flo
         note = "" if readings else "There is no sound: the recordings were not at hand when this page was made."
     return Media(
         level_range_db=level_range_db,
-        width_px=config.image_width_px,
-        height_px=config.image_height_px,
+        width_px=run.config.image_width_px,
+        height_px=run.config.image_height_px,
         window_s=stores.grid.window_ms / 1000,
         channel=stores.cube.attrs.get("config", {}).get("channel", "mix"),
         root=run.recordings.root if run.recordings else Path(),
@@ -84,7 +84,7 @@ def media_of(run: Run, config: Config, stores: Stores, level_range_db: tuple[flo
     )
 
 
-def _attention(run: Run) -> Attention | None:
+def _attention(run: Run[Config]) -> Attention | None:
     source = run.inputs["clusters"].inputs.get("embeddings")
     if source is None or not source.output.exists(""):
         return None
@@ -96,7 +96,7 @@ def _attention(run: Run) -> Attention | None:
 
 
 def make_media(
-    run: Run, media: Media, read_codes: ReadCodes, read: Read, folder: Path, *, threads: int
+    run: Run[Config], media: Media, read_codes: ReadCodes, read: Read, folder: Path, *, threads: int
 ) -> list[dict[str, float]]:
     """Write the pictures and sounds of all clusters.
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -50,14 +50,14 @@ STOPS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals after which a training writes a checkpoint and ends."""
 
 
-def execute(run: Run, options: Options) -> Outcome:
+def execute(run: Run[Config], options: Options) -> Outcome:
     """Train the run's backbone, from where an earlier execution was stopped, and list its files.
 
     Raises
     ------
     As :func:`train`.
     """
-    config, here = cast("Config", run.config), place(os.environ)
+    config, here = run.config, place(os.environ)
     cube_url = run.inputs["spectrograms"].output.url
     with open_cube(cube_url) as cube:
         total = n_steps(len(usable_windows(cube, partial=config.partial)), config)
@@ -102,7 +102,7 @@ def execute(run: Run, options: Options) -> Outcome:
     return Outcome(did=True, counts=counts, backend=summary["backend"])
 
 
-def describe(run: Run, options: Options) -> list[str]:
+def describe(run: Run[Config], options: Options) -> list[str]:
     """Return what training would take: steps, operations, files, memory, and the time where a rate was measured.
 
     Parameters
@@ -110,7 +110,7 @@ def describe(run: Run, options: Options) -> list[str]:
     run, options
         Its cube is finished. The number of processes is that of the manifest's nodes and GPUs.
     """
-    config = cast("Config", run.config)
+    config = run.config
     with open_cube(run.inputs["spectrograms"].output.url) as cube:
         n_windows = len(usable_windows(cube, partial=config.partial))
         shape = (n_windows, cube.sizes["mel"], cube.sizes["frame"])

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import xarray as xr
@@ -49,9 +48,9 @@ class Score:
     nmi: float
 
 
-def score_windows(run: Run, role: str, store: xr.Dataset, labels: Labels) -> tuple[Score, list[list[object]]]:
+def score_windows(run: Run[Config], role: str, store: xr.Dataset, labels: Labels) -> tuple[Score, list[list[object]]]:
     """Return a clustering's score, and its table of clusters by labels, the header first."""
-    config, source = cast("Config", run.config), run.inputs[role]
+    config, source = run.config, run.inputs[role]
     names = [*labels.names, *([UNLABELLED] if config.keep_unlabelled and UNLABELLED not in labels.names else [])]
     n_recorders = store.sizes["recorder"]
     with progress(f"{run.name}: labels for {source.name}", n_recorders, "recorders") as advance:
@@ -91,8 +90,8 @@ def _compared(
     return np.concatenate(clusters), np.concatenate(found)
 
 
-def _nothing_in_common(run: Run, role: str, store: xr.Dataset, labels: Labels) -> str:
-    config, grid = cast("Config", run.config), grid_of(store)
+def _nothing_in_common(run: Run[Config], role: str, store: xr.Dataset, labels: Labels) -> str:
+    config, grid = run.config, grid_of(store)
     spans = list(labels.by_recorder.values())
     return (
         f"run {run.name!r}: none of the {labels.n_intervals} intervals of {run.labels} covers "

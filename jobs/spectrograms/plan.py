@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -95,6 +95,8 @@ class Plan:
         Reason by path of each recording that is set aside.
     notes
         Messages about deployments that no recording is in.
+    deployments
+        Rows of the deployments table by name.
     """
 
     grid: Grid
@@ -104,11 +106,7 @@ class Plan:
     recordings: tuple[Placed, ...]
     quarantined: Mapping[str, str]
     notes: tuple[str, ...] = ()
-
-    @property
-    def digest(self) -> str:
-        """Digest of all that is to be written."""
-        return short_hash([[block.recorder, block.number, block.inputs] for block in self.blocks])
+    deployments: Mapping[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def make_plan(

@@ -105,17 +105,19 @@ def test_levels_and_their_code() -> None:
     assert said("One chunk is one window")
 
 
+def _bits_of(text: str) -> dict[str, int]:
+    """Return ``1 silent, 2 constant`` as numbers by name."""
+    pairs = (one.split() for one in text.split(", "))
+    return {name: int(bit) for bit, name in pairs}
+
+
 def test_statuses_and_bits() -> None:
     for name, value in constants.STATUS.items():
         assert said(rf"{value} \({name}\)")
     bits = said(r"bits: ((?:\d+ \w+(?:, )?)+)")[1]
-    assert dict(reversed(one.split()) for one in bits.split(", ")) == {
-        name: str(bit) for name, bit in constants.QUALITY.items()
-    }
+    assert _bits_of(bits) == constants.QUALITY
     flags = said(r"`cluster_flags` \(bits: ([^)]*)\)")[1]
-    assert dict(reversed(one.split()) for one in flags.split(", ")) == {
-        name: str(bit) for name, bit in constants.CLUSTER_FLAGS.items()
-    }
+    assert _bits_of(flags) == constants.CLUSTER_FLAGS
 
 
 def test_index_variables_of_the_cube() -> None:
