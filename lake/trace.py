@@ -14,12 +14,10 @@ from lake.ledger import RUN_RECORD, Entry, Ledger
 from lake.ownership import compose, own_segments
 from lake.ownership import end_ms as recording_end_ms
 from lake.read import grid_of, open_cube, open_embeddings, paths_of, recorder_names
+from lake.schema import RECORDING_COLUMNS
 from lake.similar import Instant, place_of
 from lake.verify import UNFINISHED
 from lake.whole import losses
-
-RECORDING_COLUMNS = ("path", "sha256", "start_ms", "n_samples", "sample_rate_hz")
-"""Columns of the recordings table that a trace needs."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +166,10 @@ def pieces(recordings: list[dict[str, Any]], start_ms: int, end_ms: int) -> tupl
     """
     near = [
         one
-        for one in (_Row(**{name: row[name] for name in RECORDING_COLUMNS}) for row in recordings)
+        for one in (
+            _Row(row["path"], row["sha256"], row["start_ms"], row["n_samples"], row["sample_rate_hz"])
+            for row in recordings
+        )
         if one.start_ms < end_ms and recording_end_ms(one) > start_ms
     ]
     composed = compose(own_segments(near)[0], start_ms, end_ms - start_ms)
@@ -196,9 +197,9 @@ class _Row:
 def recordings_table(cube: xr.Dataset, recorder: str) -> list[dict[str, Any]]:
     """Return the rows of the cube's recordings table that are one recorder's; ``StoreError`` as :func:`paths_of`."""
     mine = np.flatnonzero([str(name) == recorder for name in cube["recording_recorder"].to_numpy()])
-    columns = [cube[f"recording_{name}"].to_numpy()[mine].tolist() for name in RECORDING_COLUMNS[1:]]
-    columns.insert(0, paths_of(cube, mine))
-    return [dict(zip(RECORDING_COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)]
+    columns = {key: cube[name].to_numpy()[mine].tolist() for name, (key, _) in RECORDING_COLUMNS.items()}
+    columns["path"] = paths_of(cube, mine)
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _require_whole(made: Made, cube: Made | None) -> None:

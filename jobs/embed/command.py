@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from lake.constants import STATUS_NAMES
 from lake.errors import InputError, StoreError
 from lake.ledger import Entry
 from lake.read import grid_of, open_cube
-from lake.schema import ArraySpec, StoreSpec, embedding_spec
+from lake.schema import StoreSpec, embedding_spec, with_attention
 from lake.shards import open_codes
 from lake.write import commit, write_block
 
@@ -271,13 +271,8 @@ def _spec(run: Run[Config], plan: Plan) -> StoreSpec:
     spec = embedding_spec(grid, n_features=plan.n_features, dtype=config.dtype, attrs=attrs)
     if not config.attention:
         return spec
-    tokens = token_grid(run)
-    dims = ("recorder", "time", "token_mel", "token_frame")
-    told = {"long_name": "attention of the class token in the last block, mean over heads", "units": "1"}
-    chunks, block = (*spec.data[0].chunks[:2], *tokens), (*spec.data[0].block[:2], *tokens)
-    maps = ArraySpec("attention", dims, "float16", float("nan"), chunks, block, told)
-    sizes = {**spec.sizes, "token_mel": tokens[0], "token_frame": tokens[1]}
-    return replace(spec, sizes=sizes, data=(*spec.data, maps))
+    n_mels, n_frames = token_grid(run)
+    return with_attention(spec, n_token_mels=n_mels, n_token_frames=n_frames)
 
 
 def _refuse_rows(
