@@ -177,7 +177,7 @@ def test_a_query_finds_the_cube_and_the_clustering(demo: Path) -> None:
         vector = store["embedding"].sel(recorder=row["recorder"], time=row["time"]).to_numpy()
     np.testing.assert_array_equal(row[[f"f{i}" for i in range(len(vector))]].to_numpy(np.float32), vector)
     assert len(dawnchorus.query(CUBE, site=site)) == len(dawnchorus.query(VECTORS, site=site))
-    with pytest.raises(errors.InputError, match="no such|is not in the cube"):
+    with pytest.raises(errors.InputError, match="is not in the cube"):
         dawnchorus.query(VECTORS, site="nowhere")
     with pytest.raises(errors.UsageError, match="expected a day"):
         dawnchorus.query(VECTORS, date="yesterday")
