@@ -189,7 +189,7 @@ def import_(
 def _exemplar(store: str, cluster: int, exemplar: int) -> tuple[str, str]:
     """Return recorder and time of a cluster's exemplar."""
     from lake.grid import iso
-    from lake.read import grid_of, open_clusters
+    from lake.read import grid_of, open_clusters, recorder_names
 
     with open_clusters(store) as dataset:
         shape = (dataset.sizes["cluster_id"], dataset.sizes["exemplar"])
@@ -199,7 +199,7 @@ def _exemplar(store: str, cluster: int, exemplar: int) -> tuple[str, str]:
         if i < 0:
             raise InputError(f"{store}: cluster {cluster} has fewer than {exemplar + 1} windows.")
         cell = int(dataset["exemplar_cell"].to_numpy()[cluster, exemplar])
-        return str(dataset["recorder"].to_numpy()[i]), iso(grid_of(dataset).start_ms(cell))
+        return recorder_names(dataset)[i], iso(grid_of(dataset).start_ms(cell))
 
 
 def _lines(found: "Trace") -> list[str]:

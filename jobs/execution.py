@@ -31,8 +31,6 @@ def execute_claimed(run: Run, options: Options) -> Outcome:
             outcome = _with_lost(run, outcome)
         if outcome.did:
             run = options_here.begin(run, outcome)
-            if run.held is not None:
-                run.held.require()
             _leave_receipt(run, outcome, options.part, time.monotonic() - began, made_of)
             if not job.extends:
                 run.ledger.storage.remove(UNFINISHED)
@@ -42,10 +40,10 @@ def execute_claimed(run: Run, options: Options) -> Outcome:
 def finalise_shares(run: Run) -> Outcome:
     """Make the output of a run readable after its shares are done, and leave its receipt."""
     began, made_of = time.monotonic(), _made_of(run)
-    with needing(f"run {run.name!r}", JOBS[run.job].extra):
-        outcome = _with_lost(run, JOBS[run.job].extending().finalise(run))
-    if outcome.did:
-        _leave_receipt(run, outcome, None, time.monotonic() - began, made_of)
+    with needing(f"run {run.name!r}", JOBS[run.job].extra), _beginning(run, Options()) as options:
+        outcome = _with_lost(run, JOBS[run.job].extending().finalise(run, options))
+        if outcome.did:
+            _leave_receipt(options.begin(run, outcome), outcome, None, time.monotonic() - began, made_of)
     return outcome
 
 
@@ -108,6 +106,9 @@ def _made_of(run: Run) -> dict[str, Any]:
 def _leave_receipt(
     run: Run, outcome: Outcome, part: tuple[int, int] | None, seconds: float, made_of: Mapping[str, Any]
 ) -> None:
+    """Write a run's receipt, while its claim is held."""
+    if run.held is not None:
+        run.held.require()
     facts = {
         **run.record, **made_of, **run.ledger.summary(), "state": "done" if part is None else "share",
         "counts": dict(outcome.counts), "quarantined": dict(Counter(outcome.quarantined.values())),

@@ -15,6 +15,7 @@ from jobs.common.job import ANY_ROLE, Input, Job
 from jobs.common.resources import Resources
 from jobs.common.run import Image, Recordings, Run
 from jobs.registry import JOBS, makers
+from lake.constants import MS_PER_DAY
 from lake.errors import InputError, StoreError, StoreFormatError
 from lake.identity import config_id
 from lake.image import SHA256
@@ -389,7 +390,7 @@ def _recordings(manifest: Path, entry: RecordingsEntry | None) -> Recordings | N
     def midnight_ms(day: date | None, add_days: int = 0) -> int | None:
         if day is None:
             return None
-        return round(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000) + add_days * 86_400_000
+        return round(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000) + add_days * MS_PER_DAY
 
     span = midnight_ms(entry.first_day), midnight_ms(entry.last_day, add_days=1)
     table, root = Path(_resolved(manifest, entry.table)), Path(_resolved(manifest, entry.root))

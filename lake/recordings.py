@@ -9,7 +9,7 @@ from zoneinfo import available_timezones
 import numpy as np
 import pandas as pd
 
-from lake.constants import COPIES
+from lake.constants import COPIES, S_PER_DAY
 from lake.keys import outward
 from lake.limits import EARLIEST, LATEST, MAX_CHANNELS, MAX_GAIN_DB, MAX_LENGTH_S, MAX_RATE_HZ, MIN_RATE_HZ
 from lake.tables import (
@@ -417,7 +417,7 @@ def _impossible(table: pd.DataFrame) -> list[RowProblem]:
             (row, f"{key} should be from {low} to {high}, found {table.loc[row, key]}") for row in table.index[is_wrong]
         ]
     length_s = table["n_samples"].astype("float64") / table["sample_rate_hz"].astype("float64")
-    most = f"n_samples should be at most {MAX_LENGTH_S // 86_400} days of sound"
+    most = f"n_samples should be at most {MAX_LENGTH_S // S_PER_DAY} days of sound"
     return problems + [
         (row, f"{most}, found {table.loc[row, 'n_samples']}") for row in table.index[length_s > MAX_LENGTH_S]
     ]

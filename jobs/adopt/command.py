@@ -11,7 +11,8 @@ from jobs.common.card import ModelCard
 from jobs.common.needs import reads
 from jobs.common.run import Options, Outcome, Run
 from lake.errors import InputError
-from lake.read import grid_of, open_array, open_cube, read_rows, usable_windows
+from lake.read import grid_of, open_cube, usable_windows
+from lake.shards import open_codes
 
 WINDOWS_AT_ONCE = 16
 
@@ -34,10 +35,10 @@ def execute(run: Run[Config], options: Options) -> Outcome:
         raise InputError(f"run {run.name!r}: the cube {cube.name!r} has no usable window.")
     drawn = np.random.default_rng([config.seed, 0]).permutation(len(windows))[: config.n_statistics]
     some = windows.take(np.sort(drawn))
-    array, counts = open_array(cube.output.url, "spectrogram"), np.zeros((len(mel_hz), 256), dtype=np.int64)
+    read_codes, counts = open_codes(cube.output.url), np.zeros((len(mel_hz), 256), dtype=np.int64)
     for first in range(0, len(some), WINDOWS_AT_ONCE):
         part = some.take(slice(first, first + WINDOWS_AT_ONCE))
-        counts += count_codes(np.asarray(read_rows(array, part.recorder, part.cell), dtype=np.uint8))
+        counts += count_codes(read_codes(part.recorder, part.cell))
     mean_db, deviation_db = level_statistics(counts)
     card = ModelCard(
         arch=config.arch, patch_size=config.patch_size, input_size=config.input_size, registers=config.registers,

@@ -4,10 +4,8 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from jobs.atlas.choose import least, rows_by_cluster
@@ -30,7 +28,7 @@ from jobs.common.needs import reads
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run
 from lake.naming import read_names
-from lake.read import open_array, read_rows
+from lake.shards import ReadCodes, open_codes
 
 N_NEIGHBOURS = 5
 N_LABELS = 12
@@ -52,10 +50,10 @@ def execute(run: Run[Config], options: Options) -> Outcome:
     space = space_of(stores.clusters)
     seen = _look(run, stores, table, space, sampled)
     shown = shown_windows(stores, _picks(stores, config, table, rows, seen))
-    codes = open_array(stores.cube_url, "spectrogram")
+    read_codes = open_codes(stores.cube_url)
     level_range_db = config.level_range_db
     if level_range_db == "auto":
-        level_range_db = _level_range(run, stores, codes, shown)
+        level_range_db = _level_range(run, stores, read_codes, shown)
     media = media_of(run, stores, level_range_db, audio=config.audio and options.audio)
     read = Read(
         stores=stores,
@@ -71,11 +69,18 @@ def execute(run: Run[Config], options: Options) -> Outcome:
         folder = Path(name)
         with ThreadPoolExecutor(1) as beside:
             laid_out = beside.submit(_map, config, sampled, seen)
-            clips = make_media(run, media, codes, read, folder, threads=options.workers)
+            clips = make_media(run, media, read_codes, read, folder, threads=options.workers)
             map_ = laid_out.result()
         if map_ is not None:
             _sheets(
-                run, stores, codes, table, map_, level_range_db=level_range_db, folder=folder, threads=options.workers
+                run,
+                stores,
+                read_codes,
+                table,
+                map_,
+                level_range_db=level_range_db,
+                folder=folder,
+                threads=options.workers,
             )
         notes = [note for note in (media.note, _map_note(seen, config), labels_note, *named.notes) if note]
         study = study_facts(
@@ -156,7 +161,7 @@ def _picks(
 
 
 def _level_range(
-    run: Run[Config], stores: Stores, codes: zarr.Array[Any], shown: Sequence[Sequence[Shown]]
+    run: Run[Config], stores: Stores, read_codes: ReadCodes, shown: Sequence[Sequence[Shown]]
 ) -> tuple[float, float]:
     """Return the range of levels that the exemplars call for."""
     config = run.config
@@ -165,7 +170,7 @@ def _level_range(
     chosen = [[one for one in group if one.kind == "exemplar"] for group in shown]
     with progress(f"{run.name}: levels", sum(map(len, chosen)), "windows") as advance:
         for group in chosen:
-            for window in read_rows(codes, [one.cube_row for one in group], [one.cell for one in group]):
+            for window in read_codes([one.cube_row for one in group], [one.cell for one in group]):
                 histogram += level_histogram(window[bands])
                 advance(1)
     return level_range(histogram, config.level_percentiles)
@@ -194,7 +199,7 @@ def _lifts(
 def _sheets(
     run: Run[Config],
     stores: Stores,
-    codes: zarr.Array[Any],
+    read_codes: ReadCodes,
     table: Table,
     map_: Map,
     *,
@@ -210,7 +215,7 @@ def _sheets(
         thumbs: list[NDArray[np.uint8]] = []
         for begin in range(first, last, N_AT_ONCE):
             here = slice(begin, min(begin + N_AT_ONCE, last))
-            thumbs += [thumb(window, level_range_db) for window in read_rows(codes, row[here], cell[here])]
+            thumbs += [thumb(window, level_range_db) for window in read_codes(row[here], cell[here])]
         return sheet(thumbs)
 
     with progress(f"{run.name}: map", map_.n_sheets, "sheets") as advance, ThreadPoolExecutor(threads) as pool:

@@ -27,7 +27,7 @@ from lake.clustering import ARRAYS, ATTRIBUTE, clustering_id
 from lake.errors import InputError
 from lake.identity import short_hash
 from lake.ledger import Entry
-from lake.read import grid_of, open_array, open_cube, read_rows
+from lake.read import grid_of, open_array, open_cube, recorder_names
 from lake.scaling import (
     N_AXES,
     Moments,
@@ -41,6 +41,7 @@ from lake.scaling import (
     with_components,
 )
 from lake.schema import StoreSpec
+from lake.shards import open_codes
 from lake.vectors import VectorSets, by_day, open_vectors
 from lake.whitening import ROWS_OF_PRODUCTS, groups_of, set_moments
 from lake.write import commit, write_block
@@ -256,13 +257,13 @@ def _contrast(run: Run[Config], sets: VectorSets, chosen: NDArray[np.int64]) -> 
     if cube is None or not cube.output.exists(""):
         return out
     with open_cube(cube.output.url) as dataset:
-        recorders = dataset["recorder"].to_numpy().tolist()
+        recorders = recorder_names(dataset)
         if grid_of(dataset).attrs != sets.grid.attrs or recorders[: len(sets.recorders)] != [*sets.recorders]:
             return out  # vectors made elsewhere have a grid of their own
-    array = open_array(cube.output.url, "spectrogram")
+    read_codes = open_codes(cube.output.url)
     for i in range(len(out)):
         recorder, cell = chosen[:, i, :][:, chosen[1, i] >= 0]
-        found = contrast_db(np.asarray(read_rows(array, recorder, cell), dtype=np.uint8))
+        found = contrast_db(read_codes(recorder, cell))
         if np.isfinite(found).any():
             out[i] = np.nanmedian(found)
     return out

@@ -65,8 +65,8 @@ class Whole(Protocol[C_contra]):
 class Extending(Whole[C_contra], Protocol[C_contra]):
     """The command module of a job whose output grows with its input, partition by partition."""
 
-    def finalise(self, run: Run[C_contra], /) -> Outcome:
-        """Make the output readable after all shares are done."""
+    def finalise(self, run: Run[C_contra], options: Options, /) -> Outcome:
+        """Make the output readable after all shares are done; call ``options.begin`` as `execute` does."""
 
     def progress_of(self, run: Run[C_contra], /) -> tuple[int, int]:
         """Return how many windows are written, and how many there are to write."""

@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import safetensors.numpy
-import zarr
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
@@ -35,7 +33,8 @@ from jobs.dictionary.config import Config
 from jobs.dictionary.core import LevelSums, learn_atoms
 from jobs.dictionary.picture import draw_atoms
 from lake.errors import InputError
-from lake.read import Windows, grid_of, open_array, open_cube, read_rows, usable_windows
+from lake.read import Windows, grid_of, open_cube, usable_windows
+from lake.shards import ReadCodes, open_codes
 
 WINDOWS_AT_ONCE = 16
 
@@ -44,14 +43,14 @@ WINDOWS_AT_ONCE = 16
 class Sample:
     """The windows of a cube that a dictionary is learnt from."""
 
-    array: zarr.Array[Any]
+    read_codes: ReadCodes
     windows: Windows
 
     def batches(self, advance: Advance) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Yield the number of the first window and the codes of some windows, in order."""
         for first in range(0, len(self.windows), WINDOWS_AT_ONCE):
             part = self.windows.take(slice(first, first + WINDOWS_AT_ONCE))
-            yield first, np.asarray(read_rows(self.array, part.recorder, part.cell), dtype=np.uint8)
+            yield first, self.read_codes(part.recorder, part.cell)
             advance(len(part))
 
 
@@ -75,7 +74,7 @@ def execute(run: Run[Config], options: Options) -> Outcome:
     _require_room(run, cube.name, view, config)
     run = options.begin(run, Outcome(did=True, counts={}))
     drawn = np.random.default_rng([config.seed, 0]).permutation(len(windows))[: config.n_windows]
-    sample = Sample(open_array(cube.output.url, "spectrogram"), windows.take(np.sort(drawn)))
+    sample = Sample(open_codes(cube.output.url), windows.take(np.sort(drawn)))
     with threadpool_limits(1):
         dictionary = _learnt(run, sample, view, config)
     card = Card(

@@ -26,15 +26,16 @@ from jobs.dino.config import Config
 from jobs.dino.data import Places, Source, held
 from jobs.dino.group import joined
 from jobs.dino.loop import fit
+from jobs.dino.reading import open_windows
 from jobs.dino.schedule import n_steps
 from jobs.dino.sizes import described
 from jobs.dino.statistics import backgrounds, level_counts, level_counts_by_recorder, level_statistics
 from jobs.dino.watch import Surroundings
-from lake.constants import MS_PER_DAY
+from lake.constants import MS_PER_DAY, MS_PER_HOUR
 from lake.errors import IdentityError, InputError
-from lake.read import Windows, grid_of, open_cube, usable_windows
+from lake.read import Windows, grid_of, open_cube, recorder_names, usable_windows
 from lake.records import damaged, seal, unseal
-from lake.shards import layout_of, open_windows
+from lake.shards import layout_of
 from lake.storage import Storage
 
 SUMMARY_FILE: Final = "summary.json"
@@ -290,10 +291,10 @@ def _places(cube: xr.Dataset, windows: Windows, cube_path: str) -> Places:
     layout = layout_of(cube_path)
     cells_per_shard = layout.cells_per_shard if layout else 1
     return Places(
-        recorders=tuple(cube["recorder"].to_numpy().tolist()),
+        recorders=tuple(recorder_names(cube)),
         recorder=windows.recorder,
         recording=recording,
-        hour=(grid.origin_ms + windows.cell * grid.hop_ms) % MS_PER_DAY // 3_600_000,
+        hour=(grid.origin_ms + windows.cell * grid.hop_ms) % MS_PER_DAY // MS_PER_HOUR,
         shard=windows.recorder.astype(np.int64) * (cube.sizes["time"] + 1) + windows.cell // cells_per_shard,
     )
 

@@ -15,7 +15,7 @@ from lake.errors import InputError, StoreError
 from lake.grid import Grid
 from lake.identity import short_hash
 from lake.ledger import Ledger
-from lake.read import grid_of, open_cube
+from lake.read import grid_of, open_cube, recorder_names
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Plan:
     n_features: int
 
     @property
-    def digest(self) -> str:
-        """Digest of all that is to be written."""
-        return short_hash([[day.recorder, day.number, day.inputs] for day in self.days])
+    def blocks(self) -> tuple[Day, ...]:
+        """The days: each is one block of the store."""
+        return self.days
 
     @property
     def n_windows(self) -> int:
@@ -73,7 +73,7 @@ def make_plan(run: Run[Config]) -> Plan:
     config, cube = run.config, run.inputs["spectrograms"]
     model = model_digest(run)
     with open_cube(cube.output.url) as dataset:
-        grid, recorders = grid_of(dataset), tuple(dataset["recorder"].to_numpy().tolist())
+        grid, recorders = grid_of(dataset), tuple(recorder_names(dataset))
         n_mels = dataset.sizes["mel"]
     days = read_days(cube.ledger, grid, recorders, partial=config.partial, salt=model)
     if not days:

@@ -39,7 +39,7 @@ from lake.digest import sha256_of
 from lake.errors import InputError
 from lake.escapes import defused
 from lake.layout import safe_name
-from lake.read import open_array, open_clusters, open_cube, open_embeddings, read_rows, usable_windows
+from lake.read import open_array, open_clusters, open_cube, open_embeddings, read_rows, recorder_names, usable_windows
 from lake.scaling import Scaling
 from lake.text import near_or_all
 from lake.vectors import VectorSets, open_vectors
@@ -120,7 +120,7 @@ def execute(run: Run[Config], options: Options) -> Outcome:
             score, table = score_windows(run, role, study.stores[role], study.labels)
             scores.append(score)
             _write_csv(folder / f"confusion-{safe_name(role)}.csv", table)
-        known = {str(name) for store in study.stores.values() for name in store["recorder"].to_numpy()}
+        known = {name for store in study.stores.values() for name in recorder_names(store)}
         strangers = {name: len(rows) for name, rows in study.labels.by_recorder.items() if name not in known}
         compared = _compared(run, study)
         run = options.begin(run, Outcome(did=True, counts={}))

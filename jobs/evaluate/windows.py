@@ -15,7 +15,7 @@ from jobs.evaluate.core import NONE, agreement, confusion, dominant_labels
 from lake.constants import STATUS
 from lake.errors import InputError
 from lake.grid import iso
-from lake.read import grid_of
+from lake.read import grid_of, recorder_names
 
 UNLABELLED = "none"
 DECIMALS = 6
@@ -76,7 +76,7 @@ def _compared(
     """Return cluster and label of every clustered window, by recorder and time."""
     grid = grid_of(store)
     clusters, found = [], []
-    for i, recorder in enumerate(store["recorder"].to_numpy().tolist()):
+    for i, recorder in enumerate(recorder_names(store)):
         usable = np.isin(store["cluster_status"][i].to_numpy(), [STATUS["ok"], STATUS["partial"]])
         cells = np.flatnonzero(usable).astype(np.int64)
         clusters.append(store["cluster"][i].to_numpy()[cells])

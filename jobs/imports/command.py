@@ -23,7 +23,7 @@ from lake.escapes import as_written
 from lake.grid import Grid
 from lake.identity import short_hash
 from lake.ledger import Entry
-from lake.read import grid_of, open_cube
+from lake.read import grid_of, open_cube, recorder_names
 from lake.schema import ArraySpec, StoreSpec, embedding_spec
 from lake.sheets import decoded, read_sheet, to_seconds
 from lake.write import commit, write_block
@@ -46,7 +46,7 @@ def execute(run: Run[Config], options: Options) -> Outcome:
     numbers, names, start_s, notes = _read_table(table, config)
     vectors = _read_vectors(array, len(names))
     with open_cube(run.inputs["spectrograms"].output.url) as cube:
-        recorders = [str(name) for name in cube["recorder"].to_numpy()]
+        recorders = recorder_names(cube)
         there = recordings_of(cube, str(run.recordings.root) if run.recordings else "")
         owners = [recorders.index(str(name)) for name in cube["recording_recorder"].to_numpy()]
         theirs = grid_of(cube)

@@ -183,7 +183,7 @@ def test_finalise_names_all_that_is_missing_and_is_idempotent(study: Study) -> N
     manifest = study.write()
     run(manifest, part=(0, 4))
     with pytest.raises(
-        StoreError, match=r"3 partitions are not written yet:\n.*a 2021-07-15.*\n.*b 2021-07-14"
+        StoreError, match=r"3 of 4 partitions are not written yet:\n.*a 2021-07-15.*\n.*b 2021-07-14"
     ) as caught:
         finalise_run(read_manifest(manifest), "mels", print)
     assert caught.value.exit_code == 4

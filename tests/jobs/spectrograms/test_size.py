@@ -12,6 +12,7 @@ import pytest
 from commands import ROOT, Cli
 from soundfiles import Study, files, mels_of, sound, usual_study
 
+from jobs.common import space
 from jobs.common.run import Options
 from jobs.manifest import read_manifest
 from jobs.runner import execute_runs
@@ -96,7 +97,7 @@ def test_what_is_written_of_two_million_windows_is_known_in_seconds(tmp_path: Pa
     run = mels_of(manifest)
     ledger = run.ledger
     ledger.open_run(run.name, run.record)
-    plan, _ = command._plan(run)
+    plan = command.SPECTROGRAMS.plan(run)
     ledger.settle_grid(plan.grid, plan.recorders)
     for day in planned_days(run):
         lines = []
@@ -136,7 +137,7 @@ def test_a_partition_travels_light_whatever_the_study(tmp_path: Path) -> None:
         days = planned_days(run)
         plan = make_plan(pd.DataFrame(study.rows), run.config)
         deployments = {f"d{i}": {"deployment": f"d{i}", "zone": None} for i in range(100 * n_recorders)}
-        made = partitions_of(run, plan, deployments, days, "cpu")
+        made = partitions_of(run, replace(plan, deployments=deployments), days, "cpu")
         assert [len(partition.recordings) for partition in made] == [1] * n_recorders
         assert made[0].deployments == {}
         n_bytes.append(len(pickle.dumps(made[0])))
@@ -230,25 +231,26 @@ def test_a_run_that_does_not_fit_into_memory_is_refused_before_it_begins(tmp_pat
 
 
 def test_a_disk_that_holds_too_few_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sizes, "_free_files", lambda _: 91)
+    monkeypatch.setattr(space, "free_files", lambda _: 91)
     with pytest.raises(TryAgainError, match=r"92 files will be written, 91 more can be made there\. Remove some, "):
         execute_runs(read_manifest(usual_study(tmp_path).write()), [], Options(), lambda _: None)
 
 
 def test_a_worker_that_does_not_see_the_lake_says_so(tmp_path: Path) -> None:
-    from jobs.spectrograms.command import partitions_of, write_here
+    from jobs.common.partitioned import write_here
+    from jobs.spectrograms.command import SPECTROGRAMS, partitions_of
 
     study = Study(tmp_path)
     study.add("a", 0.0, sound(8, 1))
     run = mels_of(study.write())
     plan = make_plan(pd.DataFrame(study.rows), run.config)
-    (partition,) = partitions_of(run, plan, {}, planned_days(run), "cpu-other")
+    (partition,) = partitions_of(run, plan, planned_days(run), "cpu-other")
     with pytest.raises(InputError, match=r"ledgers/mels: expected the ledger .* same paths as this machine\.$"):
-        write_here(partition, mix=False)
+        write_here(SPECTROGRAMS, partition, mix=False)
     run.ledger.open_run(run.name, run.record)
     with pytest.raises(TryAgainError, match=r"computes as cpu-[\w-]+, the others as cpu-other, .* or add --mix\.$"):
-        write_here(partition, mix=False)
-    assert write_here(partition, mix=True)["ok"] == 3
+        write_here(SPECTROGRAMS, partition, mix=False)
+    assert write_here(SPECTROGRAMS, partition, mix=True)["ok"] == 3
     (entry,) = run.ledger.written().values()
     assert entry.backend != "cpu-other"
 
