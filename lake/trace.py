@@ -8,13 +8,15 @@ import xarray as xr
 
 from lake.chain import Made, made_by
 from lake.constants import STATUS, STATUS_NAMES
-from lake.errors import InputError
+from lake.errors import InputError, StoreError
 from lake.grid import Grid, iso
-from lake.ledger import Entry, Ledger
+from lake.ledger import RUN_RECORD, Entry, Ledger
 from lake.ownership import compose, own_segments
 from lake.ownership import end_ms as recording_end_ms
 from lake.read import grid_of, open_cube, open_embeddings, paths_of, recorder_names
 from lake.similar import Instant, place_of
+from lake.verify import UNFINISHED
+from lake.whole import losses
 
 RECORDING_COLUMNS = ("path", "sha256", "start_ms", "n_samples", "sample_rate_hz")
 """Columns of the recordings table that a trace needs."""
@@ -130,6 +132,7 @@ def trace(url: str, recorder: str, time: Instant) -> Trace:
     """
     made = made_by(url)
     cube = made.nearest("spectrograms")
+    _require_whole(made, cube)
     if cube is None:
         raise InputError(f"{url}: no cube is known that it was made from; nothing leads back to recordings.")
     with open_cube(cube.output.url) as dataset:
@@ -196,6 +199,29 @@ def recordings_table(cube: xr.Dataset, recorder: str) -> list[dict[str, Any]]:
     columns = [cube[f"recording_{name}"].to_numpy()[mine].tolist() for name in RECORDING_COLUMNS[1:]]
     columns.insert(0, paths_of(cube, mine))
     return [dict(zip(RECORDING_COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _require_whole(made: Made, cube: Made | None) -> None:
+    """Refuse to read records that are not those of the runs, by their receipts; ``StoreError`` with the files."""
+    wrong = []
+    for one in (made, cube or made):
+        ledger = Ledger(one.lake.ledger(one.name))
+        if one.receipt and not ledger.storage.exists(UNFINISHED):
+            wrong += losses(ledger, one.kind, one.receipt)
+            expected, found = one.receipt.get("config_id"), one.record["config_id"]
+            if expected not in {None, found}:
+                path = ledger.storage.path(RUN_RECORD)
+                wrong.append(f"{path}: expected the configuration of its last receipt, {expected}, found {found}")
+    for one in made.above() if cube is None else ():
+        sources = {role: source.get("run") for role, source in (one.receipt.get("inputs") or {}).items()}
+        wrong += [
+            f"{one.lake.ledger(source).path(RUN_RECORD)}: expected the record of the run that {one.name!r} was made "
+            "from, found none or that of another configuration"
+            for role, source in sources.items()
+            if source and role not in one.inputs
+        ]
+    if wrong:
+        raise StoreError("\n".join([*dict.fromkeys(wrong), "Restore them from a copy."]))
 
 
 def _window(cube: Made, grid: Grid, recorder: str, cell: int) -> Window:

@@ -10,7 +10,9 @@ from jobs.common.run import Run
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.mel import mel_centres_hz
 from jobs.spectrograms.plan import Plan
+from lake.errors import StoreError
 from lake.grid import Grid
+from lake.ledger import COMMIT_RECORD
 from lake.read import open_store
 from lake.schema import StoreSpec, cube_spec
 from lake.write import commit, row_key
@@ -58,8 +60,20 @@ def commit_run(run: Run[Config], plan: Plan) -> None:
 
 
 def stored_rows(run: Run[Config], columns: Columns) -> list[Row]:
-    """Return the rows of a table of the store as it was last finalised, none before that."""
+    """Return the rows of a table of the store as it was last finalised, none before that.
+
+    Raises
+    ------
+    StoreError
+        If it was finalised and its root metadata are gone: the rows that it had would get other numbers.
+    """
     if not run.output.exists("zarr.json"):
+        if run.ledger.committed() is not None and not run.ledger.is_committing():
+            record = run.ledger.storage.path(COMMIT_RECORD)
+            raise StoreError(
+                f"{run.output.path('zarr.json')}: expected the metadata of a finalised store, found no file. Restore "
+                f"it from a copy; or remove {record} as well, and type the command again: both are written again."
+            )
         return []
     is_listed = run.ledger.committed() is not None or run.ledger.is_committing()
     with open_store(run.output.url, "spectrograms", mask_and_scale=False, compared=is_listed) as cube:
