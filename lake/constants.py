@@ -42,6 +42,9 @@ STATUS_NAMES: Final = {value: name for name, value in STATUS.items()}
 STATUS_ARRAYS: Final = ("status", "embedding_status", "cluster_status")
 """Arrays that hold a status: of cubes, embeddings and clusters."""
 
+OFFSET_ARRAY: Final = "embedding_offset_s"
+"""Variable with the seconds from the start of a cell to that of its vector's sound; vectors made elsewhere have it."""
+
 LOST: Final = ("timeout", "crashed")
 """Problems of a recording that is set aside whole, and not asked again: its decoder hung, or died of it."""
 
@@ -57,3 +60,6 @@ QUALITY: Final = {
     "not_a_number": 32,  # samples that are no numbers were read as zero
 }
 """Bits of the ``quality`` of a cell; such windows are still data."""
+
+CLUSTER_FLAGS: Final = {"one_recorder": 1, "one_hour": 2, "noise": 4}
+"""Bits of ``cluster_flags``."""

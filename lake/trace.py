@@ -7,17 +7,17 @@ import numpy as np
 import xarray as xr
 
 from lake.chain import Made, made_by
-from lake.constants import STATUS, STATUS_NAMES
-from lake.errors import InputError
+from lake.constants import OFFSET_ARRAY, STATUS, STATUS_NAMES
+from lake.errors import InputError, StoreError
 from lake.grid import Grid, iso
-from lake.ledger import Entry, Ledger
+from lake.ledger import RUN_RECORD, Entry, Ledger
 from lake.ownership import compose, own_segments
 from lake.ownership import end_ms as recording_end_ms
 from lake.read import grid_of, open_cube, open_embeddings, paths_of, recorder_names
+from lake.schema import RECORDING_COLUMNS
 from lake.similar import Instant, place_of
-
-RECORDING_COLUMNS = ("path", "sha256", "start_ms", "n_samples", "sample_rate_hz")
-"""Columns of the recordings table that a trace needs."""
+from lake.verify import UNFINISHED
+from lake.whole import losses
 
 
 @dataclass(frozen=True)
@@ -130,12 +130,13 @@ def trace(url: str, recorder: str, time: Instant) -> Trace:
     """
     made = made_by(url)
     cube = made.nearest("spectrograms")
+    _require_whole(made, cube)
     if cube is None:
         raise InputError(f"{url}: no cube is known that it was made from; nothing leads back to recordings.")
     with open_cube(cube.output.url) as dataset:
         grid, recorders = grid_of(dataset), recorder_names(dataset)
         rows = recordings_table(dataset, recorder)
-    outside = next((one for one in made.above() if one.job == "import"), None)
+    outside = next((one for one in made.above() if OFFSET_ARRAY in one.index_names), None)
     if outside is None:
         window = _window(cube, grid, recorder, place_of(recorders, grid, recorder, time).cell)
     else:
@@ -165,7 +166,10 @@ def pieces(recordings: list[dict[str, Any]], start_ms: int, end_ms: int) -> tupl
     """
     near = [
         one
-        for one in (_Row(**{name: row[name] for name in RECORDING_COLUMNS}) for row in recordings)
+        for one in (
+            _Row(row["path"], row["sha256"], row["start_ms"], row["n_samples"], row["sample_rate_hz"])
+            for row in recordings
+        )
         if one.start_ms < end_ms and recording_end_ms(one) > start_ms
     ]
     composed = compose(own_segments(near)[0], start_ms, end_ms - start_ms)
@@ -193,9 +197,32 @@ class _Row:
 def recordings_table(cube: xr.Dataset, recorder: str) -> list[dict[str, Any]]:
     """Return the rows of the cube's recordings table that are one recorder's; ``StoreError`` as :func:`paths_of`."""
     mine = np.flatnonzero([str(name) == recorder for name in cube["recording_recorder"].to_numpy()])
-    columns = [cube[f"recording_{name}"].to_numpy()[mine].tolist() for name in RECORDING_COLUMNS[1:]]
-    columns.insert(0, paths_of(cube, mine))
-    return [dict(zip(RECORDING_COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)]
+    columns = {key: cube[name].to_numpy()[mine].tolist() for name, (key, _) in RECORDING_COLUMNS.items()}
+    columns["path"] = paths_of(cube, mine)
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _require_whole(made: Made, cube: Made | None) -> None:
+    """Refuse to read records that are not those of the runs, by their receipts; ``StoreError`` with the files."""
+    wrong = []
+    for one in (made, cube or made):
+        ledger = Ledger(one.lake.ledger(one.name))
+        if one.receipt and not ledger.storage.exists(UNFINISHED):
+            wrong += losses(ledger, one.kind, one.receipt)
+            expected, found = one.receipt.get("config_id"), one.record["config_id"]
+            if expected not in {None, found}:
+                path = ledger.storage.path(RUN_RECORD)
+                wrong.append(f"{path}: expected the configuration of its last receipt, {expected}, found {found}")
+    for one in made.above() if cube is None else ():
+        sources = {role: source.get("run") for role, source in (one.receipt.get("inputs") or {}).items()}
+        wrong += [
+            f"{one.lake.ledger(source).path(RUN_RECORD)}: expected the record of the run that {one.name!r} was made "
+            "from, found none or that of another configuration"
+            for role, source in sources.items()
+            if source and role not in one.inputs
+        ]
+    if wrong:
+        raise StoreError("\n".join([*dict.fromkeys(wrong), "Restore them from a copy."]))
 
 
 def _window(cube: Made, grid: Grid, recorder: str, cell: int) -> Window:
@@ -212,7 +239,7 @@ def _outside_window(outside: Made, cube: Made, theirs: Grid, recorder: str, time
         grid, recorders = grid_of(dataset), recorder_names(dataset)
         place = place_of(recorders, grid, recorder, time)
         status = int(dataset["embedding_status"][place.recorder, place.cell])
-        offset_s = float(dataset["embedding_offset_s"][place.recorder, place.cell])
+        offset_s = float(dataset[OFFSET_ARRAY][place.recorder, place.cell])
     if status == STATUS["missing"]:
         raise InputError(f"recorder {recorder!r} has no vector at {iso(grid.start_ms(place.cell))}.")
     start_ms = grid.start_ms(place.cell) + round(offset_s * 1000)

@@ -16,10 +16,10 @@ from jobs.cluster.exemplars import Candidates, exemplars
 from jobs.cluster.flags import contrast_db, flags_of, largest_shares
 from jobs.cluster.kmeans import fit, schedule
 from jobs.cluster.labels import Counted, Day, Labeller, Totals, no_totals, summed
+from jobs.cluster.sizes import needed
 from jobs.cluster.source import Kept, Part, Read
 from jobs.cluster.stability import scan, stability
 from jobs.cluster.store import Tables, clustering_tables, scan_tables, store_spec
-from jobs.common.needs import reads
 from jobs.common.ordered import Team, team
 from jobs.common.partitioned import require_worker
 from jobs.common.processors import blas_backend
@@ -96,9 +96,10 @@ def execute(run: Run[Config], options: Options) -> Outcome:
     return Outcome(did=True, counts=counts, backend=blas_backend())
 
 
-def describe(run: Run[Config], _options: Options) -> list[str]:
-    """Return what a run would read, without writing anything."""
-    return reads(run)
+def describe(run: Run[Config], options: Options) -> list[str]:
+    """Return what a run would read, write and take, without writing anything."""
+    sets = open_vectors([one.output.url for one in run.sources("embeddings")], partial=run.config.partial)
+    return needed(run, sets, n_clusters=_n_clusters(run, run.config, sets), threads=options.workers)
 
 
 def _normalise(config: Config, sets: VectorSets) -> Normalise:

@@ -22,7 +22,7 @@ from jobs.common.space import Space, described, refuse_full
 from lake.errors import IdentityError, InputError, StoreError, TryAgainError
 from lake.identity import content_id, short_hash
 from lake.ledger import COMMIT_RECORD, GRID_RECORD, Ledger
-from lake.read import grid_of, open_store
+from lake.read import grid_of, open_store, recorder_names
 from lake.schema import StoreSpec
 from lake.storage import Storage
 
@@ -255,7 +255,7 @@ class Partitioned(ABC, Generic[C, P, D, T]):
         if run.ledger.is_committing() or not is_committed(run, content):
             return False
         with open_store(run.output.url, run.kind) as dataset:
-            recorders = tuple(dataset["recorder"].to_numpy().tolist())
+            recorders = tuple(recorder_names(dataset))
             return (grid_of(dataset), recorders) == (work.plan.grid, work.plan.recorders)
 
     def _refuse_vanished(self, run: Run[C], plan: P, written: Written) -> None:

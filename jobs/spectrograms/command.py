@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from jobs.common.days import Written
 from jobs.common.memory import Memory
+from jobs.common.needs import store_space
 from jobs.common.partitioned import Partitioned, Work
 from jobs.common.run import Outcome, Recordings, Run, listed
 from jobs.common.space import Space
@@ -18,9 +19,10 @@ from jobs.spectrograms.config import Config
 from jobs.spectrograms.days import Day, missing_days
 from jobs.spectrograms.plan import Placed, Plan, make_plan
 from jobs.spectrograms.sizes import memory_for, missing_bands, space_for
-from jobs.spectrograms.store import RECORDING_COLUMNS, commit_run, run_spec, stored_rows
+from jobs.spectrograms.store import commit_run, run_spec, stored_rows
 from lake.errors import IdentityError, InputError
 from lake.recordings import assign_deployments, read_deployments, read_recordings, unused_deployments
+from lake.schema import DEPLOYMENT_COLUMNS, RECORDING_COLUMNS
 
 if TYPE_CHECKING:
     from jobs.spectrograms.partition import Partition
@@ -48,7 +50,7 @@ class Spectrograms(Partitioned[Config, Plan, Day, "Partition"]):
             known = read_deployments(run.recordings.deployments)
             table = assign_deployments(table, known)
             notes = tuple(unused_deployments(table, known))
-            names = ["deployment", "recorder", "site", "latitude", "longitude", "gain_db", "habitat", "zone"]
+            names = [key for key, _ in DEPLOYMENT_COLUMNS.values()]
             rows = known[names].astype(object).where(known[names].notna(), None).to_dict(orient="records")
             deployments = {str(row["deployment"]): {str(key): value for key, value in row.items()} for row in rows}
         settled = run.ledger.grid()
@@ -89,8 +91,13 @@ class Spectrograms(Partitioned[Config, Plan, Day, "Partition"]):
         return _backend()
 
     def space(self, work: Work[Config, Plan, Day]) -> Space:
-        """Return the most that days take on disk."""
-        return space_for(work.days, work.run.config)
+        """Return the most that days, index and tables take on disk."""
+        plan, shards = work.plan, space_for(work.days, work.run.config)
+        more = store_space(
+            replace(run_spec(work.run, plan.grid), data=()), n_recorders=len(plan.recorders), n_windows=work.n_windows,
+            n_days=len(work.days), rows={"recordings": len(plan.recordings)},
+        )  # fmt: skip
+        return replace(shards, n_bytes=shards.n_bytes + more.n_bytes)
 
     def memory(self, work: Work[Config, Plan, Day]) -> Memory:
         """Return what a day needs at most."""

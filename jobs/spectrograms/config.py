@@ -40,7 +40,8 @@ class Config(JobConfig):
     )
     untimed: Literal["skip", "sequence"] = Field(
         "skip",
-        description="recordings without a usable time: 'skip' leaves them out, 'sequence' places them one after the other from the origin",
+        description="recordings without a usable time: 'skip' leaves them out, 'sequence' places them one after the "
+        "other, from the origin",
     )
 
     @model_validator(mode="after")
