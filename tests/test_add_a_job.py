@@ -36,13 +36,13 @@ def checkout(tmp_path: Path) -> Path:
             if path.is_file() and path.suffix != ".pyc":
                 (target / path.relative_to(ROOT / package)).parent.mkdir(parents=True, exist_ok=True)
                 (target / path.relative_to(ROOT / package)).write_bytes(path.read_bytes())
-    for path, text in blocks("python").items():
-        if path.startswith("jobs/"):
-            file = tmp_path / "checkout" / path
+    for name, text in blocks("python").items():
+        if name.startswith("jobs/"):
+            file = tmp_path / "checkout" / name
             file.parent.mkdir(exist_ok=True)
             file.write_text(text)
     registry = tmp_path / "checkout/jobs/registry.py"
-    (line,) = [text for path, text in blocks("python").items() if not path.startswith("jobs/")]
+    (line,) = [text for name, text in blocks("python").items() if not name.startswith("jobs/")]
     before = registry.read_text()
     registry.write_text(before.replace("PACKAGES = (\n", f"PACKAGES = (\n{line}", 1))
     assert registry.read_text() != before
