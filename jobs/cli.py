@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from jobs.cli_clusters import commands as cluster_commands
 from jobs.cli_lake import ForceOpt
 from jobs.cli_trace import commands
+from jobs.common.job import Option
 from jobs.common.run import Options
 from jobs.common.terminal import closed_door, complain, print_json, print_line, print_lines
 from jobs.ends import explained, open_standard_streams
@@ -151,7 +152,7 @@ def run(
     from jobs.dryrun import describe_runs
     from jobs.manifest import read_manifest
     from jobs.ranks import launch_ranks
-    from jobs.runner import execute_runs
+    from jobs.runner import chosen, execute_runs, require_followed
 
     part, given = parse_partition(partition), parse_scheduler(scheduler, scheduler_file, tls, insecure=insecure)
     if given is not None and (workers is not None or part is not None):
@@ -165,6 +166,13 @@ def run(
         device=device,
         max_memory_bytes=parse_size(max_memory),
         audio=not no_audio,
+    )
+    asked: dict[Option, bool] = {
+        "scheduler": given is not None, "max-memory": max_memory is not None, "refresh": refresh, "mix": mix,
+        "device": device is not None, "no-audio": no_audio,
+    }  # fmt: skip
+    require_followed(
+        chosen(read_manifest(manifest), runs or []), [option for option, is_asked in asked.items() if is_asked]
     )
     if (ranks > 1 or node is not None) and not dry_run and place(os.environ).launcher != OWN:
         if part is not None or given is not None:

@@ -8,14 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from jobs.common.gpus import missing_gpus
+from jobs.common.job import Option
 from jobs.common.processes import ALONE, OWN, Place, opens_ports, place
 from jobs.common.run import Options, Outcome, Run, is_replaceable
+from jobs.common.terminal import complain
 from jobs.execution import execute_claimed, finalise_shares
 from jobs.manifest import Manifest, nearest
 from jobs.registry import JOBS, needing
 from jobs.state import State, is_gone, pinned_state, require_inputs
 from lake.constants import COPIES
-from lake.errors import InputError, QuarantineError, StoreError
+from lake.errors import InputError, QuarantineError, StoreError, UsageError
 from lake.identity import require_same
 from lake.image import current_image
 from lake.image import require_image as require_same_image
@@ -76,6 +78,27 @@ def execute_runs(manifest: Manifest, names: Sequence[str], options: Options, say
         too_many += too_many_set_aside(run, outcome) if options.part is None else []
     if too_many:
         raise QuarantineError("\n".join(too_many))
+
+
+def require_followed(runs: Sequence[Run], asked: Sequence[Option]) -> None:
+    """Refuse options that none of the runs can follow; a line on standard error names the runs that others do not bind.
+
+    Raises
+    ------
+    UsageError
+        With all such options.
+    """
+    refused = []
+    for option in asked:
+        others = [run for run in runs if option not in JOBS[run.job].options]
+        told = ", ".join(f"{run.name} ({run.job})" for run in others)
+        if runs and len(others) == len(runs):
+            jobs = ", ".join(job.name for job in JOBS.values() if option in job.options)
+            refused.append(f"--{option} does nothing for {told}: jobs that follow it are {jobs}. Leave it out.")
+        elif others:
+            complain(f"note: --{option} does nothing for {told}")
+    if refused:
+        raise UsageError("\n".join(refused))
 
 
 def launched(runs: Sequence[Run], options: Options) -> tuple[Options, Place]:

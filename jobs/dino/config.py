@@ -218,4 +218,5 @@ class Config(JobConfig):
 JOB = Job(
     name="dino", package=__package__, config=Config, algorithm=ALGORITHM, writes="models", extra="dino",
     inputs=(Input("spectrograms"),), processes="train together",
+    follows=frozenset({"mix", "device"}),
 )  # fmt: skip

@@ -23,7 +23,7 @@ from jobs.embed.config import Config
 from jobs.embed.core import Encode, Maps, dictionary_encoder, encode_logmel, encode_statistics, faulty
 from jobs.embed.plan import Day, Plan, is_dictionary, make_plan, model_digest, token_grid
 from lake.constants import STATUS_NAMES
-from lake.errors import InputError, StoreError
+from lake.errors import InputError, StoreError, UsageError
 from lake.ledger import Entry
 from lake.read import grid_of, open_cube
 from lake.schema import StoreSpec, embedding_spec, with_attention
@@ -76,6 +76,11 @@ class Embed(Partitioned[Config, Plan, Missing, Partition]):
         run, config = work.run, work.run.config
         _require_fit(run, sorted({day.recorder for day in work.plan.days}))
         device = _device(run, work.options)
+        if device.startswith("cuda") and current_client() is not None:
+            raise UsageError(
+                f"run {run.name!r}: this machine's GPU would embed, and the scheduler's workers have nothing to do. "
+                "Add --device cpu, or leave out the scheduler."
+            )
         if "model" in run.inputs and not is_dictionary(run):
             from jobs.embed.network import require_model  # noqa: PLC0415 (the log-mel path runs without torch)
 

@@ -75,4 +75,5 @@ class Config(JobConfig):
 JOB = Job(
     name="spectrograms", package=__package__, config=Config, algorithm=ALGORITHM, writes="spectrograms",
     extra="spectrograms", extends=True,
+    follows=frozenset({"scheduler", "max-memory", "mix"}),
 )  # fmt: skip
