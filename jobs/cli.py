@@ -196,6 +196,24 @@ def finalise(manifest: ManifestArg, run_name: Annotated[str, typer.Argument(meta
 
 
 @app.command()
+def config(
+    job: Annotated[str, typer.Argument(metavar="JOB", help="a job, such as spectrograms, embed or cluster")],
+    as_json: JsonOpt = False,
+) -> None:
+    """Print the settings of a job with default, unit, range and meaning, as TOML to paste into a manifest."""
+    from jobs.manifest import nearest
+    from jobs.registry import JOBS
+    from jobs.settings import as_toml, settings_of
+
+    if job not in JOBS:
+        raise UsageError(f"{job!r}: no such job{nearest(job, JOBS)}")
+    if as_json:
+        print_json({"job": job, "settings": [vars(setting) for setting in settings_of(JOBS[job].config)]})
+    else:
+        print_lines(as_toml(JOBS[job]))
+
+
+@app.command()
 def status(manifest: ManifestArg, as_json: JsonOpt = False) -> None:
     """Say of every run whether it is done, partial, stale and why, missing, or damaged (then with exit code 4)."""
     from jobs.manifest import read_manifest

@@ -152,12 +152,12 @@ def recorded_run(lake: Lake, facts: Mapping[str, Any]) -> Run:
         If a run that it read has left no receipt.
     """
     job, name = JOBS[facts["job"]], facts["run"]
-    if facts["algorithm"] != job.algorithm():
+    if facts["algorithm"] != job.algorithm:
         raise InputError(
             f"run {name!r} was made by algorithm {facts['algorithm']} of the job {facts['job']!r}; this version has "
-            f"algorithm {job.algorithm()}. Use the image of the receipt: {_image_told(facts)}."
+            f"algorithm {job.algorithm}. Use the image of the receipt: {_image_told(facts)}."
         )
-    model = job.config_model()
+    model = job.config
     try:
         config = stored_config(model, facts["config"])
     except ValidationError as error:
@@ -178,7 +178,7 @@ def recorded_run(lake: Lake, facts: Mapping[str, Any]) -> Run:
         raise StoreError(f"run {name!r}: its inputs have another configuration than recorded: {'; '.join(changed)}.")
     tables = facts.get("recordings")
     return Run(
-        lake=lake, name=name, job=facts["job"], kind=job.kind, config=config, algorithm=facts["algorithm"],
+        lake=lake, name=name, job=facts["job"], kind=job.writes, config=config, algorithm=facts["algorithm"],
         config_id=facts["config_id"], inputs=inputs,
         recordings=_recordings(tables) if tables else next((run.recordings for run in inputs.values()), None),
         labels=Path(facts["labels"]) if facts.get("labels") else None,

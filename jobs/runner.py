@@ -113,8 +113,7 @@ def settled(run: Run, manifest: Path, options: Options) -> State | None:
 def finalise_run(manifest: Manifest, name: str, say: Callable[[str], None]) -> None:
     """Make the output of a partitioned run readable after all its shares are done."""
     (run,) = chosen(manifest, [name])
-    entry = JOBS[run.job]
-    if not entry.extends:
+    if not JOBS[run.job].extends:
         raise InputError(
             f"run {run.name!r} is a {run.job!r} run, which has no partitions; `dawnchorus run` finishes it by itself."
         )
@@ -172,8 +171,7 @@ def execute_run(run: Run, options: Options) -> Outcome:
     """Execute one resolved run whose inputs are done; the first of its processes leaves the receipt."""
     if place(os.environ).rank:
         with needing(f"run {run.name!r}", JOBS[run.job].extra):
-            outcome: Outcome = JOBS[run.job].command().execute(run, options)
-        return outcome
+            return JOBS[run.job].command().execute(run, options)
     return execute_claimed(run, options)
 
 
@@ -194,11 +192,11 @@ def takes_shares(runs: Sequence[Run], here: Place) -> bool:
         If there is a run that they can do neither with.
     """
     jobs = [JOBS[run.job] for run in runs]
-    if all(job.shares or (job.extends and here.launcher == OWN) for job in jobs):
+    if all(job.processes == "share partitions" or (job.extends and here.launcher == OWN) for job in jobs):
         return True
-    alone = [f"run {run.name!r} is a {run.job!r} run" for run in runs if not JOBS[run.job].together]
+    alone = [f"run {run.name!r} is a {run.job!r} run" for run in runs if JOBS[run.job].processes != "train together"]
     if alone:
-        others = ", ".join(run.name for run in runs if JOBS[run.job].together)
+        others = ", ".join(run.name for run in runs if JOBS[run.job].processes == "train together")
         advice = f"name those that do: {others}" if others else "start it once, with --workers or --partition"
         raise InputError(
             f"{here.launcher} started this as one of {here.n_ranks} processes. {', '.join(alone)}, on which they do "

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lake.errors import InputError
 from lake.escapes import cell_in_line
 from lake.find import Wanted, find
-from lake.read import grid_of
+from lake.read import grid_of, recorder_names
 from lake.trace import pieces, recordings_table
 
 RAVEN = (
@@ -171,7 +171,7 @@ def _positions(
     """Return latitude and longitude of each row, degrees; NaN where the deployment is not known."""
     grid = grid_of(clusters)
     out = np.full((2, len(table)), np.nan)
-    known = [str(name) for name in cube["recorder"].to_numpy()]
+    known = recorder_names(cube)
     both = [np.append(cube[name].to_numpy().astype(float), np.nan) for name in ("latitude", "longitude")]
     cells = (table["time"].to_numpy().astype("datetime64[ms]").astype(np.int64) - grid.origin_ms) // grid.hop_ms
     for name in table["recorder"].unique():

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from math import nan
 from typing import Any
 
-from lake.constants import CODE_OFFSET_DB, CODE_STEP_DB, FORMAT_VERSION, QUALITY, STATUS
+from lake.constants import CODE_OFFSET_DB, CODE_STEP_DB, FORMAT_VERSION, OFFSET_UNKNOWN_S, QUALITY, STATUS
 from lake.grid import Grid, iso
 
 TIME_CHUNK_DAYS = 16
@@ -96,7 +96,6 @@ def cube_spec(grid: Grid, *, n_mels: int, n_frames: int, cells_per_shard: int, a
         },
     )  # fmt: skip
     flags = {"flag_masks": list(QUALITY.values()), "flag_meanings": " ".join(QUALITY)}
-    no_offset = -(2**31)
     db, seconds = {"units": "dB"}, {"units": "s"}
     tables = _recording_tables() + _deployment_tables()
     return StoreSpec(
@@ -115,7 +114,12 @@ def cube_spec(grid: Grid, *, n_mels: int, n_frames: int, cells_per_shard: int, a
             _index(grid, "peak_db", "float32", nan, "level of the largest sample relative to full scale", db),
             _index(grid, "deployment", "int32", -1, "row of the deployments table", {"_FillValue": -1}),
             _index(
-                grid, "utc_offset_s", "int32", no_offset, "local time minus UTC", {**seconds, "_FillValue": no_offset}
+                grid,
+                "utc_offset_s",
+                "int32",
+                OFFSET_UNKNOWN_S,
+                "local time minus UTC",
+                {**seconds, "_FillValue": OFFSET_UNKNOWN_S},
             ),
             _status(grid, "status", "whether the window is there"),  # last: when a reader sees it, all else stands
         ),

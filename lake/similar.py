@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Literal
 
@@ -17,6 +18,8 @@ from lake.scaling import Vectors, scaled
 from lake.vectors import Span, open_vectors, read_span
 from lake.whitening import study_whitening
 
+Instant = str | datetime | np.datetime64
+"""ISO 8601 in UTC, or a time, of a table for example; without a zone it is UTC."""
 Metric = Literal["cosine", "euclidean"]
 Normalise = Literal["auto", "whiten", "none"]
 
@@ -29,7 +32,7 @@ class Place:
     cell: int
 
 
-def place_of(recorders: list[str], grid: Grid, recorder: str, time: str) -> Place:
+def place_of(recorders: list[str], grid: Grid, recorder: str, time: Instant) -> Place:
     """Return the window of a recorder that an instant falls into: the last one that begins at it or before.
 
     Parameters
@@ -37,7 +40,7 @@ def place_of(recorders: list[str], grid: Grid, recorder: str, time: str) -> Plac
     recorders, grid
         The store's.
     recorder, time
-        A name, and ISO 8601 in UTC.
+        A name, and an instant.
 
     Raises
     ------
@@ -45,6 +48,9 @@ def place_of(recorders: list[str], grid: Grid, recorder: str, time: str) -> Plac
         If there is no such recorder, the text is no time, or the grid does not reach it.
     """
     recorder = resolve_recorder(recorder, recorders)
+    if isinstance(time, datetime) and time.tzinfo is not None:
+        time = time.astimezone(UTC).replace(tzinfo=None)
+    time = str(time)
     try:
         instant_ms = int(np.datetime64(time.removesuffix("Z"), "ms").astype(np.int64))
     except ValueError:
@@ -56,9 +62,9 @@ def place_of(recorders: list[str], grid: Grid, recorder: str, time: str) -> Plac
 
 
 def similar(
-    urls: str | Sequence[str], recorder: str, time: str, *, n: int = 20, metric: Metric = "cosine",
+    urls: str | Sequence[str], recorder: str, time: Instant, *, n: int = 20, metric: Metric = "cosine",
     normalise: Normalise = "none", apart_s: float | None = None, threads: int = 2,
-    advance: Callable[[int], None] = lambda _: None,
+    advance: Callable[[int], None] | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Return the windows whose vectors are nearest to that of one window.
 
@@ -67,7 +73,7 @@ def similar(
     urls
         An embedding store, or several of the same windows, whose vectors are joined.
     recorder, time
-        The window.
+        The window: a recorder's name, and an instant in UTC at its start or within it.
     n
         How many at most.
     metric
@@ -92,6 +98,15 @@ def similar(
     ------
     InputError
         If the window is not in the store, or stores are not of the same windows.
+
+    Examples
+    --------
+    >>> import dawnchorus
+    >>> near = dawnchorus.similar(
+    ...     "data/demo/embeddings/vectors.zarr", "00004862", "2021-06-22T09:50:00", n=5
+    ... )
+    >>> list(near.columns), len(near), near["distance"].is_monotonic_increasing
+    (['recorder', 'time', 'distance'], 5, True)
     """
     sets = open_vectors([urls] if isinstance(urls, str) else urls)
     grid, recorders = sets.grid, list(sets.recorders)
@@ -117,7 +132,8 @@ def similar(
     for found, n_compared in _threaded(compare, sets.spans, threads):
         both = pd.concat([best, found]) if len(best) else found
         best = both[np.isfinite(both["distance"])].sort_values(["distance", "recorder", "cell"], kind="stable").head(n)
-        advance(n_compared)
+        if advance is not None:
+            advance(n_compared)
     times = (grid.origin_ms + best["cell"].to_numpy(dtype=np.int64) * grid.hop_ms).astype("datetime64[ms]")
     names = [recorders[int(i)] for i in best["recorder"]]
     return pd.DataFrame({"recorder": names, "time": times, "distance": best["distance"].to_numpy(dtype=np.float64)})

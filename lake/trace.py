@@ -7,12 +7,19 @@ import numpy as np
 import xarray as xr
 
 from lake.chain import Made, made_by
-from lake.constants import STATUS
-from lake.errors import InputError
+from lake.constants import STATUS, STATUS_NAMES
+from lake.errors import InputError, StoreError
 from lake.grid import Grid, iso
-from lake.ledger import Entry, Ledger
-from lake.read import grid_of, open_cube, open_embeddings, paths_of
-from lake.similar import place_of
+from lake.ledger import RUN_RECORD, Entry, Ledger
+from lake.ownership import compose, own_segments
+from lake.ownership import end_ms as recording_end_ms
+from lake.read import grid_of, open_cube, open_embeddings, paths_of, recorder_names
+from lake.similar import Instant, place_of
+from lake.verify import UNFINISHED
+from lake.whole import losses
+
+RECORDING_COLUMNS = ("path", "sha256", "start_ms", "n_samples", "sample_rate_hz")
+"""Columns of the recordings table that a trace needs."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,7 @@ class Trace:
         return asdict(self)
 
 
-def trace(url: str, recorder: str, time: str) -> Trace:
+def trace(url: str, recorder: str, time: Instant) -> Trace:
     """Trace one window of a store.
 
     Parameters
@@ -102,17 +109,34 @@ def trace(url: str, recorder: str, time: str) -> Trace:
     recorder, time
         The window: a recorder's name, and an instant in UTC at its start or within it.
 
+    Returns
+    -------
+    Trace
+        Its ``pieces`` (path, SHA-256 and range of samples of each recording), ``deployment``, ``digest``, and ``runs``,
+        every run from the store up to the cube with its config, ids, receipt and image; ``as_dict()`` is plain values.
+
     Raises
     ------
     InputError
         If the store is in no lake, has no cube behind it, or no such window.
+
+    Examples
+    --------
+    >>> import dawnchorus
+    >>> table = dawnchorus.query("data/demo/clusters/clusters.zarr", recorder="00004862")
+    >>> window = dawnchorus.trace("data/demo/clusters/clusters.zarr", "00004862", table["time"][0])
+    >>> window.pieces[0].path.startswith("00004862/")
+    True
+    >>> window.runs[0]["job"], window.runs[-1]["job"]
+    ('cluster', 'spectrograms')
     """
     made = made_by(url)
     cube = made.nearest("spectrograms")
+    _require_whole(made, cube)
     if cube is None:
         raise InputError(f"{url}: no cube is known that it was made from; nothing leads back to recordings.")
     with open_cube(cube.output.url) as dataset:
-        grid, recorders = grid_of(dataset), [str(name) for name in dataset["recorder"].to_numpy()]
+        grid, recorders = grid_of(dataset), recorder_names(dataset)
         rows = recordings_table(dataset, recorder)
     outside = next((one for one in made.above() if one.job == "import"), None)
     if outside is None:
@@ -138,49 +162,80 @@ def pieces(recordings: list[dict[str, Any]], start_ms: int, end_ms: int) -> tupl
 
     Notes
     -----
-    As windows are cut: where recordings overlap, the one that started first owns the shared seconds; a recording of
-    another rate than the first is not mixed in. A recording too short to be the first of any window is not in
-    the cube's table, and cannot be told.
+    By the rule that windows are computed by, :mod:`lake.ownership`, within what a cube stores: its table has no number
+    of channels, so a recording of another number than the window's first is named though it was not mixed in; and
+    it lacks recordings that are the first of no window.
     """
-    found: list[Piece] = []
-    owned_to = -np.inf
-    for row in sorted(recordings, key=lambda row: (row["start_ms"], row["sha256"])):
-        rate, begin = int(row["sample_rate_hz"]), int(row["start_ms"])
-        end = begin + row["n_samples"] / rate * 1000
-        from_ms, to_ms = max(begin, owned_to), end
-        owned_to = max(owned_to, end)
-        if to_ms <= max(from_ms, start_ms) or from_ms >= end_ms or (found and rate != found[0].sample_rate_hz):
-            continue
-        at = max(round((from_ms - start_ms) * rate / 1000), 0)
-        to = min(round((to_ms - start_ms) * rate / 1000), round((end_ms - start_ms) * rate / 1000))
-        first = round((max(from_ms, start_ms) - begin) * rate / 1000)
-        last = min(first + to - at, int(row["n_samples"]))
-        if last > first:
-            found.append(Piece(row["path"], row["sha256"], first, last, at, rate, iso(begin)))
-    return tuple(found)
+    near = [
+        one
+        for one in (_Row(**{name: row[name] for name in RECORDING_COLUMNS}) for row in recordings)
+        if one.start_ms < end_ms and recording_end_ms(one) > start_ms
+    ]
+    composed = compose(own_segments(near)[0], start_ms, end_ms - start_ms)
+    return tuple(
+        Piece(
+            part.recording.path, part.recording.sha256, part.first_sample, part.first_sample + part.n_samples,
+            part.at_sample, part.recording.sample_rate_hz, iso(part.recording.start_ms),
+        )
+        for part in (() if composed is None else composed.parts)
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row of the recordings table."""
+
+    path: str
+    sha256: str
+    start_ms: int
+    n_samples: int
+    sample_rate_hz: int
+    n_channels: None = None
 
 
 def recordings_table(cube: xr.Dataset, recorder: str) -> list[dict[str, Any]]:
     """Return the rows of the cube's recordings table that are one recorder's; ``StoreError`` as :func:`paths_of`."""
     mine = np.flatnonzero([str(name) == recorder for name in cube["recording_recorder"].to_numpy()])
-    names = ("path", "sha256", "start_ms", "n_samples", "sample_rate_hz")
-    columns = [cube[f"recording_{name}"].to_numpy()[mine].tolist() for name in names[1:]]
+    columns = [cube[f"recording_{name}"].to_numpy()[mine].tolist() for name in RECORDING_COLUMNS[1:]]
     columns.insert(0, paths_of(cube, mine))
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    return [dict(zip(RECORDING_COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _require_whole(made: Made, cube: Made | None) -> None:
+    """Refuse to read records that are not those of the runs, by their receipts; ``StoreError`` with the files."""
+    wrong = []
+    for one in (made, cube or made):
+        ledger = Ledger(one.lake.ledger(one.name))
+        if one.receipt and not ledger.storage.exists(UNFINISHED):
+            wrong += losses(ledger, one.kind, one.receipt)
+            expected, found = one.receipt.get("config_id"), one.record["config_id"]
+            if expected not in {None, found}:
+                path = ledger.storage.path(RUN_RECORD)
+                wrong.append(f"{path}: expected the configuration of its last receipt, {expected}, found {found}")
+    for one in made.above() if cube is None else ():
+        sources = {role: source.get("run") for role, source in (one.receipt.get("inputs") or {}).items()}
+        wrong += [
+            f"{one.lake.ledger(source).path(RUN_RECORD)}: expected the record of the run that {one.name!r} was made "
+            "from, found none or that of another configuration"
+            for role, source in sources.items()
+            if source and role not in one.inputs
+        ]
+    if wrong:
+        raise StoreError("\n".join([*dict.fromkeys(wrong), "Restore them from a copy."]))
 
 
 def _window(cube: Made, grid: Grid, recorder: str, cell: int) -> Window:
     """Return a window of the cube."""
     entry = _entry(cube, recorder, grid, cell)
     at, start_ms = entry.cells.index(cell), grid.start_ms(cell)
-    status = {value: name for name, value in STATUS.items()}[entry.index["status"][at]]
+    status = STATUS_NAMES[entry.index["status"][at]]
     return Window(cell, start_ms, start_ms + grid.window_ms, status, entry.digests[at], _deployment(entry, at))
 
 
-def _outside_window(outside: Made, cube: Made, theirs: Grid, recorder: str, time: str) -> Window:
+def _outside_window(outside: Made, cube: Made, theirs: Grid, recorder: str, time: Instant) -> Window:
     """Return the span of a vector that was made elsewhere: on a grid of its own, and beside its cell."""
     with open_embeddings(outside.output.url) as dataset:
-        grid, recorders = grid_of(dataset), [str(name) for name in dataset["recorder"].to_numpy()]
+        grid, recorders = grid_of(dataset), recorder_names(dataset)
         place = place_of(recorders, grid, recorder, time)
         status = int(dataset["embedding_status"][place.recorder, place.cell])
         offset_s = float(dataset["embedding_offset_s"][place.recorder, place.cell])
@@ -190,7 +245,7 @@ def _outside_window(outside: Made, cube: Made, theirs: Grid, recorder: str, time
     cell = (start_ms - theirs.origin_ms) // theirs.hop_ms
     day = Ledger(cube.lake.ledger(cube.name)).day(recorder, theirs.day_of(cell)).values()
     deployment = next((_deployment(entry, entry.cells.index(cell)) for entry in day if cell in entry.cells), {})
-    name = {value: name for name, value in STATUS.items()}[status]
+    name = STATUS_NAMES[status]
     return Window(place.cell, start_ms, start_ms + grid.window_ms, name, "", deployment)
 
 

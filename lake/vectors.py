@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lake.errors import InputError, StoreError
 from lake.grid import Grid, iso
-from lake.read import Windows, grid_of, open_array, open_embeddings, usable_windows
+from lake.read import Windows, grid_of, open_array, open_embeddings, recorder_names, usable_windows
 from lake.scaling import Vectors
 
 MOST_CELLS = 2048
@@ -92,7 +92,7 @@ def open_vectors(urls: Sequence[str], *, partial: bool = True) -> VectorSets:
     for url in urls:
         with open_embeddings(url) as dataset:
             grids.append(grid_of(dataset))
-            names.append(tuple(str(name) for name in dataset["recorder"].to_numpy()))
+            names.append(tuple(recorder_names(dataset)))
             windows.append(usable_windows(dataset, partial=partial, status="embedding_status"))
             is_own = is_own and "features" in dataset.attrs.get("config", {})
         _require_same(urls[0], url, (grids[0], grids[-1]), (names[0], names[-1]), (windows[0], windows[-1]))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lake.blocks import block_key, decode_block, encode_block, holds_same, metadata_documents
+from lake.constants import MS_PER_DAY
 from lake.digest import cell_digest
 from lake.errors import StoreError
 from lake.grid import Grid
@@ -226,4 +227,4 @@ def _table(array: ArraySpec, values: NDArray[Any]) -> Iterator[tuple[str, bytes 
 
 
 def _day_number(grid: Grid, day: str) -> int:
-    return int((np.datetime64(day, "ms").astype(np.int64) - grid.origin_ms) // 86_400_000)
+    return int((np.datetime64(day, "ms").astype(np.int64) - grid.origin_ms) // MS_PER_DAY)

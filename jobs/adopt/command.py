@@ -1,7 +1,6 @@
 """The ``adopt`` job: a file of weights and a cube around the pure core."""
 
 import hashlib
-from typing import cast
 
 import numpy as np
 
@@ -9,14 +8,16 @@ from jobs.adopt.config import Config
 from jobs.adopt.core import adopted, count_codes, level_statistics, read_tensors
 from jobs.common.backbone import build_backbone, save_backbone
 from jobs.common.card import ModelCard
+from jobs.common.needs import reads
 from jobs.common.run import Options, Outcome, Run
 from lake.errors import InputError
-from lake.read import grid_of, open_array, open_cube, read_rows, usable_windows
+from lake.read import grid_of, open_cube, usable_windows
+from lake.shards import open_codes
 
 WINDOWS_AT_ONCE = 16
 
 
-def execute(run: Run, options: Options) -> Outcome:
+def execute(run: Run[Config], options: Options) -> Outcome:
     """Write the weights and the card of a backbone; ``embed`` uses it like one that was trained here.
 
     Raises
@@ -24,7 +25,7 @@ def execute(run: Run, options: Options) -> Outcome:
     InputError
         If there are no weights, they are not those of the network, or the cube has no windows.
     """
-    config, cube, path = cast("Config", run.config), run.inputs["spectrograms"], run.files["weights"]
+    config, cube, path = run.config, run.inputs["spectrograms"], run.files["weights"]
     if not path.is_file():
         raise InputError(f"run {run.name!r}: {path}: expected weights, found no file. Nothing is downloaded.")
     with open_cube(cube.output.url) as dataset:
@@ -34,10 +35,10 @@ def execute(run: Run, options: Options) -> Outcome:
         raise InputError(f"run {run.name!r}: the cube {cube.name!r} has no usable window.")
     drawn = np.random.default_rng([config.seed, 0]).permutation(len(windows))[: config.n_statistics]
     some = windows.take(np.sort(drawn))
-    array, counts = open_array(cube.output.url, "spectrogram"), np.zeros((len(mel_hz), 256), dtype=np.int64)
+    read_codes, counts = open_codes(cube.output.url), np.zeros((len(mel_hz), 256), dtype=np.int64)
     for first in range(0, len(some), WINDOWS_AT_ONCE):
         part = some.take(slice(first, first + WINDOWS_AT_ONCE))
-        counts += count_codes(np.asarray(read_rows(array, part.recorder, part.cell), dtype=np.uint8))
+        counts += count_codes(read_codes(part.recorder, part.cell))
     mean_db, deviation_db = level_statistics(counts)
     card = ModelCard(
         arch=config.arch, patch_size=config.patch_size, input_size=config.input_size, registers=config.registers,
@@ -57,3 +58,8 @@ def execute(run: Run, options: Options) -> Outcome:
     keys = run.output.list_keys()
     run.ledger.settle_files({key: hashlib.sha256(run.output.read(key)).hexdigest() for key in keys})
     return outcome
+
+
+def describe(run: Run[Config], _options: Options) -> list[str]:
+    """Return what a run would read, without writing anything."""
+    return reads(run)

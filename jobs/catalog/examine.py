@@ -11,6 +11,7 @@ from jobs.catalog.faults import byte_faults, look_at_bytes
 from jobs.catalog.headers import HeaderFacts, parse_header, true_rate
 from jobs.catalog.signal import has_clicks, judge, look
 from jobs.common.audio import MAX_PEAK, AudioError, AudioInfo, is_float, open_audio, probe
+from lake.constants import S_PER_DAY
 from lake.limits import MAX_CHANNELS, MAX_GAIN_DB, MAX_LENGTH_S, MAX_RATE_HZ, MIN_RATE_HZ
 
 SOUND_SAMPLES = 1 << 20
@@ -109,8 +110,8 @@ def out_of_range(audio: AudioInfo | None, header: HeaderFacts) -> dict[str, str]
         if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
             wrong["rate_out_of_range"] = f"expected {MIN_RATE_HZ:,} to {MAX_RATE_HZ:,} Hz, found {rate_hz:,} Hz"
         elif audio.duration_s > MAX_LENGTH_S:
-            days = audio.duration_s / 86_400
-            wrong["length_out_of_range"] = f"expected at most {MAX_LENGTH_S / 86_400:.0f} days, found {days:,.0f}"
+            days = audio.duration_s / S_PER_DAY
+            wrong["length_out_of_range"] = f"expected at most {MAX_LENGTH_S / S_PER_DAY:.0f} days, found {days:,.0f}"
         if n_channels > MAX_CHANNELS:
             wrong["channels_out_of_range"] = f"expected at most {MAX_CHANNELS} channels, found {n_channels:,}"
     if header.gain_db is not None and not abs(header.gain_db) <= MAX_GAIN_DB:

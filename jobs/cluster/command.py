@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from jobs.cluster.labels import Labelled, Totals, count, label_day, no_totals
 from jobs.cluster.source import Kept, in_threads
 from jobs.cluster.stability import scan, stability
 from jobs.cluster.store import Tables, clustering_tables, scan_tables, store_spec
+from jobs.common.needs import reads
 from jobs.common.processors import blas_backend
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run
@@ -27,7 +27,7 @@ from lake.clustering import ARRAYS, ATTRIBUTE, clustering_id
 from lake.errors import InputError
 from lake.identity import short_hash
 from lake.ledger import Entry
-from lake.read import grid_of, open_array, open_cube, read_rows
+from lake.read import grid_of, open_array, open_cube, recorder_names
 from lake.scaling import (
     N_AXES,
     Moments,
@@ -41,6 +41,7 @@ from lake.scaling import (
     with_components,
 )
 from lake.schema import StoreSpec
+from lake.shards import open_codes
 from lake.vectors import VectorSets, by_day, open_vectors
 from lake.whitening import ROWS_OF_PRODUCTS, groups_of, set_moments
 from lake.write import commit, write_block
@@ -48,7 +49,7 @@ from lake.write import commit, write_block
 Inputs = Mapping[tuple[str, int], Entry]
 
 
-def execute(run: Run, options: Options) -> Outcome:
+def execute(run: Run[Config], options: Options) -> Outcome:
     """Fit centroids, label every window and finalise the store.
 
     Threads read ahead of the matrix products, each of which has one thread: neither changes a byte.
@@ -58,7 +59,7 @@ def execute(run: Run, options: Options) -> Outcome:
     InputError
         If there are no windows, or fewer than clusters.
     """
-    config = cast("Config", run.config)
+    config = run.config
     sets = open_vectors([one.output.url for one in run.sources("embeddings")], partial=config.partial)
     normalise = _normalise(config, sets)
     n_clusters = _n_clusters(run, config, sets)
@@ -92,6 +93,11 @@ def execute(run: Run, options: Options) -> Outcome:
     return Outcome(did=True, counts=counts, backend=blas_backend())
 
 
+def describe(run: Run[Config], _options: Options) -> list[str]:
+    """Return what a run would read, without writing anything."""
+    return reads(run)
+
+
 def _normalise(config: Config, sets: VectorSets) -> Normalise:
     """Return how vectors are scaled: as configured, or as fits where they are from."""
     if config.normalise != "auto":
@@ -99,7 +105,7 @@ def _normalise(config: Config, sets: VectorSets) -> Normalise:
     return "whiten" if sets.is_own else "zscore_l2"
 
 
-def _n_clusters(run: Run, config: Config, sets: VectorSets) -> int:
+def _n_clusters(run: Run[Config], config: Config, sets: VectorSets) -> int:
     n_windows, name = sets.n_windows, " and ".join(repr(one.name) for one in run.sources("embeddings"))
     if not n_windows:
         raise InputError(f"run {run.name!r}: {name} has no usable window; there is nothing to cluster.")
@@ -125,9 +131,11 @@ def _n_clusters(run: Run, config: Config, sets: VectorSets) -> int:
     return wanted
 
 
-def _survey(run: Run, kept: Kept, normalise: Normalise, n_clusters: int, *, threads: int) -> tuple[Scaling, Vectors]:
+def _survey(
+    run: Run[Config], kept: Kept, normalise: Normalise, n_clusters: int, *, threads: int
+) -> tuple[Scaling, Vectors]:
     """Return how to scale vectors, and a scaled sample of them, uniform over all windows."""
-    config, sets = cast("Config", run.config), kept.sets
+    config, sets = run.config, kept.sets
     n_windows = sets.n_windows
     n_sample = min(n_windows, max(config.n_init_windows, 10 * n_clusters))
     rows = np.sort(np.random.default_rng([config.seed, 0]).choice(n_windows, n_sample, replace=False))
@@ -160,8 +168,8 @@ def _look(kept: Kept, normalise: Normalise, group: list[int]) -> tuple[Vectors, 
     return vectors, set_moments(vectors, kept.sets.n_features, products=normalise == "whiten")
 
 
-def _fit(run: Run, sets: VectorSets, read: Read, start: Vectors, *, threads: int) -> Vectors:
-    config = cast("Config", run.config)
+def _fit(run: Run[Config], sets: VectorSets, read: Read, start: Vectors, *, threads: int) -> Vectors:
+    config = run.config
     plan = schedule(sets.n_windows, len(start), config.batch_size, config.n_epochs, config.max_batches)
     stream = batches(
         read, [len(span.cells) for span in sets.spans], plan,
@@ -177,10 +185,10 @@ def _fit(run: Run, sets: VectorSets, read: Read, start: Vectors, *, threads: int
 
 
 def _label(
-    run: Run, sets: VectorSets, read: Read, clustering: Clustering, spec: StoreSpec, *, threads: int
+    run: Run[Config], sets: VectorSets, read: Read, clustering: Clustering, spec: StoreSpec, *, threads: int
 ) -> tuple[Totals, Candidates]:
     """Label every window and write every block; return what the labels say."""
-    config, grid = cast("Config", run.config), sets.grid
+    config, grid = run.config, sets.grid
     run.ledger.settle_grid(grid, sets.recorders)
     made = [one.ledger.written() for one in run.sources("embeddings")]
     digest, backend = hashlib.sha256(clustering.centroids.tobytes()).hexdigest(), blas_backend()
@@ -225,9 +233,9 @@ def _blocks(spec: StoreSpec, day: Labelled, first: int) -> Tables:
     return blocks
 
 
-def _described(run: Run, sets: VectorSets, totals: Totals, near: Candidates) -> Tables:
+def _described(run: Run[Config], sets: VectorSets, totals: Totals, near: Candidates) -> Tables:
     """Return the tables on clusters: exemplars, shares, contrast and flags."""
-    config, n_clusters = cast("Config", run.config), len(totals.n_windows)
+    config, n_clusters = run.config, len(totals.n_windows)
     chosen = exemplars(near, n_clusters, config.n_exemplars)
     recorders, hours = (largest_shares(counts, config.flag_share) for counts in (totals.by_recorder, totals.by_hour))
     contrast = _contrast(run, sets, chosen)
@@ -242,20 +250,20 @@ def _described(run: Run, sets: VectorSets, totals: Totals, near: Candidates) -> 
     }
 
 
-def _contrast(run: Run, sets: VectorSets, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
+def _contrast(run: Run[Config], sets: VectorSets, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return the median contrast of each cluster's exemplars, dB; NaN where the cube is not at hand."""
     out = np.full(chosen.shape[1], np.nan, dtype=np.float32)
     cube = run.inputs["embeddings"].inputs.get("spectrograms")
     if cube is None or not cube.output.exists(""):
         return out
     with open_cube(cube.output.url) as dataset:
-        recorders = dataset["recorder"].to_numpy().tolist()
+        recorders = recorder_names(dataset)
         if grid_of(dataset).attrs != sets.grid.attrs or recorders[: len(sets.recorders)] != [*sets.recorders]:
             return out  # vectors made elsewhere have a grid of their own
-    array = open_array(cube.output.url, "spectrogram")
+    read_codes = open_codes(cube.output.url)
     for i in range(len(out)):
         recorder, cell = chosen[:, i, :][:, chosen[1, i] >= 0]
-        found = contrast_db(np.asarray(read_rows(array, recorder, cell), dtype=np.uint8))
+        found = contrast_db(read_codes(recorder, cell))
         if np.isfinite(found).any():
             out[i] = np.nanmedian(found)
     return out

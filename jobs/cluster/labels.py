@@ -7,12 +7,11 @@ from numpy.typing import NDArray
 
 from jobs.cluster.core import assign
 from jobs.cluster.exemplars import Candidates, narrowed, span_of
+from lake.constants import MS_PER_HOUR, UNTIMED
 from lake.grid import Grid
 from lake.scaling import Vectors
 
 HOURS = 24
-MS_PER_HOUR = 3_600_000
-UNTIMED = "untimed:"
 """Recorders of this name were laid in sequence: their hours mean nothing."""
 
 

@@ -1,7 +1,7 @@
 """The cluster store's schema for a run, with what this job adds to it, and its tables."""
 
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +25,11 @@ SCAN = {
 }
 
 
-def store_spec(run: Run, grid: Grid, clustering: Clustering, *, normalise: Normalise, n_scanned: int) -> StoreSpec:
+def store_spec(
+    run: Run[Config], grid: Grid, clustering: Clustering, *, normalise: Normalise, n_scanned: int
+) -> StoreSpec:
     """Return the schema of a run's store."""
-    config, n_clusters = cast("Config", run.config), clustering.n_clusters
+    config, n_clusters = run.config, clustering.n_clusters
     resolved = {} if config.normalise == normalise else {"normalise": normalise}
     spec = cluster_spec(
         grid, n_clusters=n_clusters, n_features=clustering.scaling.n_features, n_exemplars=config.n_exemplars,

@@ -1,10 +1,12 @@
 """What a job is given and what it gives back."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol
+
+from typing_extensions import TypeVar
 
 from jobs.common.config import JobConfig, introduced_as
 from jobs.common.resources import Resources
@@ -14,6 +16,9 @@ from lake.ledger import GRID_RECORD, RUN_RECORD, Ledger
 from lake.receipts import latest_receipt
 from lake.storage import Storage
 from lake.verify import UNFINISHED
+
+C = TypeVar("C", bound=JobConfig, default=JobConfig)
+C_co = TypeVar("C_co", bound=JobConfig, covariant=True, default=JobConfig)
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Generic[C_co]):
     """One run of a manifest, resolved: its configuration, its identity and the runs it reads.
 
     Attributes
@@ -94,7 +99,7 @@ class Run:
     name: str
     job: str
     kind: str
-    config: JobConfig
+    config: C_co
     algorithm: int
     config_id: str
     inputs: Mapping[str, "Run"]
@@ -148,11 +153,14 @@ def main_role(name: str) -> str:
     return role if role and number.isdecimal() else name
 
 
-Begin = Callable[["Run", "Outcome"], "Run"]
-"""Takes a run and what is known of its outcome before the work is done; returns the run with its claim."""
+class Begin(Protocol):
+    """Takes a run and what is known of its outcome before the work is done; returns the run with its claim."""
+
+    def __call__(self, run: Run[C], expected: "Outcome", /) -> Run[C]:
+        """Claim the run and store its record, once."""
 
 
-def write_at_once(run: Run, _expected: "Outcome") -> Run:
+def write_at_once(run: Run[C], _expected: "Outcome", /) -> Run[C]:
     """Begin without a claim and without a record."""
     return run
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -26,15 +26,16 @@ from jobs.dino.config import Config
 from jobs.dino.data import Places, Source, held
 from jobs.dino.group import joined
 from jobs.dino.loop import fit
+from jobs.dino.reading import open_windows
 from jobs.dino.schedule import n_steps
 from jobs.dino.sizes import described
 from jobs.dino.statistics import backgrounds, level_counts, level_counts_by_recorder, level_statistics
 from jobs.dino.watch import Surroundings
-from lake.constants import MS_PER_DAY
+from lake.constants import MS_PER_DAY, MS_PER_HOUR
 from lake.errors import IdentityError, InputError
-from lake.read import Windows, grid_of, open_cube, usable_windows
+from lake.read import Windows, grid_of, open_cube, recorder_names, usable_windows
 from lake.records import damaged, seal, unseal
-from lake.shards import layout_of, open_windows
+from lake.shards import layout_of
 from lake.storage import Storage
 
 SUMMARY_FILE: Final = "summary.json"
@@ -49,14 +50,14 @@ STOPS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals after which a training writes a checkpoint and ends."""
 
 
-def execute(run: Run, options: Options) -> Outcome:
+def execute(run: Run[Config], options: Options) -> Outcome:
     """Train the run's backbone, from where an earlier execution was stopped, and list its files.
 
     Raises
     ------
     As :func:`train`.
     """
-    config, here = cast("Config", run.config), place(os.environ)
+    config, here = run.config, place(os.environ)
     cube_url = run.inputs["spectrograms"].output.url
     with open_cube(cube_url) as cube:
         total = n_steps(len(usable_windows(cube, partial=config.partial)), config)
@@ -101,7 +102,7 @@ def execute(run: Run, options: Options) -> Outcome:
     return Outcome(did=True, counts=counts, backend=summary["backend"])
 
 
-def describe(run: Run, options: Options) -> list[str]:
+def describe(run: Run[Config], options: Options) -> list[str]:
     """Return what training would take: steps, operations, files, memory, and the time where a rate was measured.
 
     Parameters
@@ -109,7 +110,7 @@ def describe(run: Run, options: Options) -> list[str]:
     run, options
         Its cube is finished. The number of processes is that of the manifest's nodes and GPUs.
     """
-    config = cast("Config", run.config)
+    config = run.config
     with open_cube(run.inputs["spectrograms"].output.url) as cube:
         n_windows = len(usable_windows(cube, partial=config.partial))
         shape = (n_windows, cube.sizes["mel"], cube.sizes["frame"])
@@ -290,10 +291,10 @@ def _places(cube: xr.Dataset, windows: Windows, cube_path: str) -> Places:
     layout = layout_of(cube_path)
     cells_per_shard = layout.cells_per_shard if layout else 1
     return Places(
-        recorders=tuple(cube["recorder"].to_numpy().tolist()),
+        recorders=tuple(recorder_names(cube)),
         recorder=windows.recorder,
         recording=recording,
-        hour=(grid.origin_ms + windows.cell * grid.hop_ms) % MS_PER_DAY // 3_600_000,
+        hour=(grid.origin_ms + windows.cell * grid.hop_ms) % MS_PER_DAY // MS_PER_HOUR,
         shard=windows.recorder.astype(np.int64) * (cube.sizes["time"] + 1) + windows.cell // cells_per_shard,
     )
 

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.dino.config import Config
-from jobs.dino.reading import read_by_thread, read_by_workers
+from jobs.dino.reading import Read, read_by_thread, read_by_workers
 from lake.errors import InputError
-from lake.shards import Read
 
 READ_BLOCK: Final = 256
 """Windows read at once where the order does not matter."""

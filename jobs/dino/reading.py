@@ -11,10 +11,26 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from lake.errors import TryAgainError
-from lake.shards import Read
+from lake.shards import open_codes
 
 Numbers = NDArray[np.int64]
 Codes = NDArray[np.uint8]
+Read = Callable[[Numbers], Codes]
+"""From numbers of windows, shape (n,), to their codes, uint8, shape (n, n_mels, n_frames)."""
+
+
+def open_windows(url: str, recorder: NDArray[np.int32], cell: Numbers, *, n_threads: int = 1) -> Read:
+    """Return the function that reads windows by their numbers; a worker process can call this for itself.
+
+    Parameters
+    ----------
+    url, n_threads
+        As :func:`lake.shards.open_codes` takes them.
+    recorder, cell
+        Recorder number and cell of each window, shape (n_windows,).
+    """
+    read = open_codes(url, n_threads=n_threads)
+    return lambda windows: read(recorder[windows], cell[windows])
 
 
 def read_by_thread(read: Read, wanted: Iterator[Numbers], ahead: int) -> Generator[Codes]:

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from jobs.common.folders import publish
 from jobs.common.labels import Labels, read_labels
 from jobs.common.marks import is_plain_table, read_marks
+from jobs.common.needs import reads
 from jobs.common.placing import place_marks, recordings_of
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run, main_role
@@ -38,7 +39,7 @@ from lake.digest import sha256_of
 from lake.errors import InputError
 from lake.escapes import defused
 from lake.layout import safe_name
-from lake.read import open_array, open_clusters, open_cube, open_embeddings, read_rows, usable_windows
+from lake.read import open_array, open_clusters, open_cube, open_embeddings, read_rows, recorder_names, usable_windows
 from lake.scaling import Scaling
 from lake.text import near_or_all
 from lake.vectors import VectorSets, open_vectors
@@ -96,7 +97,7 @@ class Compared:
     n_left_out: int
 
 
-def execute(run: Run, options: Options) -> Outcome:
+def execute(run: Run[Config], options: Options) -> Outcome:
     """Score every clustering and every set of vectors among the inputs, audit them, and write the tables.
 
     Raises
@@ -119,7 +120,7 @@ def execute(run: Run, options: Options) -> Outcome:
             score, table = score_windows(run, role, study.stores[role], study.labels)
             scores.append(score)
             _write_csv(folder / f"confusion-{safe_name(role)}.csv", table)
-        known = {str(name) for store in study.stores.values() for name in store["recorder"].to_numpy()}
+        known = {name for store in study.stores.values() for name in recorder_names(store)}
         strangers = {name: len(rows) for name, rows in study.labels.by_recorder.items() if name not in known}
         compared = _compared(run, study)
         run = options.begin(run, Outcome(did=True, counts={}))
@@ -150,6 +151,11 @@ def execute(run: Run, options: Options) -> Outcome:
     return Outcome(did=True, counts=counts, backend="numpy", notes=notes)
 
 
+def describe(run: Run[Config], _options: Options) -> list[str]:
+    """Return what a run would read, without writing anything."""
+    return reads(run)
+
+
 def _notes_on_recorders(strangers: Mapping[str, int], known: Sequence[str]) -> list[str]:
     """Return a note of labels whose recorders no input has; none if there are none."""
     if not strangers:
@@ -159,18 +165,18 @@ def _notes_on_recorders(strangers: Mapping[str, int], known: Sequence[str]) -> l
     return [f"{sum(strangers.values())} labels are of recorders that no input has: {', '.join(named)}{more}."]
 
 
-def _roles(run: Run) -> list[str]:
+def _roles(run: Run[Config]) -> list[str]:
     """Return the roles of the manifest; runs that are joined are one."""
     return list(dict.fromkeys(main_role(role) for role in run.inputs))
 
 
-def _is_clustering(run: Run, role: str) -> bool:
+def _is_clustering(run: Run[Config], role: str) -> bool:
     return run.inputs[role].kind == "clusters"
 
 
-def _study(run: Run, path: Path, opened: ExitStack) -> Study:
+def _study(run: Run[Config], path: Path, opened: ExitStack) -> Study:
     """Open the stores and lay the labels on the study's time."""
-    config = cast("Config", run.config)
+    config = run.config
     source = next((found for one in run.inputs.values() for found in [_cube_of(one)] if found is not None), None)
     cube = None
     if source is not None and source.output.exists(""):
@@ -201,8 +207,8 @@ def _study(run: Run, path: Path, opened: ExitStack) -> Study:
     return Study(units, labels, n_strange, n_outside, notes, cube, stores, vectors)
 
 
-def _vectors(run: Run, role: str) -> Vectors:
-    config = cast("Config", run.config)
+def _vectors(run: Run[Config], role: str) -> Vectors:
+    config = run.config
     sets = open_vectors([one.output.url for one in run.sources(role)])
     if config.normalise == "zscore_l2" or (config.normalise == "auto" and not sets.is_own):
         return Vectors(sets, None, standardised)
@@ -217,9 +223,9 @@ def _cube_of(run: Run) -> Run | None:
     return next((found for one in run.inputs.values() for found in [_cube_of(one)] if found is not None), None)
 
 
-def _compared(run: Run, study: Study) -> Compared:
+def _compared(run: Run[Config], study: Study) -> Compared:
     """Return the intervals that all inputs have windows of, with each input's word on them."""
-    config = cast("Config", run.config)
+    config = run.config
     windows = {}
     with progress(f"{run.name}: intervals", len(_roles(run)), "inputs") as advance:
         for role, store in study.stores.items():
@@ -243,9 +249,9 @@ def _compared(run: Run, study: Study) -> Compared:
     return Compared(units, labels, vectors, clusters, len(study.units) - len(rows))
 
 
-def _rows(run: Run, study: Study, compared: Compared) -> list[Row]:
+def _rows(run: Run[Config], study: Study, compared: Compared) -> list[Row]:
     """Return all figures of all splits; none where fewer than two labels or ten intervals can be compared."""
-    config, labels = cast("Config", run.config), compared.labels
+    config, labels = run.config, compared.labels
     if len(labels) < 10 or labels.max() == 0:
         return []
     rows: list[Row] = []
@@ -270,8 +276,8 @@ def _rows(run: Run, study: Study, compared: Compared) -> list[Row]:
     return rows
 
 
-def _audited(run: Run, study: Study) -> list[Audited]:
-    config = cast("Config", run.config)
+def _audited(run: Run[Config], study: Study) -> list[Audited]:
+    config = run.config
     rows: list[Audited] = []
     with progress(f"{run.name}: audit", len(_roles(run)), "inputs") as advance:
         for role in _roles(run):

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import xarray as xr
@@ -16,7 +15,7 @@ from jobs.evaluate.core import NONE, agreement, confusion, dominant_labels
 from lake.constants import STATUS
 from lake.errors import InputError
 from lake.grid import iso
-from lake.read import grid_of
+from lake.read import grid_of, recorder_names
 
 UNLABELLED = "none"
 DECIMALS = 6
@@ -49,9 +48,9 @@ class Score:
     nmi: float
 
 
-def score_windows(run: Run, role: str, store: xr.Dataset, labels: Labels) -> tuple[Score, list[list[object]]]:
+def score_windows(run: Run[Config], role: str, store: xr.Dataset, labels: Labels) -> tuple[Score, list[list[object]]]:
     """Return a clustering's score, and its table of clusters by labels, the header first."""
-    config, source = cast("Config", run.config), run.inputs[role]
+    config, source = run.config, run.inputs[role]
     names = [*labels.names, *([UNLABELLED] if config.keep_unlabelled and UNLABELLED not in labels.names else [])]
     n_recorders = store.sizes["recorder"]
     with progress(f"{run.name}: labels for {source.name}", n_recorders, "recorders") as advance:
@@ -77,7 +76,7 @@ def _compared(
     """Return cluster and label of every clustered window, by recorder and time."""
     grid = grid_of(store)
     clusters, found = [], []
-    for i, recorder in enumerate(store["recorder"].to_numpy().tolist()):
+    for i, recorder in enumerate(recorder_names(store)):
         usable = np.isin(store["cluster_status"][i].to_numpy(), [STATUS["ok"], STATUS["partial"]])
         cells = np.flatnonzero(usable).astype(np.int64)
         clusters.append(store["cluster"][i].to_numpy()[cells])
@@ -91,8 +90,8 @@ def _compared(
     return np.concatenate(clusters), np.concatenate(found)
 
 
-def _nothing_in_common(run: Run, role: str, store: xr.Dataset, labels: Labels) -> str:
-    config, grid = cast("Config", run.config), grid_of(store)
+def _nothing_in_common(run: Run[Config], role: str, store: xr.Dataset, labels: Labels) -> str:
+    config, grid = run.config, grid_of(store)
     spans = list(labels.by_recorder.values())
     return (
         f"run {run.name!r}: none of the {labels.n_intervals} intervals of {run.labels} covers "

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jobs.common.matching import match_recordings, told_unknown
+from jobs.common.needs import reads
 from jobs.common.placing import EDGE_S, recordings_of
 from jobs.common.placing import Placed as Recordings
 from jobs.common.progress import progress
@@ -22,7 +23,7 @@ from lake.escapes import as_written
 from lake.grid import Grid
 from lake.identity import short_hash
 from lake.ledger import Entry
-from lake.read import grid_of, open_cube
+from lake.read import grid_of, open_cube, recorder_names
 from lake.schema import ArraySpec, StoreSpec, embedding_spec
 from lake.sheets import decoded, read_sheet, to_seconds
 from lake.write import commit, write_block
@@ -31,7 +32,7 @@ MOST_TOLD = 5
 ROWS_AT_ONCE = 65_536
 
 
-def execute(run: Run, options: Options) -> Outcome:
+def execute(run: Run[Config], options: Options) -> Outcome:
     """Place every vector by its recording's time in the cube, and write the store.
 
     Raises
@@ -40,12 +41,12 @@ def execute(run: Run, options: Options) -> Outcome:
         If table and vectors do not fit each other, none of the recordings is in the cube, a vector does not begin
         in its recording or is not finite, or several want the same cell.
     """
-    config = cast("Config", run.config)
+    config = run.config
     table, array = run.files["table"], run.files["vectors"]
     numbers, names, start_s, notes = _read_table(table, config)
     vectors = _read_vectors(array, len(names))
     with open_cube(run.inputs["spectrograms"].output.url) as cube:
-        recorders = [str(name) for name in cube["recorder"].to_numpy()]
+        recorders = recorder_names(cube)
         there = recordings_of(cube, str(run.recordings.root) if run.recordings else "")
         owners = [recorders.index(str(name)) for name in cube["recording_recorder"].to_numpy()]
         theirs = grid_of(cube)
@@ -60,7 +61,7 @@ def execute(run: Run, options: Options) -> Outcome:
             f"root. Most alike: {strange}."
         )
     found = np.array([matched.row[names[i]] for i in rows], dtype=np.int64)
-    _require_inside(run, there, found, numbers[rows], start_s[rows])
+    _require_inside(run, there, found, numbers=numbers[rows], start_s=start_s[rows])
     start_ms = there.start_ms[found] + np.rint(start_s[rows] * 1000).astype(np.int64)
     placed = place(start_ms, np.array(owners, dtype=np.int64)[found], grid)
     if len(placed.shared) and config.shared_cells == "refuse":
@@ -88,6 +89,11 @@ def execute(run: Run, options: Options) -> Outcome:
     tables = {"feature": np.arange(vectors.shape[1], dtype=np.int32)}
     commit(run.output, run.ledger, spec, recorders, tables)
     return outcome
+
+
+def describe(run: Run[Config], _options: Options) -> list[str]:
+    """Return what a run would read, without writing anything."""
+    return reads(run)
 
 
 def _read_table(path: Path, config: Config) -> tuple[NDArray[np.int64], list[str], NDArray[np.float64], list[str]]:
@@ -126,7 +132,8 @@ def _read_table(path: Path, config: Config) -> tuple[NDArray[np.int64], list[str
 
 
 def _require_inside(
-    run: Run, there: Recordings, found: NDArray[np.int64], numbers: NDArray[np.int64], start_s: NDArray[np.float64]
+    run: Run[Config], there: Recordings, found: NDArray[np.int64], *,
+    numbers: NDArray[np.int64], start_s: NDArray[np.float64],
 ) -> None:  # fmt: skip
     """Refuse vectors that do not begin in their recording."""
     length_s = (there.end_ms - there.start_ms)[found] / 1000
@@ -159,7 +166,7 @@ def _read_vectors(path: Path, n_rows: int) -> NDArray[Any]:
     return np.asarray(vectors)
 
 
-def _spec(run: Run, grid: Grid, n_features: int, config: Config) -> StoreSpec:
+def _spec(run: Run[Config], grid: Grid, n_features: int, config: Config) -> StoreSpec:
     attrs = {**run.store_attrs, "grid": grid.attrs}
     spec = embedding_spec(grid, n_features=n_features, dtype=config.dtype, attrs=attrs)
     told = {"long_name": "start of the vector's sound after the start of its cell", "units": "s"}
@@ -168,7 +175,7 @@ def _spec(run: Run, grid: Grid, n_features: int, config: Config) -> StoreSpec:
     return replace(spec, index=(offset, *spec.index))
 
 
-def _refuse_gone(run: Run, spec: StoreSpec, placed: Placed, recorders: Sequence[str]) -> None:
+def _refuse_gone(run: Run[Config], spec: StoreSpec, placed: Placed, recorders: Sequence[str]) -> None:
     """Refuse a table without days that the store has."""
     block_of, edges = _blocks(spec, placed)
     new = {(recorders[int(placed.recorder[i])], int(block_of[i])) for i in edges}
@@ -181,7 +188,7 @@ def _refuse_gone(run: Run, spec: StoreSpec, placed: Placed, recorders: Sequence[
 
 
 def _refuse_infinite(
-    run: Run, spec: StoreSpec, placed: Placed, vectors: NDArray[Any], numbers: NDArray[np.int64]
+    run: Run[Config], spec: StoreSpec, placed: Placed, vectors: NDArray[Any], numbers: NDArray[np.int64]
 ) -> None:
     """Refuse vectors that are not finite in the type that they are stored in."""
     (data,) = spec.data
@@ -203,7 +210,7 @@ def _blocks(spec: StoreSpec, placed: Placed) -> tuple[NDArray[np.int64], NDArray
 
 
 def _write(
-    run: Run, spec: StoreSpec, placed: Placed, vectors: NDArray[Any], *, recorders: Sequence[str], digest: str
+    run: Run[Config], spec: StoreSpec, placed: Placed, vectors: NDArray[Any], *, recorders: Sequence[str], digest: str
 ) -> None:  # fmt: skip
     run.ledger.settle_grid(spec.grid, recorders)
     block_of, edges = _blocks(spec, placed)

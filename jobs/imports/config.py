@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from jobs.common.config import JobConfig
+from jobs.common.job import FileInput, Input, Job
 from lake.constants import MS_PER_DAY
 
 ALGORITHM = 1
@@ -34,3 +35,9 @@ class Config(JobConfig):
         if MS_PER_DAY % round(self.hop_s * 1000):
             raise ValueError(f"hop_s = {self.hop_s:g} does not divide a day of 86400 s")
         return self
+
+
+JOB = Job(
+    name="import", package=__package__, config=Config, algorithm=ALGORITHM, writes="embeddings", extra="cluster",
+    inputs=(Input("spectrograms"),), files=(FileInput("table"), FileInput("vectors")),
+)  # fmt: skip

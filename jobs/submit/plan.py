@@ -144,9 +144,10 @@ def _steps(run: Run, name: str, site: Site, image: tuple[Path, str], needs: tupl
 
 
 def _kind(run: Run) -> Kind:
-    if run.job == "dino":
+    job = JOBS[run.job]
+    if job.processes == "train together":
         return "train"
-    if not JOBS[run.job].extends:
+    if not job.extends:
         return "whole"
     if run.resources.dask:
         return "dask"

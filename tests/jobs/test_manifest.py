@@ -1,6 +1,7 @@
 """Manifests: what is read, and what is told of what is wrong."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs import registry
+from jobs.common.job import Input
 from jobs.common.resources import Resources
 from jobs.common.run import Image
 from jobs.manifest import Manifest, read_manifest
@@ -195,9 +196,7 @@ def test_identity_is_of_nothing_else(write: Write, old: str, new: str) -> None:
 
 def test_identity_follows_the_algorithm(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     before = ids(read_manifest(write(WHOLE)))
-    from jobs.embed import config
-
-    monkeypatch.setattr(config, "ALGORITHM", config.ALGORITHM + 1)
+    monkeypatch.setitem(JOBS, "embed", replace(JOBS["embed"], algorithm=JOBS["embed"].algorithm + 1))
     after = ids(read_manifest(write(WHOLE)))
     assert {name for name in before if before[name] != after[name]} == {"vectors", "clusters", "scores", "atlas"}
 
@@ -269,7 +268,7 @@ def test_a_whole_manifest_of_mistakes_is_told_at_once(write: Write) -> None:
 
 @pytest.mark.parametrize("job", JOBS)
 def test_an_unknown_key_of_any_job_names_the_nearest(write: Write, job: str) -> None:
-    for field in JOBS[job].config_model().model_fields:
+    for field in JOBS[job].config.model_fields:
         told = problems(write(f'lake = "l"\n[runs.x]\njob = "{job}"\nconfig = {{ {field}x = 1 }}\n'))
         assert f"runs.x.config.{field}x: unknown key; did you mean '{field}'?" in told
 
@@ -367,8 +366,7 @@ def test_runs_that_wait_for_each_other(write: Write) -> None:
 
 def test_a_real_cycle(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     """No two jobs of today read each other; a job that reads its own kind could."""
-    looping = registry.JobEntry("jobs.evaluate", "scores", "cluster", {}, any_role="evaluate")
-    monkeypatch.setitem(JOBS, "evaluate", looping)
+    monkeypatch.setitem(JOBS, "evaluate", replace(JOBS["evaluate"], inputs=(Input("x", ("scores",)),)))
     text = """
     lake = "l"
     runs.a = { job = "evaluate", inputs = { x = "b" } }
