@@ -7,6 +7,7 @@ from hashlib import sha256
 import pandas as pd
 
 from lake.errors import StoreError
+from lake.grid import iso
 from lake.layout import Lake
 from lake.storage import Storage
 from lake.tables import (
@@ -70,6 +71,12 @@ def verdicts_folder(lake: Lake) -> Storage:
     return lake.storage.below(FOLDER)
 
 
+def deliveries(lake: Lake) -> list[str]:
+    """Return the keys of the deliveries of a lake, the earliest first."""
+    folder = verdicts_folder(lake)
+    return sorted(folder.list_keys()) if folder.exists("") else []
+
+
 def read_verdicts(lake: Lake) -> pd.DataFrame:
     """Return all verdicts of a lake, one row each, with the columns :data:`COLUMNS` and ``delivery``.
 
@@ -82,7 +89,7 @@ def read_verdicts(lake: Lake) -> pd.DataFrame:
     wrong = list(damaged_deliveries(lake))
     if wrong:
         raise StoreError("\n".join([*wrong, "Restore them from a copy."]))
-    tables = [_read(folder, key) for key in _keys(folder)]
+    tables = [_read(folder, key) for key in deliveries(lake)]
     if not tables:
         return make_table([], COLUMNS).assign(delivery=pd.Series(dtype="str"))
     return pd.concat(tables, ignore_index=True)
@@ -91,14 +98,28 @@ def read_verdicts(lake: Lake) -> pd.DataFrame:
 def damaged_deliveries(lake: Lake) -> Iterator[str]:
     """Yield a line for each delivery whose bytes are not those that its name says, and each strange file."""
     folder = verdicts_folder(lake)
-    if not folder.exists(""):
-        return
-    for key in folder.list_keys():
+    for key in deliveries(lake):
         digest = key.removesuffix(".csv").rpartition("_")[2]
         if not key.endswith(".csv") or len(digest) != DIGEST_LETTERS:
             yield f"{folder.path(key)}: expected a delivery of verdicts, found a file of another name"
         elif _digest(folder.read(key)) != digest:
             yield f"{folder.path(key)}: expected bytes with the digest {digest}, found others"
+
+
+def verdicts_on(lake: Lake, recorder: str, start_ms: int, end_ms: int) -> list[dict[str, object]]:
+    """Return the verdicts on spans of a recorder that share time with one, as plain values for JSON."""
+    found = read_verdicts(lake)
+    begin_ms = found["time_utc"].to_numpy().astype("datetime64[ms]").astype("int64")
+    is_here = (begin_ms < end_ms) & (begin_ms + found["duration_s"].to_numpy() * 1000 > start_ms)
+    rows = found[is_here & (found["recorder"] == recorder).to_numpy()]
+    return [
+        {
+            "sound": row.sound, "verdict": row.verdict, "reviewer": row.reviewer,
+            "decided_at": iso(int(row.decided_at.value) // 10**6), "time_utc": iso(int(row.time_utc.value) // 10**6),
+            "duration_s": row.duration_s, "delivery": row.delivery,
+        }
+        for row in rows.itertuples(index=False)
+    ]  # fmt: skip
 
 
 def add_verdicts(lake: Lake, table: pd.DataFrame) -> Delivery:
@@ -206,10 +227,6 @@ def _read(folder: Storage, key: str) -> pd.DataFrame:
     table, problems = parse_table(folder.read(key).decode(), COLUMNS, source=where, what="verdicts")
     refuse(where, "verdicts", in_order(problems))
     return table.reset_index(drop=True).assign(delivery=key)
-
-
-def _keys(folder: Storage) -> list[str]:
-    return sorted(folder.list_keys()) if folder.exists("") else []
 
 
 def _digest(data: bytes) -> str:

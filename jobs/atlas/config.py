@@ -32,7 +32,9 @@ class Config(JobConfig):
     n_map_windows: int = Field(
         2000, ge=0, le=100_000, description="windows on the map at most, drawn uniformly; 0 for no map"
     )
-    perplexity: float = Field(30.0, ge=2, le=1000, description="perplexity of t-SNE; at most a quarter of the windows on the map")
+    perplexity: float = Field(
+        30.0, ge=2, le=1000, description="perplexity of t-SNE; at most a quarter of the windows on the map"
+    )
     seed: int = Field(0, ge=0, description="root of every random choice")
     audio: bool = Field(
         True, description="whether sound is cut out of the recordings where they are at hand; recorders catch speech"

@@ -11,7 +11,7 @@ import pandas as pd
 
 from jobs.common.labels import read_labels
 from jobs.common.marks import is_plain_table, read_marks
-from jobs.common.placing import place_marks, recordings_of
+from jobs.common.placing import PADDED_S, place_marks, recordings_of
 from jobs.common.run import listed
 from jobs.review.windows import Windows
 from lake.digest import sha256_of
@@ -197,10 +197,8 @@ def _trace(row: Row, digest: str, windows: Windows) -> list[str]:
         return [str(error)]
     row["digest"] = windows.digest_of(recorder, cell)
     if digest and digest != row["digest"]:
-        return [
-            f"the window of {recorder} at {iso(start_ms)} was heard with the digest {digest}, and has {row['digest']}: "
-            "it is of another lake, or was made again with other settings"
-        ]
+        told = f"the window of {recorder} at {iso(start_ms)} was heard with the digest {digest}"
+        return [f"{told}, and has {row['digest']}: it is of another lake, or was made again with other settings"]
     return []
 
 
@@ -225,14 +223,13 @@ def _label_rows(
             continue
         try:
             mine = windows.recorder_of(recorder)
-            recording, offset_s = windows.recording_of(mine, start_ms, end_ms)
+            recording, offset_s = windows.recording_of(mine, start_ms, end_ms, most_beyond_s=PADDED_S)
         except ValueError as error:
             wrong.append(f"{where}: {error}")
             continue
         n_kept += not len(windows.covered(mine, start_ms, end_ms, min_overlap_ms=round(given.min_overlap_s * 1000)))
-        rows.append(
-            _row(windows, mine, start_ms, end_ms, sound, "yes", given) | {"recording": recording, "offset_s": offset_s}
-        )
+        row = _row(mine, (start_ms, end_ms), sound, "yes", given.reviewer)
+        rows.append(row | {"recording": recording, "offset_s": offset_s})
     if wanted:
         n_passed += len(unknown)
     else:
@@ -240,8 +237,8 @@ def _label_rows(
     notes += [f"{n_passed} labels are of other sounds; they are passed over."] if n_passed else []
     if n_kept:
         notes.append(
-            f"{n_kept} of {len(rows)} spans share less than {given.min_overlap_s:g} s with every window: they are kept, "
-            "and count for none."
+            f"{n_kept} of {len(rows)} spans share less than {given.min_overlap_s:g} s with every window: they are "
+            "kept, and count for none."
         )
     if given.exhaustive and not wrong:
         rows += _absences(rows, windows, given)
@@ -291,7 +288,7 @@ def _absences(rows: Sequence[Row], windows: Windows, given: Given) -> list[Row]:
             for sound in sounds:
                 if not any(_overlaps(row, start_ms, end_ms) for row in mine if row["sound"] == sound):
                     trace = {"recording": path, "offset_s": offset_s, "digest": windows.digest_of(recorder, int(cell))}
-                    found.append(_row(windows, recorder, start_ms, end_ms, sound, "no", given) | trace)
+                    found.append(_row(recorder, (start_ms, end_ms), sound, "no", given.reviewer) | trace)
     return found
 
 
@@ -300,10 +297,10 @@ def _overlaps(row: Row, start_ms: int, end_ms: int) -> bool:
     return begin_ms < end_ms and begin_ms + round(float(str(row["duration_s"])) * 1000) > start_ms
 
 
-def _row(windows: Windows, recorder: str, start_ms: int, end_ms: int, sound: str, verdict: str, given: Given) -> Row:
+def _row(recorder: str, span_ms: tuple[int, int], sound: str, verdict: str, reviewer: str) -> Row:
     return {
-        "recorder": recorder, "time_utc": pd.Timestamp(start_ms, unit="ms"), "duration_s": (end_ms - start_ms) / 1000,
-        "sound": sound, "verdict": verdict, "reviewer": given.reviewer,
+        "recorder": recorder, "time_utc": pd.Timestamp(span_ms[0], unit="ms"),
+        "duration_s": (span_ms[1] - span_ms[0]) / 1000, "sound": sound, "verdict": verdict, "reviewer": reviewer,
     }  # fmt: skip
 
 
@@ -312,8 +309,8 @@ def _instant(cell: str) -> pd.Timestamp:
     match = _TIME.fullmatch(cell.strip())
     if match is None or match[6] is None:
         raise ValueError(
-            f"expected a time such as 2021-06-22T05:00:06Z, found {cell!r}: a spreadsheet may have changed it; give the "
-            "column the format Text before the table is opened, or load the table that the page gave"
+            f"expected a time such as 2021-06-22T05:00:06Z, found {cell!r}: a spreadsheet may have changed it; give "
+            "the column the format Text when the table is opened, or load the table that the page gave"
         )
     year, month, day, hour, minute, second, fraction, zone = match.groups()
     zone = "" if zone in {None, "Z", "UTC"} else zone

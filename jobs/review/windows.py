@@ -1,7 +1,9 @@
 """The windows of a study: which exist, what recording each is of, and its digest."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -17,6 +19,7 @@ from lake.read import grid_of, open_cube
 from lake.text import near_or_all
 from lake.trace import pieces, recordings_table
 
+Cells = NDArray[np.int64]
 USABLE = (STATUS["ok"], STATUS["partial"])
 
 
@@ -40,7 +43,7 @@ class Windows:
     recorders: list[str]
     _status: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
     _digests: dict[tuple[str, str], Mapping[int, str]] = field(default_factory=dict)
-    _recordings: dict[str, list[dict[str, object]]] = field(default_factory=dict)
+    _recordings: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def cell_of(self, recorder: str, start_ms: int) -> int:
         """Return the cell of the window of a recorder that begins at an instant, milliseconds since 1970.
@@ -62,19 +65,20 @@ class Windows:
         closest = min((self.grid.start_ms(int(one)) for one in near), key=lambda ms: abs(ms - start_ms))
         raise ValueError(f"recorder {recorder!r} has no window at {iso(start_ms)}; the nearest is at {iso(closest)}")
 
-    def usable(self, i_recorder: int) -> NDArray[np.int64]:
+    def usable(self, i_recorder: int) -> Cells:
         """Return the cells of a recorder that have sound, in order."""
         if i_recorder not in self._status:
             self._status[i_recorder] = self.cube["status"][i_recorder].to_numpy()
-        return np.flatnonzero(np.isin(self._status[i_recorder], USABLE)).astype(np.int64)
+        return np.flatnonzero(np.isin(self._status[i_recorder], USABLE))
 
-    def covered(self, recorder: str, start_ms: int, end_ms: int, *, min_overlap_ms: int) -> NDArray[np.int64]:
+    def covered(self, recorder: str, start_ms: int, end_ms: int, *, min_overlap_ms: int) -> Cells:
         """Return the cells of windows that a span equals, or shares at least ``min_overlap_ms`` with."""
         usable = self.usable(self.recorders.index(recorder))
         begin_ms = self.grid.origin_ms + usable * self.grid.hop_ms
         shared_ms = np.minimum(begin_ms + self.grid.window_ms, end_ms) - np.maximum(begin_ms, start_ms)
         is_equal = (begin_ms == start_ms) & (end_ms - start_ms == self.grid.window_ms)
-        return usable[(shared_ms >= min_overlap_ms) | is_equal]
+        found: Cells = usable[(shared_ms >= min_overlap_ms) | is_equal]
+        return found
 
     def digest_of(self, recorder: str, cell: int) -> str:
         """Return the digest of a window's codes, from the ledger."""
@@ -86,19 +90,27 @@ class Windows:
             }
         return self._digests[recorder, day][cell]
 
-    def recording_of(self, recorder: str, start_ms: int, end_ms: int) -> tuple[str, float]:
+    def recording_of(
+        self, recorder: str, start_ms: int, end_ms: int, *, most_beyond_s: float = math.inf
+    ) -> tuple[str, float]:
         """Return the recording that a span begins in, and the seconds after its start.
 
         Raises
         ------
         ValueError
-            If the recorder has no recording of that time, or the span goes beyond its end.
+            If the recorder has no recording of that time, or more than ``most_beyond_s`` of the span is not recorded.
         """
         if recorder not in self._recordings:
             self._recordings[recorder] = recordings_table(self.cube, recorder)
         found = pieces(self._recordings[recorder], start_ms, end_ms)
         if not found:
             raise ValueError(f"recorder {recorder!r} has no recording from {iso(start_ms)} to {iso(end_ms)}")
+        recorded_s = sum((one.last_sample - one.first_sample) / one.sample_rate_hz for one in found)
+        beyond_s = (end_ms - start_ms) / 1000 - recorded_s
+        if beyond_s > most_beyond_s:
+            raise ValueError(
+                f"{recorder!r} from {iso(start_ms)} to {iso(end_ms)} lies {beyond_s:.1f} s outside of {found[0].path}"
+            )
         first = found[0]
         return first.path, round((first.first_sample - first.at_sample) / first.sample_rate_hz, 3)
 
