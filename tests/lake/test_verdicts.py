@@ -55,7 +55,8 @@ def test_an_empty_lake_has_none(lake: Lake) -> None:
 
 def test_a_delivery_is_written_once_and_read_back(lake: Lake) -> None:
     rows = table((0, "wren", "yes", "Ana", 1), (1, "=wren", "no", "Ana", 2))
-    rows.loc[0, ["seconds", "batch", "draw", "offset_s"]] = [1.25, "b1", 3, 12.5]
+    for column, value in (("seconds", 1.25), ("batch", "b1"), ("draw", 3), ("offset_s", 12.5)):
+        rows.loc[0, column] = value
     first = add_verdicts(lake, rows)
     assert first.n_added == 2
     path = Path(lake.storage.root) / FOLDER / first.key
@@ -66,8 +67,8 @@ def test_a_delivery_is_written_once_and_read_back(lake: Lake) -> None:
     assert (path.stat().st_mtime_ns, path.read_bytes()) == (stamp, data)
     back = read_verdicts(lake)
     assert len(back) == 3
-    assert back.set_index("delivery").loc[first.key, "sound"].tolist() == ["wren", "=wren"]
-    assert back.loc[0, ["seconds", "batch", "draw", "offset_s"]].tolist() == [1.25, "b1", 3, 12.5]
+    assert back.loc[back["delivery"] == first.key, "sound"].to_list() == ["wren", "=wren"]
+    assert back.iloc[0][["seconds", "batch", "draw", "offset_s"]].to_list() == [1.25, "b1", 3, 12.5]
     assert b",2021-07-15T12:00:01Z," in data
 
 
