@@ -60,3 +60,6 @@ QUALITY: Final = {
     "not_a_number": 32,  # samples that are no numbers were read as zero
 }
 """Bits of the ``quality`` of a cell; such windows are still data."""
+
+CLUSTER_FLAGS: Final = {"one_recorder": 1, "one_hour": 2, "noise": 4}
+"""Bits of ``cluster_flags``."""

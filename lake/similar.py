@@ -1,10 +1,8 @@
 """The windows nearest to one window: exactly, in one pass over a store of any size."""
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -15,6 +13,7 @@ from lake.errors import InputError
 from lake.grid import Grid, iso
 from lake.query import resolve_recorder
 from lake.scaling import Vectors, scaled
+from lake.threads import in_threads
 from lake.vectors import Span, open_vectors, read_span
 from lake.whitening import study_whitening
 
@@ -120,16 +119,17 @@ def similar(
     apart = max(1, -(-round((grid.window_ms / 1000 if apart_s is None else apart_s) * 1000) // grid.hop_ms))
     best = pd.DataFrame({"recorder": [], "cell": [], "distance": []})
 
-    def compare(span: Span) -> pd.DataFrame:
+    def compare(span: Span) -> tuple[pd.DataFrame, int]:
         vectors = read_span(sets, span)
         vectors = vectors if scaling is None else scaled(vectors, scaling, in_place=True)
         distance = _distances(vectors, wanted[0].astype(np.float64), metric)
         if span.recorder == place.recorder:
             distance[np.abs(span.cells - place.cell) < apart] = np.inf
         near = np.argsort(distance, kind="stable")[:n]
-        return pd.DataFrame({"recorder": span.recorder, "cell": span.cells[near], "distance": distance[near]})
+        found = pd.DataFrame({"recorder": span.recorder, "cell": span.cells[near], "distance": distance[near]})
+        return found, len(span.cells)
 
-    for found, n_compared in _threaded(compare, sets.spans, threads):
+    for found, n_compared in in_threads(compare, sets.spans, threads):
         both = pd.concat([best, found]) if len(best) else found
         best = both[np.isfinite(both["distance"])].sort_values(["distance", "recorder", "cell"], kind="stable").head(n)
         if advance is not None:
@@ -147,17 +147,3 @@ def _distances(vectors: Vectors, wanted: NDArray[np.float64], metric: Metric) ->
         return np.asarray(np.sqrt(np.einsum("ij,ij->i", x, x)))
     lengths = np.sqrt(np.einsum("ij,ij->i", x, x)) * np.sqrt(wanted @ wanted)
     return np.asarray(1 - x @ wanted / np.where(lengths > 0, lengths, 1))
-
-
-def _threaded(
-    compare: Callable[[Span], pd.DataFrame], spans: Sequence[Span], threads: int
-) -> Iterator[tuple[pd.DataFrame, int]]:
-    """Yield the result of each span, in order, with a few spans under way."""
-    waiting = iter(spans)
-    with ThreadPoolExecutor(max(1, threads)) as workers:
-        running = [(workers.submit(compare, span), len(span.cells)) for span in islice(waiting, 2 * threads)]
-        while running:
-            future, n_windows = running.pop(0)
-            found = future.result()
-            running += [(workers.submit(compare, span), len(span.cells)) for span in islice(waiting, 1)]
-            yield found, n_windows

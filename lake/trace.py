@@ -8,16 +8,17 @@ import xarray as xr
 
 from lake.chain import Made, made_by
 from lake.constants import OFFSET_ARRAY, STATUS, STATUS_NAMES
-from lake.errors import InputError
+from lake.errors import InputError, StoreError
 from lake.grid import Grid, iso
-from lake.ledger import Entry, Ledger
+from lake.ledger import RUN_RECORD, Entry, Ledger
 from lake.ownership import compose, own_segments
 from lake.ownership import end_ms as recording_end_ms
 from lake.read import grid_of, open_cube, open_embeddings, paths_of, recorder_names
+from lake.schema import RECORDING_COLUMNS
 from lake.similar import Instant, place_of
-
-RECORDING_COLUMNS = ("path", "sha256", "start_ms", "n_samples", "sample_rate_hz")
-"""Columns of the recordings table that a trace needs."""
+from lake.verdicts import verdicts_on
+from lake.verify import UNFINISHED
+from lake.whole import losses
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,8 @@ class Trace:
         Of the window's decoded values in the cube, as the ledger has it; empty for a vector that was made elsewhere.
     runs
         Every run from the store that was asked up to the cube: job, config, ids, receipt, image.
+    verdicts
+        What people said of it: sound, verdict, reviewer, when, and the delivery.
     """
 
     recorder: str
@@ -91,6 +94,7 @@ class Trace:
     deployment: dict[str, Any]
     digest: str
     runs: tuple[dict[str, Any], ...]
+    verdicts: tuple[dict[str, object], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -130,6 +134,7 @@ def trace(url: str, recorder: str, time: Instant) -> Trace:
     """
     made = made_by(url)
     cube = made.nearest("spectrograms")
+    _require_whole(made, cube)
     if cube is None:
         raise InputError(f"{url}: no cube is known that it was made from; nothing leads back to recordings.")
     with open_cube(cube.output.url) as dataset:
@@ -144,6 +149,7 @@ def trace(url: str, recorder: str, time: Instant) -> Trace:
         recorder, iso(window.start_ms), iso(window.end_ms), window.cell, window.status,
         cube.record["config"].get("channel", "mix"), pieces(rows, window.start_ms, window.end_ms),
         window.deployment, window.digest, tuple(_told(one) for one in made.above()),
+        tuple(verdicts_on(made.lake, recorder, window.start_ms, window.end_ms)),
     )  # fmt: skip
 
 
@@ -165,7 +171,10 @@ def pieces(recordings: list[dict[str, Any]], start_ms: int, end_ms: int) -> tupl
     """
     near = [
         one
-        for one in (_Row(**{name: row[name] for name in RECORDING_COLUMNS}) for row in recordings)
+        for one in (
+            _Row(row["path"], row["sha256"], row["start_ms"], row["n_samples"], row["sample_rate_hz"])
+            for row in recordings
+        )
         if one.start_ms < end_ms and recording_end_ms(one) > start_ms
     ]
     composed = compose(own_segments(near)[0], start_ms, end_ms - start_ms)
@@ -193,9 +202,32 @@ class _Row:
 def recordings_table(cube: xr.Dataset, recorder: str) -> list[dict[str, Any]]:
     """Return the rows of the cube's recordings table that are one recorder's; ``StoreError`` as :func:`paths_of`."""
     mine = np.flatnonzero([str(name) == recorder for name in cube["recording_recorder"].to_numpy()])
-    columns = [cube[f"recording_{name}"].to_numpy()[mine].tolist() for name in RECORDING_COLUMNS[1:]]
-    columns.insert(0, paths_of(cube, mine))
-    return [dict(zip(RECORDING_COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)]
+    columns = {key: cube[name].to_numpy()[mine].tolist() for name, (key, _) in RECORDING_COLUMNS.items()}
+    columns["path"] = paths_of(cube, mine)
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _require_whole(made: Made, cube: Made | None) -> None:
+    """Refuse to read records that are not those of the runs, by their receipts; ``StoreError`` with the files."""
+    wrong = []
+    for one in (made, cube or made):
+        ledger = Ledger(one.lake.ledger(one.name))
+        if one.receipt and not ledger.storage.exists(UNFINISHED):
+            wrong += losses(ledger, one.kind, one.receipt)
+            expected, found = one.receipt.get("config_id"), one.record["config_id"]
+            if expected not in {None, found}:
+                path = ledger.storage.path(RUN_RECORD)
+                wrong.append(f"{path}: expected the configuration of its last receipt, {expected}, found {found}")
+    for one in made.above() if cube is None else ():
+        sources = {role: source.get("run") for role, source in (one.receipt.get("inputs") or {}).items()}
+        wrong += [
+            f"{one.lake.ledger(source).path(RUN_RECORD)}: expected the record of the run that {one.name!r} was made "
+            "from, found none or that of another configuration"
+            for role, source in sources.items()
+            if source and role not in one.inputs
+        ]
+    if wrong:
+        raise StoreError("\n".join([*dict.fromkeys(wrong), "Restore them from a copy."]))
 
 
 def _window(cube: Made, grid: Grid, recorder: str, cell: int) -> Window:

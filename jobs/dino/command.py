@@ -88,7 +88,7 @@ def execute(run: Run[Config], options: Options) -> Outcome:
             here=here,
             meet_in=Path(run.ledger.storage.path(".meeting")),
             n_micro=run.resources.accumulate,
-            n_workers=options.workers,
+            n_threads=options.workers,
             compiled=run.resources.compiled,
             begin=begin,
         )
@@ -141,7 +141,7 @@ def train(
     here: Place = ALONE,
     meet_in: Path | None = None,
     n_micro: int = 1,
-    n_workers: int = 0,
+    n_threads: int = 1,
     compiled: bool = False,
     begin: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
@@ -181,8 +181,8 @@ def train(
         The folder in which they find each other, where their launcher made no file for that.
     n_micro
         Equal parts that a process's share of a batch is computed in, one after the other, to need less memory.
-    n_workers
-        Processes that read windows, where they are not held in memory; without any a thread does.
+    n_threads
+        Threads that read windows.
     compiled
         Whether the networks are compiled by ``torch.compile``.
     begin
@@ -215,7 +215,7 @@ def train(
         if finished is not None and not refresh:
             return finished
         with open_cube(cube_path) as cube, _stop_signals() as received:
-            source = cube_source(cube_path, cube, partial_too=config.partial)
+            source = cube_source(cube_path, cube, partial_too=config.partial, n_threads=n_threads)
             is_anew = refresh and here.rank == 0 and _is_over(storage, source, finished)
             if source.n_bytes * here.n_ranks <= memory_bytes:
                 source = held(source)
@@ -231,7 +231,6 @@ def train(
                 why_stop=partial(_why_stop, received, deadline_s),
                 on_collapse=on_collapse,
                 n_micro=n_micro,
-                n_workers=n_workers,
                 compiled=compiled,
                 begin=begin,
                 is_anew=group.of_first(is_anew),
@@ -265,19 +264,18 @@ def _silence() -> Iterator[Callable[[int], None]]:
     yield lambda _n: None
 
 
-def cube_source(cube_path: str, cube: xr.Dataset, *, partial_too: bool) -> Source:
+def cube_source(cube_path: str, cube: xr.Dataset, *, partial_too: bool, n_threads: int = 1) -> Source:
     """Return the usable windows of a cube; one that is missing or unreadable is never among them."""
     windows = usable_windows(cube, partial=partial_too)
-    opener = partial(open_windows, cube_path, windows.recorder, windows.cell)
+    read = open_windows(cube_path, windows.recorder, windows.cell, n_threads=n_threads)
     digest = hashlib.sha256(windows.recorder.tobytes() + windows.cell.tobytes()).hexdigest()
     return Source(
         len(windows),
         cube.sizes["mel"],
         cube.sizes["frame"],
-        opener(),
+        read,
         digest,
         _places(cube, windows, cube_path),
-        opener,
     )
 
 

@@ -80,7 +80,7 @@ def fit(
         if group.rank() == 0:
             journal.trim(storage, progress.state.step)
         steps = range(progress.state.step, total)
-        place = {"rank": group.rank(), "n_ranks": group.n_ranks(), "n_workers": around.n_workers}
+        place = {"rank": group.rank(), "n_ranks": group.n_ranks()}
         with closing(batches(source, config, steps, **place)) as stream:
             _go(plan, progress, stream)
     return group.of_first(_finished(plan, progress) if group.rank() == 0 else {})

@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +23,10 @@ from jobs.embed.config import Config
 from jobs.embed.core import Encode, Maps, dictionary_encoder, encode_logmel, encode_statistics, faulty
 from jobs.embed.plan import Day, Plan, is_dictionary, make_plan, model_digest, token_grid
 from lake.constants import STATUS_NAMES
-from lake.errors import InputError, StoreError
+from lake.errors import InputError, StoreError, UsageError
 from lake.ledger import Entry
 from lake.read import grid_of, open_cube
-from lake.schema import ArraySpec, StoreSpec, embedding_spec
+from lake.schema import StoreSpec, embedding_spec, with_attention
 from lake.shards import open_codes
 from lake.write import commit, write_block
 
@@ -76,6 +76,11 @@ class Embed(Partitioned[Config, Plan, Missing, Partition]):
         run, config = work.run, work.run.config
         _require_fit(run, sorted({day.recorder for day in work.plan.days}))
         device = _device(run, work.options)
+        if device.startswith("cuda") and current_client() is not None:
+            raise UsageError(
+                f"run {run.name!r}: this machine's GPU would embed, and the scheduler's workers have nothing to do. "
+                "Add --device cpu, or leave out the scheduler."
+            )
         if "model" in run.inputs and not is_dictionary(run):
             from jobs.embed.network import require_model  # noqa: PLC0415 (the log-mel path runs without torch)
 
@@ -271,13 +276,8 @@ def _spec(run: Run[Config], plan: Plan) -> StoreSpec:
     spec = embedding_spec(grid, n_features=plan.n_features, dtype=config.dtype, attrs=attrs)
     if not config.attention:
         return spec
-    tokens = token_grid(run)
-    dims = ("recorder", "time", "token_mel", "token_frame")
-    told = {"long_name": "attention of the class token in the last block, mean over heads", "units": "1"}
-    chunks, block = (*spec.data[0].chunks[:2], *tokens), (*spec.data[0].block[:2], *tokens)
-    maps = ArraySpec("attention", dims, "float16", float("nan"), chunks, block, told)
-    sizes = {**spec.sizes, "token_mel": tokens[0], "token_frame": tokens[1]}
-    return replace(spec, sizes=sizes, data=(*spec.data, maps))
+    n_mels, n_frames = token_grid(run)
+    return with_attention(spec, n_token_mels=n_mels, n_token_frames=n_frames)
 
 
 def _refuse_rows(

@@ -25,7 +25,7 @@ from lake.grid import Grid
 from lake.identity import short_hash
 from lake.ledger import Entry
 from lake.read import grid_of, open_cube, recorder_names
-from lake.schema import ArraySpec, StoreSpec, embedding_spec
+from lake.schema import StoreSpec, embedding_spec, with_offsets
 from lake.sheets import decoded, read_sheet, to_seconds
 from lake.write import commit, write_block
 
@@ -208,11 +208,7 @@ def _read_vectors(path: Path, n_rows: int) -> NDArray[Any]:
 
 def _spec(run: Run[Config], grid: Grid, n_features: int, config: Config) -> StoreSpec:
     attrs = {**run.store_attrs, "grid": grid.attrs}
-    spec = embedding_spec(grid, n_features=n_features, dtype=config.dtype, attrs=attrs)
-    told = {"long_name": "start of the vector's sound after the start of its cell", "units": "s"}
-    day = (1, grid.cells_per_day)
-    offset = ArraySpec(OFFSET_ARRAY, ("recorder", "time"), "float64", float("nan"), day, None, told)
-    return replace(spec, index=(offset, *spec.index))
+    return with_offsets(embedding_spec(grid, n_features=n_features, dtype=config.dtype, attrs=attrs))
 
 
 def _refuse_gone(run: Run[Config], spec: StoreSpec, placed: Placed, recorders: Sequence[str]) -> None:

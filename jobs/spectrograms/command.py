@@ -19,9 +19,10 @@ from jobs.spectrograms.config import Config
 from jobs.spectrograms.days import Day, missing_days
 from jobs.spectrograms.plan import Placed, Plan, make_plan
 from jobs.spectrograms.sizes import memory_for, missing_bands, space_for
-from jobs.spectrograms.store import RECORDING_COLUMNS, commit_run, run_spec, stored_rows
+from jobs.spectrograms.store import commit_run, run_spec, stored_rows
 from lake.errors import IdentityError, InputError
 from lake.recordings import assign_deployments, read_deployments, read_recordings, unused_deployments
+from lake.schema import DEPLOYMENT_COLUMNS, RECORDING_COLUMNS
 
 if TYPE_CHECKING:
     from jobs.spectrograms.partition import Partition
@@ -49,7 +50,7 @@ class Spectrograms(Partitioned[Config, Plan, Day, "Partition"]):
             known = read_deployments(run.recordings.deployments)
             table = assign_deployments(table, known)
             notes = tuple(unused_deployments(table, known))
-            names = ["deployment", "recorder", "site", "latitude", "longitude", "gain_db", "habitat", "zone"]
+            names = [key for key, _ in DEPLOYMENT_COLUMNS.values()]
             rows = known[names].astype(object).where(known[names].notna(), None).to_dict(orient="records")
             deployments = {str(row["deployment"]): {str(key): value for key, value in row.items()} for row in rows}
         settled = run.ledger.grid()

@@ -24,7 +24,7 @@ from lake.digest import cell_digest
 from lake.errors import StoreError
 from lake.grid import iso
 from lake.ledger import Entry
-from lake.schema import ArraySpec
+from lake.schema import RECORDING_COLUMNS, ArraySpec
 from lake.shards import Shard
 from lake.write import read_block, row_key, write_shards
 
@@ -224,5 +224,4 @@ def _zone_offset_s(zone: str, instant_ms: int) -> int:
 
 
 def _table_row(recording: Placed) -> Row:
-    names = ("sha256", "path", "recorder", "start_ms", "n_samples", "sample_rate_hz")
-    return {name: getattr(recording, name) for name in names}
+    return {key: getattr(recording, key) for key, _ in RECORDING_COLUMNS.values()}

@@ -20,7 +20,7 @@ from jobs.embed.config import Config as EmbedConfig
 from jobs.manifest import read_manifest
 from jobs.runner import execute_runs, finalise_run
 from jobs.spectrograms import command as spectrograms
-from lake.errors import IdentityError, InputError, TryAgainError
+from lake.errors import IdentityError, InputError, TryAgainError, UsageError
 from lake.ledger import COMMITTING
 from lake.read import open_store
 from lake.receipts import write_receipt
@@ -233,6 +233,15 @@ def test_a_worker_of_embed_is_asked_for_lake_and_processor(tmp_path: Path, monke
     run.ledger.storage.remove("run.json")
     with pytest.raises(InputError, match=r"ledgers/vectors: expected the ledger of the run, found none on"):
         write_here(embed.EMBED, task, mix=False)
+
+
+def test_a_gpu_beside_a_scheduler_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cube = make_cube(tmp_path)
+    run = embed_run(tmp_path, cube, EmbedConfig(), make_model(tmp_path, cube))
+    monkeypatch.setattr(embed, "current_client", lambda: "a client")
+    monkeypatch.setattr(embed, "_device", lambda *_: "cuda:0")
+    with pytest.raises(UsageError, match=r"the scheduler's workers have nothing to do\. Add --device cpu, or leave"):
+        embed.execute(run, Options(workers=2))
 
 
 # Describing, and the disk -----------------------------------------------------------------------------------

@@ -1,7 +1,4 @@
-import os
-import signal
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +12,6 @@ from jobs.common.run import Run
 from jobs.dino.command import cube_source
 from jobs.dino.config import Config
 from jobs.dino.data import batches, by_shards, ordering
-from jobs.dino.reading import Read, read_by_workers
-from lake.errors import TryAgainError
 from lake.read import open_cube
 
 Codes = NDArray[np.uint8]
@@ -33,30 +28,18 @@ def cube(tmp_path: Path, codes: Codes) -> Run:
     return make_cube(tmp_path / "lake", codes)
 
 
-@pytest.mark.slow
-def test_worker_processes_give_the_same_batches_from_any_step_on(cube: Run) -> None:
+def test_batches_are_the_same_from_any_step_on_with_any_number_of_threads(cube: Run) -> None:
     config = Config(batch_size=20, shuffle_shards=2)
     with open_cube(cube.output.url) as dataset:
-        source = cube_source(cube.output.url, dataset, partial_too=True)
-    by_thread = list(batches(source, config, range(6)))
-    by_workers = list(batches(source, config, range(2, 6), n_workers=2))
-    assert len(by_workers) == 4
-    for expected, found in zip(by_thread[2:], by_workers, strict=True):
+        one = cube_source(cube.output.url, dataset, partial_too=True)
+        several = cube_source(cube.output.url, dataset, partial_too=True, n_threads=3)
+    whole = list(batches(one, config, range(6)))
+    later = list(batches(several, config, range(2, 6), ahead=1))
+    assert len(later) == 4
+    for expected, found in zip(whole[2:], later, strict=True):
         np.testing.assert_array_equal(found.samples, expected.samples)
         np.testing.assert_array_equal(found.codes, expected.codes)
         assert found.codes.any(axis=(1, 2)).all()  # a gap is never sampled
-
-
-def _dies() -> Read:
-    os.kill(os.getpid(), signal.SIGKILL)
-    raise AssertionError
-
-
-@pytest.mark.slow
-def test_a_worker_that_dies_is_told_of() -> None:
-    stream = read_by_workers(partial(_dies), iter([np.arange(3)]), 1, 2)
-    with pytest.raises(TryAgainError, match=r"a process that read windows died \(DataLoader worker .* fewer --workers"):
-        next(stream)
 
 
 def _many(shard: list[int]) -> Callable[[int, int], NDArray[np.int64]]:
