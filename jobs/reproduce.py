@@ -1,6 +1,5 @@
 """Doing a run again from its receipt, elsewhere, and comparing what comes out."""
 
-import hashlib
 import os
 import shutil
 import sys
@@ -18,7 +17,7 @@ from jobs.common.run import Image, Options, Recordings, Run, listed
 from jobs.manifest import explain
 from jobs.registry import JOBS
 from jobs.runner import execute_run
-from lake.digest import sha256_of
+from lake.digest import sha256_of, sha256_of_file
 from lake.errors import InputError, StoreError
 from lake.grid import Grid, iso
 from lake.identity import config_id
@@ -351,9 +350,8 @@ def _folders(facts: Mapping[str, Any], lake: Lake) -> set[str]:
 def _find(recorded: Mapping[str, Any], images: Path | None) -> Path | None:
     """Return the image with the recorded digest, among those of a folder."""
     for path in sorted(images.glob("*.sif")) if images and recorded["sha256"] else []:
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() == recorded["sha256"]:
-                return path
+        if sha256_of_file(path) == recorded["sha256"]:
+            return path
     return None
 
 

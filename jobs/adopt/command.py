@@ -1,7 +1,5 @@
 """The ``adopt`` job: a file of weights and a cube around the pure core."""
 
-import hashlib
-
 import numpy as np
 
 from jobs.adopt.config import Config
@@ -10,6 +8,7 @@ from jobs.common.backbone import build_backbone, save_backbone
 from jobs.common.card import ModelCard
 from jobs.common.needs import reads
 from jobs.common.run import Options, Outcome, Run
+from lake.digest import sha256
 from lake.errors import InputError
 from lake.read import grid_of, open_cube, usable_windows
 from lake.shards import open_codes
@@ -56,7 +55,7 @@ def execute(run: Run[Config], options: Options) -> Outcome:
     run = options.begin(run, outcome)
     save_backbone(run.output.url, model, card)
     keys = run.output.list_keys()
-    run.ledger.settle_files({key: hashlib.sha256(run.output.read(key)).hexdigest() for key in keys})
+    run.ledger.settle_files({key: sha256(run.output.read(key)) for key in keys})
     return outcome
 
 

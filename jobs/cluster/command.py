@@ -1,6 +1,5 @@
 """The ``cluster`` job: embeddings and the cluster store around the pure core."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -24,6 +23,7 @@ from jobs.common.processors import blas_backend
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run
 from lake.clustering import ARRAYS, ATTRIBUTE, clustering_id
+from lake.digest import sha256
 from lake.errors import InputError
 from lake.identity import short_hash
 from lake.ledger import Entry
@@ -191,7 +191,7 @@ def _label(
     config, grid = run.config, sets.grid
     run.ledger.settle_grid(grid, sets.recorders)
     made = [one.ledger.written() for one in run.sources("embeddings")]
-    digest, backend = hashlib.sha256(clustering.centroids.tobytes()).hexdigest(), blas_backend()
+    digest, backend = sha256(clustering.centroids.tobytes()), blas_backend()
     status = open_array(sets.urls[0], "embedding_status")
     days, begun = by_day(sets.spans), np.cumsum([0, *(len(parts) for parts in by_day(sets.spans))])
     span_ms = round(config.exemplar_span_s * 1000)

@@ -1,6 +1,5 @@
 """What a job is given and what it gives back."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing_extensions import TypeVar
 from jobs.common.config import JobConfig, introduced_as
 from jobs.common.resources import Resources
 from lake.claims import Claim
+from lake.digest import sha256
 from lake.layout import Lake
 from lake.ledger import GRID_RECORD, RUN_RECORD, Ledger
 from lake.receipts import latest_receipt
@@ -47,7 +47,7 @@ class Recordings:
         """What a receipt says of them."""
         return {
             "table": str(self.table),
-            "table_sha256": hashlib.sha256(self.table.read_bytes()).hexdigest() if self.table.is_file() else None,
+            "table_sha256": sha256(self.table.read_bytes()) if self.table.is_file() else None,
             "root": str(self.root),
             "deployments": str(self.deployments) if self.deployments else None,
             "span_ms": list(self.span_ms),
