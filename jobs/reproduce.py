@@ -19,6 +19,7 @@ from jobs.registry import JOBS
 from jobs.runner import execute_run
 from lake.digest import sha256_of, sha256_of_file
 from lake.errors import InputError, StoreError
+from lake.graph import above
 from lake.grid import Grid, iso
 from lake.identity import config_id
 from lake.image import DIGEST_VARIABLE, current_image
@@ -340,11 +341,18 @@ def _elsewhere(
 
 def _folders(facts: Mapping[str, Any], lake: Lake) -> set[str]:
     """Return the folders besides the lake that a run reads, itself or for what its inputs were made of."""
-    tables = facts.get("recordings") or {}
-    files = [tables.get("table"), tables.get("deployments"), facts.get("labels"), *facts.get("files", {}).values()]
-    found = {str(Path(path).parent) for path in files if path} | ({tables["root"]} if tables.get("root") else set())
-    theirs = [latest_receipt(lake, source["run"]) for source in facts["inputs"].values()]
-    return found.union(*(_folders(receipt, lake) for receipt in theirs if receipt is not None))
+
+    def receipts_of_inputs(receipt: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        theirs = [latest_receipt(lake, source["run"]) for source in receipt["inputs"].values()]
+        return [one for one in theirs if one is not None]
+
+    found: set[str] = set()
+    for receipt in above(facts, receipts_of_inputs, key=lambda receipt: receipt["run"]):
+        tables = receipt.get("recordings") or {}
+        files = [tables.get("table"), tables.get("deployments"), receipt.get("labels")]
+        found |= {str(Path(path).parent) for path in (*files, *receipt.get("files", {}).values()) if path}
+        found |= {tables["root"]} if tables.get("root") else set()
+    return found
 
 
 def _find(recorded: Mapping[str, Any], images: Path | None) -> Path | None:

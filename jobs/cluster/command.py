@@ -258,7 +258,7 @@ def _contrast(run: Run[Config], sets: VectorSets, chosen: NDArray[np.int64]) -> 
         return out
     with open_cube(cube.output.url) as dataset:
         recorders = recorder_names(dataset)
-        if grid_of(dataset).attrs != sets.grid.attrs or recorders[: len(sets.recorders)] != [*sets.recorders]:
+        if not grid_of(dataset).has_cells_of(sets.grid) or recorders[: len(sets.recorders)] != [*sets.recorders]:
             return out  # vectors made elsewhere have a grid of their own
     read_codes = open_codes(cube.output.url)
     for i in range(len(out)):

@@ -1,6 +1,6 @@
 """What a job is given and what it gives back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol
@@ -11,6 +11,7 @@ from jobs.common.config import JobConfig, introduced_as
 from jobs.common.resources import Resources
 from lake.claims import Claim
 from lake.digest import sha256
+from lake.graph import above
 from lake.layout import Lake
 from lake.ledger import GRID_RECORD, RUN_RECORD, Ledger
 from lake.receipts import latest_receipt
@@ -120,6 +121,10 @@ class Run(Generic[C_co]):
     def ledger(self) -> Ledger:
         """The run's ledger."""
         return Ledger(self.lake.ledger(self.name), self.held)
+
+    def above(self) -> Iterator["Run[Any]"]:
+        """Return the run and all that it is made from, each once, nearest first."""
+        return above(self, lambda run: run.inputs.values(), key=lambda run: run.name)
 
     def sources(self, role: str) -> list["Run"]:
         """Return the runs that come in under a role: one, or those of a list in the manifest."""
