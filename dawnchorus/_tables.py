@@ -58,7 +58,7 @@ def read_labels(
         return _table(read_plain_table(path), [])
     if cube is None:
         raise InputError(
-            f"{path} labels recordings, and only a cube knows their times; name it: cube=<lake>/spectrograms/<run>.zarr."
+            f"{path} labels recordings, and only a cube knows their times; name it: cube=…/spectrograms/RUN.zarr."
         )
     read = read_marks(path)
     with open_cube(cube) as opened:

@@ -177,11 +177,13 @@ def import_(
     """Take in vectors that another program made, as a run of the manifest names them."""
     from jobs.common.run import Options
     from jobs.manifest import read_manifest
+    from jobs.registry import JOBS
     from jobs.runner import chosen, execute_runs
 
     study = read_manifest(manifest)
     (run,) = chosen(study, [run_name])
-    if run.job != "import":
+    job = JOBS[run.job]
+    if job.writes != "embeddings" or not job.files:
         raise InputError(f"run {run_name!r} is a {run.job!r} run; `dawnchorus run {manifest} {run_name}` executes it.")
     execute_runs(study, [run_name], Options(refresh=refresh), print_line)
 

@@ -194,8 +194,10 @@ def _own(root: Path) -> dict[str, Any]:
 
 
 def _write_manifest(folder: Path, manifest: str, *, force: bool) -> Path:
-    write_outputs(folder, {"manifest.toml": manifest.encode()}, force=force, option="--folder")
-    return folder / "manifest.toml"
+    path = folder / "manifest.toml"
+    if not path.is_file() or path.read_bytes() != manifest.encode():
+        write_outputs(folder, {path.name: manifest.encode()}, force=force, option="--folder")
+    return path
 
 
 def _template() -> str:

@@ -8,18 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from jobs.common.gpus import missing_gpus
+from jobs.common.job import Option
 from jobs.common.processes import ALONE, OWN, Place, opens_ports, place
 from jobs.common.run import Options, Outcome, Run, is_replaceable
+from jobs.common.terminal import complain
 from jobs.execution import execute_claimed, finalise_shares
 from jobs.manifest import Manifest, nearest
 from jobs.registry import JOBS, needing
 from jobs.state import State, is_gone, pinned_state, require_inputs
 from lake.constants import COPIES
-from lake.errors import InputError, QuarantineError, StoreError
+from lake.errors import InputError, QuarantineError, StoreError, UsageError
 from lake.identity import require_same
 from lake.image import current_image
 from lake.image import require_image as require_same_image
 from lake.receipts import latest_receipt
+from lake.verdicts import damaged_deliveries, deliveries
 from lake.verify import damages, n_files, notes
 from lake.whole import require_grid
 
@@ -76,6 +79,27 @@ def execute_runs(manifest: Manifest, names: Sequence[str], options: Options, say
         too_many += too_many_set_aside(run, outcome) if options.part is None else []
     if too_many:
         raise QuarantineError("\n".join(too_many))
+
+
+def require_followed(runs: Sequence[Run], asked: Sequence[Option]) -> None:
+    """Refuse options that none of the runs can follow; a line on standard error names the runs that others do not bind.
+
+    Raises
+    ------
+    UsageError
+        With all such options.
+    """
+    refused = []
+    for option in asked:
+        others = [run for run in runs if option not in JOBS[run.job].options]
+        told = ", ".join(f"{run.name} ({run.job})" for run in others)
+        if runs and len(others) == len(runs):
+            jobs = ", ".join(job.name for job in JOBS.values() if option in job.options)
+            refused.append(f"--{option} does nothing for {told}: jobs that follow it are {jobs}. Leave it out.")
+        elif others:
+            complain(f"note: --{option} does nothing for {told}")
+    if refused:
+        raise UsageError("\n".join(refused))
 
 
 def launched(runs: Sequence[Run], options: Options) -> tuple[Options, Place]:
@@ -145,12 +169,26 @@ def verify_runs(manifest: Manifest, names: Sequence[str], say: Callable[[str], N
         for note in notes(run.output, run.ledger, run.kind, receipts):
             say(f"  {note}")
         wrong += found
+    if not names:
+        wrong += _verify_verdicts(manifest, say)
     if wrong:
         raise StoreError(
             f"{len(wrong)} files are not what their ledgers say:\n" + "\n".join(f"  {line}" for line in wrong) + "\n"
             "Restore them from a copy; or remove the lines of damaged shards from the ledger (for files that are no "
             "shards, its commit.json or files.json), run again, and they are written again."
         )
+
+
+def _verify_verdicts(manifest: Manifest, say: Callable[[str], None]) -> list[str]:
+    """Compare the deliveries of verdicts, if there are any, with their names."""
+    found: list[str] = []
+    for lake in {run.lake.storage.url: run.lake for run in manifest.runs.values()}.values():
+        n_deliveries = len(deliveries(lake))
+        if n_deliveries:
+            damaged = list(damaged_deliveries(lake))
+            say(f"verdicts: {n_deliveries} deliveries, {len(damaged)} of them differ")
+            found += damaged
+    return found
 
 
 def chosen(manifest: Manifest, names: Sequence[str]) -> list[Run]:

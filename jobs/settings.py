@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic_core import PydanticUndefined, to_jsonable_python
-
 from jobs.common.config import JobConfig
 from jobs.common.job import ANY_ROLE, Job
 from jobs.registry import makers
@@ -49,7 +47,7 @@ def settings_of(model: type[JobConfig]) -> list[Setting]:
         Setting(
             name, field.description or "", _expected(properties[name]),
             next((unit for end, unit in UNITS.items() if name.endswith(end)), ""), field.is_required(),
-            None if field.default is PydanticUndefined else to_jsonable_python(field.default),
+            properties[name].get("default"),
         )
         for name, field in model.model_fields.items()
     ]  # fmt: skip

@@ -42,6 +42,9 @@ STATUS_NAMES: Final = {value: name for name, value in STATUS.items()}
 STATUS_ARRAYS: Final = ("status", "embedding_status", "cluster_status")
 """Arrays that hold a status: of cubes, embeddings and clusters."""
 
+OFFSET_ARRAY: Final = "embedding_offset_s"
+"""Variable with the seconds from the start of a cell to that of its vector's sound; vectors made elsewhere have it."""
+
 LOST: Final = ("timeout", "crashed")
 """Problems of a recording that is set aside whole, and not asked again: its decoder hung, or died of it."""
 

@@ -51,9 +51,9 @@ class Lake:
         for kind in STORES:
             folder = self.storage.below(kind)
             paths = folder.fs.ls(folder.root, detail=False) if folder.exists("") else []
-            names = sorted(posixpath.basename(str(path).rstrip("/")) for path in paths)
+            names = [posixpath.basename(str(path).rstrip("/")) for path in paths]
             stores = [name for name in names if name.endswith(".zarr") and folder.exists(f"{name}/zarr.json")]
-            found += [(kind, unquote(name.removesuffix(".zarr"))) for name in stores]
+            found += [(kind, name) for name in sorted(unquote(store.removesuffix(".zarr")) for store in stores)]
         return found
 
     def ledger(self, run: str) -> Storage:

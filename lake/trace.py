@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from lake.chain import Made, made_by
-from lake.constants import STATUS, STATUS_NAMES
+from lake.constants import OFFSET_ARRAY, STATUS, STATUS_NAMES
 from lake.errors import InputError, StoreError
 from lake.grid import Grid, iso
 from lake.ledger import RUN_RECORD, Entry, Ledger
@@ -16,6 +16,7 @@ from lake.ownership import end_ms as recording_end_ms
 from lake.read import grid_of, open_cube, open_embeddings, paths_of, recorder_names
 from lake.schema import RECORDING_COLUMNS
 from lake.similar import Instant, place_of
+from lake.verdicts import verdicts_on
 from lake.verify import UNFINISHED
 from lake.whole import losses
 
@@ -79,6 +80,8 @@ class Trace:
         Of the window's decoded values in the cube, as the ledger has it; empty for a vector that was made elsewhere.
     runs
         Every run from the store that was asked up to the cube: job, config, ids, receipt, image.
+    verdicts
+        What people said of it: sound, verdict, reviewer, when, and the delivery.
     """
 
     recorder: str
@@ -91,6 +94,7 @@ class Trace:
     deployment: dict[str, Any]
     digest: str
     runs: tuple[dict[str, Any], ...]
+    verdicts: tuple[dict[str, object], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -136,7 +140,7 @@ def trace(url: str, recorder: str, time: Instant) -> Trace:
     with open_cube(cube.output.url) as dataset:
         grid, recorders = grid_of(dataset), recorder_names(dataset)
         rows = recordings_table(dataset, recorder)
-    outside = next((one for one in made.above() if one.job == "import"), None)
+    outside = next((one for one in made.above() if OFFSET_ARRAY in one.index_names), None)
     if outside is None:
         window = _window(cube, grid, recorder, place_of(recorders, grid, recorder, time).cell)
     else:
@@ -145,6 +149,7 @@ def trace(url: str, recorder: str, time: Instant) -> Trace:
         recorder, iso(window.start_ms), iso(window.end_ms), window.cell, window.status,
         cube.record["config"].get("channel", "mix"), pieces(rows, window.start_ms, window.end_ms),
         window.deployment, window.digest, tuple(_told(one) for one in made.above()),
+        tuple(verdicts_on(made.lake, recorder, window.start_ms, window.end_ms)),
     )  # fmt: skip
 
 
@@ -239,7 +244,7 @@ def _outside_window(outside: Made, cube: Made, theirs: Grid, recorder: str, time
         grid, recorders = grid_of(dataset), recorder_names(dataset)
         place = place_of(recorders, grid, recorder, time)
         status = int(dataset["embedding_status"][place.recorder, place.cell])
-        offset_s = float(dataset["embedding_offset_s"][place.recorder, place.cell])
+        offset_s = float(dataset[OFFSET_ARRAY][place.recorder, place.cell])
     if status == STATUS["missing"]:
         raise InputError(f"recorder {recorder!r} has no vector at {iso(grid.start_ms(place.cell))}.")
     start_ms = grid.start_ms(place.cell) + round(offset_s * 1000)

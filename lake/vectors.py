@@ -138,7 +138,12 @@ def read_span(sets: VectorSets, span: Span) -> Vectors:
     StoreError
         If a window that has a status has no vector.
     """
-    parts = [_read_one(array, span) for array in sets.arrays]
+    return read_arrays(sets.arrays, span)
+
+
+def read_arrays(arrays: Sequence[zarr.Array[Any]], span: Span) -> Vectors:
+    """Return the vectors of a span in the arrays of vector sets; see :func:`read_span`."""
+    parts = [_read_one(array, span) for array in arrays]
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 

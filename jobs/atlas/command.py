@@ -18,13 +18,13 @@ from jobs.atlas.pages import render
 from jobs.atlas.pictures import bands_that_count, level_histogram, level_range
 from jobs.atlas.projection import layouts, sampled_rows
 from jobs.atlas.shown import Pick, Shown, exemplar_picks, shown_windows
+from jobs.atlas.sizes import needed
 from jobs.atlas.study import Stores, open_stores
 from jobs.atlas.tally import calendar_of, tally
 from jobs.atlas.thumbs import PER_SHEET, sheet, sheet_key, thumb
 from jobs.atlas.vectors import Seen, Space, look, nearest_clusters, space_of
 from jobs.atlas.windows import Table, clustered_days, read_table
 from jobs.common.folders import publish
-from jobs.common.needs import reads
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run
 from lake.naming import read_names
@@ -106,9 +106,10 @@ def execute(run: Run[Config], options: Options) -> Outcome:
     return Outcome(did=True, counts=counts, notes=[*([labels_note] if labels_note else []), *named.notes])
 
 
-def describe(run: Run[Config], _options: Options) -> list[str]:
-    """Return what a run would read, without writing anything."""
-    return reads(run)
+def describe(run: Run[Config], options: Options) -> list[str]:
+    """Return what a run would read, write and take, without writing anything."""
+    stores = open_stores(run.inputs["clusters"].output.url, run.inputs["spectrograms"].output.url)
+    return needed(run, stores, n_days=len(clustered_days(stores)), options=options)
 
 
 def _look(run: Run[Config], stores: Stores, table: Table, space: Space, sampled: NDArray[np.int64]) -> Seen | None:

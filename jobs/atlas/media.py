@@ -80,11 +80,12 @@ def media_of(run: Run[Config], stores: Stores, level_range_db: tuple[float, floa
         root=run.recordings.root if run.recordings else Path(),
         readings=readings,
         note=note,
-        attention=_attention(run),
+        attention=attention_of(run),
     )
 
 
-def _attention(run: Run[Config]) -> Attention | None:
+def attention_of(run: Run[Config]) -> Attention | None:
+    """Return where the maps of attention of the clustered windows are, if they were stored."""
     source = run.inputs["clusters"].inputs.get("embeddings")
     if source is None or not source.output.exists(""):
         return None

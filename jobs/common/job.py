@@ -14,6 +14,8 @@ C_contra = TypeVar("C_contra", bound=JobConfig, contravariant=True, default=JobC
 
 Processes = Literal["one", "share partitions", "train together"]
 Reads = Literal["labels", "cluster_names"]
+Option = Literal["scheduler", "partition", "ranks", "max-memory", "refresh", "mix", "device", "no-audio"]
+"""Options of `run` that not every job can follow. `--workers` is a bound, which each keeps that works alone."""
 
 ANY_ROLE: Final = "*"
 """Role of an :class:`Input` that stands for every role that no other input has."""
@@ -94,6 +96,8 @@ class Job(Generic[C]):
         What else of a study it reads: the table of labels, and the names that people gave to its ``clusters``.
     extends
         Whether a run grows with its input, as :class:`Extending`; otherwise it stays as it is until refreshed.
+    follows
+        Options of `run` that it follows, besides those that `extends` and `processes` decide.
     processes
         What the processes of a launcher (`run --ranks`, srun, mpiexec) do with a run: ``one`` makes it alone,
         each makes a share of the partitions, or all train together.
@@ -109,7 +113,14 @@ class Job(Generic[C]):
     files: tuple[FileInput, ...] = ()
     reads: frozenset[Reads] = field(default=frozenset())
     extends: bool = False
+    follows: frozenset[Option] = field(default=frozenset())
     processes: Processes = "one"
+
+    @property
+    def options(self) -> frozenset[Option]:
+        """All options of `run` that the job follows."""
+        derived: set[Option] = {"partition"} if self.extends else {"refresh"}
+        return self.follows | derived | ({"ranks"} if self.extends or self.processes != "one" else set())
 
     def input_of(self, role: str) -> Input | None:
         """Return what may come in under a role of a manifest or of a run, or ``None``."""

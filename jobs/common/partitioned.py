@@ -285,7 +285,13 @@ class Partitioned(ABC, Generic[C, P, D, T]):
 
 
 def write_here(job: Partitioned[C, P, D, T], task: T, *, mix: bool) -> Counter[str]:
-    """Write a partition in this process, which may be a worker on another machine.
+    """Write a partition in this process, which may be a worker on another machine; see :func:`require_worker`."""
+    backend = require_worker(task.ledger, job.backend_here(task), task.backend, differ=job.differ, mix=mix)
+    return job.write(replace(task, backend=backend))
+
+
+def require_worker(ledger: Ledger, backend: str, wanted: str, *, differ: str, mix: bool) -> str:
+    """Refuse a worker without the lake, or of another kind of processor; return its backend.
 
     Raises
     ------
@@ -294,18 +300,17 @@ def write_here(job: Partitioned[C, P, D, T], task: T, *, mix: bool) -> Counter[s
     TryAgainError
         If this machine computes otherwise than the driver's, and may not.
     """
-    if task.ledger.record() is None:
+    if ledger.record() is None:
         raise InputError(
-            f"{task.ledger.storage.url}: expected the ledger of the run, found none on {socket.gethostname()}. "
+            f"{ledger.storage.url}: expected the ledger of the run, found none on {socket.gethostname()}. "
             "The workers of a scheduler must see the lake and the recordings under the same paths as this machine."
         )
-    backend = job.backend_here(task)
-    if backend != task.backend and not mix:
+    if backend != wanted and not mix:
         raise TryAgainError(
-            f"worker {socket.gethostname()} computes as {backend}, the others as {task.backend}, whose {job.differ}. "
+            f"worker {socket.gethostname()} computes as {backend}, the others as {wanted}, whose {differ}. "
             "Take workers of one kind, or add --mix."
         )
-    return job.write(replace(task, backend=backend))
+    return backend
 
 
 def _stamp(ledger: Ledger) -> str:

@@ -54,7 +54,8 @@ class Config(JobConfig):
     batch_size: PositiveInt = Field(512, description="windows of one step, over all processes")
     precision: Literal["fp32", "bf16"] = Field(
         "bf16",
-        description="number format of the network's matrix products; loss, centre, temperatures and teacher are always fp32",
+        description="number format of the network's matrix products; loss, centre, temperatures and teacher are always "
+        "fp32",
     )
 
     recipe: Literal["dino", "dino-plus"] = Field(
@@ -217,4 +218,5 @@ class Config(JobConfig):
 JOB = Job(
     name="dino", package=__package__, config=Config, algorithm=ALGORITHM, writes="models", extra="dino",
     inputs=(Input("spectrograms"),), processes="train together",
+    follows=frozenset({"mix", "device"}),
 )  # fmt: skip

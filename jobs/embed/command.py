@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from jobs.common import days, partitioned
 from jobs.common.days import Written, missing_days
-from jobs.common.dictionary import load_dictionary, require_fit
+from jobs.common.dictionary import WEIGHTS_FILE, load_dictionary, require_fit
 from jobs.common.machines import current_client
-from jobs.common.needs import reads
+from jobs.common.memory import size
+from jobs.common.needs import LIBRARIES_BYTES, TORCH_BYTES, reads, store_space
 from jobs.common.partitioned import Partitioned, Work
 from jobs.common.processes import place
 from jobs.common.processors import blas_backend
@@ -22,7 +23,7 @@ from jobs.embed.config import Config
 from jobs.embed.core import Encode, Maps, dictionary_encoder, encode_logmel, encode_statistics, faulty
 from jobs.embed.plan import Day, Plan, is_dictionary, make_plan, model_digest, token_grid
 from lake.constants import STATUS_NAMES
-from lake.errors import InputError, StoreError
+from lake.errors import InputError, StoreError, UsageError
 from lake.ledger import Entry
 from lake.read import grid_of, open_cube
 from lake.schema import StoreSpec, embedding_spec, with_attention
@@ -33,6 +34,8 @@ NUMPY = "numpy"
 """Backend of what no processor changes."""
 WINDOWS_PER_PROCESS = 5_000
 """With fewer, a process takes longer to start than to embed them."""
+LEVEL_COPIES = 4
+"""Of a batch's levels in float32: as read, scaled, resized, and as the network goes through them."""
 N_TABLE_FILES = 40
 """Coordinates, tables and metadata of a store."""
 
@@ -73,6 +76,11 @@ class Embed(Partitioned[Config, Plan, Missing, Partition]):
         run, config = work.run, work.run.config
         _require_fit(run, sorted({day.recorder for day in work.plan.days}))
         device = _device(run, work.options)
+        if device.startswith("cuda") and current_client() is not None:
+            raise UsageError(
+                f"run {run.name!r}: this machine's GPU would embed, and the scheduler's workers have nothing to do. "
+                "Add --device cpu, or leave out the scheduler."
+            )
         if "model" in run.inputs and not is_dictionary(run):
             from jobs.embed.network import require_model  # noqa: PLC0415 (the log-mel path runs without torch)
 
@@ -105,10 +113,9 @@ class Embed(Partitioned[Config, Plan, Missing, Partition]):
 
     def space(self, work: Work[Config, Plan, Missing]) -> Space:
         """Return the most that vectors take on disk: a shard of each array, a ledger file and index files a day."""
-        spec = _spec(work.run, work.plan)
-        window = sum(int(np.prod(data.block[2:])) * np.dtype(data.dtype).itemsize for data in spec.data)
-        per_day = len(spec.data) + len(spec.index) + 1
-        return Space(work.n_windows * window, per_day * len(work.days) + N_TABLE_FILES)
+        spec, n_days = _spec(work.run, work.plan), len(work.days)
+        takes = store_space(spec, n_recorders=len(work.plan.recorders), n_windows=work.n_windows, n_days=n_days)
+        return Space(takes.n_bytes, (len(spec.data) + len(spec.index) + 1) * n_days + N_TABLE_FILES)
 
     def memory(self, work: Work[Config, Plan, Missing]) -> None:
         """Return nothing: what a network needs is not known before it runs."""
@@ -135,11 +142,25 @@ class Embed(Partitioned[Config, Plan, Missing, Partition]):
         """Return what is read, and windows and features in all."""
         plan = work.plan
         n_windows = f"{plan.n_windows} windows of {len(plan.recorders)} recorders"
-        return [*reads(work.run), f"{n_windows}, {plan.n_features} features each"]
+        memory = f"memory: about {size(_memory_bytes(work.run, work.plan))} a worker"
+        return [*reads(work.run), f"{n_windows}, {plan.n_features} features each", memory]
 
 
 EMBED = Embed()
 execute, finalise, progress_of, describe = EMBED.execute, EMBED.finalise, EMBED.progress_of, EMBED.describe
+
+
+def _memory_bytes(run: Run[Config], plan: Plan) -> int:
+    """Return the memory of a worker, about: libraries, the model, a batch as levels, and a day's vectors."""
+    model = run.inputs.get("model")
+    with open_cube(run.inputs["spectrograms"].output.url) as cube:
+        batch = run.config.batch_size * cube.sizes["mel"] * cube.sizes["frame"]
+    n_bytes = LEVEL_COPIES * 4 * batch + 4 * plan.grid.cells_per_day * plan.n_features
+    if model is None:
+        return LIBRARIES_BYTES + n_bytes
+    weights = next(iter({"backbone.safetensors", WEIGHTS_FILE} & set(model.output.list_keys())))
+    base = LIBRARIES_BYTES if is_dictionary(run) else TORCH_BYTES
+    return base + n_bytes + 2 * len(model.output.read(weights))
 
 
 def write_partition(partition: Partition) -> Counter[str]:

@@ -52,4 +52,5 @@ JOB = Job(
     name="embed", package=__package__, config=Config, algorithm=ALGORITHM, writes="embeddings", extra="dino",
     inputs=(Input("spectrograms"), Input("model", ("models",), optional=True)),
     extends=True, processes="share partitions",
+    follows=frozenset({"scheduler", "mix", "device"}),
 )  # fmt: skip

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from jobs.common.folders import publish
 from jobs.common.labels import Labels, read_labels
 from jobs.common.marks import is_plain_table, read_marks
-from jobs.common.needs import reads
+from jobs.common.needs import LIBRARIES_BYTES, described
 from jobs.common.placing import place_marks, recordings_of
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run, main_role
+from jobs.common.space import Space
 from jobs.evaluate.audit import Audited, audit_clusters, audit_vectors, nuisances
 from jobs.evaluate.config import Config
 from jobs.evaluate.probes import Prepare, one_scale, standardised
@@ -47,6 +48,12 @@ from lake.whitening import study_whitening
 
 Ints = NDArray[np.int64]
 MOST_NAMED = 3
+TABLES = ("scores.csv", "intervals.csv", "audit.csv", "summary.json")
+"""Files of every evaluation."""
+ROLE_BYTES = 100_000
+"""More than the rows of one input take in these."""
+CELL_BYTES = 21
+"""More than a cell takes in a table of clusters by labels; a column's name is more than one cell."""
 
 
 @dataclass(frozen=True)
@@ -105,17 +112,14 @@ def execute(run: Run[Config], options: Options) -> Outcome:
     InputError
         If there are no labels, no inputs, or no window that a label covers.
     """
-    if run.labels is None:
-        raise InputError(
-            f"run {run.name!r} needs `labels`, a table of labelled intervals, in the manifest; found none."
-        )
+    labels_path = _labels(run)
     if not run.inputs:
         raise InputError(f"run {run.name!r} needs at least one clustering among its inputs, found none.")
     scores: list[Score] = []
-    labels_sha256 = sha256_of(run.labels) if run.labels.is_file() else None
+    labels_sha256 = sha256_of(labels_path) if labels_path.is_file() else None
     with TemporaryDirectory() as scratch, ExitStack() as opened:
         folder = Path(scratch)
-        study = _study(run, run.labels, opened)
+        study = _study(run, labels_path, opened)
         for role in [role for role in _roles(run) if _is_clustering(run, role)]:
             score, table = score_windows(run, role, study.stores[role], study.labels)
             scores.append(score)
@@ -152,8 +156,34 @@ def execute(run: Run[Config], options: Options) -> Outcome:
 
 
 def describe(run: Run[Config], _options: Options) -> list[str]:
-    """Return what a run would read, without writing anything."""
-    return reads(run)
+    """Return what a run would read, write and take, without writing anything."""
+    labels = _labels(run)
+    reads, n_bytes, memory_bytes, n_files = [str(labels)], 0, LIBRARIES_BYTES, len(TABLES)
+    n_labels = len(read_labels(labels).names) if is_plain_table(labels) else len(read_marks(labels).marks)
+    for role in _roles(run):
+        urls = [one.output.url for one in run.sources(role)]
+        with (open_clusters if _is_clustering(run, role) else open_embeddings)(urls[0]) as store:
+            status = "cluster_status" if _is_clustering(run, role) else "embedding_status"
+            n_windows = len(usable_windows(store, status=status))
+            n_clusters = store.sizes["cluster_id"] if _is_clustering(run, role) else 0
+        reads.append(f"{n_windows} windows of {' and '.join(one.name for one in run.sources(role))}")
+        n_bytes += ROLE_BYTES + CELL_BYTES * (n_clusters + 1) * (n_labels + 2)
+        n_files += 1 if n_clusters else 0
+        if not n_clusters:
+            n_rows = min(n_windows, run.config.n_audit_windows + run.config.most_intervals)
+            memory_bytes += 24 * n_rows * sum(open_vectors(urls).n_features)
+    return described(
+        run, read=reads, written=f"{n_files} tables of scores", takes=Space(n_bytes + ROLE_BYTES, n_files),
+        memory_bytes=memory_bytes,
+    )  # fmt: skip
+
+
+def _labels(run: Run[Config]) -> Path:
+    if run.labels is None:
+        raise InputError(
+            f"run {run.name!r} needs `labels`, a table of labelled intervals, in the manifest; found none."
+        )
+    return run.labels
 
 
 def _notes_on_recorders(strangers: Mapping[str, int], known: Sequence[str]) -> list[str]:

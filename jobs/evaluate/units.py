@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from jobs.common.labels import Intervals, Labels
 from jobs.common.placing import Placed, PlacedMarks
-from lake.constants import UNTIMED
+from lake.constants import OFFSET_ARRAY, UNTIMED
 from lake.grid import iso
 from lake.read import grid_of, read_rows, recorder_names
 from lake.scaling import Scaling, scaled
@@ -117,8 +117,8 @@ def windows_of(store: xr.Dataset, status: str, units: Units, *, min_overlap_ms: 
         i = names.index(str(name))
         cells = np.flatnonzero(np.isin(store[status][i].to_numpy(), [1, 2]))
         start_ms = grid.origin_ms + cells * grid.hop_ms
-        if "embedding_offset_s" in store and len(cells):
-            start_ms = start_ms + np.rint(store["embedding_offset_s"][i].to_numpy()[cells] * 1000).astype(np.int64)
+        if OFFSET_ARRAY in store and len(cells):
+            start_ms = start_ms + np.rint(store[OFFSET_ARRAY][i].to_numpy()[cells] * 1000).astype(np.int64)
         for row in np.flatnonzero(units.recorder == name):
             begin, end = int(units.start_ms[row]), int(units.end_ms[row])
             low, high = np.searchsorted(start_ms, [begin - grid.window_ms, end])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from jobs.common.days import Written
 from jobs.common.memory import Memory
+from jobs.common.needs import store_space
 from jobs.common.partitioned import Partitioned, Work
 from jobs.common.run import Outcome, Recordings, Run, listed
 from jobs.common.space import Space
@@ -90,8 +91,13 @@ class Spectrograms(Partitioned[Config, Plan, Day, "Partition"]):
         return _backend()
 
     def space(self, work: Work[Config, Plan, Day]) -> Space:
-        """Return the most that days take on disk."""
-        return space_for(work.days, work.run.config)
+        """Return the most that days, index and tables take on disk."""
+        plan, shards = work.plan, space_for(work.days, work.run.config)
+        more = store_space(
+            replace(run_spec(work.run, plan.grid), data=()), n_recorders=len(plan.recorders), n_windows=work.n_windows,
+            n_days=len(work.days), rows={"recordings": len(plan.recordings)},
+        )  # fmt: skip
+        return replace(shards, n_bytes=shards.n_bytes + more.n_bytes)
 
     def memory(self, work: Work[Config, Plan, Day]) -> Memory:
         """Return what a day needs at most."""

@@ -40,7 +40,8 @@ class Config(JobConfig):
     )
     untimed: Literal["skip", "sequence"] = Field(
         "skip",
-        description="recordings without a usable time: 'skip' leaves them out, 'sequence' places them one after the other from the origin",
+        description="recordings without a usable time: 'skip' leaves them out, 'sequence' places them one after the "
+        "other, from the origin",
     )
 
     @model_validator(mode="after")
@@ -69,4 +70,5 @@ class Config(JobConfig):
 JOB = Job(
     name="spectrograms", package=__package__, config=Config, algorithm=ALGORITHM, writes="spectrograms",
     extra="spectrograms", extends=True,
+    follows=frozenset({"scheduler", "max-memory", "mix"}),
 )  # fmt: skip

@@ -147,10 +147,10 @@ def _kind(run: Run) -> Kind:
     job = JOBS[run.job]
     if job.processes == "train together":
         return "train"
+    if run.resources.dask and "scheduler" in job.options:
+        return "dask"
     if not job.extends:
         return "whole"
-    if run.resources.dask:
-        return "dask"
     return "spread" if run.resources.gpus else "shares"
 
 
@@ -175,6 +175,8 @@ def _beyond(run: Run, site: Site) -> Iterator[str]:
         yield f"runs.{run.name}.resources.nodes = {wanted.nodes}: --site local is this machine alone"
     if kind == "whole" and wanted.nodes > 1:
         yield f"runs.{run.name}.resources.nodes = {wanted.nodes}: the job {run.job!r} runs on one node"
+    if wanted.dask and kind != "dask":
+        yield f"runs.{run.name}.resources.dask: the job {run.job!r} does not work on the workers of a Dask scheduler"
     if wanted.tasks and kind != "shares":
         yield f"runs.{run.name}.resources.tasks = {wanted.tasks}: only shares of an array are tasks, not a {kind!r} job"
 

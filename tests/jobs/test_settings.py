@@ -19,7 +19,7 @@ from lake.identity import config_id
 
 REQUIRED: dict[str, dict[str, Any]] = {"adopt": {"arch": "vit_tiny_patch16_224"}}
 """Values of settings that have no default, by job."""
-MODELS = {**{name: job.config for name, job in JOBS.items()}, "demo": StudyConfig}
+MODELS: dict[str, type[JobConfig]] = {**{name: job.config for name, job in JOBS.items()}, "demo": StudyConfig}
 IDS = {
     "spectrograms": "a268c38ccdb2", "dino": "79a13eef729c", "adopt": "95f64edb39ef", "dictionary": "32e0c3a6b235",
     "embed": "48d2b0915cbc", "import": "bf1aff88cfaa", "cluster": "93a49dec6369", "evaluate": "80cf7e182b5a",

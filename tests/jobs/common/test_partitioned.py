@@ -1,6 +1,7 @@
 """The driver of extending jobs: what both jobs do alike, each decision with both where both can meet it."""
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from jobs.embed.config import Config as EmbedConfig
 from jobs.manifest import read_manifest
 from jobs.runner import execute_runs, finalise_run
 from jobs.spectrograms import command as spectrograms
-from lake.errors import IdentityError, InputError, TryAgainError
+from lake.errors import IdentityError, InputError, TryAgainError, UsageError
 from lake.ledger import COMMITTING
 from lake.read import open_store
 from lake.receipts import write_receipt
@@ -234,18 +235,28 @@ def test_a_worker_of_embed_is_asked_for_lake_and_processor(tmp_path: Path, monke
         write_here(embed.EMBED, task, mix=False)
 
 
+def test_a_gpu_beside_a_scheduler_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cube = make_cube(tmp_path)
+    run = embed_run(tmp_path, cube, EmbedConfig(), make_model(tmp_path, cube))
+    monkeypatch.setattr(embed, "current_client", lambda: "a client")
+    monkeypatch.setattr(embed, "_device", lambda *_: "cuda:0")
+    with pytest.raises(UsageError, match=r"the scheduler's workers have nothing to do\. Add --device cpu, or leave"):
+        embed.execute(run, Options(workers=2))
+
+
 # Describing, and the disk -----------------------------------------------------------------------------------
 
 
 def test_embed_describes_itself_and_counts_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = embed_run(tmp_path, make_cube(tmp_path))
     lines = embed.describe(run, Options())
+    assert lines.pop(2).startswith("memory: about ")
     assert lines[:3] == [
         "to read: mels (spectrograms)",
         "48 windows of 2 recorders, 24 features each",
         "to write: 48 windows in 4 partitions (a recorder's day each), 4 shards",
     ]
-    assert lines[3].startswith("disk: up to 4.50 kiB in 52 files; ")
+    assert re.match(r"disk: up to [\d.]+ kiB in 52 files; ", lines[3])
     monkeypatch.setattr(space, "free_files", lambda _: 51)
     with pytest.raises(TryAgainError, match=r"52 files will be written, 51 more .* Remove some, or put the lake else"):
         embed.execute(run, Options())
