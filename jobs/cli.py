@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from jobs.cli_clusters import commands as cluster_commands
 from jobs.cli_lake import ForceOpt
 from jobs.cli_trace import commands
+from jobs.cli_verdicts import verdicts as verdict_commands
 from jobs.common.job import Option
 from jobs.common.run import Options
 from jobs.common.terminal import closed_door, complain, print_json, print_line, print_lines
@@ -40,6 +41,7 @@ app = typer.Typer(
 )  # fmt: skip
 app.registered_commands += commands.registered_commands
 app.add_typer(cluster_commands)
+app.add_typer(verdict_commands, name="verdicts")
 
 ManifestArg = Annotated[Path, typer.Argument(help="the manifest, a TOML file")]
 RunsArg = Annotated[list[str] | None, typer.Argument(help="runs; all of them if none is named")]
@@ -209,7 +211,7 @@ def config(
     as_json: JsonOpt = False,
 ) -> None:
     """Print the settings of a job with default, unit, range and meaning, as TOML to paste into a manifest."""
-    from jobs.manifest import nearest
+    from jobs.explain import nearest
     from jobs.registry import JOBS
     from jobs.settings import as_toml, settings_of
 
@@ -225,9 +227,12 @@ def config(
 def status(manifest: ManifestArg, as_json: JsonOpt = False) -> None:
     """Say of every run whether it is done, partial, stale and why, missing, or damaged (then with exit code 4)."""
     from jobs.manifest import read_manifest
+    from jobs.review.command import verdicts_state
     from jobs.state import refuse_damaged, states
 
-    found = list(states(read_manifest(manifest)))
+    study = read_manifest(manifest)
+    said = verdicts_state(study)
+    found = [*states(study), *([said] if said else [])]
     if as_json:
         print_json([vars(state) for state in found])
     else:

@@ -13,7 +13,8 @@ from jobs.common.processes import ALONE, OWN, Place, opens_ports, place
 from jobs.common.run import Options, Outcome, Run, is_replaceable
 from jobs.common.terminal import complain
 from jobs.execution import execute_claimed, finalise_shares
-from jobs.manifest import Manifest, nearest
+from jobs.explain import nearest
+from jobs.manifest import Manifest
 from jobs.registry import JOBS, needing
 from jobs.state import State, is_gone, pinned_state, require_inputs
 from lake.constants import COPIES
@@ -22,6 +23,7 @@ from lake.identity import require_same
 from lake.image import current_image
 from lake.image import require_image as require_same_image
 from lake.receipts import latest_receipt
+from lake.verdicts import damaged_deliveries, deliveries
 from lake.verify import damages, n_files, notes
 from lake.whole import require_grid
 
@@ -168,12 +170,26 @@ def verify_runs(manifest: Manifest, names: Sequence[str], say: Callable[[str], N
         for note in notes(run.output, run.ledger, run.kind, receipts):
             say(f"  {note}")
         wrong += found
+    if not names:
+        wrong += _verify_verdicts(manifest, say)
     if wrong:
         raise StoreError(
             f"{len(wrong)} files are not what their ledgers say:\n" + "\n".join(f"  {line}" for line in wrong) + "\n"
             "Restore them from a copy; or remove the lines of damaged shards from the ledger (for files that are no "
             "shards, its commit.json or files.json), run again, and they are written again."
         )
+
+
+def _verify_verdicts(manifest: Manifest, say: Callable[[str], None]) -> list[str]:
+    """Compare the deliveries of verdicts, if there are any, with their names."""
+    found: list[str] = []
+    for lake in {run.lake.storage.url: run.lake for run in manifest.runs.values()}.values():
+        n_deliveries = len(deliveries(lake))
+        if n_deliveries:
+            damaged = list(damaged_deliveries(lake))
+            say(f"verdicts: {n_deliveries} deliveries, {len(damaged)} of them differ")
+            found += damaged
+    return found
 
 
 def chosen(manifest: Manifest, names: Sequence[str]) -> list[Run]:

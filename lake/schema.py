@@ -10,6 +10,7 @@ from lake.constants import (
     CODE_OFFSET_DB,
     CODE_STEP_DB,
     FORMAT_VERSION,
+    OFFSET_ARRAY,
     OFFSET_UNKNOWN_S,
     QUALITY,
     STATUS,
@@ -189,7 +190,7 @@ def with_attention(spec: StoreSpec, *, n_token_mels: int, n_token_frames: int) -
 def with_offsets(spec: StoreSpec) -> StoreSpec:
     """Return the schema of an embedding store whose vectors begin beside the starts of their cells."""
     offset = _index(
-        spec.grid, "embedding_offset_s", "float64", nan, "start of the vector's sound after the start of its cell",
+        spec.grid, OFFSET_ARRAY, "float64", nan, "start of the vector's sound after the start of its cell",
         {"units": "s"},
     )  # fmt: skip
     return replace(spec, index=(offset, *spec.index))

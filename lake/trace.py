@@ -16,6 +16,7 @@ from lake.ownership import end_ms as recording_end_ms
 from lake.read import grid_of, open_cube, open_embeddings, paths_of, recorder_names
 from lake.schema import RECORDING_COLUMNS
 from lake.similar import Instant, place_of
+from lake.verdicts import verdicts_on
 from lake.verify import UNFINISHED
 from lake.whole import losses
 
@@ -79,6 +80,8 @@ class Trace:
         Of the window's decoded values in the cube, as the ledger has it; empty for a vector that was made elsewhere.
     runs
         Every run from the store that was asked up to the cube: job, config, ids, receipt, image.
+    verdicts
+        What people said of it: sound, verdict, reviewer, when, and the delivery.
     """
 
     recorder: str
@@ -91,6 +94,7 @@ class Trace:
     deployment: dict[str, Any]
     digest: str
     runs: tuple[dict[str, Any], ...]
+    verdicts: tuple[dict[str, object], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -145,6 +149,7 @@ def trace(url: str, recorder: str, time: Instant) -> Trace:
         recorder, iso(window.start_ms), iso(window.end_ms), window.cell, window.status,
         cube.record["config"].get("channel", "mix"), pieces(rows, window.start_ms, window.end_ms),
         window.deployment, window.digest, tuple(_told(one) for one in made.above()),
+        tuple(verdicts_on(made.lake, recorder, window.start_ms, window.end_ms)),
     )  # fmt: skip
 
 

@@ -234,8 +234,8 @@ def outcome(prepared: Path, case: Case, key: str, expected: Result, way: str, ra
 def _is_answer(name: str, key: str, result: Result, way: str) -> bool:
     """Tell whether a result that differs says itself that something is wrong.
 
-    `status` goes on with the other runs; the one that is damaged is not done, or names the file. `trace` shows what a receipt says as not
-    known where the receipt is gone, and still names the right samples.
+    `status` goes on with the other runs; the one that is damaged is not done, or names the file. `trace` shows what a
+    receipt says as not known where the receipt is gone, and still names the right samples.
     """
     _, kind, run, *_ = key.split("/")
     if name == "trace":
