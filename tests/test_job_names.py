@@ -35,7 +35,7 @@ def job_names(source: str) -> Iterator[tuple[int, str]]:
     }
     for node in ast.walk(tree):
         if _is_of_a_job(node) or _is_table_of_jobs(node):
-            yield node.lineno, ast.unparse(node)
+            yield getattr(node, "lineno", 0), ast.unparse(node)
         elif isinstance(node, ast.Constant) and node.value in {*JOBS} - OTHER_MEANINGS and node not in commands:
             yield node.lineno, repr(node.value)
 
