@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from lake.constants import KINDS, STATUS_ARRAYS, STORES
 from lake.errors import InputError, StoreError
+from lake.graph import above
 from lake.layout import Lake, run_of
 from lake.ledger import Ledger
 from lake.receipts import latest_receipt
@@ -55,15 +56,8 @@ class Made:
         return self.lake.output(self.kind, self.name)
 
     def above(self) -> Iterator["Made"]:
-        """Yield the run and all that it was made from, each once, nearest first."""
-        seen: set[str] = set()
-        waiting = [self]
-        while waiting:
-            made = waiting.pop(0)
-            if made.name not in seen:
-                seen.add(made.name)
-                yield made
-                waiting += made.inputs.values()
+        """Return the run and all that it was made from, each once, nearest first."""
+        return above(self, lambda made: made.inputs.values(), key=lambda made: made.name)
 
     def nearest(self, kind: str) -> "Made | None":
         """Return the nearest run of a kind among itself and those it was made from."""

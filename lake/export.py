@@ -1,6 +1,5 @@
 """Tables of a clustering for other programs: Raven selection tables, Audacity labels, flat tables."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from lake.digest import sha256
 from lake.errors import InputError
 from lake.escapes import cell_in_line
 from lake.find import Wanted, find
@@ -158,7 +158,7 @@ def _short(key: str) -> str:
     if len(data) <= MOST_BYTES:
         return key
     kept = data[: MOST_BYTES - 9].decode(errors="ignore")
-    return f"{folder}{slash}{kept}~{hashlib.sha256(data).hexdigest()[:8]}"
+    return f"{folder}{slash}{kept}~{sha256(data)[:8]}"
 
 
 def _label(row: object) -> str:

@@ -1,11 +1,11 @@
 """Where things stand in a lake."""
 
-import hashlib
 import posixpath
 from typing import Any
 from urllib.parse import quote, unquote
 
 from lake.constants import KINDS, STORES
+from lake.digest import sha256
 from lake.errors import InputError
 from lake.storage import Storage
 
@@ -101,4 +101,4 @@ def safe_name(name: str, most_bytes: int = MOST_BYTES) -> str:
 
 
 def _tail(name: str) -> str:
-    return "~" + hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:TAIL_LETTERS]
+    return "~" + sha256(name.encode("utf-8", "surrogatepass"))[:TAIL_LETTERS]

@@ -1,7 +1,6 @@
 """Names that people give to clusters: a small table beside a clustering, carried to another one by overlap."""
 
 import csv
-import hashlib
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from lake.clustering import ATTRIBUTE, clustering_id_of
+from lake.digest import sha256
 from lake.errors import InputError
 from lake.escapes import as_written, defused
 from lake.layout import lake_and_run
@@ -99,7 +99,7 @@ def names_digest(store: Storage) -> str | None:
     """Return the SHA-256 of a clustering's table of names; ``None`` if there is none."""
     folder, key = names_key(store)
     data = folder.read_or_none(key)
-    return None if data is None else hashlib.sha256(data).hexdigest()
+    return None if data is None else sha256(data)
 
 
 def read_names(store: Storage) -> Names:

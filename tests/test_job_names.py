@@ -34,8 +34,10 @@ def job_names(source: str) -> Iterator[tuple[int, str]]:
         for keyword in call.keywords
     }
     for node in ast.walk(tree):
+        if not isinstance(node, ast.expr | ast.stmt):
+            continue
         if _is_of_a_job(node) or _is_table_of_jobs(node):
-            yield getattr(node, "lineno", 0), ast.unparse(node)
+            yield node.lineno, ast.unparse(node)
         elif isinstance(node, ast.Constant) and node.value in {*JOBS} - OTHER_MEANINGS and node not in commands:
             yield node.lineno, repr(node.value)
 

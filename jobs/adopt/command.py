@@ -1,6 +1,5 @@
 """The ``adopt`` job: a file of weights and a cube around the pure core."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from jobs.common.card import ModelCard
 from jobs.common.needs import FILE_BYTES, TORCH_BYTES, described
 from jobs.common.run import Options, Outcome, Run
 from jobs.common.space import Space
+from lake.digest import sha256
 from lake.errors import InputError
 from lake.read import Windows, grid_of, open_cube, usable_windows
 from lake.shards import open_codes
@@ -61,7 +61,7 @@ def execute(run: Run[Config], options: Options) -> Outcome:
     run = options.begin(run, outcome)
     save_backbone(run.output.url, model, card)
     keys = run.output.list_keys()
-    run.ledger.settle_files({key: hashlib.sha256(run.output.read(key)).hexdigest() for key in keys})
+    run.ledger.settle_files({key: sha256(run.output.read(key)) for key in keys})
     return outcome
 
 

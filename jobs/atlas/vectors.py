@@ -104,7 +104,7 @@ def _source(url: str, stores: Stores) -> tuple[zarr.Array[Any], dict[str, int]]:
     with open_embeddings(url) as dataset:
         grid, names = grid_of(dataset), {name: i for i, name in enumerate(recorder_names(dataset))}
     lost = [name for name in stores.recorders if name not in names]
-    if grid.attrs != stores.grid.attrs or grid.end_ms < stores.grid.end_ms or lost:
+    if not grid.has_cells_of(stores.grid) or grid.end_ms < stores.grid.end_ms or lost:
         raise StoreError(
             f"{url}: expected the grid and recorders of {stores.clusters_url}, which was made of it, found others"
             f"{': ' + ', '.join(lost) + ' is missing' if lost else ''}. Run the clustering again under a new name."

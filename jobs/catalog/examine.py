@@ -12,6 +12,7 @@ from jobs.catalog.headers import HeaderFacts, parse_header, true_rate
 from jobs.catalog.signal import has_clicks, judge, look
 from jobs.common.audio import MAX_PEAK, AudioError, AudioInfo, is_float, open_audio, probe
 from lake.constants import S_PER_DAY
+from lake.digest import sha256_of_file
 from lake.limits import MAX_CHANNELS, MAX_GAIN_DB, MAX_LENGTH_S, MAX_RATE_HZ, MIN_RATE_HZ
 
 SOUND_SAMPLES = 1 << 20
@@ -71,7 +72,7 @@ def examine(path: str, maker: str = "", *, deadline_s: float = 300.0) -> FileFac
     problems = audio.problems if audio else (refusal.problem,) if refusal else ()
     message = str(refusal) if refusal else ""
     try:
-        sha256 = digest(path)
+        sha256 = sha256_of_file(path)
         blocks = read_blocks(Path(path))
         promised = int.from_bytes(blocks.get(STREAMINFO, b"")[13:18], "big") & (1 << 36) - 1
         seen = look_at_bytes(Path(path), promised or None)
@@ -145,9 +146,3 @@ def sound_digest(path: str, audio: AudioInfo) -> str:
             samples = reader.read(start, min(SOUND_SAMPLES, audio.n_samples - start))
             found.update(np.ascontiguousarray(samples.T).tobytes())
     return found.hexdigest()
-
-
-def digest(path: str) -> str:
-    """Return the SHA-256 of a file; ``OSError`` if it cannot be read to its end."""
-    with Path(path).open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

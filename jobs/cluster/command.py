@@ -1,6 +1,5 @@
 """The ``cluster`` job: embeddings and the cluster store around the pure core."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,6 +25,7 @@ from jobs.common.processors import blas_backend
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run
 from lake.clustering import ARRAYS, ATTRIBUTE, clustering_id
+from lake.digest import sha256
 from lake.errors import InputError
 from lake.identity import short_hash
 from lake.ledger import Ledger
@@ -207,7 +207,7 @@ def _label(
     config, sets = run.config, kept.sets
     run.ledger.settle_grid(sets.grid, sets.recorders)
     made = [one.ledger.written() for one in run.sources("embeddings")]
-    digest = hashlib.sha256(clustering.centroids.tobytes()).hexdigest()
+    digest = sha256(clustering.centroids.tobytes())
     label = Labeller(
         read=kept.read_scaled(clustering.scaling), centroids=clustering.centroids, store=run.output,
         ledger=run.ledger, spec=spec,
@@ -263,7 +263,7 @@ def _contrast(run: Run[Config], sets: VectorSets, chosen: NDArray[np.int64]) -> 
         return out
     with open_cube(cube.output.url) as dataset:
         recorders = recorder_names(dataset)
-        if grid_of(dataset).attrs != sets.grid.attrs or recorders[: len(sets.recorders)] != [*sets.recorders]:
+        if not grid_of(dataset).has_cells_of(sets.grid) or recorders[: len(sets.recorders)] != [*sets.recorders]:
             return out  # vectors made elsewhere have a grid of their own
     read_codes = open_codes(cube.output.url)
     for i in range(len(out)):

@@ -2,8 +2,6 @@
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future as ThreadFuture
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -15,6 +13,7 @@ from distributed import Client, Future, KilledWorker
 from jobs.common.machines import current_client
 from jobs.common.partitions import alone, capacity_of, error_of, line_of, raised, talking_to
 from jobs.common.terminal import complain
+from lake.threads import in_threads
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -66,7 +65,9 @@ class Team:
         if self.client is not None:
             checked = function if self.check is None else partial(_checked, self.check, function)
             return _on_workers(self.client, checked, tasks, ahead)
-        return _in_threads(function, tasks, self.threads, max(ahead, self.threads * AHEAD_PER_THREAD))
+        if self.threads <= 1:
+            return (function(task) for task in tasks)
+        return in_threads(function, tasks, self.threads, ahead=max(ahead, self.threads * AHEAD_PER_THREAD))
 
 
 def team(threads: int, check: Callable[[], None] | None = None) -> Team:
@@ -77,24 +78,6 @@ def team(threads: int, check: Callable[[], None] | None = None) -> Team:
 def _checked(check: Callable[[], None], function: Callable[[Task], Result], task: Task) -> Result:
     check()
     return function(task)
-
-
-def _in_threads(
-    function: Callable[[Task], Result], tasks: Iterable[Task], threads: int, ahead: int
-) -> Generator[Result, None, None]:
-    if threads <= 1:
-        yield from map(function, tasks)
-        return
-    waiting = iter(tasks)
-    workers = ThreadPoolExecutor(threads)
-    try:
-        running: deque[ThreadFuture[Result]] = deque(workers.submit(function, task) for task in islice(waiting, ahead))
-        while running:
-            result = running.popleft().result()
-            running.extend(workers.submit(function, task) for task in islice(waiting, 1))
-            yield result
-    finally:
-        workers.shutdown(cancel_futures=True)
 
 
 def _on_workers(

@@ -1,7 +1,6 @@
 """What a job is given and what it gives back."""
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol
@@ -11,6 +10,8 @@ from typing_extensions import TypeVar
 from jobs.common.config import JobConfig, introduced_as
 from jobs.common.resources import Resources
 from lake.claims import Claim
+from lake.digest import sha256
+from lake.graph import above
 from lake.layout import Lake
 from lake.ledger import GRID_RECORD, RUN_RECORD, Ledger
 from lake.receipts import latest_receipt
@@ -47,7 +48,7 @@ class Recordings:
         """What a receipt says of them."""
         return {
             "table": str(self.table),
-            "table_sha256": hashlib.sha256(self.table.read_bytes()).hexdigest() if self.table.is_file() else None,
+            "table_sha256": sha256(self.table.read_bytes()) if self.table.is_file() else None,
             "root": str(self.root),
             "deployments": str(self.deployments) if self.deployments else None,
             "span_ms": list(self.span_ms),
@@ -120,6 +121,10 @@ class Run(Generic[C_co]):
     def ledger(self) -> Ledger:
         """The run's ledger."""
         return Ledger(self.lake.ledger(self.name), self.held)
+
+    def above(self) -> Iterator["Run[Any]"]:
+        """Return the run and all that it is made from, each once, nearest first."""
+        return above(self, lambda run: run.inputs.values(), key=lambda run: run.name)
 
     def sources(self, role: str) -> list["Run"]:
         """Return the runs that come in under a role: one, or those of a list in the manifest."""

@@ -1,6 +1,5 @@
 """The training as a job: from a cube to a model's folder."""
 
-import hashlib
 import os
 import signal
 import threading
@@ -32,6 +31,7 @@ from jobs.dino.sizes import described
 from jobs.dino.statistics import backgrounds, level_counts, level_counts_by_recorder, level_statistics
 from jobs.dino.watch import Surroundings
 from lake.constants import MS_PER_DAY, MS_PER_HOUR
+from lake.digest import sha256
 from lake.errors import IdentityError, InputError
 from lake.read import Windows, grid_of, open_cube, recorder_names, usable_windows
 from lake.records import damaged, seal, unseal
@@ -96,7 +96,7 @@ def execute(run: Run[Config], options: Options) -> Outcome:
     if here.rank:
         return Outcome(did=False, counts=counts, backend=summary["backend"])
     run = options.begin(run, Outcome(did=True, counts=counts))
-    digests = {key: hashlib.sha256(run.output.read(key)).hexdigest() for key in run.output.list_keys()}
+    digests = {key: sha256(run.output.read(key)) for key in run.output.list_keys()}
     others = {key: digest for key, digest in digests.items() if key not in PRODUCTS}
     run.ledger.settle_files({key: digests[key] for key in PRODUCTS}, others)
     return Outcome(did=True, counts=counts, backend=summary["backend"])
@@ -268,7 +268,7 @@ def cube_source(cube_path: str, cube: xr.Dataset, *, partial_too: bool, n_thread
     """Return the usable windows of a cube; one that is missing or unreadable is never among them."""
     windows = usable_windows(cube, partial=partial_too)
     read = open_windows(cube_path, windows.recorder, windows.cell, n_threads=n_threads)
-    digest = hashlib.sha256(windows.recorder.tobytes() + windows.cell.tobytes()).hexdigest()
+    digest = sha256(windows.recorder.tobytes() + windows.cell.tobytes())
     return Source(
         len(windows),
         cube.sizes["mel"],

@@ -1,6 +1,5 @@
 """Windows in the training's order."""
 
-import hashlib
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from jobs.dino.config import Config
 from jobs.dino.reading import Read
+from lake.digest import sha256
 from lake.errors import InputError
 from lake.threads import in_threads
 
@@ -94,7 +94,7 @@ class Batch:
 
 def from_array(codes: NDArray[np.uint8]) -> Source:
     """Return the source of windows in memory, shape (n_windows, n_mels, n_frames)."""
-    digest = hashlib.sha256(np.ascontiguousarray(codes).data).hexdigest()
+    digest = sha256(np.ascontiguousarray(codes).data)
     n_windows, n_mels, n_frames = codes.shape
     return Source(n_windows, n_mels, n_frames, read=lambda windows: codes[windows], digest=digest)
 

@@ -247,10 +247,9 @@ def _vectors(run: Run[Config], role: str) -> Vectors:
     return Vectors(sets, scaling, one_scale)
 
 
-def _cube_of(run: Run) -> Run | None:
-    if run.kind == "spectrograms":
-        return run
-    return next((found for one in run.inputs.values() for found in [_cube_of(one)] if found is not None), None)
+def _cube_of(run: Run[Any]) -> Run[Any] | None:
+    """Return the nearest cube among a run and what it was made from."""
+    return next((one for one in run.above() if one.kind == "spectrograms"), None)
 
 
 def _compared(run: Run[Config], study: Study) -> Compared:

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from jobs.common.config import JobConfig
 from jobs.common.job import Job
 from lake.constants import MS_PER_DAY
-from lake.grid import divisor_near
+from lake.grid import divisor_near, require_cells
 
 ALGORITHM = 2
 
@@ -46,12 +46,7 @@ class Config(JobConfig):
 
     @model_validator(mode="after")
     def _check(self) -> "Config":
-        for name in ("window_s", "hop_s"):
-            value_ms = getattr(self, name) * 1000
-            if abs(value_ms - round(value_ms)) > 1e-6:
-                raise ValueError(f"{name} = {value_ms / 1000!r} is not a whole number of milliseconds")
-        if MS_PER_DAY % self.hop_ms:
-            raise ValueError(f"hop_s = {self.hop_s:g} does not divide a day of 86400 s")
+        require_cells(self.window_s, self.hop_s)
         if self.f_min_hz >= self.f_max_hz:
             raise ValueError(f"f_min_hz = {self.f_min_hz:g} is not below f_max_hz = {self.f_max_hz:g}")
         return self

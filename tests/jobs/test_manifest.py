@@ -296,7 +296,7 @@ def test_a_key_that_is_like_no_other_names_them_all(write: Write) -> None:
         ("spectrograms", "f_max_hz = -inf", "f_max_hz: expected a finite number, found -inf"),
         ("spectrograms", "min_coverage = 0", "min_coverage: expected greater than 0, found 0"),
         ("spectrograms", 'channel = "left"', "channel: expected 'mix' or a valid integer, found 'left'"),
-        ("spectrograms", "hop_s = 7.0", ": hop_s = 7 does not divide a day of 86400 s"),
+        ("spectrograms", "hop_s = 7.0", ": hop_s = 7 does not divide a day of 86400 s; try 6.912 or 7.2"),
         ("spectrograms", "f_min_hz = 21000", ": f_min_hz = 21000 is not below f_max_hz = 20000"),
         ("dino", "lr = inf", "lr: expected a finite number, found inf"),
         ("dino", "lr = -0.1", "lr: expected greater than 0, found -0.1"),
