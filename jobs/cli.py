@@ -211,7 +211,7 @@ def config(
     as_json: JsonOpt = False,
 ) -> None:
     """Print the settings of a job with default, unit, range and meaning, as TOML to paste into a manifest."""
-    from jobs.manifest import nearest
+    from jobs.explain import nearest
     from jobs.registry import JOBS
     from jobs.settings import as_toml, settings_of
 

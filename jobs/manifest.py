@@ -1,6 +1,5 @@
 """Manifests: the list of runs, as people write it in TOML."""
 
-import difflib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from jobs.common.config import JobConfig, identity_config, resumed_config
 from jobs.common.job import ANY_ROLE, Input, Job
 from jobs.common.resources import Resources
 from jobs.common.run import Image, Recordings, Run
+from jobs.explain import explain, nearest
 from jobs.registry import JOBS, makers
 from lake.constants import MS_PER_DAY
 from lake.errors import InputError, StoreError, StoreFormatError
@@ -99,14 +99,6 @@ class ManifestEntry(Entry):
     labels: str | None = None
     max_quarantined: float = Field(0.05, ge=0, le=1)
     runs: dict[str, RunEntry]
-
-
-WANTED = {
-    "model_type": "expected a table",
-    "dict_type": "expected a table",
-    "date_type": "expected a day without quotes, such as 2021-07-14",
-}
-"""What pydantic tells in words of Python."""
 
 
 NO_LAKES = {"data", "github", "git", "http", "https", "libarchive", "reference", "tar", "zip"}
@@ -312,47 +304,6 @@ def _order(entry: ManifestEntry) -> tuple[list[str], list[str]]:
         order.append(ready[0])
         del waiting[ready[0]]
     return order, []
-
-
-def explain(error: ValidationError, model: type[BaseModel], prefix: Sequence[str]) -> list[str]:
-    """Return one line for each place that pydantic found wrong: the key, what was expected, what was found."""
-    lines: dict[str, list[str]] = {}
-    found: dict[str, str] = {}
-    for problem in error.errors():
-        # Of a value that may be one kind or another, pydantic tells kind by kind what it is not.
-        kinds = issubclass(model, JobConfig)
-        place = [part for i, part in enumerate(problem["loc"]) if i == 0 or isinstance(part, int) or not kinds]
-        where = ".".join(map(str, [*prefix, *place]))
-        if problem["type"] == "extra_forbidden":
-            said = f"unknown key{nearest(str(place[-1]), _keys(model, place[:-1]))}"
-        elif problem["type"] in {"missing", "value_error"}:
-            said = problem["msg"].removeprefix("Value error, ").replace("Field required", "missing")
-        else:
-            said = WANTED.get(problem["type"], problem["msg"].replace("Input should be", "expected", 1))
-            found[where] = f", found {_shown(problem['input'])}"
-        said = said.removeprefix("expected ") if where in lines else said
-        lines.setdefault(where, []).append(said)
-    return [f"{where}: {' or '.join(said)}{found.get(where, '')}" for where, said in lines.items()]
-
-
-def _keys(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
-    """Return the keys that are right at a place of a model."""
-    tables: dict[int, type[BaseModel]] = {1: RecordingsEntry, 2: RunEntry, 3: ImageEntry}
-    if place and place[-1] == "resources":
-        tables[3] = Resources
-    found = tables.get(len(place), model) if model is ManifestEntry else model
-    return list(found.model_fields)
-
-
-def _shown(value: object) -> str:
-    text = str(value) if isinstance(value, date) else repr(value)
-    return text if len(text) <= 60 else f"{text[:59]}…"
-
-
-def nearest(word: str, words: Mapping[str, Any] | Sequence[str]) -> str:
-    """Return the end of a message: the word that was perhaps meant, or all there are."""
-    near = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(words))}" if words else ""
 
 
 def _told(path: Path, problems: Sequence[str]) -> str:

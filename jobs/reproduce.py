@@ -14,7 +14,7 @@ from jobs.common.config import stored_config
 from jobs.common.containers import bind_words
 from jobs.common.launch import launch, run_child
 from jobs.common.run import Image, Options, Recordings, Run, listed
-from jobs.manifest import explain
+from jobs.explain import explain
 from jobs.registry import JOBS
 from jobs.runner import execute_run
 from lake.digest import sha256_of, sha256_of_file

@@ -13,7 +13,8 @@ from jobs.common.processes import ALONE, OWN, Place, opens_ports, place
 from jobs.common.run import Options, Outcome, Run, is_replaceable
 from jobs.common.terminal import complain
 from jobs.execution import execute_claimed, finalise_shares
-from jobs.manifest import Manifest, nearest
+from jobs.explain import nearest
+from jobs.manifest import Manifest
 from jobs.registry import JOBS, needing
 from jobs.state import State, is_gone, pinned_state, require_inputs
 from lake.constants import COPIES

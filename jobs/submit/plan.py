@@ -177,6 +177,8 @@ def _beyond(run: Run, site: Site) -> Iterator[str]:
         yield f"runs.{run.name}.resources.nodes = {wanted.nodes}: the job {run.job!r} runs on one node"
     if wanted.dask and kind != "dask":
         yield f"runs.{run.name}.resources.dask: the job {run.job!r} does not work on the workers of a Dask scheduler"
+    elif wanted.dask and wanted.gpus:
+        yield f"runs.{run.name}.resources: dask and gpus, but no worker of a Dask scheduler computes on a GPU"
     if wanted.tasks and kind != "shares":
         yield f"runs.{run.name}.resources.tasks = {wanted.tasks}: only shares of an array are tasks, not a {kind!r} job"
 

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from jobs.common.job import Input
 from jobs.common.resources import Resources
 from jobs.common.run import Image
+from jobs.explain import explain
 from jobs.manifest import Manifest, read_manifest
 from jobs.registry import JOBS
 from lake.errors import InputError
@@ -416,3 +418,59 @@ def test_a_byte_order_mark_is_passed_over_and_other_encodings_are_refused(tmp_pa
         path.write_bytes(WHOLE.encode(encoding))
         with pytest.raises(InputError, match=r"not TOML: byte 0 is not UTF-8\. Save the file as UTF-8"):
             read_manifest(path)
+
+
+class Inner(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    first: int = 0
+
+
+class Nested(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    plain: Inner = Inner()
+    perhaps: Inner | None = None
+    named: dict[str, Inner] = {}
+    deep: dict[str, dict[str, Inner]] = {}
+    number: int = 0
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"nmber": 1}, "nmber: unknown key; did you mean 'number'?"),
+        ({"plain": {"frst": 1}}, "plain.frst: unknown key; did you mean 'first'?"),
+        ({"perhaps": {"frst": 1}}, "perhaps.frst: unknown key; did you mean 'first'?"),
+        ({"named": {"plain": {"frst": 1}}}, "named.plain.frst: unknown key; did you mean 'first'?"),
+        ({"deep": {"a": {"number": {"frst": 1}}}}, "deep.a.number.frst: unknown key; did you mean 'first'?"),
+    ],
+)
+def test_the_keys_of_any_nested_table_are_known(values: dict[str, object], told: str) -> None:
+    with pytest.raises(ValidationError) as found:
+        Nested.model_validate(values)
+    assert explain(found.value, Nested, ()) == [told]
+
+
+@pytest.mark.parametrize("names", ["[]", '["mels", "mels"]'])
+def test_a_role_of_one_run_takes_no_list(write: Write, names: str) -> None:
+    text = f"""
+    lake = "l"
+    runs.mels.job = "spectrograms"
+    runs.net = {{ job = "dino", inputs = {{ spectrograms = {names} }} }}
+    """
+    found = problems(write(text))
+    assert f"runs.net.inputs.spectrograms: the job 'dino' takes one run here, found {names.count('mels')}" in found
+
+
+def test_an_empty_list_of_inputs_is_refused_beside_others(write: Write) -> None:
+    text = """
+    lake = "l"
+    runs.mels.job = "spectrograms"
+    runs.vectors = { job = "embed", inputs = { spectrograms = "mels" }, config = { features = "logmel" } }
+    runs.scores = { job = "evaluate", inputs = { mine = "vectors", none = [] } }
+    runs.alone = { job = "evaluate", inputs = { none = [] } }
+    """
+    assert problems(write(text)) == [
+        "runs.scores.inputs.none: the job 'evaluate' takes one run or more here, found 0",
+        "runs.alone.inputs: the job 'evaluate' needs at least one 'cluster or embed or import' run",
+        "runs.alone.inputs.none: the job 'evaluate' takes one run or more here, found 0",
+    ]
