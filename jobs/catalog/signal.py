@@ -65,8 +65,8 @@ def judge(blocks: Sequence[NDArray[np.float32]], *, is_float: bool = False) -> t
     tuple of str
         ``all_zero``; else ``constant`` (each channel has one value); else ``silent`` (no sample above
         :data:`SILENT_PEAK`); else ``zero_blocks`` (a whole block of :data:`BLOCK_SAMPLES` is zero, others are not).
-        Also ``clipped`` (:data:`~lake.constants.CLIP_RUN` samples in a row at full scale), ``not_a_number`` (some are no numbers,
-        or beyond :data:`jobs.common.audio.MAX_PEAK`) and ``beyond_scale`` (most are beyond it).
+        Also ``clipped`` (:data:`~lake.constants.CLIP_RUN` samples in a row at full scale), ``not_a_number`` (some are
+        no numbers, or beyond :data:`jobs.common.audio.MAX_PEAK`) and ``beyond_scale`` (most are beyond it).
     """
     if not blocks:
         return ()
