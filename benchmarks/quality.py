@@ -1,6 +1,6 @@
 """How much of a sound's kind is in the vectors: the ladder of vector sets, over seeds (see ``docs/quality.md``).
 
-    make bench-quality AUDIO=/some/folder
+    make bench-quality                       # the demo study; and real recordings, if AUDIO names their folder
     AUDIO=/some/folder python -m benchmarks.quality --seeds 3
 
 A run that is done is not done again: what was stopped goes on when it is typed again.
@@ -21,9 +21,12 @@ import tomli_w
 
 from benchmarks.report import FOLDER
 from jobs.catalog.command import run_catalog
+from jobs.common.labels import read_labels
 from jobs.common.run import Options
-from jobs.manifest import read_manifest
+from jobs.evaluate.core import NONE, dominant_labels
+from jobs.manifest import Manifest, read_manifest
 from jobs.runner import execute_runs
+from lake.read import grid_of, open_clusters, usable_windows
 
 ROOT: Final = Path(__file__).parent.parent
 SEEDED: Final = {"dino", "dictionary", "cluster"}
@@ -38,6 +41,7 @@ MEASURES: Final = {
     "linear": ("group", "linear_accuracy"),
 }  # fmt: skip
 """Split and name in ``intervals.csv``. V-measure is NMI with the arithmetic mean of both entropies."""
+RANDOM_ORDERS: Final = 1000
 COLUMNS: Final = ["recording", "start_s", "end_s", "label", "group"]
 
 Figures = dict[str, dict[str, list[float]]]
@@ -51,11 +55,17 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     asked = parser.parse_args()
     figures: dict[str, Any] = {}
+    demo = ROOT / "data" / "demo"
+    if (demo / "spectrograms" / "mels.zarr").exists():
+        figures["demo"] = ladder("demo", asked.seeds, asked.workers)
+    else:
+        print("demo: left out; type `make demo` first")
     audio = os.environ.get("AUDIO", "")
-    if not audio:
-        parser.error("name the folder of the recordings, dev/, insects/ and pool/, with AUDIO=")
-    prepare(Path(audio), ROOT / "data" / "quality", asked.workers)
-    figures |= ladder("quality", asked.seeds, asked.workers)
+    if audio:
+        prepare(Path(audio), ROOT / "data" / "quality", asked.workers)
+        figures |= ladder("quality", asked.seeds, asked.workers)
+    else:
+        print("real recordings: left out; name their folder with AUDIO=")
     for study, found in figures.items():
         show(study, found)
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -134,6 +144,9 @@ def ladder(study: str, n_seeds: int, workers: int) -> dict[str, Any]:
             if run.job == "evaluate":
                 figures = found.setdefault(name.removesuffix(f"-{seed}") if seed else name, {})
                 _collect(pd.read_csv(f"{run.output.url}/intervals.csv"), figures)
+                _labels_saved(manifest, run.labels, seed, figures)
+    if study == "demo":
+        return found.get("scores", {})
     return {name.removeprefix("scores-"): one for name, one in found.items()}
 
 
@@ -148,6 +161,47 @@ def _collect(table: pd.DataFrame, figures: Figures) -> None:
                     break
 
 
+def _labels_saved(manifest: Manifest, labels: Path | None, seed: int, figures: Figures) -> None:
+    """Add how many windows are heard until every label was: exemplars of clusters first, and in random order."""
+    name = "clusters" if not seed else f"clusters-{seed}"
+    if labels is None or name not in manifest.runs or not _names_recorders(labels):
+        return
+    truth = read_labels(labels)
+    with open_clusters(manifest.runs[name].output.url) as opened:
+        store = opened.load()
+        grid, windows = grid_of(store), usable_windows(store, status="cluster_status")
+        label = np.full(len(windows), NONE, dtype=np.int64)
+        for i, recorder in enumerate(store["recorder"].to_numpy().tolist()):
+            own = windows.recorder == i
+            if recorder in truth.by_recorder:
+                label[own] = dominant_labels(truth.by_recorder[recorder], windows.cell[own], grid, min_overlap_ms=500)
+        of_window = {(int(r), int(c)): int(k) for r, c, k in zip(windows.recorder, windows.cell, label, strict=True)}
+        order = np.argsort(-store["n_windows"].to_numpy(), kind="stable")
+        recorder, cell = store["exemplar_recorder"].to_numpy()[order], store["exemplar_cell"].to_numpy()[order]
+    places = zip(recorder.T.ravel().tolist(), cell.T.ravel().tolist(), strict=True)
+    heard = [of_window[place] for place in places if place[1] >= 0]
+    kinds = set(label.tolist()) - {NONE}
+    random = np.random.default_rng(seed)
+    orders = [_until_all(random.permutation(label).tolist(), kinds) for _ in range(RANDOM_ORDERS)]
+    figures.setdefault("heard", {}).setdefault("exemplars first", []).append(_until_all(heard, kinds))
+    figures["heard"].setdefault("random order", []).append(float(np.mean(orders)))
+
+
+def _names_recorders(labels: Path) -> bool:
+    with labels.open(encoding="utf-8", newline="") as file:
+        return "recorder" in (csv.DictReader(file).fieldnames or [])
+
+
+def _until_all(labels: list[int], kinds: set[int]) -> float:
+    """Return how many come before every kind was heard; NaN if some never is."""
+    left = set(kinds)
+    for i, label in enumerate(labels, start=1):
+        left.discard(label)
+        if not left:
+            return float(i)
+    return float("nan")
+
+
 def show(study: str, found: Mapping[str, Mapping[str, list[float]]]) -> None:
     """Print one table: mean and deviation over the seeds."""
     print(f"\n| {study} | AMI | V-measure | 5-NN | linear |\n|---|---|---|---|---|")
@@ -155,6 +209,9 @@ def show(study: str, found: Mapping[str, Mapping[str, list[float]]]) -> None:
         if role in found:
             cells = [_cell(found[role].get(measure, [])) for measure in MEASURES]
             print(f"| {title} | {' | '.join(cells)} |")
+    if "heard" in found:
+        orders = ", ".join(f"{order} {_cell(values)}" for order, values in found["heard"].items())
+        print(f"\nwindows heard until every kind was: {orders}")
 
 
 def _cell(values: list[float]) -> str:

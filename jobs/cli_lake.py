@@ -81,7 +81,7 @@ def similar(
     euclidean: Annotated[bool, typer.Option("--euclidean", help="Euclidean distance instead of cosine")] = False,
     normalise: Annotated[
         str, typer.Option(help="whiten, none, or auto: whiten vectors that were made here, leave imported ones")
-    ] = "none",
+    ] = "auto",
     apart: Annotated[
         float | None, typer.Option(min=0, help="seconds within which the recorder's own windows are left out")
     ] = None,

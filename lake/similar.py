@@ -57,7 +57,7 @@ def place_of(recorders: list[str], grid: Grid, recorder: str, time: str) -> Plac
 
 def similar(
     urls: str | Sequence[str], recorder: str, time: str, *, n: int = 20, metric: Metric = "cosine",
-    normalise: Normalise = "none", apart_s: float | None = None, threads: int = 2,
+    normalise: Normalise = "auto", apart_s: float | None = None, threads: int = 2,
     advance: Callable[[int], None] = lambda _: None,
 ) -> pd.DataFrame:  # fmt: skip
     """Return the windows whose vectors are nearest to that of one window.

@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from jobs.common.folders import publish
 from jobs.common.labels import Labels, read_labels
@@ -112,7 +113,8 @@ def execute(run: Run, options: Options) -> Outcome:
         raise InputError(f"run {run.name!r} needs at least one clustering among its inputs, found none.")
     scores: list[Score] = []
     labels_sha256 = sha256_of(run.labels) if run.labels.is_file() else None
-    with TemporaryDirectory() as scratch, ExitStack() as opened:
+    # Products here are small: threads of BLAS would wait for each other, minutes long where processors are shared.
+    with threadpool_limits(1), TemporaryDirectory() as scratch, ExitStack() as opened:
         folder = Path(scratch)
         study = _study(run, run.labels, opened)
         for role in [role for role in _roles(run) if _is_clustering(run, role)]:
