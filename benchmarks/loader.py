@@ -29,7 +29,7 @@ from jobs.common.card import ModelCard
 from jobs.dino.config import Config
 from jobs.dino.data import Source, batches
 from jobs.dino.quick import views_of
-from jobs.dino.shards import open_windows
+from lake.shards import open_windows
 
 SIDE: Final = 1024
 PER_SHARD: Final = 96

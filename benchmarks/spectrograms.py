@@ -33,7 +33,7 @@ from jobs.spectrograms.config import Config
 from jobs.spectrograms.fourier import Transform, plan_transform
 from jobs.spectrograms.kernels import SPECTRA_AT_ONCE
 from jobs.spectrograms.mel import fft_lengths
-from lake.blocks import ZSTD_LEVEL, compressor
+from lake.shards import ZSTD_LEVEL, compressor
 
 RATE_HZ, WINDOW_S, ROUNDS, ROUNDS_OF_WORKERS = 48_000, 6, 5, 3
 N, N_FRAMES = RATE_HZ * WINDOW_S, 1024

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from jobs.common.config import identity_config
 from jobs.common.run import Run
 from jobs.embed.config import Config as EmbedConfig
+from lake.constants import MS_PER_DAY, STATUS
 from lake.grid import Grid
 from lake.identity import config_id
 from lake.layout import Lake
 from lake.ledger import Entry
-from lake.names import MS_PER_DAY, STATUS
 from lake.schema import embedding_spec
 from lake.write import commit, write_block
 

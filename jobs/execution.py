@@ -13,8 +13,8 @@ from jobs.common.run import Options, Outcome, Run, is_replaceable
 from jobs.registry import JOBS, needing
 from jobs.state import files_sha256, labels_sha256
 from lake.claims import Claim, claim, require_free
+from lake.constants import LOST
 from lake.ledger import GRID_RECORD, RUN_RECORD
-from lake.names import LOST
 from lake.naming import names_digest
 from lake.receipts import latest_receipt, write_receipt
 from lake.verify import UNFINISHED

@@ -346,9 +346,11 @@ def _lake(manifest: Path, text: str) -> Lake:
         expected = "expected a folder, or a place in an object store such as s3://bucket/lake"
         raise InputError(_told(manifest, [f"lake = {text!r}: {expected}; nothing can be written to {protocol}://"]))
     try:
-        return Lake(_resolved(manifest, text))
+        lake = Lake(_resolved(manifest, text))
+        lake.storage.require_bucket()
     except InputError as error:
         raise InputError(_told(manifest, [f"lake = {error}"])) from error
+    return lake
 
 
 def _resolved(manifest: Path, text: str) -> str:

@@ -16,8 +16,8 @@ from jobs.demo.config import DEMO, STUDY_SHA256
 from jobs.demo.study import make_study
 from jobs.manifest import Manifest, read_manifest
 from jobs.runner import execute_runs
+from lake.constants import STATUS
 from lake.errors import InputError
-from lake.names import STATUS
 from lake.outputs import write_outputs
 from lake.read import open_clusters, open_cube, usable_windows
 from lake.recordings import is_usable, read_recordings

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -14,7 +13,7 @@ from pydantic import ValidationError
 
 from jobs.common.config import stored_config
 from jobs.common.containers import bind_words
-from jobs.common.launch import launch
+from jobs.common.launch import launch, run_child
 from jobs.common.run import Image, Options, Recordings, Run, listed
 from jobs.manifest import explain
 from jobs.registry import JOBS
@@ -334,7 +333,7 @@ def _elsewhere(
     ]
     words += [str(path), "dawnchorus", "reproduce", str(receipt.resolve()), "--into", str(into.resolve())]
     say(f"{facts['run']}: in {path}")
-    code = subprocess.run(words, check=False).returncode  # noqa: S603 (our own command)
+    code = run_child(words)
     if code:
         sys.exit(code)
     return True

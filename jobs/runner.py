@@ -14,11 +14,11 @@ from jobs.execution import execute_claimed, finalise_shares
 from jobs.manifest import Manifest, nearest
 from jobs.registry import JOBS, needing
 from jobs.state import State, is_gone, pinned_state, require_inputs
+from lake.constants import COPIES
 from lake.errors import InputError, QuarantineError, StoreError
 from lake.identity import require_same
 from lake.image import current_image
 from lake.image import require_image as require_same_image
-from lake.names import COPIES
 from lake.receipts import latest_receipt
 from lake.verify import damages, n_files, notes
 from lake.whole import require_grid

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
+from lake.constants import KINDS
 from lake.errors import InputError, StoreError
 from lake.layout import Lake, run_of
 from lake.ledger import Ledger
-from lake.names import KINDS
 from lake.receipts import latest_receipt
 from lake.storage import Storage
 

@@ -2,7 +2,13 @@
 
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
 
 CHUNK_BYTES = 1 << 20
 _COMMENT = re.compile(rb"sha256:([0-9a-f]{64})\Z")
@@ -46,3 +52,14 @@ def has_own_digest(archive: bytes) -> bool | None:
     digest.update(b"\0\0")
     is_length_right = archive[-_COMMENT_BYTES - 2 : -_COMMENT_BYTES] == _COMMENT_BYTES.to_bytes(2, "little")
     return is_length_right and digest.hexdigest() == found[1].decode()
+
+
+def cell_digest(values: Sequence[NDArray[Any]]) -> str:
+    """Return the digest of the decoded values of one cell: XXH3 of 64 bits, in hexadecimal digits.
+
+    It finds accidents, not forgery, thirty times as fast as SHA-256, which files have.
+    """
+    digest = xxhash.xxh3_64()
+    for value in values:
+        digest.update(np.ascontiguousarray(value).data)
+    return digest.hexdigest()

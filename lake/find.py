@@ -8,9 +8,9 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from lake.constants import MS_PER_DAY
 from lake.errors import InputError, UsageError
 from lake.grid import iso
-from lake.names import MS_PER_DAY
 from lake.query import STATUS_NAMES, resolve_recorder, rows_of
 from lake.read import grid_of
 from lake.text import nearest_hint, resolve

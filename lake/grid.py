@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from lake.constants import MS_PER_DAY
 from lake.errors import InputError
-from lake.names import MS_PER_DAY
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,13 @@ from zarr.core.indexing import SelectorTuple
 from zarr.registry import fully_qualified_name
 from zarr.storage import FsspecStore, LocalStore, WrapperStore
 
+from lake.constants import DATA_ARRAYS
+from lake.digest import cell_digest
 from lake.errors import DawnchorusError, StoreError, TryAgainError
 from lake.grid import Grid, iso
 from lake.layout import run_of, safe_name
 from lake.ledger import COMMIT_RECORD, FILES_RECORD, GRID_RECORD, Entry, Ledger
-from lake.names import DATA_ARRAYS
 from lake.storage import Storage
-from lake.write import cell_digest
 
 ADVICE = "Type `dawnchorus verify MANIFEST`: it names all damaged files, and says what to do about them."
 UNREADABLE = (

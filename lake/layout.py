@@ -4,8 +4,8 @@ import hashlib
 from typing import Any
 from urllib.parse import quote, unquote
 
+from lake.constants import KINDS, STORES
 from lake.errors import InputError
-from lake.names import KINDS, STORES
 from lake.storage import Storage
 
 MOST_BYTES = 255

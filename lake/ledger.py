@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from lake.claims import Claim
+from lake.constants import STATUS
 from lake.entries import Entry, read_lines
 from lake.errors import InputError
 from lake.grid import Grid
 from lake.identity import canonical, content_id, require_same
 from lake.layout import safe_name
-from lake.names import STATUS
 from lake.records import checksum, damaged, seal, unseal
 from lake.storage import Storage
 
@@ -24,6 +24,8 @@ GRID_RECORD = "grid.json"
 FILES_RECORD = "files.json"
 COMMIT_RECORD = "commit.json"
 OTHERS_RECORD = "others.json"
+PUBLISHING = "publishing.json"
+"""Lists what is replaced and written while the files of a folder are; gone when all of them stand."""
 COMMITTING = "committing"
 """There while a finalise writes, and after one that was killed."""
 USABLE = (STATUS["ok"], STATUS["partial"])
@@ -33,6 +35,7 @@ ADVICE = {
     FILES_RECORD: "Restore it from a copy; or remove it and type `dawnchorus run`: it is written again.",
     OTHERS_RECORD: "Restore it from a copy; or remove it: the files that it lists are then not compared any more.",
     COMMIT_RECORD: "Restore it from a copy; or remove it and type `dawnchorus run`: it is written again.",
+    PUBLISHING: "Remove it: files of a run that was stopped may then stay among those of the next.",
 }
 """What to do about a damaged record, by its key."""
 
@@ -140,6 +143,20 @@ class Ledger:
         if others is not None:
             self.storage.write(OTHERS_RECORD, seal(others, indent=2))
         self.storage.write(FILES_RECORD, seal(files, indent=2))
+
+    def begin_files(self, keys: Iterable[str]) -> set[str]:
+        """Note which files are about to be written, and return all that this run may have written before, by key.
+
+        Files that somebody else put into the folder are not among them.
+        """
+        self.require_claim()
+        before = {**(self._digests(PUBLISHING) or {}), **(self.files() or {})}
+        self.storage.write(PUBLISHING, seal({key: "" for key in sorted({*before, *keys})}, indent=2))
+        return set(before)
+
+    def end_files(self) -> None:
+        """Take the note of :meth:`begin_files` away; what is no longer wanted must be gone."""
+        self.storage.remove(PUBLISHING)
 
     def _digests(self, key: str) -> dict[str, str] | None:
         record = self._record(key)

@@ -5,7 +5,7 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import xarray as xr
@@ -37,6 +37,8 @@ class Name:
         ``<run>/<cluster>`` that the name was carried from; empty where it was given here.
     overlap
         Jaccard index of the two clusters' windows; NaN where the name was given here.
+    others
+        Cells of further columns that somebody added, by column.
     """
 
     cluster: int
@@ -44,6 +46,7 @@ class Name:
     notes: str = ""
     carried_from: str = ""
     overlap: float = float("nan")
+    others: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -162,7 +165,8 @@ def _name_of(row: Mapping[str, str]) -> Name:
     except ValueError as error:
         raise ValueError(f"overlap: {error}") from error
     name, notes, carried_from = (as_written(row.get(key, "")) for key in ("name", "notes", "carried_from"))
-    return Name(int(cluster), name, notes, carried_from, overlap)
+    others = {as_written(key): as_written(cell) for key, cell in row.items() if key and key not in COLUMNS}
+    return Name(int(cluster), name, notes, carried_from, overlap, others)
 
 
 def _require_own(store: Storage, where: str, identity: str, found: set[str]) -> list[str]:
@@ -197,17 +201,19 @@ def _n_made(store: Storage) -> int:
 
 
 def write_names(store: Storage, names: Sequence[Name]) -> str:
-    """Write the names of a clustering, by cluster and each with the ``clustering_id``, and return where."""
+    """Write the names of a clustering, by cluster, with the ``clustering_id`` and columns of others; return where."""
     folder, key = names_key(store)
     with open_clusters(store.url) as clusters:
         identity = clustering_id_of(clusters)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    more = list(dict.fromkeys(column for name in names for column in name.others))
+    writer.writerow([*COLUMNS, *map(defused, more)])
     for name in sorted(names, key=lambda one: one.cluster):
         overlap = "" if np.isnan(name.overlap) else f"{name.overlap:.3f}"
         texts = map(defused, (name.name, name.notes, name.carried_from))
-        writer.writerow([name.cluster, *texts, overlap, identity])
+        cells = (defused(name.others.get(column, "")) for column in more)
+        writer.writerow([name.cluster, *texts, overlap, identity, *cells])
     folder.write(key, text.getvalue().encode())
     return folder.path(key)
 
@@ -282,7 +288,7 @@ def match_names(names: Sequence[Name], shared: NDArray[np.int64], *, min_overlap
 def carried(matches: list[Match], run: str) -> list[Name]:
     """Return the names that are carried, as rows of the new clustering's table."""
     return [
-        Name(match.cluster, match.name.name, match.name.notes, f"{run}/{match.name.cluster}", match.overlap)
+        replace(match.name, cluster=match.cluster, carried_from=f"{run}/{match.name.cluster}", overlap=match.overlap)
         for match in matches
         if match.is_carried
     ]

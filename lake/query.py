@@ -11,8 +11,8 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from lake.constants import STORES
 from lake.errors import InputError, StoreFormatError, UsageError
-from lake.names import STORES
 from lake.read import open_store
 from lake.storage import Storage
 from lake.text import nearest_hint, resolve

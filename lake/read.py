@@ -11,11 +11,11 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
+from lake.constants import FORMAT_VERSION, MS_PER_DAY, STATUS
 from lake.errors import DawnchorusError, InputError, StoreError, StoreFormatError
 from lake.grid import Grid
 from lake.held import CODES, UNREADABLE, HeldStore, held, naming, open_held
 from lake.keys import inside
-from lake.names import FORMAT_VERSION, MS_PER_DAY, STATUS
 from lake.storage import Storage
 from lake.whole import store_attributes
 

@@ -9,9 +9,9 @@ from zoneinfo import available_timezones
 import numpy as np
 import pandas as pd
 
+from lake.constants import COPIES
 from lake.keys import outward
 from lake.limits import EARLIEST, LATEST, MAX_CHANNELS, MAX_GAIN_DB, MAX_LENGTH_S, MAX_RATE_HZ, MIN_RATE_HZ
-from lake.names import COPIES
 from lake.tables import (
     Column,
     RowProblem,

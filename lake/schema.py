@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from math import nan
 from typing import Any
 
+from lake.constants import CODE_OFFSET_DB, CODE_STEP_DB, FORMAT_VERSION, QUALITY, STATUS
 from lake.grid import Grid, iso
-from lake.names import CODE_OFFSET_DB, CODE_STEP_DB, FORMAT_VERSION, QUALITY, STATUS
 
 TIME_CHUNK_DAYS = 16
 """Days of time coordinates in one chunk; fixed, so that a grown store keeps its chunks."""

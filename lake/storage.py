@@ -76,6 +76,21 @@ class Storage:
             raise StoreError(f"{self.root}: expected a key, found {key!r}: a part of it is empty or a single dot.")
         return f"{self.root}/{inside(key, self.root)}"
 
+    def require_bucket(self) -> None:
+        """Raise ``InputError`` if this is in a bucket that its object store does not have; folders are made on need."""
+        bucket = self.root.partition("/")[0]
+        if self.is_local or not bucket or self.fs.exists(bucket):
+            return
+        try:
+            self.fs.ls(bucket)
+        except PermissionError:  # some may write below a prefix and not ask for the bucket
+            return
+        except FileNotFoundError as error:
+            raise InputError(
+                f"{self.url}: expected a bucket that exists, found no {self.fs.unstrip_protocol(bucket)}. "
+                "Correct the address, or create the bucket."
+            ) from error
+
     def exists(self, key: str) -> bool:
         """Tell whether something is stored under the key."""
         return bool(self.fs.exists(self.path(key)))

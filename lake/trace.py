@@ -7,10 +7,10 @@ import numpy as np
 import xarray as xr
 
 from lake.chain import Made, made_by
+from lake.constants import STATUS
 from lake.errors import InputError
 from lake.grid import Grid, iso
 from lake.ledger import Entry, Ledger
-from lake.names import STATUS
 from lake.read import grid_of, open_cube, open_embeddings, paths_of
 from lake.similar import place_of
 

@@ -14,16 +14,16 @@ import zarr
 import zarr.storage
 from numpy.typing import NDArray
 
+from lake.constants import STORES
+from lake.digest import cell_digest
 from lake.errors import InputError, StoreError
 from lake.grid import Grid, iso
 from lake.identity import content_id
 from lake.keys import outward
 from lake.ledger import GRID_RECORD, Entry, Ledger
-from lake.names import STORES
 from lake.receipts import read_receipt
 from lake.storage import Storage
 from lake.whole import losses, require_grid
-from lake.write import cell_digest
 
 DATA_ARRAYS = {"spectrograms": ("spectrogram",), "embeddings": ("embedding",), "clusters": ("cluster", "distance")}
 """Arrays whose shards the ledger lists, in the order that a cell's digest takes them."""

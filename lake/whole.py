@@ -4,11 +4,11 @@ import json
 from typing import Any
 from urllib.parse import unquote
 
+from lake.constants import STORES
 from lake.errors import StoreError
 from lake.identity import content_id
 from lake.layout import safe_name
 from lake.ledger import ADVICE, COMMIT_RECORD, FILES_RECORD, GRID_RECORD, RUN_RECORD, Ledger
-from lake.names import STORES
 from lake.storage import Storage
 
 

@@ -19,11 +19,11 @@ from jobs.common.run import Run
 from jobs.embed.config import Config as EmbedConfig
 from jobs.registry import JOBS
 from jobs.spectrograms.config import Config as SpectrogramsConfig
+from lake.constants import MS_PER_DAY, STATUS
 from lake.grid import Grid
 from lake.identity import config_id, short_hash
 from lake.layout import Lake
 from lake.ledger import Entry
-from lake.names import MS_PER_DAY, STATUS
 from lake.read import grid_of, open_cube, open_embeddings
 from lake.receipts import write_receipt
 from lake.schema import StoreSpec, cluster_spec, cube_spec, embedding_spec

@@ -6,8 +6,8 @@ import numpy as np
 from stores import make_cube, random_codes
 
 from jobs.spectrograms.config import Config
+from lake.constants import MS_PER_DAY
 from lake.grid import Grid
-from lake.names import MS_PER_DAY
 from lake.schema import StoreSpec, cluster_spec, cube_spec, embedding_spec
 
 DAYS_OF_CONTINUOUS = 76

@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 from stores import make_clusters, make_cube, make_embeddings, random_codes
 
-from lake.names import STATUS
+from lake.constants import STATUS
 
 
 def test_stores_open_and_merge(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models import VisionTransformer
 from torch import Tensor
 
+from lake.constants import CODE_OFFSET_DB, CODE_STEP_DB
 from lake.errors import InputError
-from lake.names import CODE_OFFSET_DB, CODE_STEP_DB
 
 WRAPPERS = ("state_dict", "model", "teacher", "student")
 PREFIXES = ("module.", "backbone.", "model.")

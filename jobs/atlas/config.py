@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from jobs.common.config import JobConfig
-from lake.names import LEVEL_MAX_DB, LEVEL_MIN_DB
+from lake.constants import LEVEL_MAX_DB, LEVEL_MIN_DB
 
 ALGORITHM = 3
 """2: one page with a map, borders, outliers, sound, calendars and names, in place of a page a cluster.

@@ -17,7 +17,7 @@ from jobs.atlas.shown import Shown
 from jobs.atlas.study import Stores, cluster_ids
 from jobs.common.progress import progress
 from jobs.common.run import Run
-from lake.names import MS_PER_DAY
+from lake.constants import MS_PER_DAY
 from lake.read import open_array, open_embeddings, read_rows
 from lake.trace import pieces, recordings_table
 

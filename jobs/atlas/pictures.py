@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lake.names import CODE_OFFSET_DB, CODE_STEP_DB, LEVEL_MAX_DB, LEVEL_MIN_DB
+from lake.constants import CODE_OFFSET_DB, CODE_STEP_DB, LEVEL_MAX_DB, LEVEL_MIN_DB
 
 COLOUR_MAP = "magma"
 """A perceptually uniform colour map of matplotlib: brighter is louder, also in print and to the colour-blind."""

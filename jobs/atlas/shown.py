@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from jobs.atlas.hours import local_time
 from jobs.atlas.study import Stores
+from lake.constants import STATUS
 from lake.errors import StoreError
 from lake.grid import iso
-from lake.names import STATUS
 from lake.read import open_array, read_rows
 
 Kind = Literal["exemplar", "border", "outlier"]

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from jobs.atlas.hours import local_time
 from jobs.atlas.study import Stores
 from jobs.common.progress import Advance
+from lake.constants import MS_PER_DAY, STATUS
 from lake.errors import StoreError
-from lake.names import MS_PER_DAY, STATUS
 from lake.read import days_of, open_array
 
 

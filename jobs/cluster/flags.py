@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lake.names import CODE_STEP_DB
+from lake.constants import CODE_STEP_DB
 
 FLAGS: Final = {"one_recorder": 1, "one_hour": 2, "noise": 4}
 """Bits of ``cluster_flags``."""

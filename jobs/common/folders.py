@@ -12,7 +12,8 @@ def publish(run: Run, folder: Path) -> dict[str, str]:
     Parameters
     ----------
     run
-        The run; what its output held before and the folder does not is removed after the new files stand.
+        The run; what it wrote before and the folder does not have is removed after the new files stand. Files that
+        somebody else put into the output stay.
     folder
         A scratch folder.
 
@@ -21,16 +22,15 @@ def publish(run: Run, folder: Path) -> dict[str, str]:
     dict
         SHA-256 by key.
     """
-    run.ledger.require_claim()
+    paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    before = run.ledger.begin_files(paths)
     files: dict[str, str] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            data = path.read_bytes()
-            key = path.relative_to(folder).as_posix()
-            run.output.write_if_changed(key, data)
-            files[key] = hashlib.sha256(data).hexdigest()
+    for key, path in paths.items():
+        data = path.read_bytes()
+        run.output.write_if_changed(key, data)
+        files[key] = hashlib.sha256(data).hexdigest()
     run.ledger.settle_files(files)
-    for key in run.output.list_keys():
-        if key not in files:
-            run.output.remove(key)
+    for key in sorted(before - files.keys()):
+        run.output.remove(key)
+    run.ledger.end_files()
     return files

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from jobs.common.card import ModelCard
+from lake.constants import CODE_OFFSET_DB, CODE_STEP_DB
 from lake.errors import InputError
-from lake.names import CODE_OFFSET_DB, CODE_STEP_DB
 
 
 def check_scale(card: ModelCard, *, window_s: float, mel_hz: NDArray[np.floating]) -> None:

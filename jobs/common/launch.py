@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -27,7 +27,7 @@ GRACE_S: Final = 60.0
 KILL_S: Final = 30.0
 """How long a process that was asked to end may take."""
 POLL_S: Final = 0.1
-STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 ORDER: Final = (0, 5, 75, 2, 3, 4, 1)
 """Exit codes by gravity; any other one, as of a process that was killed, is graver."""
 _BOOT: Final = (
@@ -63,8 +63,8 @@ def launch(
 ) -> int:
     """Start processes of a module, wait for them, and return the gravest of their exit codes.
 
-    SIGTERM, SIGINT and SIGUSR1 reach each of them as SIGTERM, so that a training writes a checkpoint. They end with
-    this process, whichever way it ends.
+    SIGTERM, SIGINT, SIGUSR1 and SIGHUP reach each of them as SIGTERM, so that a training writes a checkpoint. They end
+    with this process, whichever way it ends.
 
     Parameters
     ----------
@@ -97,6 +97,33 @@ def launch(
             ranks.append(_start(command, common | dict(zip(LAUNCHERS[OWN], map(str, values), strict=True)), values[0]))
         _wait(ranks, told, together=together)
     return gravest([_code(rank, is_told=bool(told)) for rank in ranks])
+
+
+def run_child(command: Sequence[str]) -> int:
+    """Run another program, and return its exit code; 75 if this process was asked to stop meanwhile.
+
+    SIGTERM, SIGINT, SIGUSR1 and SIGHUP reach it and what it started as SIGTERM, and it is waited for: what it does then
+    (a checkpoint, a claim that is given back) is done when this returns.
+    """
+    with _signals() as told:
+        child = _start(command, os.environ, 0)
+        is_passed_on = False
+        while child.lives or (told and _has_group(child)):
+            if told and not is_passed_on:
+                is_passed_on = True
+                with suppress(ProcessLookupError):
+                    os.killpg(child.process.pid, signal.SIGTERM)
+            time.sleep(POLL_S)
+    return 75 if told else _code(child, is_told=False)
+
+
+def _has_group(child: _Rank) -> bool:
+    """Return whether a process, or one that it started, still runs."""
+    try:
+        os.killpg(child.process.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def gravest(codes: Sequence[int]) -> int:
@@ -178,7 +205,8 @@ def _signals() -> Iterator[list[int]]:
     def note(number: int, _frame: FrameType | None) -> None:
         told.append(number)
 
-    before = {number: signal.signal(number, note) for number in STOP_SIGNALS}
+    wanted = [number for number in STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]  # `nohup` ignores one
+    before = {number: signal.signal(number, note) for number in wanted}
     try:
         yield told
     finally:

@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from lake.names import CODE_OFFSET_DB, CODE_STEP_DB
+from lake.constants import CODE_OFFSET_DB, CODE_STEP_DB
 
 Levels = NDArray[np.float32]
 Size = tuple[int, int]

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from jobs.common.dictionary import Array, Atoms
 from jobs.common.reduce import Size
-from lake.names import CODE_STEP_DB
+from lake.constants import CODE_STEP_DB
 
 TINY = 1e-12
 """Variance that stands for none, so that patches of silence alone can be divided by it."""

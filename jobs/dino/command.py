@@ -27,14 +27,14 @@ from jobs.dino.data import Places, Source, held
 from jobs.dino.group import joined
 from jobs.dino.loop import fit
 from jobs.dino.schedule import n_steps
-from jobs.dino.shards import layout_of, open_windows
 from jobs.dino.sizes import described
 from jobs.dino.statistics import backgrounds, level_counts, level_counts_by_recorder, level_statistics
 from jobs.dino.watch import Surroundings
+from lake.constants import MS_PER_DAY
 from lake.errors import IdentityError, InputError
-from lake.names import MS_PER_DAY
 from lake.read import Windows, grid_of, open_cube, usable_windows
 from lake.records import damaged, seal, unseal
+from lake.shards import layout_of, open_windows
 from lake.storage import Storage
 
 SUMMARY_FILE: Final = "summary.json"

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from jobs.dino.config import Config
 from jobs.dino.reading import read_by_thread, read_by_workers
-from jobs.dino.shards import Read
 from lake.errors import InputError
+from lake.shards import Read
 
 READ_BLOCK: Final = 256
 """Windows read at once where the order does not matter."""

@@ -16,7 +16,7 @@ from jobs.dino.config import Config
 from jobs.dino.draws import MIX_GROUP, Plan, plans
 from jobs.dino.shrink import shrunk_size
 from jobs.dino.views import Views, make_views
-from lake.names import CODE_OFFSET_DB, CODE_STEP_DB
+from lake.constants import CODE_OFFSET_DB, CODE_STEP_DB
 
 
 def views_of(

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from jobs.dino.shards import Read
 from lake.errors import TryAgainError
+from lake.shards import Read
 
 Numbers = NDArray[np.int64]
 Codes = NDArray[np.uint8]

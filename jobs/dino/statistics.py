@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from jobs.dino.config import Config
 from jobs.dino.data import Source
+from lake.constants import CODE_OFFSET_DB, CODE_STEP_DB
 from lake.errors import InputError
-from lake.names import CODE_OFFSET_DB, CODE_STEP_DB
 
 STATISTICS_STREAM: Final = 2**63
 """Stands in the place of a pass's number where the windows of the statistics are drawn."""

@@ -19,9 +19,9 @@ from jobs.embed.config import Config
 from jobs.embed.core import Encode, Maps, dictionary_encoder, encode_logmel, encode_statistics, faulty
 from jobs.embed.plan import Day, Plan, is_dictionary, make_plan, model_digest, token_grid
 from lake.claims import claim
+from lake.constants import STATUS
 from lake.errors import InputError, StoreError, TryAgainError
 from lake.ledger import Entry, Ledger
-from lake.names import STATUS
 from lake.read import grid_of, open_array, open_cube, open_embeddings, read_rows
 from lake.schema import ArraySpec, StoreSpec, embedding_spec
 from lake.storage import Storage

@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from jobs.common.dictionary import encode_windows, load_dictionary
 from jobs.common.reduce import reduced_levels
-from lake.names import CODE_OFFSET_DB, CODE_STEP_DB
+from lake.constants import CODE_OFFSET_DB, CODE_STEP_DB
 
 N_LOGMEL = 3
 """Numbers of each mel band in ``logmel``."""

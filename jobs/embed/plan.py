@@ -11,11 +11,11 @@ from jobs.common.dictionary import WEIGHTS_FILE, read_dictionary_card
 from jobs.common.run import Run
 from jobs.embed.config import Config
 from jobs.embed.core import MOST_BANDS, N_LOGMEL, N_STATISTICS
+from lake.constants import STATUS
 from lake.errors import InputError, StoreError
 from lake.grid import Grid
 from lake.identity import short_hash
 from lake.ledger import Ledger
-from lake.names import STATUS
 from lake.read import grid_of, open_cube
 
 

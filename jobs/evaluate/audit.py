@@ -10,8 +10,8 @@ from jobs.evaluate.config import Config
 from jobs.evaluate.measures import accuracies, explained, table_of, with_intervals
 from jobs.evaluate.probes import Prepare, held_out, neighbours, standardised
 from jobs.evaluate.splits import grouped_folds, leaky_folds
+from lake.constants import MS_PER_DAY
 from lake.grid import Grid
-from lake.names import MS_PER_DAY
 from lake.read import Windows, grid_of
 
 Ints = NDArray[np.int64]

@@ -13,9 +13,9 @@ from jobs.common.progress import Advance, progress
 from jobs.common.run import Run
 from jobs.evaluate.config import Config
 from jobs.evaluate.core import NONE, agreement, confusion, dominant_labels
+from lake.constants import STATUS
 from lake.errors import InputError
 from lake.grid import iso
-from lake.names import STATUS
 from lake.read import grid_of
 
 UNLABELLED = "none"

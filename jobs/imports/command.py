@@ -15,13 +15,13 @@ from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run, listed
 from jobs.imports.config import Config
 from jobs.imports.core import Placed, place
+from lake.constants import STATUS
 from lake.digest import sha256_of
 from lake.errors import InputError
 from lake.escapes import as_written
 from lake.grid import Grid
 from lake.identity import short_hash
 from lake.ledger import Entry
-from lake.names import STATUS
 from lake.read import grid_of, open_cube
 from lake.schema import ArraySpec, StoreSpec, embedding_spec
 from lake.sheets import decoded, read_sheet, to_seconds

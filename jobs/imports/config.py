@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from jobs.common.config import JobConfig
-from lake.names import MS_PER_DAY
+from lake.constants import MS_PER_DAY
 
 ALGORITHM = 1
 

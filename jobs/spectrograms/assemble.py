@@ -13,8 +13,8 @@ from jobs.common.audio import AudioError, open_audio
 from jobs.common.decoder import READ_DEADLINE_S, RemoteReader, fingerprint, stand_of
 from jobs.common.decoder_child import Opener, Stand
 from jobs.spectrograms.plan import JOIN_MS, Placed, Segment
+from lake.constants import LOST
 from lake.errors import InputError
-from lake.names import LOST
 
 Float32Array = NDArray[np.float32]
 OPEN_RECORDINGS = 3

@@ -5,8 +5,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from jobs.common.config import JobConfig
+from lake.constants import MS_PER_DAY
 from lake.grid import divisor_near
-from lake.names import MS_PER_DAY
 
 ALGORITHM = 2
 

@@ -16,7 +16,7 @@ from jobs.spectrograms.fourier import plan_transform
 from jobs.spectrograms.kernels import SPECTRA_AT_ONCE, Tools, bank_of, frame_codes, scratch_for
 from jobs.spectrograms.measure import Measures, measure
 from jobs.spectrograms.mel import fft_lengths, mel_bank, n_usable_bands
-from lake.names import QUALITY
+from lake.constants import QUALITY
 
 Run = tuple[int, int]
 """A span of samples, first and one past the last."""
@@ -32,7 +32,7 @@ class Facts:
     Attributes
     ----------
     quality
-        Bits of ``lake.names.QUALITY``.
+        Bits of ``lake.constants.QUALITY``.
     level_db
         Mean level, ``10 log10(2 mean(x^2))``: a full-scale sine reads 0. ``None`` for silence.
     peak_db
@@ -161,7 +161,7 @@ def _joined(parts: Sequence[Measures]) -> Measures:
 
 
 def _quality(signal: Measures, channels: Sequence[Measures]) -> int:
-    """Return the bits of ``lake.names.QUALITY`` that the channels, and what became of them, call for."""
+    """Return the bits of ``lake.constants.QUALITY`` that the channels, and what became of them, call for."""
     quality = 0
     if signal.lowest == signal.highest == 0:
         quality |= QUALITY["silent"]

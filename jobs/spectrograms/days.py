@@ -6,8 +6,8 @@ from itertools import groupby
 
 from jobs.common.partitions import share
 from jobs.spectrograms.plan import Block, Placed, Plan
+from lake.constants import MS_PER_DAY
 from lake.ledger import Entry
-from lake.names import MS_PER_DAY
 
 Written = Mapping[tuple[str, int], Entry]
 """What a ledger says of every block, by recorder and number; see ``Ledger.written``."""

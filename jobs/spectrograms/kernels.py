@@ -9,7 +9,7 @@ from scipy.sparse import csr_matrix
 from jobs.common.compiled import compiled
 from jobs.spectrograms.fourier import FAILED, Transform
 from jobs.spectrograms.tile import TILE, lay_power
-from lake.names import CODE_OFFSET_DB, CODE_STEP_DB
+from lake.constants import CODE_OFFSET_DB, CODE_STEP_DB
 
 Float32Array = NDArray[np.float32]
 

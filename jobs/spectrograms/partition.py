@@ -17,14 +17,16 @@ from jobs.spectrograms.assemble import Reader, Window, read_window
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.core import Facts, window_codes
 from jobs.spectrograms.plan import Block, Placed
-from lake.blocks import Shard, block_key
+from lake.blocks import block_key
+from lake.constants import QUALITY, STATUS
+from lake.digest import cell_digest
 from lake.errors import StoreError
 from lake.grid import iso
 from lake.ledger import Entry, Ledger
-from lake.names import QUALITY, STATUS
 from lake.schema import ArraySpec, StoreSpec
+from lake.shards import Shard
 from lake.storage import Storage
-from lake.write import cell_digest, read_block, row_key, write_shards
+from lake.write import read_block, row_key, write_shards
 
 _OF_THREAD = threading.local()
 Row = dict[str, Any]

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from jobs.common.audio import Reading, is_float
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.mel import n_usable_bands
+from lake.constants import COPIES
 from lake.errors import InputError
 from lake.grid import Grid, iso, month_span
 from lake.identity import short_hash
-from lake.names import COPIES
 
 JOIN_MS = 1.0
 """Recordings whose ends are nearer than this follow each other; it is the resolution of the grid."""

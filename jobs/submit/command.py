@@ -1,11 +1,11 @@
 """Writing the scripts of a submission and handing them over."""
 
 import shutil
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobs.common.launch import run_child
 from jobs.manifest import Manifest
 from jobs.runner import chosen
 from jobs.submit.plan import Step, folders, plan
@@ -77,10 +77,10 @@ def submit(
     if dry_run:
         say(f"{out}: scripts written, nothing queued; `bash {out / 'submit.sh'}` queues them")
         return steps
-    done = subprocess.run(["bash", str(out / "submit.sh")], check=False)  # noqa: S603, S607 (our own script)
-    if done.returncode:
+    code = run_child(["bash", str(out / "submit.sh")])
+    if code:
         raise TryAgainError(
-            f"{out / 'submit.sh'} ended with exit code {done.returncode}: the scheduler did not take all jobs, "
+            f"{out / 'submit.sh'} ended with exit code {code}: the scheduler did not take all jobs, "
             f"or one of them failed. {out / 'jobs.txt'} lists those before it; mend the cause and submit again."
         )
     return steps

@@ -12,8 +12,8 @@ from commands import Cli
 from soundfiles import RATE, sound, usual_study
 
 from jobs.cli import parse_partition, parse_zones
+from lake.constants import STATUS
 from lake.errors import UsageError
-from lake.names import STATUS
 
 STAYS = "labels.csv changed; it stays as it is (run it with --refresh, or under a new name)"
 

@@ -20,10 +20,10 @@ from jobs.manifest import read_manifest
 from jobs.registry import JobEntry
 from jobs.reproduce import recorded_run
 from jobs.runner import verify_runs
-from lake.blocks import ZSTD_LEVEL
+from lake.constants import FORMAT_VERSION, STATUS
 from lake.errors import IdentityError, StoreError
-from lake.names import FORMAT_VERSION, STATUS
 from lake.read import open_array, read_rows
+from lake.shards import ZSTD_LEVEL
 from lake.storage import Storage
 
 OLD = Path(__file__).parents[1] / "lakes/format-1.tar.xz"

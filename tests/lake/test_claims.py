@@ -13,10 +13,10 @@ import pytest
 
 from lake import claims
 from lake.claims import Claim, claim, live_claims
+from lake.constants import MS_PER_DAY
 from lake.errors import TryAgainError
 from lake.grid import Grid
 from lake.ledger import Entry, Ledger
-from lake.names import MS_PER_DAY
 from lake.records import seal, unseal
 from lake.storage import Storage
 

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lake.constants import MS_PER_DAY
 from lake.errors import InputError
 from lake.grid import Grid, divisor_near, iso, month_span
-from lake.names import MS_PER_DAY
 
 ORIGIN = int(np.datetime64("2021-07-01", "ms").astype(np.int64))
 

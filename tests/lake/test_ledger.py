@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lake.constants import MS_PER_DAY
 from lake.errors import IdentityError, StoreError
 from lake.grid import Grid
 from lake.identity import canonical
 from lake.ledger import Entry, Ledger
-from lake.names import MS_PER_DAY
 from lake.storage import Storage
 
 ORIGIN = int(np.datetime64("2021-07-01", "ms").astype(np.int64))

@@ -29,6 +29,22 @@ def test_a_table_is_written_and_read_back(tmp_path: Path) -> None:
     assert not any("names" in key for key in store.list_keys())
 
 
+def test_columns_of_others_are_kept_and_carried(tmp_path: Path) -> None:
+    labels = np.zeros((2, 144), dtype=np.int64)
+    old, new = (make_clusters(tmp_path, labels, name=name, n_clusters=5).output for name in ("old", "new"))
+    folder, key = names_key(old)
+    folder.write(key, "cluster;name;heard by;=sum\n2;wren;Ana, Bo;'=1+1\n1;robin;;\n".encode("utf-16"))
+    rows = read_names(old).rows
+    assert [row.others for row in rows] == [{"heard by": "Ana, Bo", "=sum": "=1+1"}, {"heard by": "", "=sum": ""}]
+    shared = np.eye(5, dtype=np.int64)[::-1]
+    write_names(new, [*carried(match_names(rows, shared, min_overlap=0.5), "old"), Name(4, "new here")])
+    text = Path(names_key(new)[0].path(names_key(new)[1])).read_text()
+    assert text.splitlines()[0].endswith(",clustering_id,heard by,'=sum")
+    back = {row.cluster: row for row in read_names(new).rows}
+    assert back[2].others == {"heard by": "Ana, Bo", "=sum": "=1+1"}
+    assert (back[3].name, back[4].others["heard by"]) == ("robin", "")
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

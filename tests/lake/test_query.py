@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from stores import make_clusters, make_cube, make_embeddings, random_codes
 
 from jobs.common.run import Run
+from lake.constants import STATUS
 from lake.errors import InputError, StoreError, StoreFormatError, UsageError
-from lake.names import STATUS
 from lake.query import open_any, parse_dates, select, to_table
 
 DAYS = ("2021-06-01", "2021-06-02")

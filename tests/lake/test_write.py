@@ -8,11 +8,11 @@ import pytest
 import stores
 import xarray as xr
 
+from lake.constants import FORMAT_VERSION, MS_PER_DAY, STATUS
 from lake.errors import StoreError, StoreFormatError
 from lake.grid import Grid
 from lake.layout import Lake
 from lake.ledger import Entry, Ledger
-from lake.names import FORMAT_VERSION, MS_PER_DAY, STATUS
 from lake.read import grid_of, open_array, open_cube, open_store, read_codes, read_rows, usable_windows
 from lake.schema import StoreSpec, cube_spec
 from lake.storage import Storage

@@ -15,8 +15,8 @@ from jobs.common.backbone import load_backbone
 from jobs.common.run import Options, Run
 from jobs.embed import command as embed
 from jobs.embed.config import Config as EmbedConfig
+from lake.constants import CODE_OFFSET_DB, CODE_STEP_DB
 from lake.errors import InputError
-from lake.names import CODE_OFFSET_DB, CODE_STEP_DB
 from lake.read import open_embeddings, usable_windows
 
 CONFIG = Config(arch="vit_tiny_patch16_224", input_size=(32, 64))

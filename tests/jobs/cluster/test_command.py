@@ -12,8 +12,8 @@ from stores import make_cube, make_embeddings, make_run
 from jobs.cluster import command
 from jobs.cluster.config import Config
 from jobs.common.run import Options, Run
+from lake.constants import STATUS
 from lake.errors import InputError
-from lake.names import STATUS
 from lake.read import open_clusters
 
 SMALL = Config(n_clusters=6, batch_size=32, n_init_windows=80, buffer_windows=60, n_exemplars=3, exemplar_span_s=1800)

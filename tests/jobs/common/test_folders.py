@@ -7,6 +7,7 @@ from stores import make_run
 from jobs.atlas.config import Config
 from jobs.common.folders import publish
 from jobs.common.run import Run
+from lake.ledger import Ledger
 from lake.storage import Storage
 
 
@@ -60,3 +61,27 @@ def test_old_files_go_only_after_the_new_ones_are_listed(
     assert run.output.list_keys() == ["index.html", "new.png", "old.png"]
     publish(run, tmp_path / "b")
     assert run.output.list_keys() == ["index.html", "new.png"]
+
+
+def test_what_somebody_else_put_there_stays(run: Run, tmp_path: Path) -> None:
+    publish(run, folder(tmp_path / "a", index_html="hello", old_png="1"))
+    run.output.write("notes of mine.txt", b"frogs in c07")
+    run.output.write("pictures/mine.png", b"...")
+    publish(run, folder(tmp_path / "b", index_html="bye"))
+    assert run.output.list_keys() == ["index.html", "notes of mine.txt", "pictures/mine.png"]
+
+
+def test_what_a_stopped_run_left_goes(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if it was stopped before its ledger listed the files, and the next one writes others."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "settle_files", stop)
+        with pytest.raises(KeyboardInterrupt):
+            publish(run, folder(tmp_path / "a", index_html="hello", half_png="1"))
+    assert run.output.list_keys() == ["half.png", "index.html"]
+    publish(run, folder(tmp_path / "b", index_html="bye"))
+    assert run.output.list_keys() == ["index.html"]
+    assert run.ledger.storage.list_keys() == ["files.json", "run.json"]

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from jobs.common import launch as module
-from jobs.common.launch import gravest, launch
+from jobs.common.launch import gravest, launch, run_child
 from lake.errors import InputError
 
 Program = Callable[[str], str]
@@ -152,3 +152,39 @@ def test_a_folder_that_others_can_enter_is_refused(mode: int | None, tmp_path: P
 def test_several_machines_need_a_folder() -> None:
     with pytest.raises(InputError, match="--node 0/2: expected --meet FOLDER, on a disk that all nodes share"):
         launch("started", [], 2, node=(0, 2))
+
+
+@pytest.mark.parametrize("code", [0, 3, 75, 137])
+def test_a_child_gives_its_exit_code(code: int) -> None:
+    assert run_child(["bash", "-c", f"exit {code}"]) == code
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_what_a_child_started_is_asked_to_stop_and_waited_for(tmp_path: Path, number: signal.Signals) -> None:
+    """Bash ends at once; the program that it waits for puts its things in order first."""
+    orderly = (
+        f"trap 'sleep 0.3; touch {tmp_path}/whole; exit 0' TERM; touch {tmp_path}/begun; while :; do sleep 0.05; done"
+    )
+    (tmp_path / "inner.sh").write_text(orderly)
+    command = ["bash", "-c", f"bash {tmp_path}/inner.sh; true"]
+    lines = f"import sys\nfrom jobs.common.launch import run_child\nsys.exit(run_child({command!r}))"
+    parent = subprocess.Popen([sys.executable, "-c", lines], start_new_session=True)
+    until_s = time.monotonic() + 20
+    while not (tmp_path / "begun").exists() and time.monotonic() < until_s:
+        time.sleep(0.02)
+    started = psutil.Process(parent.pid).children(recursive=True)
+    parent.send_signal(number)
+    assert parent.wait(timeout=20) == 75
+    assert (tmp_path / "whole").exists()
+    assert not [process for process in started if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_an_ignored_signal_stays_ignored() -> None:
+    """As under ``nohup``."""
+    lines = """
+import os, signal, sys
+from jobs.common.launch import run_child
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+sys.exit(run_child(['bash', '-c', f'kill -HUP {os.getpid()}; sleep 0.3; exit 4']))
+"""
+    assert subprocess.run([sys.executable, "-c", lines], check=False).returncode == 4

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from jobs.common.dictionary import Atoms, Dictionary, encode_windows, normalised
 from jobs.dictionary.core import LevelSums, learn_atoms
-from lake.names import CODE_STEP_DB
+from lake.constants import CODE_STEP_DB
 
 
 def planted(n: int = 3000, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:

@@ -18,9 +18,9 @@ from jobs.spectrograms.core import window_codes
 from jobs.spectrograms.days import missing_days
 from jobs.spectrograms.plan import make_plan
 from jobs.spectrograms.sizes import memory_for, task_bytes
+from lake.constants import QUALITY, STATUS
 from lake.digest import sha256_of
 from lake.errors import InputError
-from lake.names import QUALITY, STATUS
 from lake.read import open_cube
 from lake.recordings import read_recordings
 from lake.trace import trace

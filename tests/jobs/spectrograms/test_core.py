@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.core import window_codes
 from jobs.spectrograms.mel import fft_lengths, mel_bank, mel_centres_hz
-from lake.names import QUALITY
+from lake.constants import QUALITY
 
 RATE = 24_000
 CONFIG = Config(window_s=2.0, hop_s=2.0, n_mels=40, n_frames=50, f_max_hz=10_000.0, fft_s=0.04)

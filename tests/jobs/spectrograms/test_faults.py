@@ -27,9 +27,9 @@ from jobs.spectrograms import partition
 from jobs.spectrograms.assemble import Reader
 from jobs.spectrograms.plan import Placed
 from jobs.state import states
+from lake.constants import STATUS
 from lake.errors import InputError, QuarantineError, StoreError, TryAgainError
 from lake.layout import Lake
-from lake.names import STATUS
 from lake.read import open_cube
 from lake.receipts import latest_receipt
 from lake.storage import Storage

@@ -6,7 +6,7 @@ from scipy.sparse import csr_matrix
 from jobs.spectrograms import fourier
 from jobs.spectrograms.fourier import plan_transform
 from jobs.spectrograms.kernels import SPECTRA_AT_ONCE, Tools, bank_of, frame_codes, scratch_for
-from lake.names import CODE_OFFSET_DB, CODE_STEP_DB
+from lake.constants import CODE_OFFSET_DB, CODE_STEP_DB
 
 
 @pytest.fixture(params=["as PyTorch is built", "without MKL"])

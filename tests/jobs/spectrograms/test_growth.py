@@ -17,10 +17,10 @@ from soundfiles import Study, sound, usual_study
 from jobs.common.run import Options
 from jobs.manifest import read_manifest
 from jobs.runner import execute_runs, verify_runs
+from lake.constants import STATUS
 from lake.errors import QuarantineError
 from lake.layout import Lake
 from lake.ledger import Ledger
-from lake.names import STATUS
 from lake.read import open_cube
 from lake.receipts import latest_receipt
 

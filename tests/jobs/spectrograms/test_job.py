@@ -22,8 +22,8 @@ from jobs.spectrograms.command import describe
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.core import window_codes
 from jobs.state import states
+from lake.constants import QUALITY, STATUS
 from lake.errors import IdentityError, InputError, QuarantineError, StoreError, TryAgainError
-from lake.names import QUALITY, STATUS
 from lake.read import open_cube, read_codes, usable_windows
 from lake.storage import Storage
 

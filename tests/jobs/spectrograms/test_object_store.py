@@ -14,6 +14,7 @@ import pytest
 import s3fs
 import xarray as xr
 from chains import run_chain, runs, standing, write_chain
+from commands import Cli
 from faults import Moment
 from moto.server import ThreadedMotoServer
 from soundfiles import Study, sound, usual_study
@@ -154,3 +155,14 @@ def test_an_object_store_has_one_owner_of_a_run(endpoint: str, tmp_path: Path) -
     run(manifest)
     assert summary(url)["n_windows"] > 0
     assert os.environ["FSSPEC_S3_ENDPOINT_URL"] == endpoint
+
+
+@pytest.mark.parametrize("words", [["run"], ["run", "--dry-run"], ["status"], ["verify"], ["submit", "--dry-run"]])
+@pytest.mark.usefixtures("endpoint")
+def test_a_bucket_that_is_missing(cli: Cli, tmp_path: Path, words: list[str]) -> None:
+    """Each command names it; none takes it for an empty lake."""
+    manifest = usual_study(tmp_path).write()
+    manifest.write_text(manifest.read_text().replace('lake = "lake"', 'lake = "s3://bukcet/lake"'))
+    code, _, error = cli(words[0], manifest, *words[1:])
+    assert code == 3
+    assert "s3://bukcet/lake: expected a bucket that exists, found no s3://bukcet." in error

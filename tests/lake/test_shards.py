@@ -18,9 +18,9 @@ from jobs.dino.command import cube_source
 from jobs.dino.config import Config
 from jobs.dino.data import batches, by_shards, ordering
 from jobs.dino.reading import read_by_workers
-from jobs.dino.shards import Read, layout_of, open_windows
 from lake.errors import StoreError, TryAgainError
 from lake.read import open_cube, usable_windows
+from lake.shards import Read, layout_of, open_windows
 
 Codes = NDArray[np.uint8]
 
