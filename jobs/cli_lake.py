@@ -104,7 +104,7 @@ def similar(
     with progress("similar", n_windows, "windows") as advance:
         table = nearest(
             stores, recorder, time, n=n, metric="euclidean" if euclidean else "cosine", normalise=how,
-            apart_s=apart, threads=workers, advance=advance,
+            apart_s=apart, threads=workers, advance=advance, say=lambda text: complain(f"note: {text}"),
         )  # fmt: skip
     _give(table, out, force=force, as_json=as_json)
 

@@ -9,13 +9,14 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from lake.errors import InputError
 from lake.grid import Grid, iso
 from lake.query import resolve_recorder
 from lake.scaling import Vectors, scaled
 from lake.vectors import Span, open_vectors, read_span
-from lake.whitening import study_whitening
+from lake.whitening import shrinkage_notes, study_whitening
 
 Metric = Literal["cosine", "euclidean"]
 Normalise = Literal["auto", "whiten", "none"]
@@ -58,7 +59,7 @@ def place_of(recorders: list[str], grid: Grid, recorder: str, time: str) -> Plac
 def similar(
     urls: str | Sequence[str], recorder: str, time: str, *, n: int = 20, metric: Metric = "cosine",
     normalise: Normalise = "auto", apart_s: float | None = None, threads: int = 2,
-    advance: Callable[[int], None] = lambda _: None,
+    advance: Callable[[int], None] = lambda _: None, say: Callable[[str], None] = lambda _: None,
 ) -> pd.DataFrame:  # fmt: skip
     """Return the windows whose vectors are nearest to that of one window.
 
@@ -82,6 +83,8 @@ def similar(
         That read and compare; they change no result.
     advance
         Called with the number of windows that were compared.
+    say
+        Called with a note where the stores have fewer windows than features to whiten.
 
     Returns
     -------
@@ -101,6 +104,8 @@ def similar(
         raise InputError(f"{sets.urls[0]}: recorder {recorder!r} has no vector at {iso(grid.start_ms(place.cell))}.")
     is_whitened = normalise == "whiten" or (normalise == "auto" and sets.is_own)
     scaling = study_whitening(sets, threads=threads) if is_whitened else None
+    for note in [] if scaling is None else shrinkage_notes(sets, scaling):
+        say(note)
     wanted = wanted if scaling is None else scaled(wanted.astype(np.float32), scaling)
     apart = max(1, -(-round((grid.window_ms / 1000 if apart_s is None else apart_s) * 1000) // grid.hop_ms))
     best = pd.DataFrame({"recorder": [], "cell": [], "distance": []})
@@ -114,10 +119,12 @@ def similar(
         near = np.argsort(distance, kind="stable")[:n]
         return pd.DataFrame({"recorder": span.recorder, "cell": span.cells[near], "distance": distance[near]})
 
-    for found, n_compared in _threaded(compare, sets.spans, threads):
-        both = pd.concat([best, found]) if len(best) else found
-        best = both[np.isfinite(both["distance"])].sort_values(["distance", "recorder", "cell"], kind="stable").head(n)
-        advance(n_compared)
+    with threadpool_limits(1):  # the spans are read in threads already; those of BLAS would wait for each other
+        for found, n_compared in _threaded(compare, sets.spans, threads):
+            both = pd.concat([best, found]) if len(best) else found
+            near = both[np.isfinite(both["distance"])]
+            best = near.sort_values(["distance", "recorder", "cell"], kind="stable").head(n)
+            advance(n_compared)
     times = (grid.origin_ms + best["cell"].to_numpy(dtype=np.int64) * grid.hop_ms).astype("datetime64[ms]")
     names = [recorders[int(i)] for i in best["recorder"]]
     return pd.DataFrame({"recorder": names, "time": times, "distance": best["distance"].to_numpy(dtype=np.float64)})

@@ -42,7 +42,7 @@ from lake.scaling import (
 )
 from lake.schema import StoreSpec
 from lake.vectors import VectorSets, by_day, open_vectors
-from lake.whitening import ROWS_OF_PRODUCTS, groups_of, set_moments
+from lake.whitening import ROWS_OF_PRODUCTS, groups_of, set_moments, shrinkage_notes
 from lake.write import commit, write_block
 
 Inputs = Mapping[tuple[str, int], Entry]
@@ -89,7 +89,8 @@ def execute(run: Run, options: Options) -> Outcome:
         "flagged_clusters": int(np.count_nonzero(flags)),
         "mean_square_distance": float(f"{totals.squares[0] / sets.n_windows:.6g}"),
     }
-    return Outcome(did=True, counts=counts, backend=blas_backend())
+    notes = shrinkage_notes(sets, scaling, config.shrinkage)
+    return Outcome(did=True, counts=counts, backend=blas_backend(), notes=notes)
 
 
 def _normalise(config: Config, sets: VectorSets) -> Normalise:

@@ -43,7 +43,7 @@ from lake.read import open_array, open_clusters, open_cube, open_embeddings, rea
 from lake.scaling import Scaling
 from lake.text import near_or_all
 from lake.vectors import VectorSets, open_vectors
-from lake.whitening import study_whitening
+from lake.whitening import shrinkage_notes, study_whitening
 
 Ints = NDArray[np.int64]
 MOST_NAMED = 3
@@ -148,7 +148,7 @@ def execute(run: Run, options: Options) -> Outcome:
         "intervals_outside_their_recording": study.n_outside, "intervals_compared": len(compared.units),
         **{f"ami_of_{s.role}": s.ami for s in scores},
     }  # fmt: skip
-    notes = [*study.notes, *_notes_on_recorders(strangers, sorted(known))]
+    notes = [*study.notes, *_notes_on_recorders(strangers, sorted(known)), *_notes_on_whitening(run, study)]
     return Outcome(did=True, counts=counts, backend="numpy", notes=notes)
 
 
@@ -159,6 +159,18 @@ def _notes_on_recorders(strangers: Mapping[str, int], known: Sequence[str]) -> l
     named = [f"{name} ({near_or_all(name, known)})" for name in list(strangers)[:MOST_NAMED]]
     more = f" and {len(strangers) - MOST_NAMED} more" if len(strangers) > MOST_NAMED else ""
     return [f"{sum(strangers.values())} labels are of recorders that no input has: {', '.join(named)}{more}."]
+
+
+def _notes_on_whitening(run: Run, study: Study) -> list[str]:
+    """Return a note of each vector set that has fewer windows than features."""
+    config = cast("Config", run.config)
+    notes = [
+        note
+        for one in study.vectors.values()
+        if one.scaling is not None
+        for note in shrinkage_notes(one.sets, one.scaling, config.shrinkage)
+    ]
+    return list(dict.fromkeys(notes))
 
 
 def _roles(run: Run) -> list[str]:
