@@ -108,16 +108,21 @@ def summary(manifest: Manifest, table: Path) -> list[str]:
 
 def _scores(folder: Path) -> list[str]:
     """Return the ladder of vector sets, and the agreement of the clusterings, with the truth."""
-    rows, windows = pd.read_csv(folder / "intervals.csv"), pd.read_csv(folder / "scores.csv")
-    value = rows.set_index(["role", "split", "measure"])["value"]
-    lines = ["", "agreement with the truth           AMI of k-means   5 nearest of other recordings"]
-    lines += [
-        f"  {title:<31}  {value[role, 'all', 'kmeans_ami']:14.3f}   {value[role, 'recording', 'knn_accuracy']:.3f}"
+    rows = pd.read_csv(folder / "intervals.csv").set_index(["role", "split", "measure"])["value"].to_dict()
+    clusterings = pd.read_csv(folder / "scores.csv").set_index("role")["ami"]
+    table = [
+        f"  {title:<26}{rows[role, 'all', 'kmeans_ami']:10.3f}{rows[role, 'recording', 'knn_accuracy']:10.3f}"
         for role, title in SETS.items()
-        if (role, "all", "kmeans_ami") in value.index
+        if {(role, "all", "kmeans_ami"), (role, "recording", "knn_accuracy")} <= set(rows)
     ]
-    shown = ", ".join(f"{role} {ami:.3f}" for role, ami in zip(windows["role"], windows["ami"], strict=True))
-    return [*lines, f"AMI        {shown} (windows of each clustering; 1 is perfect, 0 is chance)"]
+    shown = ", ".join(f"{role} {ami:.3f}" for role, ami in clusterings.items())
+    return [
+        f"AMI        {shown} (agreement of the clusters with the truth; 1 is perfect, 0 is chance)",
+        "",
+        f"{'vectors':<28}{'AMI':>10}{'5-NN':>10}   (k-means, and nearest of other recordings, of labelled intervals)",
+        *table,
+        "",
+    ]
 
 
 def prepare_study(folder: Path, workers: int, say: Say, *, force: bool = False) -> Path:
