@@ -182,6 +182,33 @@ def usable_windows(dataset: xr.Dataset, *, partial: bool = True, status: str = "
     return Windows(np.concatenate(numbers), np.concatenate(cells))
 
 
+def values_at(dataset: xr.Dataset, name: str, recorder: NDArray[Any], cell: NDArray[Any]) -> NDArray[Any]:
+    """Return a variable's values of single cells.
+
+    Parameters
+    ----------
+    dataset
+        An open store.
+    name
+        A variable on (recorder, time).
+    recorder, cell
+        Positions, shape (n,).
+
+    Returns
+    -------
+    NDArray
+        Shape (n,). Days that have no file are not read: grids of many years with few recordings cost nothing.
+    """
+    source = dataset.encoding.get("source")
+    out = np.full(len(cell), open_array(source, name).fill_value if source else 0, dtype=dataset[name].dtype)
+    status = next(one for one in ("status", "embedding_status", "cluster_status") if one in dataset)
+    for i, first, last in _spans(dataset, status):
+        rows = np.flatnonzero((recorder == i) & (cell >= first) & (cell < last))
+        if len(rows):
+            out[rows] = dataset[name][i, first:last].to_numpy()[cell[rows] - first]
+    return out
+
+
 def _spans(dataset: xr.Dataset, name: str) -> list[tuple[int, int, int]]:
     """Return recorder, first cell and one past the last of the days that a variable has files of, joined, in order."""
     n_recorders, n_cells = dataset.sizes["recorder"], dataset.sizes["time"]
