@@ -25,7 +25,7 @@ _ALL = slice(None)
 
 
 def open_store(
-    url: str, kind: str, *, mask_and_scale: bool = True, compared: bool = True,
+    url: str, kind: str, *, mask_and_scale: bool = True, compared: bool = True, times: bool = True,
     **options: Any,  # noqa: ANN401 (fsspec's own options)
 ) -> xr.Dataset:  # fmt: skip
     """Open a store of the lake as xarray does by itself, and check what it is.
@@ -41,6 +41,9 @@ def open_store(
     compared
         Whether files are compared with the ledger of the store's run. Only the run itself, whose record of them was
         lost and which is to write it again, goes on without.
+    times
+        Whether the coordinate ``time`` is read: eight bytes a cell, which is much where a grid spans decades. The
+        attribute ``grid`` says the same.
     options
         Passed to fsspec.
 
@@ -66,7 +69,10 @@ def open_store(
         store: Any = open_held(
             url, compared=compared, **options
         )  # zarr's stores are taken too, though xarray's types do not say so
-        dataset = xr.open_dataset(store, engine="zarr", consolidated=True, mask_and_scale=mask_and_scale)
+        left_out = None if times else ["time"]
+        dataset = xr.open_dataset(
+            store, engine="zarr", consolidated=True, mask_and_scale=mask_and_scale, drop_variables=left_out
+        )
     dataset.encoding["source"] = storage.url
     found = dataset.attrs.get("dawnchorus_kind", "no dawnchorus store")
     if found != kind:
