@@ -49,7 +49,7 @@ def main() -> None:
     report("atlas", figures)
 
 
-def study(lake: Path) -> Run:
+def study(lake: Path) -> Run[Config]:
     """Write a cube of noise with a tone in it, vectors, a clustering and an hour of noise for each shown window."""
     import stores  # noqa: PLC0415 (the tests' builders, on the path since main)
 

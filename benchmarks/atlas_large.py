@@ -42,7 +42,7 @@ MORE_DOTS = """(n) => {
 }"""
 
 
-def study(lake: Path) -> Run:
+def study(lake: Path) -> Run[Config]:
     """Write 230,259 windows of 10 recorders and 16 days, a minute apart: a small cube, 384 features, 100 clusters."""
     import stores  # noqa: PLC0415 (the tests' builders, on the path of who calls this)
 
@@ -69,13 +69,13 @@ def study(lake: Path) -> Run:
     return stores.make_run(lake, "atlas", "atlas", Config(), inputs={"clusters": clusters, "spectrograms": cube})
 
 
-def made(run: Run) -> tuple[float, int, int]:
+def made(run: Run[Config]) -> tuple[float, int, int]:
     """Make the atlas in a process of its own; return seconds, peak memory and the folder's size in bytes."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(_made, run).result()
 
 
-def _made(run: Run) -> tuple[float, int, int]:
+def _made(run: Run[Config]) -> tuple[float, int, int]:
     began = time.monotonic()
     outcome = execute(run, Options(workers=2))
     took_s = time.monotonic() - began
@@ -84,7 +84,7 @@ def _made(run: Run) -> tuple[float, int, int]:
     return took_s, kilobytes * 1024, outcome.counts["bytes"]
 
 
-def figures(run: Run) -> list[Figure]:
+def figures(run: Run[Config]) -> list[Figure]:
     """Make the atlas of a large study and return what that took."""
     took_s, peak_bytes, n_bytes = made(run)
     first = sum((Path(run.output.url) / name).stat().st_size for name in ("index.html", "data.js"))

@@ -1,71 +1,57 @@
-"""The cluster job beside scikit-learn's MiniBatchKMeans: time, inertia, memory."""
+"""The cluster job beside scikit-learn's MiniBatchKMeans: time, inertia, memory, in threads and on Dask workers."""
 
-import json
+import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import Any
 
+import dask.array
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import MiniBatchKMeans
 from threadpoolctl import threadpool_limits
 
+from benchmarks.cluster_workers import described, parts, whole_job
 from benchmarks.report import FOLDER, Figure, report
 from benchmarks.studies import embedding_run
 from jobs.cluster.batches import batches
 from jobs.cluster.config import Config
 from jobs.cluster.core import assign, first_centroids
 from jobs.cluster.kmeans import fit, schedule
-from jobs.cluster.source import Kept, in_threads
+from jobs.cluster.source import Kept
+from jobs.common.machines import local_client
+from jobs.common.ordered import Team
 from lake.scaling import Scale, Scaling, Vectors
 from lake.vectors import open_vectors
 
 N_WINDOWS, N_FEATURES, K, BATCH, EPOCHS = 230_259, 384, 100, 1024, 10
-N_LARGE = 2_200_000
 ROUNDS = 3
 THREADS = 2
 CONFIG = Config(n_clusters=K, batch_size=BATCH, n_epochs=EPOCHS, normalise="none")
 
-LARGE = """
-import json, sys, time
-from pathlib import Path
-from jobs.cluster import command
-from jobs.cluster.config import Config
-from jobs.common.run import Options, Run
-from jobs.embed.config import Config as EmbedConfig
-from lake.layout import Lake
-lake, workers, epochs = Lake(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-vectors = Run(lake, sys.argv[4], "embed", "embeddings", EmbedConfig(features="logmel"), 1, "x", {})
-inputs, config = {"embeddings": vectors}, Config(n_epochs=epochs)
-run = Run(lake, "clusters-" + sys.argv[4], "cluster", "clusters", config, 2, "y", inputs)
-began = time.perf_counter()
-outcome = command.execute(run, Options(workers=workers))
-seconds = time.perf_counter() - began
-# Not ru_maxrss, which begins with what the parent had.
-kilobytes = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
-print(json.dumps({"seconds": seconds, "kilobytes": kilobytes, **outcome.counts}))
-"""
+SIZES = [int(size) for size in os.environ.get("DAWNCHORUS_BENCH_WINDOWS", "230259 2200000").split()]
+"""Windows of the whole jobs that are measured: one epoch, of the first of them ten."""
+WORKERS = [int(n) for n in os.environ.get("DAWNCHORUS_BENCH_WORKERS", "0 1 2 4").split()]
+"""Workers of a local Dask cluster that whole jobs are measured on; 0 are two threads."""
 
 
 def ours(url: str) -> Vectors:
     """Read all vectors once, choose first centroids, fit."""
-    kept = Kept(open_vectors([url]), N_FEATURES)
+    team = Team(THREADS)
+    kept = Kept(open_vectors([url]), N_FEATURES, team)
     spans, n_windows = kept.sets.spans, kept.sets.n_windows
     rows = np.sort(np.random.default_rng(0).permutation(n_windows)[: CONFIG.n_init_windows])
     sample = []
-    for span, vectors in zip(spans, in_threads(kept.read_raw, range(len(spans)), THREADS), strict=True):
+    for span, vectors in zip(spans, team.in_order(kept.read_raw, enumerate(spans)), strict=True):
         low, high = np.searchsorted(rows, [span.first_row, span.first_row + len(vectors)])
         sample.append(vectors[rows[low:high] - span.first_row])
     plan = schedule(n_windows, K, BATCH, EPOCHS, None)
     as_they_are = Scaling((Scale(np.zeros(N_FEATURES), np.ones(N_FEATURES), unit=False),))
     stream = batches(
-        kept.scaled_by(as_they_are), [len(span.cells) for span in spans], plan, buffer_windows=CONFIG.buffer_windows,
+        kept.pool_reader(as_they_are), [len(span.cells) for span in spans], plan, buffer_windows=CONFIG.buffer_windows,
         seed=0, threads=THREADS,
     )  # fmt: skip
     return fit(stream, first_centroids(np.concatenate(sample), K, 0), CONFIG, plan, threads=THREADS)
@@ -107,11 +93,15 @@ def in_memory(url: str) -> Vectors:
     return np.concatenate(days)
 
 
-def whole_job(lake: Path, name: str, *, epochs: int) -> dict[str, Any]:
-    """Run the whole job in a process of its own."""
-    words = [sys.executable, "-c", LARGE, str(lake), str(THREADS), str(epochs), name]
-    done = subprocess.run(words, check=True, capture_output=True, text=True)
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+def in_dask_ml(vectors: Vectors) -> float | None:
+    """Return the seconds of ``dask_ml.wrappers.Incremental`` around scikit-learn's, an epoch; ``None`` if not there."""
+    try:
+        from dask_ml.wrappers import Incremental  # noqa: PLC0415 (not among what the benchmarks need)
+    except ImportError:
+        return None
+    model = Incremental(MiniBatchKMeans(K, batch_size=BATCH, n_init=1, random_state=0), assume_equal_chunks=True)
+    with local_client(THREADS):
+        return timed(partial(model.fit, dask.array.from_array(vectors, chunks=(BATCH, -1))))[0]
 
 
 def main() -> None:
@@ -131,36 +121,37 @@ def main() -> None:
             seconds, our_centroids = timed(partial(ours, url))
             mine.append(seconds)
         our_inertia, their_inertia = inertia(vectors, our_centroids), inertia(vectors, their_centroids)
+    peer = in_dask_ml(vectors)
     del vectors
-    job = whole_job(lake, "small", epochs=EPOCHS)
-    embedding_run(lake, "large", n_windows=N_LARGE, n_features=N_FEATURES, n_recorders=9, n_base=4)
-    large = whole_job(lake, "large", epochs=1)
-    shutil.rmtree(lake)
     took, read = median(mine), median(reading)
-    beside = [
+    figures = [
         Figure(
-            "read and fit", took, "s", f"scikit-learn's fit{after}, {n} of {THREADS} threads, {peer:.1f} s", peer / took
+            "read and fit",
+            took,
+            "s",
+            f"scikit-learn's fit{after}, {n} of {THREADS} threads, {theirs_s:.1f} s",
+            theirs_s / took,
         )
         for n, fitted in ((1, median(alone)), (THREADS, median(together)))
-        for after, peer in ((" of data in memory", fitted), (" after reading", fitted + read))
+        for after, theirs_s in ((" of data in memory", fitted), (" after reading", fitted + read))
     ]
-    report(
-        "cluster",
-        [
-            *beside,
-            Figure("inertia", our_inertia, "", f"scikit-learn, {their_inertia:.6g}", their_inertia / our_inertia),
-            Figure("whole job: scale, fit, labels, exemplars, stability", job["seconds"], "s"),
-            Figure("whole job, largest resident size", job["kilobytes"] / 1e6, "GB"),
-            Figure("2.2 million windows, 1 epoch, whole job", large["seconds"], "s"),
-            Figure(
-                "2.2 million windows, largest resident size",
-                large["kilobytes"] / 1e6,
-                "GB",
-                "1 GB",
-                1e6 / large["kilobytes"],
-            ),
-        ],
+    figures.append(
+        Figure("inertia", our_inertia, "", f"scikit-learn, {their_inertia:.6g}", their_inertia / our_inertia)
     )
+    if peer is not None:
+        figures.append(Figure("dask_ml's Incremental, one epoch", peer, "s"))
+    with threadpool_limits(1):
+        figures += parts()
+    for i, size in enumerate(SIZES):
+        name = f"windows-{size}"
+        embedding_run(lake, name, n_windows=size, n_features=N_FEATURES, n_recorders=8, n_base=99 if i == 0 else 4)
+        for normalise in ("zscore_l2", "whiten") if i == 0 else ("zscore_l2",):
+            for workers in WORKERS:
+                found = whole_job(lake, name, workers=workers, epochs=EPOCHS if i == 0 else 1, normalise=normalise)
+                who = f"{workers} workers" if workers else f"{THREADS} threads"
+                figures += described(f"whole job, {size} windows, {normalise}, {who}", found)
+    shutil.rmtree(lake)
+    report("cluster", figures)
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ from jobs.common.devices import peak_flops, peak_memory_bytes
 from jobs.dino.config import Config
 from jobs.dino.data import Source, batches
 from jobs.dino.flops import flops_per_window
+from jobs.dino.reading import open_windows
 from jobs.dino.train import State, advance, new_state
-from lake.shards import open_windows
 
 SIDE: Final = 1024
 N_WINDOWS: Final = 768

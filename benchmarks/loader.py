@@ -29,7 +29,8 @@ from jobs.common.card import ModelCard
 from jobs.dino.config import Config
 from jobs.dino.data import Source, batches
 from jobs.dino.quick import views_of
-from lake.shards import open_windows
+from jobs.dino.reading import open_windows
+from lake.shards import ZSTD_LEVEL
 
 SIDE: Final = 1024
 PER_SHARD: Final = 96
@@ -100,7 +101,7 @@ def write_store(path: Path, codes: NDArray[np.uint8]) -> None:
     group = zarr.open_group(path, mode="w")
     array = group.create_array(
         "spectrogram", shape=(1, *codes.shape), dtype="uint8", chunks=(1, 1, SIDE, SIDE),
-        shards=(1, PER_SHARD, SIDE, SIDE), compressors=[ZstdCodec(level=3)], fill_value=0,
+        shards=(1, PER_SHARD, SIDE, SIDE), compressors=[ZstdCodec(level=ZSTD_LEVEL, checksum=True)], fill_value=0,
         chunk_key_encoding={"name": "default", "separator": "."},
     )  # fmt: skip
     for first in range(0, len(codes), PER_SHARD):
@@ -110,10 +111,10 @@ def write_store(path: Path, codes: NDArray[np.uint8]) -> None:
         zarr.consolidate_metadata(path, zarr_format=3)
 
 
-def source_of(folder: Path, n_threads: int) -> Source:
-    """Return the store's windows."""
+def source_of(folder: Path) -> Source:
+    """Return the store's windows, read as a training with ``--workers`` of as many as there are cores reads them."""
     places = np.zeros(N_WINDOWS, dtype=np.int32), np.arange(N_WINDOWS)
-    read = open_windows(str(folder / "mels.zarr"), *places, n_threads=n_threads)
+    read = open_windows(str(folder / "mels.zarr"), *places, n_threads=N_CORES)
     return Source(N_WINDOWS, SIDE, SIDE, read, "")
 
 
@@ -124,7 +125,7 @@ def ours(folder: Path) -> int:
         deviation_db=10.0, seconds_per_frame=0.01, mel_first_hz=50.0, mel_last_hz=20_000.0, run="", config_id="",
     )  # fmt: skip
     n = 0
-    for batch in batches(source_of(folder, 1), CONFIG, range(N_WINDOWS // BATCH)):
+    for batch in batches(source_of(folder), CONFIG, range(N_WINDOWS // BATCH)):
         views = views_of(torch.from_numpy(batch.codes), batch.samples, card, CONFIG)
         n += sum(group.shape[0] * group.shape[1] for group in views.student)
     return n
@@ -180,7 +181,7 @@ def pictures(folder: Path, *, plain: bool) -> int:
 
 def read_ours(folder: Path) -> int:
     """Read windows at random, batch by batch."""
-    source, random = source_of(folder, N_CORES), np.random.default_rng(0)
+    source, random = source_of(folder), np.random.default_rng(0)
     for _ in range(6):
         source.read(random.permutation(N_WINDOWS)[:64])
     return 6 * 64

@@ -20,6 +20,7 @@ import psutil
 import soundfile
 
 from benchmarks.report import Figure, report
+from jobs.common.run import Run
 from jobs.manifest import read_manifest
 from jobs.spectrograms.command import planned_days
 from jobs.spectrograms.config import Config
@@ -115,8 +116,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         for n_hours in HOURS:
             manifest = write_study(Path(name), n_hours, "window_s = 6.0, hop_s = 6.0")
-            run = read_manifest(manifest).runs["mels"]
-            told_bytes = task_bytes(planned_days(run), cast("Config", run.config))
+            run = cast("Run[Config]", read_manifest(manifest).runs["mels"])
+            told_bytes = task_bytes(planned_days(run), run.config)
             peaks[n_hours] = peak_of(["-m", "jobs", "run", str(manifest), "--workers", "1"])
     first, last = (peaks[n_hours] for n_hours in HOURS)
     report("memory", [

@@ -37,7 +37,7 @@ from jobs.dino.data import Source
 from jobs.embed.core import logmel
 from jobs.evaluate.core import NONE, dominant_labels
 from lake.errors import DawnchorusError, TryAgainError
-from lake.read import grid_of, open_cube, usable_windows
+from lake.read import grid_of, open_cube, recorder_names, usable_windows
 
 ROOT: Final = Path(__file__).parent.parent
 FOLDER: Final = ROOT / "build" / "recipes"
@@ -165,7 +165,7 @@ def demo() -> Study:
     with open_cube(url) as cube:
         source, grid, windows = cube_source(url, cube, partial_too=True), grid_of(cube), usable_windows(cube)
         label = np.full(len(windows), NONE, dtype=np.int64)
-        for i, recorder in enumerate(cube["recorder"].to_numpy().tolist()):
+        for i, recorder in enumerate(recorder_names(cube)):
             own = windows.recorder == i
             if recorder in labels.by_recorder:
                 label[own] = dominant_labels(

@@ -22,6 +22,7 @@ import zarr
 from numpy.typing import NDArray
 from PIL import Image
 from threadpoolctl import threadpool_limits
+from zarr.codecs import ZstdCodec
 
 from benchmarks.report import Figure, report
 from jobs.catalog.command import run_catalog
@@ -107,7 +108,7 @@ def run_torchaudio(study: Study, n_windows: int, batch: int) -> None:
     array = zarr.create_array(
         str(study.folder / "torchaudio.zarr"), shape=(1, n_windows, 1024, 1024), dtype="uint8", fill_value=0,
         chunks=(1, 1, 1024, 1024), shards=(1, n_windows, 1024, 1024), overwrite=True,
-        compressors=[zarr.codecs.ZstdCodec(level=ZSTD_LEVEL)],
+        compressors=[ZstdCodec(level=ZSTD_LEVEL)],
     )  # fmt: skip
     shard = np.zeros((1, n_windows, 1024, 1024), dtype=np.uint8)
     held: list[NDArray[np.float32]] = []

@@ -15,6 +15,8 @@ from typer.core import TyperGroup
 from jobs.cli_clusters import commands as cluster_commands
 from jobs.cli_lake import ForceOpt
 from jobs.cli_trace import commands
+from jobs.cli_verdicts import verdicts as verdict_commands
+from jobs.common.job import Option
 from jobs.common.run import Options
 from jobs.common.terminal import closed_door, complain, print_json, print_line, print_lines
 from jobs.ends import explained, open_standard_streams
@@ -39,6 +41,7 @@ app = typer.Typer(
 )  # fmt: skip
 app.registered_commands += commands.registered_commands
 app.add_typer(cluster_commands)
+app.add_typer(verdict_commands, name="verdicts")
 
 ManifestArg = Annotated[Path, typer.Argument(help="the manifest, a TOML file")]
 RunsArg = Annotated[list[str] | None, typer.Argument(help="runs; all of them if none is named")]
@@ -151,7 +154,7 @@ def run(
     from jobs.dryrun import describe_runs
     from jobs.manifest import read_manifest
     from jobs.ranks import launch_ranks
-    from jobs.runner import execute_runs
+    from jobs.runner import chosen, execute_runs, require_followed
 
     part, given = parse_partition(partition), parse_scheduler(scheduler, scheduler_file, tls, insecure=insecure)
     if given is not None and (workers is not None or part is not None):
@@ -165,6 +168,13 @@ def run(
         device=device,
         max_memory_bytes=parse_size(max_memory),
         audio=not no_audio,
+    )
+    asked: dict[Option, bool] = {
+        "scheduler": given is not None, "max-memory": max_memory is not None, "refresh": refresh, "mix": mix,
+        "device": device is not None, "no-audio": no_audio,
+    }  # fmt: skip
+    require_followed(
+        chosen(read_manifest(manifest), runs or []), [option for option, is_asked in asked.items() if is_asked]
     )
     if (ranks > 1 or node is not None) and not dry_run and place(os.environ).launcher != OWN:
         if part is not None or given is not None:
@@ -196,12 +206,33 @@ def finalise(manifest: ManifestArg, run_name: Annotated[str, typer.Argument(meta
 
 
 @app.command()
+def config(
+    job: Annotated[str, typer.Argument(metavar="JOB", help="a job, such as spectrograms, embed or cluster")],
+    as_json: JsonOpt = False,
+) -> None:
+    """Print the settings of a job with default, unit, range and meaning, as TOML to paste into a manifest."""
+    from jobs.explain import nearest
+    from jobs.registry import JOBS
+    from jobs.settings import as_toml, settings_of
+
+    if job not in JOBS:
+        raise UsageError(f"{job!r}: no such job{nearest(job, JOBS)}")
+    if as_json:
+        print_json({"job": job, "settings": [vars(setting) for setting in settings_of(JOBS[job].config)]})
+    else:
+        print_lines(as_toml(JOBS[job]))
+
+
+@app.command()
 def status(manifest: ManifestArg, as_json: JsonOpt = False) -> None:
     """Say of every run whether it is done, partial, stale and why, missing, or damaged (then with exit code 4)."""
     from jobs.manifest import read_manifest
+    from jobs.review.command import verdicts_state
     from jobs.state import refuse_damaged, states
 
-    found = list(states(read_manifest(manifest)))
+    study = read_manifest(manifest)
+    said = verdicts_state(study)
+    found = [*states(study), *([said] if said else [])]
     if as_json:
         print_json([vars(state) for state in found])
     else:

@@ -13,7 +13,6 @@ from lake.outputs import refuse_others, write_outputs
 
 if TYPE_CHECKING:
     import pandas as pd
-    import xarray as xr
 
     from lake.similar import Normalise
 
@@ -52,21 +51,14 @@ def query(
     as_json: JsonOpt = False,
 ) -> None:
     """Print a table of windows by recorder, day, hour of the day, site and cluster."""
-    from lake.find import Wanted, extent, find, parse_hours
-    from lake.query import open_any, parse_dates
+    from lake.find import ask, extent, parse_wanted
+    from lake.query import open_any
 
-    wanted = Wanted(
-        tuple(recorder or ()), tuple(site or ()), tuple(cluster or ()), parse_dates(date) if date else None,
-        parse_hours(hour) if hour else None, local,
-    )  # fmt: skip
+    wanted = parse_wanted(recorder or (), site or (), cluster or (), date, hour, local=local)
     _check_out(out, force=force)
-    dataset = open_any(store)
-    beside = _beside(
-        store, dataset, cube=cube, clusters=clusters, needs_cube=local or bool(site), needs_clusters=bool(cluster)
-    )
-    table = find(dataset, wanted, cube=beside["cube"], clusters=beside["clusters"], features=features)
+    table = ask(store, wanted, cube=cube, clusters=clusters, features=features)
     if table.empty:
-        complain(f"note: no window is all of that; {extent(dataset)}.")
+        complain(f"note: no window is all of that; {extent(open_any(store))}.")
     _give(table, out, force=force, as_json=as_json)
 
 
@@ -107,35 +99,6 @@ def similar(
             apart_s=apart, threads=workers, advance=advance, say=lambda text: complain(f"note: {text}"),
         )  # fmt: skip
     _give(table, out, force=force, as_json=as_json)
-
-
-def _beside(
-    store: str,
-    dataset: "xr.Dataset",
-    *,
-    cube: str | None,
-    clusters: str | None,
-    needs_cube: bool,
-    needs_clusters: bool,
-) -> dict[str, "xr.Dataset | None"]:
-    """Open the cube and the clustering that were named, or that are needed and can be found in the lake."""
-    from lake.chain import clusterings_of, made_by
-    from lake.query import open_any
-
-    if needs_cube and cube is None:
-        if "spectrogram" in dataset:
-            return {"cube": dataset, "clusters": open_any(clusters) if clusters else None}
-        found = made_by(store).nearest("spectrograms")
-        cube = found.output.url if found else None
-    if needs_clusters and clusters is None and "cluster" not in dataset:
-        made = made_by(store)
-        names = clusterings_of(made)
-        if len(names) != 1:
-            raise UsageError(
-                f"{store}: name one of its clusterings with --clusters; it has {', '.join(names) or 'none'}."
-            )
-        clusters = made.lake.output("clusters", names[0]).url
-    return {"cube": open_any(cube) if cube else None, "clusters": open_any(clusters) if clusters else None}
 
 
 def _check_out(out: Path | None, *, force: bool) -> None:

@@ -94,9 +94,9 @@ def export(
     """Write windows and their clusters for Raven, Audacity or a table."""
     from lake.chain import made_by
     from lake.export import audacity_sheets, clustering_table, raven_sheets
-    from lake.find import Wanted, parse_hours
+    from lake.find import parse_wanted
     from lake.naming import read_names
-    from lake.query import open_any, parse_dates
+    from lake.query import open_any
 
     if to not in FORMATS:
         raise UsageError(f"--to {to!r}: expected one of {', '.join(FORMATS)}.")
@@ -109,10 +109,7 @@ def export(
     if cube is None and above is None:
         raise InputError(f"{store}: no cube is known that it was made from; name it with --cube.")
     opened = open_any(cube or (above.output.url if above else ""))
-    wanted = Wanted(
-        tuple(recorder or ()), tuple(site or ()), tuple(cluster or ()), parse_dates(date) if date else None,
-        parse_hours(hour) if hour else None, local,
-    )  # fmt: skip
+    wanted = parse_wanted(recorder or (), site or (), cluster or (), date, hour, local=local)
     given = read_names(Storage(store))
     names = {name.cluster: name.name for name in given.rows}
     table = clustering_table(clusters, opened, wanted, names=names, round_coordinates=round_coordinates)
@@ -180,11 +177,13 @@ def import_(
     """Take in vectors that another program made, as a run of the manifest names them."""
     from jobs.common.run import Options
     from jobs.manifest import read_manifest
+    from jobs.registry import JOBS
     from jobs.runner import chosen, execute_runs
 
     study = read_manifest(manifest)
     (run,) = chosen(study, [run_name])
-    if run.job != "import":
+    job = JOBS[run.job]
+    if job.writes != "embeddings" or not job.files:
         raise InputError(f"run {run_name!r} is a {run.job!r} run; `dawnchorus run {manifest} {run_name}` executes it.")
     execute_runs(study, [run_name], Options(refresh=refresh), print_line)
 
@@ -192,7 +191,7 @@ def import_(
 def _exemplar(store: str, cluster: int, exemplar: int) -> tuple[str, str]:
     """Return recorder and time of a cluster's exemplar."""
     from lake.grid import iso
-    from lake.read import grid_of, open_clusters
+    from lake.read import grid_of, open_clusters, recorder_names
 
     with open_clusters(store) as dataset:
         shape = (dataset.sizes["cluster_id"], dataset.sizes["exemplar"])
@@ -202,7 +201,7 @@ def _exemplar(store: str, cluster: int, exemplar: int) -> tuple[str, str]:
         if i < 0:
             raise InputError(f"{store}: cluster {cluster} has fewer than {exemplar + 1} windows.")
         cell = int(dataset["exemplar_cell"].to_numpy()[cluster, exemplar])
-        return str(dataset["recorder"].to_numpy()[i]), iso(grid_of(dataset).start_ms(cell))
+        return recorder_names(dataset)[i], iso(grid_of(dataset).start_ms(cell))
 
 
 def _lines(found: "Trace") -> list[str]:

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
-from jobs.common.run import Options, Outcome, Run
+from jobs.common.run import C, Options, Outcome, Run
 from jobs.manifest import Manifest
 from jobs.registry import JOBS, needing
 from jobs.runner import chosen, launched, require_image, require_own, settled, too_many_set_aside
@@ -25,9 +24,8 @@ def describe_runs(manifest: Manifest, names: Sequence[str], options: Options, sa
     """Say of all runs of a manifest, or of those named, what `run` would do; nothing is written.
 
     Each run whose inputs are done is executed up to its first write: what `run` would refuse is refused here, with
-    the same error. Of runs that wait for another one, settings and image alone are checked. A job's command module may
-    have a function ``describe(run, options)`` that returns lines: what is to be written, in how many files, and what
-    disk and memory it takes.
+    the same error. Of runs that wait for another one, settings and image alone are checked. The job
+    describes what is to be written, in how many files, and what disk and memory it takes.
 
     Parameters
     ----------
@@ -73,21 +71,21 @@ def describe_runs(manifest: Manifest, names: Sequence[str], options: Options, sa
 
 def _lines(run: Run, state: State, options: Options) -> Iterator[str]:
     with needing(f"run {run.name!r}", JOBS[run.job].extra):
-        command: Any = JOBS[run.job].command()
-        if state.state not in {"done", "running"} and hasattr(command, "describe"):
+        command = JOBS[run.job].command()
+        if state.state not in {"done", "running"}:
             yield from command.describe(run, options)
 
 
 def _expected(run: Run, options: Options) -> Outcome:
     """Execute a run up to its first write; return what is known of its outcome then."""
 
-    def begin(_run: Run, expected: Outcome) -> Run:
+    def begin(_run: Run[C], expected: Outcome, /) -> Run[C]:
         require_free(run.ledger.storage, run.name, options.part or (0, 1))
         raise _Begins(expected)
 
     try:
         with needing(f"run {run.name!r}", JOBS[run.job].extra):
-            outcome: Outcome = JOBS[run.job].command().execute(run, replace(options, begin=begin))
+            outcome = JOBS[run.job].command().execute(run, replace(options, begin=begin))
     except _Begins as begins:
         return begins.expected
     return outcome

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from jobs.common.processes import place
-from jobs.common.run import Options, Outcome, Run, is_replaceable
+from jobs.common.run import C, Options, Outcome, Run, is_replaceable
 from jobs.registry import JOBS, needing
 from jobs.state import files_sha256, labels_sha256
 from lake.claims import Claim, claim, require_free
@@ -23,18 +23,16 @@ from lake.verify import UNFINISHED
 def execute_claimed(run: Run, options: Options) -> Outcome:
     """Execute a run under its claim, and leave its receipt."""
     began, made_of = time.monotonic(), _made_of(run)
-    entry = JOBS[run.job]
+    job = JOBS[run.job]
     require_free(run.ledger.storage, run.name, options.part or (0, 1))  # known before anything is read
-    with needing(f"run {run.name!r}", entry.extra), _beginning(run, options) as options_here:
-        outcome: Outcome = entry.command().execute(run, options_here)
-        if entry.extends:
+    with needing(f"run {run.name!r}", job.extra), _beginning(run, options) as options_here:
+        outcome = job.command().execute(run, options_here)
+        if job.extends:
             outcome = _with_lost(run, outcome)
         if outcome.did:
             run = options_here.begin(run, outcome)
-            if run.held is not None:
-                run.held.require()
             _leave_receipt(run, outcome, options.part, time.monotonic() - began, made_of)
-            if not entry.extends:
+            if not job.extends:
                 run.ledger.storage.remove(UNFINISHED)
     return outcome
 
@@ -42,10 +40,10 @@ def execute_claimed(run: Run, options: Options) -> Outcome:
 def finalise_shares(run: Run) -> Outcome:
     """Make the output of a run readable after its shares are done, and leave its receipt."""
     began, made_of = time.monotonic(), _made_of(run)
-    with needing(f"run {run.name!r}", JOBS[run.job].extra):
-        outcome = _with_lost(run, JOBS[run.job].command().finalise(run))
-    if outcome.did:
-        _leave_receipt(run, outcome, None, time.monotonic() - began, made_of)
+    with needing(f"run {run.name!r}", JOBS[run.job].extra), _beginning(run, Options()) as options:
+        outcome = _with_lost(run, JOBS[run.job].extending().finalise(run, options))
+        if outcome.did:
+            _leave_receipt(options.begin(run, outcome), outcome, None, time.monotonic() - began, made_of)
     return outcome
 
 
@@ -55,7 +53,7 @@ def _beginning(run: Run, options: Options) -> Iterator[Options]:
     with ExitStack() as held:
         claimed: Claim | None = None
 
-        def begin(wanted: Run, _expected: Outcome) -> Run:
+        def begin(wanted: Run[C], _expected: Outcome, /) -> Run[C]:
             nonlocal claimed
             if claimed is None:
                 part = options.part or (0, 1)
@@ -94,9 +92,9 @@ def _made_of(run: Run) -> dict[str, Any]:
             **{key: receipt.get(key) for key in ("config_id", "content_id", "n_windows")},
         }
     told: dict[str, Any] = {"inputs": inputs}
-    if JOBS[run.job].labels:
+    if "labels" in JOBS[run.job].reads:
         told |= {"labels": str(run.labels) if run.labels else None, "labels_sha256": labels_sha256(run)}
-    if JOBS[run.job].names:
+    if "cluster_names" in JOBS[run.job].reads:
         told["names_sha256"] = names_digest(run.inputs["clusters"].output)
     if run.files:
         told |= {"files": {key: str(path) for key, path in run.files.items()}, "files_sha256": files_sha256(run)}
@@ -108,6 +106,9 @@ def _made_of(run: Run) -> dict[str, Any]:
 def _leave_receipt(
     run: Run, outcome: Outcome, part: tuple[int, int] | None, seconds: float, made_of: Mapping[str, Any]
 ) -> None:
+    """Write a run's receipt, while its claim is held."""
+    if run.held is not None:
+        run.held.require()
     facts = {
         **run.record, **made_of, **run.ledger.summary(), "state": "done" if part is None else "share",
         "counts": dict(outcome.counts), "quarantined": dict(Counter(outcome.quarantined.values())),
@@ -116,6 +117,6 @@ def _leave_receipt(
     }  # fmt: skip
     if outcome.notes:
         facts["notes"] = list(outcome.notes)
-    if JOBS[run.job].together:
+    if JOBS[run.job].processes == "train together":
         facts["n_processes"] = place(os.environ).n_ranks
     write_receipt(run.lake, run.name, part or (0, 1), facts)

@@ -1,8 +1,7 @@
 """Manifests: the list of runs, as people write it in TOML."""
 
-import difflib
 import tomllib
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -11,9 +10,12 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from jobs.common.config import JobConfig, identity_config, resumed_config
+from jobs.common.job import ANY_ROLE, Input, Job
 from jobs.common.resources import Resources
 from jobs.common.run import Image, Recordings, Run
-from jobs.registry import JOBS
+from jobs.explain import explain, nearest
+from jobs.registry import JOBS, makers
+from lake.constants import MS_PER_DAY
 from lake.errors import InputError, StoreError, StoreFormatError
 from lake.identity import config_id
 from lake.image import SHA256
@@ -99,14 +101,6 @@ class ManifestEntry(Entry):
     runs: dict[str, RunEntry]
 
 
-WANTED = {
-    "model_type": "expected a table",
-    "dict_type": "expected a table",
-    "date_type": "expected a day without quotes, such as 2021-07-14",
-}
-"""What pydantic tells in words of Python."""
-
-
 NO_LAKES = {"data", "github", "git", "http", "https", "libarchive", "reference", "tar", "zip"}
 """Protocols of fsspec that read only, or one archive."""
 
@@ -152,8 +146,8 @@ def read_manifest(path: Path) -> Manifest:
         inputs = {role: runs[source] for role, source in sorted(wanted.sources.items())}
         ids = {role: run.config_id for role, run in inputs.items()}
         runs[name] = Run(
-            lake=lake, name=name, job=wanted.job, kind=job.kind, config=config, algorithm=job.algorithm(),
-            config_id=config_id(wanted.job, job.algorithm(), identity_config(config), ids), inputs=inputs,
+            lake=lake, name=name, job=wanted.job, kind=job.writes, config=config, algorithm=job.algorithm,
+            config_id=config_id(wanted.job, job.algorithm, identity_config(config), ids), inputs=inputs,
             recordings=_recordings(path, entry.recordings),
             labels=_path(path, wanted.files.get("labels", entry.labels)),
             max_quarantined=entry.max_quarantined, resources=wanted.resources,
@@ -213,7 +207,7 @@ def _configs(entry: ManifestEntry, names: Set[str]) -> tuple[dict[str, JobConfig
         if run.job not in JOBS:
             problems.append(f"runs.{name}.job = {run.job!r}: no such job{nearest(run.job, JOBS)}")
             continue
-        model = JOBS[run.job].config_model()
+        model = JOBS[run.job].config
         try:
             configs[name] = model.model_validate(run.config)
         except ValidationError as error:
@@ -235,45 +229,64 @@ def _resumed(lake: Lake, name: str, wanted: RunEntry, fresh: JobConfig) -> JobCo
 
 
 def _input_problems(entry: ManifestEntry, name: str, names: Set[str]) -> list[str]:
-    run = entry.runs[name]
-    problems: list[str] = []
-    job = JOBS[run.job]
-    problems += [
-        f"runs.{name}.files: the job {run.job!r} needs {key} = a path" for key in sorted(job.files - set(run.files))
+    run, job = entry.runs[name], JOBS[entry.runs[name].job]
+    return [
+        *_file_problems(f"runs.{name}.files", run, job),
+        *(f"runs.{name}.inputs: the job {run.job!r} needs {lack}" for lack in _lacking_inputs(run, job)),
+        *(
+            f"runs.{name}.inputs.{role}: the job {run.job!r} takes {number} here, found {len(sources)}"
+            for role, sources in run.inputs.items()
+            if (number := _wrong_number(job.input_of(role), len(sources)))
+        ),
+        *(
+            f"runs.{name}.inputs.{role}{problem}"
+            for role, source in run.sources.items()
+            if (problem := _source_problem(entry, names, job, role, source))
+        ),
     ]
-    readable = sorted(job.files | job.optional_files)
-    problems += [
-        f"runs.{name}.files.{key}: the job {run.job!r} reads no such file{nearest(key, readable)}"
-        for key in run.files
-        if key not in readable
+
+
+def _file_problems(where: str, run: RunEntry, job: Job) -> list[str]:
+    missing = sorted(one.key for one in job.files if not one.optional and one.key not in run.files)
+    readable = sorted(one.key for one in job.files)
+    return [
+        *(f"{where}: the job {run.job!r} needs {key} = a path" for key in missing),
+        *(
+            f"{where}.{key}: the job {run.job!r} reads no such file{nearest(key, readable)}"
+            for key in run.files
+            if key not in readable
+        ),
     ]
-    problems += [
-        f"runs.{name}.inputs: the job {run.job!r} needs {role} = the name of a {job.inputs[role]!r} run"
-        for role in sorted(set(job.inputs) - set(run.sources) - job.optional)
-    ]
-    if job.any_role and not run.inputs:
-        problems.append(f"runs.{name}.inputs: the job {run.job!r} needs at least one {job.any_role!r} run")
-    problems += [
-        f"runs.{name}.inputs.{role}: the job {run.job!r} takes one run here, found {len(sources)}"
-        for role, sources in run.inputs.items()
-        if len(sources) != 1 and not job.joins
-    ]
-    for role, source in run.sources.items():
-        wanted = job.takes(role)
-        if not wanted:
-            problems.append(
-                f"runs.{name}.inputs.{role}: the job {run.job!r} has no such input{nearest(role, job.inputs)}"
-            )
-        elif source not in names:
-            problems.append(
-                f"runs.{name}.inputs.{role} = {source!r}: the manifest has no such run{nearest(source, sorted(names))}"
-            )
-        elif source in entry.runs and entry.runs[source].job not in wanted:
-            problems.append(
-                f"runs.{name}.inputs.{role} = {source!r}: expected a {' or '.join(map(repr, wanted))} run, "
-                f"found {entry.runs[source].job!r}"
-            )
-    return problems
+
+
+def _lacking_inputs(run: RunEntry, job: Job) -> Iterator[str]:
+    """Yield what a run must be given and is not."""
+    for given in sorted(job.inputs, key=lambda one: one.role):
+        jobs = repr(" or ".join(makers(given)))
+        if given.role == ANY_ROLE:
+            if not given.optional and not run.sources:
+                yield f"at least one {jobs} run"
+        elif not given.optional and given.role not in run.sources:
+            yield f"{given.role} = the name of a {jobs} run"
+
+
+def _wrong_number(given: Input | None, found: int) -> str:
+    """Return how many runs a role takes where another number is named, or nothing."""
+    if given is None or found == 1 or (given.several and found):
+        return ""
+    return "one run or more" if given.several else "one run"
+
+
+def _source_problem(entry: ManifestEntry, names: Set[str], job: Job, role: str, source: str) -> str:
+    """Return what is wrong with a run that is named as an input, or nothing."""
+    given = job.input_of(role)
+    if given is None:
+        return f": the job {job.name!r} has no such input{nearest(role, [one.role for one in job.inputs])}"
+    if source not in names:
+        return f" = {source!r}: the manifest has no such run{nearest(source, sorted(names))}"
+    if source not in entry.runs or entry.runs[source].job in makers(given):
+        return ""
+    return f" = {source!r}: expected a {' or '.join(map(repr, makers(given)))} run, found {entry.runs[source].job!r}"
 
 
 def _order(entry: ManifestEntry) -> tuple[list[str], list[str]]:
@@ -291,47 +304,6 @@ def _order(entry: ManifestEntry) -> tuple[list[str], list[str]]:
         order.append(ready[0])
         del waiting[ready[0]]
     return order, []
-
-
-def explain(error: ValidationError, model: type[BaseModel], prefix: Sequence[str]) -> list[str]:
-    """Return one line for each place that pydantic found wrong: the key, what was expected, what was found."""
-    lines: dict[str, list[str]] = {}
-    found: dict[str, str] = {}
-    for problem in error.errors():
-        # Of a value that may be one kind or another, pydantic tells kind by kind what it is not.
-        kinds = issubclass(model, JobConfig)
-        place = [part for i, part in enumerate(problem["loc"]) if i == 0 or isinstance(part, int) or not kinds]
-        where = ".".join(map(str, [*prefix, *place]))
-        if problem["type"] == "extra_forbidden":
-            said = f"unknown key{nearest(str(place[-1]), _keys(model, place[:-1]))}"
-        elif problem["type"] in {"missing", "value_error"}:
-            said = problem["msg"].removeprefix("Value error, ").replace("Field required", "missing")
-        else:
-            said = WANTED.get(problem["type"], problem["msg"].replace("Input should be", "expected", 1))
-            found[where] = f", found {_shown(problem['input'])}"
-        said = said.removeprefix("expected ") if where in lines else said
-        lines.setdefault(where, []).append(said)
-    return [f"{where}: {' or '.join(said)}{found.get(where, '')}" for where, said in lines.items()]
-
-
-def _keys(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
-    """Return the keys that are right at a place of a model."""
-    tables: dict[int, type[BaseModel]] = {1: RecordingsEntry, 2: RunEntry, 3: ImageEntry}
-    if place and place[-1] == "resources":
-        tables[3] = Resources
-    found = tables.get(len(place), model) if model is ManifestEntry else model
-    return list(found.model_fields)
-
-
-def _shown(value: object) -> str:
-    text = str(value) if isinstance(value, date) else repr(value)
-    return text if len(text) <= 60 else f"{text[:59]}…"
-
-
-def nearest(word: str, words: Mapping[str, Any] | Sequence[str]) -> str:
-    """Return the end of a message: the word that was perhaps meant, or all there are."""
-    near = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(words))}" if words else ""
 
 
 def _told(path: Path, problems: Sequence[str]) -> str:
@@ -369,7 +341,7 @@ def _recordings(manifest: Path, entry: RecordingsEntry | None) -> Recordings | N
     def midnight_ms(day: date | None, add_days: int = 0) -> int | None:
         if day is None:
             return None
-        return round(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000) + add_days * 86_400_000
+        return round(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000) + add_days * MS_PER_DAY
 
     span = midnight_ms(entry.first_day), midnight_ms(entry.last_day, add_days=1)
     table, root = Path(_resolved(manifest, entry.table)), Path(_resolved(manifest, entry.root))

@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Callable, Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from lake.read import open_clusters, open_cube, usable_windows
 from lake.recordings import is_usable, read_recordings
 
 Say = Callable[[str], None]
-DEMO_MANIFEST = Path("manifests/demo.toml")
+TEMPLATE = files("jobs.demo") / "demo.toml"
+"""The demo's manifest; in a checkout a link to ``manifests/demo.toml``."""
 FOR_COMPARISON = (
     "clusters-trained", "clusters-untrained", "clusters-logmel", "untrained", "logmel", "vectors", "dino", "scores",
 )  # fmt: skip
@@ -58,17 +60,14 @@ def quickstart(
     Raises
     ------
     InputError
-        If the demo's manifest is not there, or there is too little to cluster.
+        If there is too little to cluster.
     """
-    template = _template()
     if audio is None:
         folder = folder or Path("data/demo")
-        table, manifest = prepare_study(folder, workers, say, force=force), DEMO_MANIFEST
-        if folder.resolve() != Path("data/demo").resolve():
-            manifest = _write_manifest(folder, _moved(template), force=force)
+        table, manifest = prepare_study(folder, workers, say, force=force)
     else:
         folder = folder or Path("data") / (audio.resolve().name or "own")
-        table, manifest = _prepare_own(folder, audio, zones, template, workers=workers, say=say, force=force)
+        table, manifest = _prepare_own(folder, audio, zones, workers=workers, say=say, force=force)
     read = read_manifest(manifest)
     execute_runs(read, [], Options(workers=workers), say)
     for line in summary(read, table):
@@ -98,6 +97,7 @@ def summary(manifest: Manifest, table: Path) -> list[str]:
     return [
         *lines,
         f"look       {manifest.runs['atlas'].output.url}/index.html",
+        f"manifest   {_short(str(manifest.path.resolve()))}",
         "",
         "Type next, in any Python that has xarray and zarr:",
         "  import xarray as xr",
@@ -125,8 +125,14 @@ def _scores(folder: Path) -> list[str]:
     ]
 
 
-def prepare_study(folder: Path, workers: int, say: Say, *, force: bool = False) -> Path:
-    """Make the demo study and the table of its recordings, where they are not there yet; return the table's path."""
+def prepare_study(folder: Path, workers: int, say: Say, *, force: bool = False) -> tuple[Path, Path]:
+    """Make the demo study and the table of its recordings, where they are not there yet, and its manifest.
+
+    Returns
+    -------
+    tuple
+        The paths of the table and the manifest.
+    """
     with counting("demo study", "recordings") as tell:
         study = make_study(folder / "study", DEMO, workers=workers, on_progress=tell)
     if study.digest != STUDY_SHA256:
@@ -138,14 +144,13 @@ def prepare_study(folder: Path, workers: int, say: Say, *, force: bool = False) 
         _catalog(folder / "study/audio", table, zones, workers, say, deployments=deployments, force=force)
     else:
         say("demo study: there already, nothing to do")
-    return table
+    return table, _write_manifest(folder, _template(), force=force)
 
 
 def _prepare_own(
     folder: Path,
     audio: Path,
     zones: Mapping[str, str],
-    template: dict[str, Any],
     *,
     workers: int,
     say: Say,
@@ -156,14 +161,14 @@ def _prepare_own(
     recordings = read_recordings(table)
     usable = recordings[is_usable(recordings)]
     untimed = int(usable["start_utc"].isna().sum())
-    own = _own(template, Path(facts["root"]))
+    own = _own(Path(facts["root"]))
     if untimed:
         own["runs"]["mels"]["config"]["untimed"] = "sequence"
         say(
             f"{untimed} recordings have no usable time: they are laid one after the other, from the origin, and no "
             "count by hour or date includes them. If their names carry local time, name its zone: ZONE=America/Chicago"
         )
-    manifest = _write_manifest(folder, own, force=force)
+    manifest = _write_manifest(folder, tomli_w.dumps(own), force=force)
     execute_runs(read_manifest(manifest), ["mels"], Options(workers=workers), say)
     with open_cube(read_manifest(manifest).runs["mels"].output.url) as cube:
         n_windows = len(usable_windows(cube))
@@ -199,9 +204,9 @@ def _catalog(
     return facts
 
 
-def _own(template: dict[str, Any], root: Path) -> dict[str, Any]:
+def _own(root: Path) -> dict[str, Any]:
     """Return the manifest for recordings of one's own: no labels, and k fitted to their number."""
-    own = _moved(template)
+    own = tomllib.loads(_template())
     del own["labels"]
     own["recordings"] = {"table": "recordings.csv", "root": str(root.resolve())}
     own["runs"] = {name: run for name, run in own["runs"].items() if name not in FOR_COMPARISON}
@@ -211,24 +216,17 @@ def _own(template: dict[str, Any], root: Path) -> dict[str, Any]:
     return own
 
 
-def _moved(template: dict[str, Any]) -> dict[str, Any]:
-    """Return the demo's manifest for a lake in another folder, which the manifest will stand in."""
-    study = {"table": "recordings.csv", "root": "study/audio", "deployments": "study/deployments.csv"}
-    return {**template, "lake": ".", "labels": "study/truth.csv", "recordings": study}
+def _write_manifest(folder: Path, manifest: str, *, force: bool) -> Path:
+    path = folder / "manifest.toml"
+    if not path.is_file() or path.read_bytes() != manifest.encode():
+        write_outputs(folder, {path.name: manifest.encode()}, force=force, option="--folder")
+    return path
 
 
-def _write_manifest(folder: Path, manifest: dict[str, Any], *, force: bool) -> Path:
-    write_outputs(folder, {"manifest.toml": tomli_w.dumps(manifest).encode()}, force=force, option="--folder")
-    return folder / "manifest.toml"
-
-
-def _template() -> dict[str, Any]:
-    try:
-        return tomllib.loads(DEMO_MANIFEST.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(
-            f"{DEMO_MANIFEST}: not here. Run this in the folder of the project, as `make demo` does."
-        ) from None
+def _template() -> str:
+    """Return the demo's manifest for the folder of its lake, where its paths are relative to that folder."""
+    text = TEMPLATE.read_text(encoding="utf-8")
+    return text.replace('"../data/demo"', '"."').replace('"../data/demo/', '"')
 
 
 def _recordings(table: Path) -> list[str]:

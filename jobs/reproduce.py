@@ -1,6 +1,5 @@
 """Doing a run again from its receipt, elsewhere, and comparing what comes out."""
 
-import hashlib
 import os
 import shutil
 import sys
@@ -15,11 +14,12 @@ from jobs.common.config import stored_config
 from jobs.common.containers import bind_words
 from jobs.common.launch import launch, run_child
 from jobs.common.run import Image, Options, Recordings, Run, listed
-from jobs.manifest import explain
+from jobs.explain import explain
 from jobs.registry import JOBS
 from jobs.runner import execute_run
-from lake.digest import sha256_of
+from lake.digest import sha256_of, sha256_of_file
 from lake.errors import InputError, StoreError
+from lake.graph import above
 from lake.grid import Grid, iso
 from lake.identity import config_id
 from lake.image import DIGEST_VARIABLE, current_image
@@ -152,12 +152,12 @@ def recorded_run(lake: Lake, facts: Mapping[str, Any]) -> Run:
         If a run that it read has left no receipt.
     """
     job, name = JOBS[facts["job"]], facts["run"]
-    if facts["algorithm"] != job.algorithm():
+    if facts["algorithm"] != job.algorithm:
         raise InputError(
             f"run {name!r} was made by algorithm {facts['algorithm']} of the job {facts['job']!r}; this version has "
-            f"algorithm {job.algorithm()}. Use the image of the receipt: {_image_told(facts)}."
+            f"algorithm {job.algorithm}. Use the image of the receipt: {_image_told(facts)}."
         )
-    model = job.config_model()
+    model = job.config
     try:
         config = stored_config(model, facts["config"])
     except ValidationError as error:
@@ -178,7 +178,7 @@ def recorded_run(lake: Lake, facts: Mapping[str, Any]) -> Run:
         raise StoreError(f"run {name!r}: its inputs have another configuration than recorded: {'; '.join(changed)}.")
     tables = facts.get("recordings")
     return Run(
-        lake=lake, name=name, job=facts["job"], kind=job.kind, config=config, algorithm=facts["algorithm"],
+        lake=lake, name=name, job=facts["job"], kind=job.writes, config=config, algorithm=facts["algorithm"],
         config_id=facts["config_id"], inputs=inputs,
         recordings=_recordings(tables) if tables else next((run.recordings for run in inputs.values()), None),
         labels=Path(facts["labels"]) if facts.get("labels") else None,
@@ -341,19 +341,25 @@ def _elsewhere(
 
 def _folders(facts: Mapping[str, Any], lake: Lake) -> set[str]:
     """Return the folders besides the lake that a run reads, itself or for what its inputs were made of."""
-    tables = facts.get("recordings") or {}
-    files = [tables.get("table"), tables.get("deployments"), facts.get("labels"), *facts.get("files", {}).values()]
-    found = {str(Path(path).parent) for path in files if path} | ({tables["root"]} if tables.get("root") else set())
-    theirs = [latest_receipt(lake, source["run"]) for source in facts["inputs"].values()]
-    return found.union(*(_folders(receipt, lake) for receipt in theirs if receipt is not None))
+
+    def receipts_of_inputs(receipt: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        theirs = [latest_receipt(lake, source["run"]) for source in receipt["inputs"].values()]
+        return [one for one in theirs if one is not None]
+
+    found: set[str] = set()
+    for receipt in above(facts, receipts_of_inputs, key=lambda receipt: receipt["run"]):
+        tables = receipt.get("recordings") or {}
+        files = [tables.get("table"), tables.get("deployments"), receipt.get("labels")]
+        found |= {str(Path(path).parent) for path in (*files, *receipt.get("files", {}).values()) if path}
+        found |= {tables["root"]} if tables.get("root") else set()
+    return found
 
 
 def _find(recorded: Mapping[str, Any], images: Path | None) -> Path | None:
     """Return the image with the recorded digest, among those of a folder."""
     for path in sorted(images.glob("*.sif")) if images and recorded["sha256"] else []:
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() == recorded["sha256"]:
-                return path
+        if sha256_of_file(path) == recorded["sha256"]:
+            return path
     return None
 
 

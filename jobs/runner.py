@@ -8,18 +8,22 @@ from dataclasses import replace
 from pathlib import Path
 
 from jobs.common.gpus import missing_gpus
+from jobs.common.job import Option
 from jobs.common.processes import ALONE, OWN, Place, opens_ports, place
 from jobs.common.run import Options, Outcome, Run, is_replaceable
+from jobs.common.terminal import complain
 from jobs.execution import execute_claimed, finalise_shares
-from jobs.manifest import Manifest, nearest
+from jobs.explain import nearest
+from jobs.manifest import Manifest
 from jobs.registry import JOBS, needing
 from jobs.state import State, is_gone, pinned_state, require_inputs
 from lake.constants import COPIES
-from lake.errors import InputError, QuarantineError, StoreError
+from lake.errors import InputError, QuarantineError, StoreError, UsageError
 from lake.identity import require_same
 from lake.image import current_image
 from lake.image import require_image as require_same_image
 from lake.receipts import latest_receipt
+from lake.verdicts import damaged_deliveries, deliveries
 from lake.verify import damages, n_files, notes
 from lake.whole import require_grid
 
@@ -78,6 +82,27 @@ def execute_runs(manifest: Manifest, names: Sequence[str], options: Options, say
         raise QuarantineError("\n".join(too_many))
 
 
+def require_followed(runs: Sequence[Run], asked: Sequence[Option]) -> None:
+    """Refuse options that none of the runs can follow; a line on standard error names the runs that others do not bind.
+
+    Raises
+    ------
+    UsageError
+        With all such options.
+    """
+    refused = []
+    for option in asked:
+        others = [run for run in runs if option not in JOBS[run.job].options]
+        told = ", ".join(f"{run.name} ({run.job})" for run in others)
+        if runs and len(others) == len(runs):
+            jobs = ", ".join(job.name for job in JOBS.values() if option in job.options)
+            refused.append(f"--{option} does nothing for {told}: jobs that follow it are {jobs}. Leave it out.")
+        elif others:
+            complain(f"note: --{option} does nothing for {told}")
+    if refused:
+        raise UsageError("\n".join(refused))
+
+
 def launched(runs: Sequence[Run], options: Options) -> tuple[Options, Place]:
     """Return how this process executes runs, and its place among those of its launcher.
 
@@ -113,8 +138,7 @@ def settled(run: Run, manifest: Path, options: Options) -> State | None:
 def finalise_run(manifest: Manifest, name: str, say: Callable[[str], None]) -> None:
     """Make the output of a partitioned run readable after all its shares are done."""
     (run,) = chosen(manifest, [name])
-    entry = JOBS[run.job]
-    if not entry.extends:
+    if not JOBS[run.job].extends:
         raise InputError(
             f"run {run.name!r} is a {run.job!r} run, which has no partitions; `dawnchorus run` finishes it by itself."
         )
@@ -146,12 +170,26 @@ def verify_runs(manifest: Manifest, names: Sequence[str], say: Callable[[str], N
         for note in notes(run.output, run.ledger, run.kind, receipts):
             say(f"  {note}")
         wrong += found
+    if not names:
+        wrong += _verify_verdicts(manifest, say)
     if wrong:
         raise StoreError(
             f"{len(wrong)} files are not what their ledgers say:\n" + "\n".join(f"  {line}" for line in wrong) + "\n"
             "Restore them from a copy; or remove the lines of damaged shards from the ledger (for files that are no "
             "shards, its commit.json or files.json), run again, and they are written again."
         )
+
+
+def _verify_verdicts(manifest: Manifest, say: Callable[[str], None]) -> list[str]:
+    """Compare the deliveries of verdicts, if there are any, with their names."""
+    found: list[str] = []
+    for lake in {run.lake.storage.url: run.lake for run in manifest.runs.values()}.values():
+        n_deliveries = len(deliveries(lake))
+        if n_deliveries:
+            damaged = list(damaged_deliveries(lake))
+            say(f"verdicts: {n_deliveries} deliveries, {len(damaged)} of them differ")
+            found += damaged
+    return found
 
 
 def chosen(manifest: Manifest, names: Sequence[str]) -> list[Run]:
@@ -172,8 +210,7 @@ def execute_run(run: Run, options: Options) -> Outcome:
     """Execute one resolved run whose inputs are done; the first of its processes leaves the receipt."""
     if place(os.environ).rank:
         with needing(f"run {run.name!r}", JOBS[run.job].extra):
-            outcome: Outcome = JOBS[run.job].command().execute(run, options)
-        return outcome
+            return JOBS[run.job].command().execute(run, options)
     return execute_claimed(run, options)
 
 
@@ -194,11 +231,11 @@ def takes_shares(runs: Sequence[Run], here: Place) -> bool:
         If there is a run that they can do neither with.
     """
     jobs = [JOBS[run.job] for run in runs]
-    if all(job.shares or (job.extends and here.launcher == OWN) for job in jobs):
+    if all(job.processes == "share partitions" or (job.extends and here.launcher == OWN) for job in jobs):
         return True
-    alone = [f"run {run.name!r} is a {run.job!r} run" for run in runs if not JOBS[run.job].together]
+    alone = [f"run {run.name!r} is a {run.job!r} run" for run in runs if JOBS[run.job].processes != "train together"]
     if alone:
-        others = ", ".join(run.name for run in runs if JOBS[run.job].together)
+        others = ", ".join(run.name for run in runs if JOBS[run.job].processes == "train together")
         advice = f"name those that do: {others}" if others else "start it once, with --workers or --partition"
         raise InputError(
             f"{here.launcher} started this as one of {here.n_ranks} processes. {', '.join(alone)}, on which they do "

@@ -139,7 +139,7 @@ def _extending_state(run: Run, manifest: Path) -> State:
     try:
         require_inputs(run, manifest)
         with needing("to compare it with its input, status", JOBS[run.job].extra):
-            done, total = JOBS[run.job].command().progress_of(run)
+            done, total = JOBS[run.job].extending().progress_of(run)
     except DawnchorusError as error:
         return State(run.name, run.job, "done" if is_readable else "partial", str(error))
     if done < total:
@@ -175,7 +175,7 @@ def _changes(run: Run, receipt: Mapping[str, Any]) -> list[str]:
             why.append(f"{source.name} " + (f"grew by {n} window{'s'[: n - 1]}" if n > 0 else "was made again"))
     then_files = receipt.get("files_sha256") or {}
     why += [f"{run.files[key].name} changed" for key, now in files_sha256(run).items() if now != then_files.get(key)]
-    if JOBS[run.job].labels and labels_sha256(run) != receipt.get("labels_sha256"):
+    if "labels" in JOBS[run.job].reads and labels_sha256(run) != receipt.get("labels_sha256"):
         why.append(f"{run.labels.name if run.labels else 'the table of labels'} changed")
     if "names_sha256" in receipt and names_digest(run.inputs["clusters"].output) != receipt["names_sha256"]:
         why.append("the names of the clusters changed")

@@ -1,7 +1,7 @@
 """The lake: Zarr stores of spectrograms, embeddings and clusters, how they are written and read.
 
-``lake.open_cube``, ``lake.open_embeddings`` and ``lake.open_clusters`` open a store as plain xarray; nothing is loaded
-before one of them is asked for.
+Private: the package ``dawnchorus`` is the public API. ``lake.open_cube``, ``lake.open_embeddings`` and
+``lake.open_clusters`` stay for one release for what imports them; nothing is loaded before one of them is asked for.
 """
 
 from typing import TYPE_CHECKING, Any

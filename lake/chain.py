@@ -7,12 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from lake.constants import KINDS
+from lake.constants import KINDS, STATUS_ARRAYS, STORES
 from lake.errors import InputError, StoreError
+from lake.graph import above
 from lake.layout import Lake, run_of
 from lake.ledger import Ledger
 from lake.receipts import latest_receipt
 from lake.storage import Storage
+
+STATUS_OF = dict(zip(STORES, STATUS_ARRAYS, strict=True))
+"""Variable with the status of a window, by the kind of the store."""
+FOLDERS = tuple(kind for kind in KINDS if kind not in STORES)
+"""Kinds of outputs that are folders of files."""
 
 
 @dataclass(frozen=True)
@@ -40,31 +46,22 @@ class Made:
     inputs: dict[str, "Made"]
 
     @property
+    def index_names(self) -> set[str]:
+        """Names of the variables that its ledger keeps of each window."""
+        return index_names(Ledger(self.lake.ledger(self.name)))
+
+    @property
     def output(self) -> Storage:
         """Where its output stands."""
         return self.lake.output(self.kind, self.name)
 
     def above(self) -> Iterator["Made"]:
-        """Yield the run and all that it was made from, each once, nearest first."""
-        seen: set[str] = set()
-        waiting = [self]
-        while waiting:
-            made = waiting.pop(0)
-            if made.name not in seen:
-                seen.add(made.name)
-                yield made
-                waiting += made.inputs.values()
+        """Return the run and all that it was made from, each once, nearest first."""
+        return above(self, lambda made: made.inputs.values(), key=lambda made: made.name)
 
     def nearest(self, kind: str) -> "Made | None":
         """Return the nearest run of a kind among itself and those it was made from."""
         return next((made for made in self.above() if made.kind == kind), None)
-
-
-OUTPUT_KINDS = {
-    "spectrograms": "spectrograms", "dictionary": "models", "dino": "models", "adopt": "models", "embed": "embeddings",
-    "import": "embeddings", "cluster": "clusters", "evaluate": "scores", "atlas": "atlas",
-}  # fmt: skip
-"""Folder of the lake by job; a job that is not here is found by where its output stands."""
 
 
 def made_by(url: str) -> Made:
@@ -91,7 +88,7 @@ def clusterings_of(made: Made) -> list[str]:
     return [
         name
         for name, record in _records(made.lake)
-        if record["job"] == "cluster" and made.record["config_id"] in record["inputs"].values()
+        if made.record["config_id"] in record["inputs"].values() and _kind_of(made.lake, name) == "clusters"
     ]
 
 
@@ -105,7 +102,7 @@ def _made(lake: Lake, name: str, kind: str, record: dict[str, Any]) -> Made:
         candidates = [(n, r) for n, r in known if r["config_id"] == identity]
         if candidates:
             other, found = candidates[0]
-            inputs[role] = _made(lake, other, _kind_of(lake, other, found["job"]), found)
+            inputs[role] = _made(lake, other, _kind_of(lake, other), found)
     return Made(lake, name, kind, record["job"], record, receipt, inputs)
 
 
@@ -122,7 +119,14 @@ def _records(lake: Lake) -> list[tuple[str, dict[str, Any]]]:
     return [(name, record) for name, record in found if record is not None]
 
 
-def _kind_of(lake: Lake, name: str, job: str) -> str:
-    if job in OUTPUT_KINDS:
-        return OUTPUT_KINDS[job]
-    return next((kind for kind in KINDS if lake.output(kind, name).exists("")), "embeddings")
+def _kind_of(lake: Lake, name: str) -> str:
+    """Return the folder of the lake that a run's output stands in; of a store that is gone, by its ledger."""
+    indexed = index_names(Ledger(lake.ledger(name)))
+    by_status = next((kind for kind, status in STATUS_OF.items() if status in indexed), None)
+    return by_status or next((kind for kind in FOLDERS if lake.output(kind, name).exists("")), FOLDERS[0])
+
+
+def index_names(ledger: Ledger) -> set[str]:
+    """Return the names of the variables that a ledger keeps of each window; none of a run that writes no store."""
+    entry = next((entry for _, _, day in ledger.entries() for entry in day.values()), None)
+    return set() if entry is None else set(entry.index)

@@ -14,7 +14,18 @@ STORES: Final = ("spectrograms", "embeddings", "clusters")
 DATA_ARRAYS: Final = ("spectrogram", "embedding", "attention", "cluster", "distance")
 """Arrays that jobs write in blocks; the ledger lists their files."""
 
+S_PER_DAY: Final = 86_400
+MS_PER_HOUR: Final = 3_600_000
 MS_PER_DAY: Final = 86_400_000
+
+EARLIEST_MS: Final = 978_307_200_000
+"""2001-01-01, ms since 1970: no recorder is older, and a clock that was never set reads 1970, 1980 or 2000."""
+
+UNTIMED: Final = "untimed:"
+"""Prefix of the recorder of recordings without a time, whose windows follow one another."""
+
+OFFSET_UNKNOWN_S: Final = -(2**31)
+"""``utc_offset_s`` of a window whose local time is not known."""
 
 # Levels: code 0 is missing, codes 1 to 255 are -124 to +3 dBFS.
 CODE_STEP_DB: Final = 0.5
@@ -24,6 +35,15 @@ LEVEL_MAX_DB: Final = CODE_OFFSET_DB + 255 * CODE_STEP_DB
 
 STATUS: Final = {"missing": 0, "ok": 1, "partial": 2, "unreadable": 3}
 """Values of the ``status`` of a cell."""
+
+STATUS_NAMES: Final = {value: name for name, value in STATUS.items()}
+"""Name of each status."""
+
+STATUS_ARRAYS: Final = ("status", "embedding_status", "cluster_status")
+"""Arrays that hold a status: of cubes, embeddings and clusters."""
+
+OFFSET_ARRAY: Final = "embedding_offset_s"
+"""Variable with the seconds from the start of a cell to that of its vector's sound; vectors made elsewhere have it."""
 
 LOST: Final = ("timeout", "crashed")
 """Problems of a recording that is set aside whole, and not asked again: its decoder hung, or died of it."""
@@ -40,3 +60,6 @@ QUALITY: Final = {
     "not_a_number": 32,  # samples that are no numbers were read as zero
 }
 """Bits of the ``quality`` of a cell; such windows are still data."""
+
+CLUSTER_FLAGS: Final = {"one_recorder": 1, "one_hour": 2, "noise": 4}
+"""Bits of ``cluster_flags``."""

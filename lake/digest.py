@@ -10,11 +10,21 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-CHUNK_BYTES = 1 << 20
 _COMMENT = re.compile(rb"sha256:([0-9a-f]{64})\Z")
 _COMMENT_BYTES = 71
 _END_OF_ZIP = b"PK\x05\x06"
 _END_BYTES = 22
+
+
+def sha256(data: bytes | bytearray | memoryview) -> str:
+    """Return the SHA-256 of bytes, in hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_of_file(path: str | Path) -> str:
+    """Return the SHA-256 of a file; ``OSError`` if it cannot be read to its end."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sha256_of(path: Path) -> str:
@@ -22,12 +32,8 @@ def sha256_of(path: Path) -> str:
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file())
         lines = [f"{sha256_of(file)}  {file.relative_to(path).as_posix()}\n" for file in files]
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return sha256("".join(lines).encode())
+    return sha256_of_file(path)
 
 
 def with_digest(archive: bytes) -> bytes:
@@ -39,7 +45,7 @@ def with_digest(archive: bytes) -> bytes:
     """
     if archive[-_END_BYTES:][:4] != _END_OF_ZIP:
         raise ValueError("expected a zip archive without a comment")
-    comment = b"sha256:" + hashlib.sha256(archive).hexdigest().encode()
+    comment = b"sha256:" + sha256(archive).encode()
     return b"".join([archive[:-2], len(comment).to_bytes(2, "little"), comment])
 
 

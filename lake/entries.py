@@ -12,6 +12,16 @@ _HEAVY = ((b'"cells":[', b"]"), (b'"digests":[', b"]"), (b'"index":{', b"}"))
 """What nearly all of a line is made of, and where it ends. No text holds these: its quotation marks are escaped."""
 
 
+class Index(dict[str, list[Any]]):
+    """Values of index variables by name; one that is not there is damage, as of a line of another run's ledger."""
+
+    where = "a ledger"
+
+    def __missing__(self, name: str) -> list[Any]:
+        """Raise ``StoreError`` with the line."""
+        raise damaged(self.where, f"expected values of {name!r}, found those of {', '.join(self)}", LINE_ADVICE)
+
+
 @dataclass(frozen=True)
 class Entry:
     """What was written for one block: the shards of one recorder at one place in time.
@@ -90,7 +100,9 @@ def read_lines(data: bytes, where: str, folder: str, *, light: bool = False) -> 
             raise damaged(place, what, LINE_ADVICE)
         if safe_name(str(values["recorder"])) != folder:
             raise damaged(place, f"an entry of the recorder {values['recorder']!r}", LINE_ADVICE)
-        yield Entry(**values)
+        index = Index(values.pop("index"))
+        index.where = place
+        yield Entry(**values, index=index)
 
 
 def _emptied(line: bytes) -> bytes:

@@ -1,6 +1,5 @@
 """Tables of a clustering for other programs: Raven selection tables, Audacity labels, flat tables."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,10 +10,11 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from lake.digest import sha256
 from lake.errors import InputError
 from lake.escapes import cell_in_line
 from lake.find import Wanted, find
-from lake.read import grid_of
+from lake.read import grid_of, recorder_names
 from lake.trace import pieces, recordings_table
 
 RAVEN = (
@@ -158,7 +158,7 @@ def _short(key: str) -> str:
     if len(data) <= MOST_BYTES:
         return key
     kept = data[: MOST_BYTES - 9].decode(errors="ignore")
-    return f"{folder}{slash}{kept}~{hashlib.sha256(data).hexdigest()[:8]}"
+    return f"{folder}{slash}{kept}~{sha256(data)[:8]}"
 
 
 def _label(row: object) -> str:
@@ -171,7 +171,7 @@ def _positions(
     """Return latitude and longitude of each row, degrees; NaN where the deployment is not known."""
     grid = grid_of(clusters)
     out = np.full((2, len(table)), np.nan)
-    known = [str(name) for name in cube["recorder"].to_numpy()]
+    known = recorder_names(cube)
     both = [np.append(cube[name].to_numpy().astype(float), np.nan) for name in ("latitude", "longitude")]
     cells = (table["time"].to_numpy().astype("datetime64[ms]").astype(np.int64) - grid.origin_ms) // grid.hop_ms
     for name in table["recorder"].unique():

@@ -1,5 +1,6 @@
 """Finding windows in a store by what other stores of the lake know: local time, site, cluster."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -8,16 +9,14 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from lake.constants import MS_PER_DAY
+from lake.chain import clusterings_of, made_by
+from lake.constants import MS_PER_DAY, MS_PER_HOUR, OFFSET_UNKNOWN_S, STATUS_ARRAYS, UNTIMED
 from lake.errors import InputError, UsageError
 from lake.grid import iso
-from lake.query import STATUS_NAMES, resolve_recorder, rows_of
-from lake.read import grid_of
+from lake.query import open_any, parse_dates, resolve_recorder, rows_of
+from lake.read import grid_of, recorder_names
 from lake.text import nearest_hint, resolve
 
-MS_PER_HOUR = 3_600_000
-UNTIMED = "untimed:"
-NO_OFFSET = -(2**31)
 EPOCH = date(1970, 1, 1)
 
 
@@ -60,6 +59,65 @@ def parse_hours(text: str) -> tuple[int, int]:
     if hours[0] > 23 or hours[1] > 24 or hours[0] == hours[1]:
         raise UsageError(f"--hour {text!r}: expected hours from 0 to 23, and 24 at most for the end.")
     return hours
+
+
+def parse_wanted(
+    recorders: Sequence[str] = (), sites: Sequence[str] = (), clusters: Sequence[int] = (),
+    dates: str | None = None, hours: str | None = None, *, local: bool = False,
+) -> Wanted:  # fmt: skip
+    """Return which windows are wanted, with days and hours as people write them.
+
+    Raises
+    ------
+    UsageError
+        As :func:`lake.query.parse_dates` and :func:`parse_hours`.
+    """
+    days, of_day = parse_dates(dates) if dates else None, parse_hours(hours) if hours else None
+    return Wanted(tuple(recorders), tuple(sites), tuple(clusters), days, of_day, local)
+
+
+def ask(
+    url: str, wanted: Wanted, *, cube: str | None = None, clusters: str | None = None, features: bool = False
+) -> pd.DataFrame:
+    """Return a table of the wanted windows of a store, as :func:`find` does.
+
+    Parameters
+    ----------
+    url, wanted
+        The store, and which windows.
+    cube, clusters
+        The cube and a clustering; without a name they are found in the lake of the store if they are needed.
+    features
+        Whether the embedding's features are columns.
+
+    Raises
+    ------
+    UsageError
+        If a clustering is needed, and the lake has none or several of the store.
+    StoreError, InputError
+        As :func:`lake.query.open_any` and :func:`find`.
+    """
+    dataset = open_any(url)
+    needs_cube, needs_clusters = wanted.is_local or bool(wanted.sites), bool(wanted.clusters)
+    if clusters is None and needs_clusters and "cluster" not in dataset:
+        clusters = _only_clustering(url)
+    opened = open_any(cube) if cube else _cube_of(url, dataset) if needs_cube else None
+    return find(dataset, wanted, cube=opened, clusters=open_any(clusters) if clusters else None, features=features)
+
+
+def _cube_of(url: str, dataset: xr.Dataset) -> xr.Dataset | None:
+    if "spectrogram" in dataset:
+        return dataset
+    found = made_by(url).nearest("spectrograms")
+    return open_any(found.output.url) if found else None
+
+
+def _only_clustering(url: str) -> str:
+    made = made_by(url)
+    names = clusterings_of(made)
+    if len(names) != 1:
+        raise UsageError(f"{url}: name one of its clusterings with --clusters; it has {', '.join(names) or 'none'}.")
+    return made.lake.output("clusters", names[0]).url
 
 
 def find(
@@ -105,7 +163,7 @@ def find(
     for other in (cube, clusters):
         if other is not None:
             _require_same_grid(dataset, other)
-    known = [str(name) for name in dataset.variables["recorder"].to_numpy()]
+    known = recorder_names(dataset)
     asked = [resolve_recorder(name, known) for name in wanted.recorders]
     names, stores = dict.fromkeys(asked or known), {"cube": cube, "clusters": clusters}
     tables = [_of_recorder(dataset, known.index(name), name, wanted, **stores, features=features) for name in names]
@@ -114,7 +172,7 @@ def find(
 
 def extent(dataset: xr.Dataset) -> str:
     """Return, for a message, how many windows a store has, of which recorders, and from when to when."""
-    names = [str(name) for name in dataset.variables["recorder"].to_numpy()]
+    names = recorder_names(dataset)
     there = [_there(dataset, i, name, Wanted()) for i, name in enumerate(names)]
     of = [name for name, cells in zip(names, there, strict=True) if len(cells)]
     if not of:
@@ -154,12 +212,12 @@ def _of_recorder(
 
 
 def _require_same_grid(dataset: xr.Dataset, other: xr.Dataset) -> None:
-    if grid_of(dataset).attrs != grid_of(other).attrs:
+    if not grid_of(dataset).has_cells_of(grid_of(other)):
         raise InputError(
             f"{dataset.encoding.get('source')} and {other.encoding.get('source')} have other time grids "
             f"({grid_of(dataset).attrs}, {grid_of(other).attrs}); name the store that it was made from."
         )
-    mine, theirs = ([str(name) for name in one.variables["recorder"].to_numpy()] for one in (dataset, other))
+    mine, theirs = (recorder_names(one) for one in (dataset, other))
     if any(a != b for a, b in zip(mine, theirs, strict=False)):
         raise InputError(f"{other.encoding.get('source')} has other recorders; name the store that it was made from.")
 
@@ -175,7 +233,7 @@ def _there(dataset: xr.Dataset, i: int, name: str, wanted: Wanted) -> NDArray[np
         days = [(day - EPOCH).days - grid.origin_ms // MS_PER_DAY for day in wanted.dates]
         first = int(np.clip((days[0] - margin) * grid.cells_per_day, 0, grid.n_cells))
         last = int(np.clip((days[1] + 1 + margin) * grid.cells_per_day, first, grid.n_cells))
-    status = next(key for key in STATUS_NAMES if key in dataset)
+    status = next(key for key in STATUS_ARRAYS if key in dataset)
     return np.flatnonzero(dataset.variables[status][i, first:last].to_numpy() > 0) + first
 
 
@@ -215,9 +273,9 @@ def _at(dataset: xr.Dataset | None, name: str, i: int, cells: NDArray[np.int64],
 
 def _local_ms(dataset: xr.Dataset, cube: xr.Dataset, i: int, cells: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the local time of cells, milliseconds since 1970; as an unknown datetime64 where it is not known."""
-    grid, offset_s = grid_of(dataset), _at(cube, "utc_offset_s", i, cells, NO_OFFSET)
+    grid, offset_s = grid_of(dataset), _at(cube, "utc_offset_s", i, cells, OFFSET_UNKNOWN_S)
     local_ms = grid.origin_ms + cells * grid.hop_ms + offset_s * 1000
-    return np.where(offset_s == NO_OFFSET, np.iinfo(np.int64).min, local_ms)
+    return np.where(offset_s == OFFSET_UNKNOWN_S, np.iinfo(np.int64).min, local_ms)
 
 
 def _sites(cube: xr.Dataset, i: int, cells: NDArray[np.int64], wanted: Wanted) -> NDArray[np.object_]:

@@ -30,9 +30,7 @@ class Grid:
 
     def __post_init__(self) -> None:
         if MS_PER_DAY % self.hop_ms:
-            raise InputError(
-                f"hop_s = {self.hop_ms / 1000:g} does not divide a day of 86400 s; try {_near(self.hop_ms)}."
-            )
+            raise InputError(f"{_uneven(self.hop_ms)}.")
         if self.origin_ms % MS_PER_DAY or self.end_ms % MS_PER_DAY or self.end_ms <= self.origin_ms:
             span = f"{iso(self.origin_ms)} to {iso(self.end_ms)}"
             raise InputError(f"a grid runs from one UTC midnight to a later one, not from {span}.")
@@ -57,6 +55,10 @@ class Grid:
         """What a store's attributes say of its grid; the end is the size of its time."""
         return {"origin_ms": self.origin_ms, "window_ms": self.window_ms, "hop_ms": self.hop_ms}
 
+    def has_cells_of(self, other: "Grid") -> bool:
+        """Return whether a cell is the same time on both grids, however far they go."""
+        return self.attrs == other.attrs
+
     def start_ms(self, cell: int) -> int:
         """Return the start of a cell, milliseconds since 1970."""
         return self.origin_ms + cell * self.hop_ms
@@ -74,6 +76,21 @@ class Grid:
     def day_of(self, cell: int) -> str:
         """Return the UTC date of a cell's start, as ``2021-07-14``."""
         return iso(self.start_ms(cell))[:10]
+
+
+def require_cells(window_s: float, hop_s: float) -> None:
+    """Refuse windows and hops, in seconds, that make no grid.
+
+    Raises
+    ------
+    ValueError
+        If one is no whole number of milliseconds, or the hop does not divide a day.
+    """
+    for name, value_ms in (("window_s", window_s * 1000), ("hop_s", hop_s * 1000)):
+        if abs(value_ms - round(value_ms)) > 1e-6:
+            raise ValueError(f"{name} = {value_ms / 1000!r} is not a whole number of milliseconds")
+    if MS_PER_DAY % round(hop_s * 1000):
+        raise ValueError(_uneven(round(hop_s * 1000)))
 
 
 def month_span(first_ms: int, last_ms: int) -> tuple[int, int]:
@@ -109,6 +126,10 @@ def divisor_near(number: int, wanted: int) -> int:
     """
     divisors = [d for d in range(1, number + 1) if number % d == 0]
     return min(divisors, key=lambda divisor: (abs(divisor - wanted), divisor))
+
+
+def _uneven(hop_ms: int) -> str:
+    return f"hop_s = {hop_ms / 1000:g} does not divide a day of 86400 s; try {_near(hop_ms)}"
 
 
 def _near(hop_ms: int) -> str:

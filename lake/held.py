@@ -1,6 +1,5 @@
 """The files of a run's output, held against the digests in its ledger as they are read."""
 
-import hashlib
 import json
 import struct
 import threading
@@ -21,7 +20,7 @@ from zarr.registry import fully_qualified_name
 from zarr.storage import FsspecStore, LocalStore, WrapperStore
 
 from lake.constants import DATA_ARRAYS
-from lake.digest import cell_digest
+from lake.digest import cell_digest, sha256
 from lake.errors import DawnchorusError, StoreError, TryAgainError
 from lake.grid import Grid, iso
 from lake.layout import run_of, safe_name
@@ -318,7 +317,7 @@ def _array_of(key: str) -> str:
 
 
 def _sha256(data: Buffer | bytes) -> str:
-    return hashlib.sha256(data if isinstance(data, bytes) else data.as_buffer_like()).hexdigest()
+    return sha256(data if isinstance(data, bytes) else data.as_buffer_like())
 
 
 _READ: dict[str, tuple[str, dict[str, str]]] = {}

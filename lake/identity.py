@@ -1,10 +1,10 @@
 """Who a run is: the hash of its configuration, the hash of its content, and the difference of two."""
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from lake.digest import sha256
 from lake.errors import IdentityError
 
 Json = Mapping[str, Any]
@@ -17,7 +17,7 @@ def canonical(value: object, *, allow_nan: bool = False) -> bytes:
 
 def short_hash(value: object) -> str:
     """Return the first 12 hexadecimal digits of the SHA-256 of a value's canonical JSON."""
-    return hashlib.sha256(canonical(value)).hexdigest()[:12]
+    return sha256(canonical(value))[:12]
 
 
 def config_id(job: str, algorithm: int, config: Json, inputs: Mapping[str, str]) -> str:

@@ -1,6 +1,5 @@
 """The container image that a process runs in, for receipts and for manifests that pin one."""
 
-import hashlib
 import json
 import os
 import re
@@ -8,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from lake.digest import sha256_of_file
 from lake.errors import InputError
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -98,8 +98,7 @@ def _given_digest() -> str | None:
 def _file_digest(path: str) -> str | None:
     """Return the digest of the image's file where it can be seen from inside."""
     try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of_file(path)
     except OSError:  # not bound into the container
         return None
 

@@ -1,10 +1,11 @@
 """Where things stand in a lake."""
 
-import hashlib
+import posixpath
 from typing import Any
 from urllib.parse import quote, unquote
 
 from lake.constants import KINDS, STORES
+from lake.digest import sha256
 from lake.errors import InputError
 from lake.storage import Storage
 
@@ -35,6 +36,25 @@ class Lake:
             raise InputError(f"{kind!r} is no kind of output; there are {', '.join(KINDS)}.")
         is_store = kind in STORES
         return self.storage.below(f"{kind}/{safe_name(run, RUN_BYTES)}{'.zarr' if is_store else ''}")
+
+    def stores(self) -> list[tuple[str, str]]:
+        """Return kind and run of every finished store, by kind and name.
+
+        Raises
+        ------
+        InputError
+            If there is no such folder.
+        """
+        if not self.storage.exists(""):
+            raise InputError(f"{self.storage.url}: expected the folder of a lake, found nothing.")
+        found = []
+        for kind in STORES:
+            folder = self.storage.below(kind)
+            paths = folder.fs.ls(folder.root, detail=False) if folder.exists("") else []
+            names = [posixpath.basename(str(path).rstrip("/")) for path in paths]
+            stores = [name for name in names if name.endswith(".zarr") and folder.exists(f"{name}/zarr.json")]
+            found += [(kind, name) for name in sorted(unquote(store.removesuffix(".zarr")) for store in stores)]
+        return found
 
     def ledger(self, run: str) -> Storage:
         """Return the storage of a run's ledger."""
@@ -81,4 +101,4 @@ def safe_name(name: str, most_bytes: int = MOST_BYTES) -> str:
 
 
 def _tail(name: str) -> str:
-    return "~" + hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:TAIL_LETTERS]
+    return "~" + sha256(name.encode("utf-8", "surrogatepass"))[:TAIL_LETTERS]

@@ -151,7 +151,7 @@ class Ledger:
         """
         self.require_claim()
         before = {**(self._digests(PUBLISHING) or {}), **(self.files() or {})}
-        self.storage.write(PUBLISHING, seal({key: "" for key in sorted({*before, *keys})}, indent=2))
+        self.storage.write(PUBLISHING, seal(dict.fromkeys(sorted({*before, *keys}), ""), indent=2))
         return set(before)
 
     def end_files(self) -> None:

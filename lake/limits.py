@@ -7,10 +7,12 @@ microphones have up to 128 channels.
 from datetime import datetime
 from typing import Final
 
+from lake.constants import S_PER_DAY
+
 MIN_RATE_HZ: Final = 10
 MAX_RATE_HZ: Final = 4_000_000
 MAX_CHANNELS: Final = 128
-MAX_LENGTH_S: Final = 366 * 86_400
+MAX_LENGTH_S: Final = 366 * S_PER_DAY
 MAX_GAIN_DB: Final = 200.0
 EARLIEST: Final = datetime(1900, 1, 1)
 LATEST: Final = datetime(2200, 1, 1)

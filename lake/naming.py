@@ -1,7 +1,6 @@
 """Names that people give to clusters: a small table beside a clustering, carried to another one by overlap."""
 
 import csv
-import hashlib
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,10 +11,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from lake.clustering import ATTRIBUTE, clustering_id_of
+from lake.digest import sha256
 from lake.errors import InputError
 from lake.escapes import as_written, defused
 from lake.layout import lake_and_run
-from lake.read import grid_of, open_clusters
+from lake.read import grid_of, open_clusters, recorder_names
 from lake.receipts import read_receipts
 from lake.sheets import decoded, read_sheet, to_number
 from lake.storage import Storage
@@ -99,7 +99,7 @@ def names_digest(store: Storage) -> str | None:
     """Return the SHA-256 of a clustering's table of names; ``None`` if there is none."""
     folder, key = names_key(store)
     data = folder.read_or_none(key)
-    return None if data is None else hashlib.sha256(data).hexdigest()
+    return None if data is None else sha256(data)
 
 
 def read_names(store: Storage) -> Names:
@@ -238,9 +238,9 @@ def overlap_table(old: xr.Dataset, new: xr.Dataset) -> NDArray[np.int64]:
     shift = apart_ms // grids[0].hop_ms
     n_old, n_new = old.sizes["cluster_id"], new.sizes["cluster_id"]
     table = np.zeros(n_old * n_new, dtype=np.int64)
-    known = [str(name) for name in new["recorder"].to_numpy()]
+    known = recorder_names(new)
     first, last = max(0, shift), min(old.sizes["time"], new.sizes["time"] + shift)
-    for i, recorder in enumerate(str(name) for name in old["recorder"].to_numpy()):
+    for i, recorder in enumerate(recorder_names(old)):
         if recorder not in known or last <= first:
             continue
         a = old["cluster"][i, first:last].to_numpy().astype(np.int64)

@@ -11,14 +11,12 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from lake.constants import STORES
+from lake.constants import STATUS_ARRAYS, STORES
 from lake.errors import InputError, StoreFormatError, UsageError
-from lake.read import open_store
+from lake.read import open_store, recorder_names
 from lake.storage import Storage
 from lake.text import nearest_hint, resolve
 from lake.whole import store_attributes
-
-STATUS_NAMES = ("status", "embedding_status", "cluster_status")
 
 
 def open_any(url: str) -> xr.Dataset:
@@ -66,7 +64,7 @@ def select(dataset: xr.Dataset, recorders: Sequence[str] = (), dates: tuple[date
     InputError
         If the store has no such recorder.
     """
-    known = [str(name) for name in dataset["recorder"].to_numpy()]
+    known = recorder_names(dataset)
     wanted = [known.index(name) for name in dict.fromkeys(resolve_recorder(name, known) for name in recorders)]
     part = dataset.isel(recorder=wanted) if recorders else dataset
     if dates is None:
@@ -106,7 +104,7 @@ def to_table(dataset: xr.Dataset, *, features: bool = False) -> pd.DataFrame:
     tables = []
     for i in range(dataset.sizes["recorder"]):
         cells = np.arange(dataset.sizes["time"])
-        status = next((name for name in STATUS_NAMES if name in dataset), None)
+        status = next((name for name in STATUS_ARRAYS if name in dataset), None)
         if status:
             cells = np.flatnonzero(dataset.variables[status][i].to_numpy() > 0)
         tables.append(rows_of(dataset, i, cells, features=features))

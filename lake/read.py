@@ -127,6 +127,11 @@ def grid_of(dataset: xr.Dataset) -> Grid:
     return Grid(config["origin_ms"], config["origin_ms"] + days * MS_PER_DAY, config["window_ms"], config["hop_ms"])
 
 
+def recorder_names(dataset: xr.Dataset) -> list[str]:
+    """Return the names of a store's recorders, in its order."""
+    return [str(name) for name in dataset.variables["recorder"].to_numpy()]
+
+
 def paths_of(cube: xr.Dataset, rows: NDArray[Any] | slice = _ALL) -> list[str]:
     """Return the paths of a cube's recordings, all or those of some rows, below the recordings' root.
 

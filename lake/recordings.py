@@ -9,7 +9,7 @@ from zoneinfo import available_timezones
 import numpy as np
 import pandas as pd
 
-from lake.constants import COPIES
+from lake.constants import COPIES, S_PER_DAY
 from lake.keys import outward
 from lake.limits import EARLIEST, LATEST, MAX_CHANNELS, MAX_GAIN_DB, MAX_LENGTH_S, MAX_RATE_HZ, MIN_RATE_HZ
 from lake.tables import (
@@ -200,6 +200,15 @@ def read_recordings(source: str | Path, *, in_bounds: bool = False) -> pd.DataFr
     InputError
         If the file is missing or no such table; the message lists all problems with their rows (the
         header is row 1).
+
+    Examples
+    --------
+    >>> import dawnchorus
+    >>> recordings = dawnchorus.read_recordings("data/demo/recordings.csv")
+    >>> "00004862" in set(recordings["recorder"])
+    True
+    >>> recordings.loc[recordings["problems"] == "empty;OA002", "n_samples"].tolist()
+    [<NA>]
     """
     table, problems = read_table(
         source, _RECORDINGS, what="recordings", remedy="`dawnchorus catalog AUDIO --out recordings.csv` makes one"
@@ -302,6 +311,13 @@ def read_deployments(source: str | Path) -> pd.DataFrame:
     InputError
         If the file is missing or no such table, a deployment is there twice, does not end after it starts,
         or overlaps another of its recorder; the message lists all problems with their rows.
+
+    Examples
+    --------
+    >>> import dawnchorus
+    >>> deployments = dawnchorus.read_deployments("data/demo/study/deployments.csv")
+    >>> deployments["end"].min() > deployments["start"].min()
+    True
     """
     table, problems = read_table(
         source, _DEPLOYMENTS, what="deployments", remedy="name another, or leave it out", aliases=CAMTRAP_DP
@@ -401,7 +417,7 @@ def _impossible(table: pd.DataFrame) -> list[RowProblem]:
             (row, f"{key} should be from {low} to {high}, found {table.loc[row, key]}") for row in table.index[is_wrong]
         ]
     length_s = table["n_samples"].astype("float64") / table["sample_rate_hz"].astype("float64")
-    most = f"n_samples should be at most {MAX_LENGTH_S // 86_400} days of sound"
+    most = f"n_samples should be at most {MAX_LENGTH_S // S_PER_DAY} days of sound"
     return problems + [
         (row, f"{most}, found {table.loc[row, 'n_samples']}") for row in table.index[length_s > MAX_LENGTH_S]
     ]

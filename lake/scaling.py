@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 Vectors = NDArray[np.float32]
 Normalise = Literal["none", "zscore", "zscore_l2", "l2", "whiten"]
@@ -291,7 +293,7 @@ def in_features(centroids: Vectors, scaling: Scaling) -> Vectors:
     return centroids if components is None else np.asarray(centroids @ components, dtype=np.float32)
 
 
-def stored_scaling(clusters: xr.Dataset) -> Scaling:
+def stored_scaling(clusters: "xr.Dataset") -> Scaling:
     """Return the scaling that a cluster store was made with.
 
     Parameters
@@ -314,7 +316,7 @@ def stored_scaling(clusters: xr.Dataset) -> Scaling:
     return Scaling(tuple(scales))
 
 
-def stored_centroids(clusters: xr.Dataset) -> Vectors:
+def stored_centroids(clusters: "xr.Dataset") -> Vectors:
     """Return the centroids of a cluster store among scaled vectors, float32, shape (n_clusters, n_scaled)."""
     centroids = clusters["centroid"].to_numpy().astype(np.float32)
     if "components" not in clusters or clusters["centroid"].dims[1] == "component":

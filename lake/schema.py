@@ -1,17 +1,39 @@
 """What the stores hold: each array's dimensions, type, chunks and attributes, in one place."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import nan
 from typing import Any
 
-from lake.constants import CODE_OFFSET_DB, CODE_STEP_DB, FORMAT_VERSION, QUALITY, STATUS
+from lake.constants import (
+    CLUSTER_FLAGS,
+    CODE_OFFSET_DB,
+    CODE_STEP_DB,
+    FORMAT_VERSION,
+    OFFSET_ARRAY,
+    OFFSET_UNKNOWN_S,
+    QUALITY,
+    STATUS,
+)
 from lake.grid import Grid, iso
 
 TIME_CHUNK_DAYS = 16
 """Days of time coordinates in one chunk; fixed, so that a grown store keeps its chunks."""
 TABLE_CHUNK_ROWS = 1024
 """Rows of a table (recordings, deployments, recorders) in one chunk."""
+SCAN = {
+    "scan_mean_square_distance": "inertia a window of the sample",
+    "scan_silhouette": "mean silhouette of windows of the sample",
+    "scan_ari_seeds": "adjusted Rand index of two fits with other seeds",
+    "scan_ari_subsamples": "adjusted Rand index of fits to all and to halves of the sample",
+}
+"""Figures of numbers of clusters that were compared, and what they are."""
+_SCALING = {
+    "components": (("component", "feature"), "axes that scaled vectors are projected on"),
+    "feature_set": (("feature",), "vector set that the feature is of"),
+    "component_set": (("component",), "vector set that the axis is of"),
+}
+"""Dimensions and meaning of the tables that a scaling has beside mean and deviation."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +118,6 @@ def cube_spec(grid: Grid, *, n_mels: int, n_frames: int, cells_per_shard: int, a
         },
     )  # fmt: skip
     flags = {"flag_masks": list(QUALITY.values()), "flag_meanings": " ".join(QUALITY)}
-    no_offset = -(2**31)
     db, seconds = {"units": "dB"}, {"units": "s"}
     tables = _recording_tables() + _deployment_tables()
     return StoreSpec(
@@ -115,7 +136,12 @@ def cube_spec(grid: Grid, *, n_mels: int, n_frames: int, cells_per_shard: int, a
             _index(grid, "peak_db", "float32", nan, "level of the largest sample relative to full scale", db),
             _index(grid, "deployment", "int32", -1, "row of the deployments table", {"_FillValue": -1}),
             _index(
-                grid, "utc_offset_s", "int32", no_offset, "local time minus UTC", {**seconds, "_FillValue": no_offset}
+                grid,
+                "utc_offset_s",
+                "int32",
+                OFFSET_UNKNOWN_S,
+                "local time minus UTC",
+                {**seconds, "_FillValue": OFFSET_UNKNOWN_S},
             ),
             _status(grid, "status", "whether the window is there"),  # last: when a reader sees it, all else stands
         ),
@@ -147,6 +173,27 @@ def embedding_spec(grid: Grid, *, n_features: int, dtype: str, attrs: Mapping[st
         tables=(*_grid_tables(grid), _table("feature", "feature", "int32", "feature number", rows=n_features)),
         attrs=_attrs("embeddings", attrs),
     )
+
+
+def with_attention(spec: StoreSpec, *, n_token_mels: int, n_token_frames: int) -> StoreSpec:
+    """Return the schema of an embedding store that also holds the class token's attention."""
+    vectors, tokens = spec.data[0], (n_token_mels, n_token_frames)
+    attention = ArraySpec(
+        "attention", ("recorder", "time", "token_mel", "token_frame"), "float16", nan,
+        chunks=(*vectors.chunks[:2], *tokens), shards=(*vectors.block[:2], *tokens),
+        attrs={"long_name": "attention of the class token in the last block, mean over heads", "units": "1"},
+    )  # fmt: skip
+    sizes = {**spec.sizes, "token_mel": n_token_mels, "token_frame": n_token_frames}
+    return replace(spec, sizes=sizes, data=(*spec.data, attention))
+
+
+def with_offsets(spec: StoreSpec) -> StoreSpec:
+    """Return the schema of an embedding store whose vectors begin beside the starts of their cells."""
+    offset = _index(
+        spec.grid, OFFSET_ARRAY, "float64", nan, "start of the vector's sound after the start of its cell",
+        {"units": "s"},
+    )  # fmt: skip
+    return replace(spec, index=(offset, *spec.index))
 
 
 def cluster_spec(
@@ -187,6 +234,40 @@ def cluster_spec(
     )
 
 
+def with_figures(spec: StoreSpec, *, n_scanned: int, scaling: Mapping[str, tuple[tuple[int, ...], str]]) -> StoreSpec:
+    """Return the schema of a cluster store with figures of its clusters, of compared numbers of them, and axes.
+
+    Parameters
+    ----------
+    spec
+        From :func:`cluster_spec`.
+    n_scanned
+        Numbers of clusters that were compared; 0 if none.
+    scaling
+        Shape and type of the tables of the scaling (:func:`lake.scaling.scaling_tables`) by name.
+    """
+    n = spec.sizes["cluster_id"]
+    bits = {"flag_masks": list(CLUSTER_FLAGS.values()), "flag_meanings": " ".join(CLUSTER_FLAGS)}
+    more = [
+        _whole("cluster_flags", ("cluster_id",), "int8", (n,), "what is unusual about the cluster", bits),
+        _whole("recorder_share", ("cluster_id",), "float32", (n,), "largest share of one recorder"),
+        _whole("hour_share", ("cluster_id",), "float32", (n,), "largest share of one UTC hour of the day"),
+        _whole(
+            "contrast_db", ("cluster_id",), "float32", (n,), "exemplars above their own background", {"units": "dB"}
+        ),
+        _whole("stability", ("cluster_id",), "float32", (n,), "mean Jaccard index with refits on halves"),
+    ]
+    more += [
+        _whole(name, _SCALING[name][0], dtype, shape, _SCALING[name][1])
+        for name, (shape, dtype) in scaling.items()
+        if name in _SCALING
+    ]
+    if n_scanned:
+        more.append(_whole("scan_n_clusters", ("scan",), "int32", (n_scanned,), "clusters"))
+        more += [_whole(name, ("scan",), "float32", (n_scanned,), told) for name, told in SCAN.items()]
+    return replace(spec, tables=(*spec.tables, *more))
+
+
 def _index(  # noqa: PLR0917 (read as a table, one line a variable)
     grid: Grid, name: str, dtype: str, fill: float, long_name: str, attrs: Mapping[str, Any] | None = None
 ) -> ArraySpec:
@@ -211,6 +292,19 @@ def _table(  # noqa: PLR0917 (read as a table, one line a variable)
     fills: dict[str, float | str] = {"str": "", "float64": nan}
     fill = fills.get(dtype, 0)
     return ArraySpec(name, (dim,), dtype, fill, (rows,), None, {"long_name": long_name, **(attrs or {})})
+
+
+def _whole(  # noqa: PLR0917 (read as a table, one line a variable)
+    name: str,
+    dims: tuple[str, ...],
+    dtype: str,
+    shape: tuple[int, ...],
+    long_name: str,
+    attrs: Mapping[str, Any] | None = None,
+) -> ArraySpec:
+    """Return a table that is one chunk."""
+    fill = nan if dtype.startswith("float") else 0
+    return ArraySpec(name, dims, dtype, fill, shape, None, {"long_name": long_name, **(attrs or {})})
 
 
 def _grid_tables(grid: Grid) -> tuple[ArraySpec, ...]:
@@ -251,3 +345,15 @@ def _deployment_tables() -> tuple[ArraySpec, ...]:
 
 def _attrs(kind: str, attrs: Mapping[str, Any], **more: str) -> dict[str, Any]:
     return {"Conventions": "CF-1.11", "dawnchorus_format": FORMAT_VERSION, "dawnchorus_kind": kind, **attrs, **more}
+
+
+_KEYS = {"deployment_name": "deployment", "deployment_recorder": "recorder"}
+
+RECORDING_COLUMNS: Mapping[str, tuple[str, Any]] = {
+    table.name: (table.name.removeprefix("recording_"), table.fill) for table in _recording_tables()
+}
+"""Key in a row of a ledger entry's recordings, and fill value, by the name of the store's table."""
+DEPLOYMENT_COLUMNS: Mapping[str, tuple[str, Any]] = {
+    table.name: (_KEYS.get(table.name, table.name), table.fill) for table in _deployment_tables()
+}
+"""The same of deployments."""

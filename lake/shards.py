@@ -1,14 +1,14 @@
 """The shard format: windows to the bytes of one Zarr v3 file, and single windows straight out of it.
 
-``docs/store-format.md`` is the normative text. A shard is its chunks, each a zstd frame with a checksum, then an index of
-their offsets and sizes, then the index's CRC-32C (Zarr v3 specification, codec ``sharding_indexed`` version 1.0).
+``docs/store-format.md`` is the normative text. A shard is its chunks, each a zstd frame with a checksum, then an index
+of their offsets and sizes, then the index's CRC-32C (Zarr v3 specification, codec ``sharding_indexed`` version 1.0).
 """
 
 import os
 import struct
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import prod
@@ -21,7 +21,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from lake.errors import StoreError
-from lake.held import held
+from lake.held import CODES, held
 from lake.read import open_array, read_rows
 from lake.schema import ArraySpec
 from lake.storage import PAGE_BYTES, Storage
@@ -33,9 +33,9 @@ WINDOW_LOG: Final = 18
 _ABSENT: Final = 2**64 - 1
 """Offset and size, in a shard's index, of a chunk that holds only the fill value."""
 _NO_CHUNK: Final = struct.pack("<QQ", _ABSENT, _ABSENT)
-Read = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
-"""From numbers of windows, shape (n,), to their codes, uint8, shape (n, n_mels, n_frames)."""
-
+Numbers = Sequence[int] | NDArray[np.integer[Any]]
+ReadCodes = Callable[[Numbers, Numbers], NDArray[np.uint8]]
+"""From recorder numbers and cells, shape (n,), to the windows' codes, uint8, shape (n, n_mels, n_frames)."""
 OPEN_FILES: Final = 256
 CODECS: Final = ["bytes", "zstd"]
 INDEX_CODECS: Final = ["bytes", "crc32c"]
@@ -148,7 +148,8 @@ def layout_of(url: str) -> Layout | None:
     storage = Storage(url)
     if not storage.is_local:
         return None
-    metadata = open_array(url, "spectrogram").metadata.to_dict()
+    array = open_array(url, CODES)
+    metadata = array.metadata.to_dict()
     shard: Any = metadata["chunk_grid"]
     codecs: Any = metadata["codecs"]
     keys: Any = metadata["chunk_key_encoding"]
@@ -164,11 +165,11 @@ def layout_of(url: str) -> Layout | None:
         and metadata["fill_value"] == 0
         and chunk[:2] == (1, 1)
         and shape[0] == 1
-        and shape[2:] == chunk[2:] == tuple(open_array(url, "spectrogram").shape[2:])
+        and shape[2:] == chunk[2:] == tuple(array.shape[2:])
     )
     if not as_known:
         return None
-    return Layout(Path(storage.url) / "spectrogram", n_mels=chunk[2], n_frames=chunk[3], cells_per_shard=shape[1])
+    return Layout(Path(storage.url) / CODES, n_mels=chunk[2], n_frames=chunk[3], cells_per_shard=shape[1])
 
 
 @dataclass
@@ -183,28 +184,26 @@ class _Shard:
         os.close(self.descriptor)
 
 
-def open_windows(url: str, recorder: NDArray[np.int32], cell: NDArray[np.int64], *, n_threads: int = 1) -> Read:
-    """Open a cube's windows for reading in any order; picklable arguments, so that a process can do it for itself.
+def open_codes(url: str, *, n_threads: int = 1) -> ReadCodes:
+    """Return the function that reads single windows of a cube, in any order.
 
     Parameters
     ----------
     url
-        A finished cube.
-    recorder, cell
-        Where each window is, shape (n_windows,).
+        A finished cube. An array of another layout, or on an object store, is read by zarr.
     n_threads
-        Threads that read and decode side by side.
+        Threads that read and decode at the same time.
 
     Returns
     -------
-    Read
-        Raises :class:`~lake.errors.StoreError` where a shard is damaged, or a window is not the one that the ledger
-        lists. A file that is replaced while it is open is read as it was.
+    ReadCodes
+        May be called by several threads. Raises :class:`~lake.errors.StoreError` where a shard is damaged, or a window
+        is not the one that the ledger lists. A file that is replaced while it is open is read as it was.
     """
     layout = layout_of(url)
     if layout is None:
-        array = open_array(url, "spectrogram")
-        return lambda windows: np.asarray(read_rows(array, recorder[windows], cell[windows]), dtype=np.uint8)
+        array = open_array(url, CODES)
+        return lambda recorder, cell: np.asarray(read_rows(array, recorder, cell), dtype=np.uint8)
     output = held(url)
     shards: OrderedDict[tuple[int, int], _Shard | None] = OrderedDict()
     lock = threading.Lock()
@@ -215,32 +214,37 @@ def open_windows(url: str, recorder: NDArray[np.int32], cell: NDArray[np.int64],
         with lock:
             if key not in shards:
                 shards[key] = _opened(layout, *key)
+                if shards[key] is None:
+                    output.require(f"{CODES}/{_file_name(*key)}", None)
                 while len(shards) > OPEN_FILES:
                     shards.popitem(last=False)
             shards.move_to_end(key)
             return shards[key]
 
-    def read(windows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        codes = np.empty((len(windows), layout.n_mels, layout.n_frames), dtype=np.uint8)
+    def read(recorder: Numbers, cell: Numbers) -> NDArray[np.uint8]:
+        codes = np.empty((len(cell), layout.n_mels, layout.n_frames), dtype=np.uint8)
 
-        def one(i: int) -> None:
+        def read_one(i: int) -> None:
             if not hasattr(own, "zstd"):
                 own.zstd = zstandard.ZstdDecompressor()
-            number, place = divmod(int(cell[windows[i]]), layout.cells_per_shard)
-            i_recorder = int(recorder[windows[i]])
-            _read_into(codes[i], shard_of((i_recorder, number)), place, own.zstd)
-            output.require_window(i_recorder, int(cell[windows[i]]), codes[i])
+            number, place = divmod(int(cell[i]), layout.cells_per_shard)
+            _read_into(codes[i], shard_of((int(recorder[i]), number)), place, own.zstd)
+            output.require_window(int(recorder[i]), int(cell[i]), codes[i])
 
-        for _ in (map if pool is None else pool.map)(one, range(len(windows))):
+        for _ in (map if pool is None else pool.map)(read_one, range(len(cell))):
             pass
         return codes
 
     return read
 
 
+def _file_name(recorder: int, number: int) -> str:
+    return f"c.{recorder}.{number}.0.0"
+
+
 def _opened(layout: Layout, recorder: int, number: int) -> _Shard | None:
     """Open a shard and read its index; ``None`` where there is no file, as of windows nobody recorded."""
-    path = layout.folder / f"c.{recorder}.{number}.0.0"
+    path = layout.folder / _file_name(recorder, number)
     n_bytes = 16 * layout.cells_per_shard
     try:
         descriptor = os.open(path, os.O_RDONLY)
@@ -253,6 +257,9 @@ def _opened(layout: Layout, recorder: int, number: int) -> _Shard | None:
     if len(data) != n_bytes + 4 or google_crc32c.value(data[:n_bytes]) != expected:
         raise StoreError(f"{path}: its index is damaged. {ADVICE}")
     shard.index = np.frombuffer(data[:n_bytes], dtype="<u8").reshape(-1, 2)
+    offset, length = shard.index[(shard.index != _ABSENT).any(axis=1)].T
+    if (offset > size).any() or (length > size - np.minimum(offset, size)).any():
+        raise StoreError(f"{path}: its index points behind the end of the file. {ADVICE}")
     return shard
 
 

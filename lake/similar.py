@@ -1,9 +1,8 @@
 """The windows nearest to one window: exactly, in one pass over a store of any size."""
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from datetime import UTC, datetime
 from typing import Literal
 
 import numpy as np
@@ -15,9 +14,12 @@ from lake.errors import InputError
 from lake.grid import Grid, iso
 from lake.query import resolve_recorder
 from lake.scaling import Vectors, scaled
+from lake.threads import in_threads
 from lake.vectors import Span, open_vectors, read_span
 from lake.whitening import shrinkage_notes, study_whitening
 
+Instant = str | datetime | np.datetime64
+"""ISO 8601 in UTC, or a time, of a table for example; without a zone it is UTC."""
 Metric = Literal["cosine", "euclidean"]
 Normalise = Literal["auto", "whiten", "none"]
 
@@ -30,7 +32,7 @@ class Place:
     cell: int
 
 
-def place_of(recorders: list[str], grid: Grid, recorder: str, time: str) -> Place:
+def place_of(recorders: list[str], grid: Grid, recorder: str, time: Instant) -> Place:
     """Return the window of a recorder that an instant falls into: the last one that begins at it or before.
 
     Parameters
@@ -38,7 +40,7 @@ def place_of(recorders: list[str], grid: Grid, recorder: str, time: str) -> Plac
     recorders, grid
         The store's.
     recorder, time
-        A name, and ISO 8601 in UTC.
+        A name, and an instant.
 
     Raises
     ------
@@ -46,6 +48,9 @@ def place_of(recorders: list[str], grid: Grid, recorder: str, time: str) -> Plac
         If there is no such recorder, the text is no time, or the grid does not reach it.
     """
     recorder = resolve_recorder(recorder, recorders)
+    if isinstance(time, datetime) and time.tzinfo is not None:
+        time = time.astimezone(UTC).replace(tzinfo=None)
+    time = str(time)
     try:
         instant_ms = int(np.datetime64(time.removesuffix("Z"), "ms").astype(np.int64))
     except ValueError:
@@ -57,9 +62,9 @@ def place_of(recorders: list[str], grid: Grid, recorder: str, time: str) -> Plac
 
 
 def similar(
-    urls: str | Sequence[str], recorder: str, time: str, *, n: int = 20, metric: Metric = "cosine",
+    urls: str | Sequence[str], recorder: str, time: Instant, *, n: int = 20, metric: Metric = "cosine",
     normalise: Normalise = "auto", apart_s: float | None = None, threads: int = 2,
-    advance: Callable[[int], None] = lambda _: None, say: Callable[[str], None] = lambda _: None,
+    advance: Callable[[int], None] | None = None, say: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Return the windows whose vectors are nearest to that of one window.
 
@@ -68,7 +73,7 @@ def similar(
     urls
         An embedding store, or several of the same windows, whose vectors are joined.
     recorder, time
-        The window.
+        The window: a recorder's name, and an instant in UTC at its start or within it.
     n
         How many at most.
     metric
@@ -95,6 +100,15 @@ def similar(
     ------
     InputError
         If the window is not in the store, or stores are not of the same windows.
+
+    Examples
+    --------
+    >>> import dawnchorus
+    >>> near = dawnchorus.similar(
+    ...     "data/demo/embeddings/vectors.zarr", "00004862", "2021-06-22T09:50:00", n=5
+    ... )
+    >>> list(near.columns), len(near), near["distance"].is_monotonic_increasing
+    (['recorder', 'time', 'distance'], 5, True)
     """
     sets = open_vectors([urls] if isinstance(urls, str) else urls)
     grid, recorders = sets.grid, list(sets.recorders)
@@ -104,27 +118,30 @@ def similar(
         raise InputError(f"{sets.urls[0]}: recorder {recorder!r} has no vector at {iso(grid.start_ms(place.cell))}.")
     is_whitened = normalise == "whiten" or (normalise == "auto" and sets.is_own)
     scaling = study_whitening(sets, threads=threads) if is_whitened else None
-    for note in [] if scaling is None else shrinkage_notes(sets, scaling):
-        say(note)
+    if scaling is not None and say is not None:
+        for note in shrinkage_notes(sets, scaling):
+            say(note)
     wanted = wanted if scaling is None else scaled(wanted.astype(np.float32), scaling)
     apart = max(1, -(-round((grid.window_ms / 1000 if apart_s is None else apart_s) * 1000) // grid.hop_ms))
     best = pd.DataFrame({"recorder": [], "cell": [], "distance": []})
 
-    def compare(span: Span) -> pd.DataFrame:
+    def compare(span: Span) -> tuple[pd.DataFrame, int]:
         vectors = read_span(sets, span)
         vectors = vectors if scaling is None else scaled(vectors, scaling, in_place=True)
         distance = _distances(vectors, wanted[0].astype(np.float64), metric)
         if span.recorder == place.recorder:
             distance[np.abs(span.cells - place.cell) < apart] = np.inf
         near = np.argsort(distance, kind="stable")[:n]
-        return pd.DataFrame({"recorder": span.recorder, "cell": span.cells[near], "distance": distance[near]})
+        found = pd.DataFrame({"recorder": span.recorder, "cell": span.cells[near], "distance": distance[near]})
+        return found, len(span.cells)
 
     with threadpool_limits(1):  # the spans are read in threads already; those of BLAS would wait for each other
-        for found, n_compared in _threaded(compare, sets.spans, threads):
+        for found, n_compared in in_threads(compare, sets.spans, threads):
             both = pd.concat([best, found]) if len(best) else found
             near = both[np.isfinite(both["distance"])]
             best = near.sort_values(["distance", "recorder", "cell"], kind="stable").head(n)
-            advance(n_compared)
+            if advance is not None:
+                advance(n_compared)
     times = (grid.origin_ms + best["cell"].to_numpy(dtype=np.int64) * grid.hop_ms).astype("datetime64[ms]")
     names = [recorders[int(i)] for i in best["recorder"]]
     return pd.DataFrame({"recorder": names, "time": times, "distance": best["distance"].to_numpy(dtype=np.float64)})
@@ -138,17 +155,3 @@ def _distances(vectors: Vectors, wanted: NDArray[np.float64], metric: Metric) ->
         return np.asarray(np.sqrt(np.einsum("ij,ij->i", x, x)))
     lengths = np.sqrt(np.einsum("ij,ij->i", x, x)) * np.sqrt(wanted @ wanted)
     return np.asarray(1 - x @ wanted / np.where(lengths > 0, lengths, 1))
-
-
-def _threaded(
-    compare: Callable[[Span], pd.DataFrame], spans: Sequence[Span], threads: int
-) -> Iterator[tuple[pd.DataFrame, int]]:
-    """Yield the result of each span, in order, with a few spans under way."""
-    waiting = iter(spans)
-    with ThreadPoolExecutor(max(1, threads)) as workers:
-        running = [(workers.submit(compare, span), len(span.cells)) for span in islice(waiting, 2 * threads)]
-        while running:
-            future, n_windows = running.pop(0)
-            found = future.result()
-            running += [(workers.submit(compare, span), len(span.cells)) for span in islice(waiting, 1)]
-            yield found, n_windows

@@ -24,6 +24,8 @@ from lake.escapes import as_written, cell_in_line, defused
 from lake.limits import MAX_CELL_CHARACTERS
 from lake.storage import Storage
 
+UTC_SUFFIXES = ("_utc", "_at")
+"""Of columns whose times are UTC; they are written with a Z."""
 _MAX_SHOWN = 200
 _NEEDS_QUOTES = re.compile('[,"\r\n]')
 
@@ -209,7 +211,7 @@ def as_csv(table: pd.DataFrame, columns: Mapping[str, Column]) -> bytes:
     has an apostrophe in front (:func:`lake.escapes.defused`), which :func:`read_table` takes off.
     """
     typed = table.astype({key: column.dtype for key, column in columns.items()})
-    texts = [map(_quoted, _cells(typed[key], suffix="Z" if key.endswith("_utc") else "")) for key in columns]
+    texts = [map(_quoted, _cells(typed[key], suffix="Z" if key.endswith(UTC_SUFFIXES) else "")) for key in columns]
     lines = [",".join(columns), *map(",".join, zip(*texts, strict=True))]
     return ("\n".join(lines) + "\n").encode()
 

@@ -7,12 +7,18 @@ import numpy as np
 import xarray as xr
 
 from lake.chain import Made, made_by
-from lake.constants import STATUS
-from lake.errors import InputError
+from lake.constants import OFFSET_ARRAY, STATUS, STATUS_NAMES
+from lake.errors import InputError, StoreError
 from lake.grid import Grid, iso
-from lake.ledger import Entry, Ledger
-from lake.read import grid_of, open_cube, open_embeddings, paths_of
-from lake.similar import place_of
+from lake.ledger import RUN_RECORD, Entry, Ledger
+from lake.ownership import compose, own_segments
+from lake.ownership import end_ms as recording_end_ms
+from lake.read import grid_of, open_cube, open_embeddings, paths_of, recorder_names
+from lake.schema import RECORDING_COLUMNS
+from lake.similar import Instant, place_of
+from lake.verdicts import verdicts_on
+from lake.verify import UNFINISHED
+from lake.whole import losses
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,8 @@ class Trace:
         Of the window's decoded values in the cube, as the ledger has it; empty for a vector that was made elsewhere.
     runs
         Every run from the store that was asked up to the cube: job, config, ids, receipt, image.
+    verdicts
+        What people said of it: sound, verdict, reviewer, when, and the delivery.
     """
 
     recorder: str
@@ -86,13 +94,14 @@ class Trace:
     deployment: dict[str, Any]
     digest: str
     runs: tuple[dict[str, Any], ...]
+    verdicts: tuple[dict[str, object], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return asdict(self)
 
 
-def trace(url: str, recorder: str, time: str) -> Trace:
+def trace(url: str, recorder: str, time: Instant) -> Trace:
     """Trace one window of a store.
 
     Parameters
@@ -102,19 +111,36 @@ def trace(url: str, recorder: str, time: str) -> Trace:
     recorder, time
         The window: a recorder's name, and an instant in UTC at its start or within it.
 
+    Returns
+    -------
+    Trace
+        Its ``pieces`` (path, SHA-256 and range of samples of each recording), ``deployment``, ``digest``, and ``runs``,
+        every run from the store up to the cube with its config, ids, receipt and image; ``as_dict()`` is plain values.
+
     Raises
     ------
     InputError
         If the store is in no lake, has no cube behind it, or no such window.
+
+    Examples
+    --------
+    >>> import dawnchorus
+    >>> table = dawnchorus.query("data/demo/clusters/clusters.zarr", recorder="00004862")
+    >>> window = dawnchorus.trace("data/demo/clusters/clusters.zarr", "00004862", table["time"][0])
+    >>> window.pieces[0].path.startswith("00004862/")
+    True
+    >>> window.runs[0]["job"], window.runs[-1]["job"]
+    ('cluster', 'spectrograms')
     """
     made = made_by(url)
     cube = made.nearest("spectrograms")
+    _require_whole(made, cube)
     if cube is None:
         raise InputError(f"{url}: no cube is known that it was made from; nothing leads back to recordings.")
     with open_cube(cube.output.url) as dataset:
-        grid, recorders = grid_of(dataset), [str(name) for name in dataset["recorder"].to_numpy()]
+        grid, recorders = grid_of(dataset), recorder_names(dataset)
         rows = recordings_table(dataset, recorder)
-    outside = next((one for one in made.above() if one.job == "import"), None)
+    outside = next((one for one in made.above() if OFFSET_ARRAY in one.index_names), None)
     if outside is None:
         window = _window(cube, grid, recorder, place_of(recorders, grid, recorder, time).cell)
     else:
@@ -123,6 +149,7 @@ def trace(url: str, recorder: str, time: str) -> Trace:
         recorder, iso(window.start_ms), iso(window.end_ms), window.cell, window.status,
         cube.record["config"].get("channel", "mix"), pieces(rows, window.start_ms, window.end_ms),
         window.deployment, window.digest, tuple(_told(one) for one in made.above()),
+        tuple(verdicts_on(made.lake, recorder, window.start_ms, window.end_ms)),
     )  # fmt: skip
 
 
@@ -138,59 +165,93 @@ def pieces(recordings: list[dict[str, Any]], start_ms: int, end_ms: int) -> tupl
 
     Notes
     -----
-    As windows are cut: where recordings overlap, the one that started first owns the shared seconds; a recording of
-    another rate than the first is not mixed in. A recording too short to be the first of any window is not in
-    the cube's table, and cannot be told.
+    By the rule that windows are computed by, :mod:`lake.ownership`, within what a cube stores: its table has no number
+    of channels, so a recording of another number than the window's first is named though it was not mixed in; and
+    it lacks recordings that are the first of no window.
     """
-    found: list[Piece] = []
-    owned_to = -np.inf
-    for row in sorted(recordings, key=lambda row: (row["start_ms"], row["sha256"])):
-        rate, begin = int(row["sample_rate_hz"]), int(row["start_ms"])
-        end = begin + row["n_samples"] / rate * 1000
-        from_ms, to_ms = max(begin, owned_to), end
-        owned_to = max(owned_to, end)
-        if to_ms <= max(from_ms, start_ms) or from_ms >= end_ms or (found and rate != found[0].sample_rate_hz):
-            continue
-        at = max(round((from_ms - start_ms) * rate / 1000), 0)
-        to = min(round((to_ms - start_ms) * rate / 1000), round((end_ms - start_ms) * rate / 1000))
-        first = round((max(from_ms, start_ms) - begin) * rate / 1000)
-        last = min(first + to - at, int(row["n_samples"]))
-        if last > first:
-            found.append(Piece(row["path"], row["sha256"], first, last, at, rate, iso(begin)))
-    return tuple(found)
+    near = [
+        one
+        for one in (
+            _Row(row["path"], row["sha256"], row["start_ms"], row["n_samples"], row["sample_rate_hz"])
+            for row in recordings
+        )
+        if one.start_ms < end_ms and recording_end_ms(one) > start_ms
+    ]
+    composed = compose(own_segments(near)[0], start_ms, end_ms - start_ms)
+    return tuple(
+        Piece(
+            part.recording.path, part.recording.sha256, part.first_sample, part.first_sample + part.n_samples,
+            part.at_sample, part.recording.sample_rate_hz, iso(part.recording.start_ms),
+        )
+        for part in (() if composed is None else composed.parts)
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row of the recordings table."""
+
+    path: str
+    sha256: str
+    start_ms: int
+    n_samples: int
+    sample_rate_hz: int
+    n_channels: None = None
 
 
 def recordings_table(cube: xr.Dataset, recorder: str) -> list[dict[str, Any]]:
     """Return the rows of the cube's recordings table that are one recorder's; ``StoreError`` as :func:`paths_of`."""
     mine = np.flatnonzero([str(name) == recorder for name in cube["recording_recorder"].to_numpy()])
-    names = ("path", "sha256", "start_ms", "n_samples", "sample_rate_hz")
-    columns = [cube[f"recording_{name}"].to_numpy()[mine].tolist() for name in names[1:]]
-    columns.insert(0, paths_of(cube, mine))
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    columns = {key: cube[name].to_numpy()[mine].tolist() for name, (key, _) in RECORDING_COLUMNS.items()}
+    columns["path"] = paths_of(cube, mine)
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _require_whole(made: Made, cube: Made | None) -> None:
+    """Refuse to read records that are not those of the runs, by their receipts; ``StoreError`` with the files."""
+    wrong = []
+    for one in (made, cube or made):
+        ledger = Ledger(one.lake.ledger(one.name))
+        if one.receipt and not ledger.storage.exists(UNFINISHED):
+            wrong += losses(ledger, one.kind, one.receipt)
+            expected, found = one.receipt.get("config_id"), one.record["config_id"]
+            if expected not in {None, found}:
+                path = ledger.storage.path(RUN_RECORD)
+                wrong.append(f"{path}: expected the configuration of its last receipt, {expected}, found {found}")
+    for one in made.above() if cube is None else ():
+        sources = {role: source.get("run") for role, source in (one.receipt.get("inputs") or {}).items()}
+        wrong += [
+            f"{one.lake.ledger(source).path(RUN_RECORD)}: expected the record of the run that {one.name!r} was made "
+            "from, found none or that of another configuration"
+            for role, source in sources.items()
+            if source and role not in one.inputs
+        ]
+    if wrong:
+        raise StoreError("\n".join([*dict.fromkeys(wrong), "Restore them from a copy."]))
 
 
 def _window(cube: Made, grid: Grid, recorder: str, cell: int) -> Window:
     """Return a window of the cube."""
     entry = _entry(cube, recorder, grid, cell)
     at, start_ms = entry.cells.index(cell), grid.start_ms(cell)
-    status = {value: name for name, value in STATUS.items()}[entry.index["status"][at]]
+    status = STATUS_NAMES[entry.index["status"][at]]
     return Window(cell, start_ms, start_ms + grid.window_ms, status, entry.digests[at], _deployment(entry, at))
 
 
-def _outside_window(outside: Made, cube: Made, theirs: Grid, recorder: str, time: str) -> Window:
+def _outside_window(outside: Made, cube: Made, theirs: Grid, recorder: str, time: Instant) -> Window:
     """Return the span of a vector that was made elsewhere: on a grid of its own, and beside its cell."""
     with open_embeddings(outside.output.url) as dataset:
-        grid, recorders = grid_of(dataset), [str(name) for name in dataset["recorder"].to_numpy()]
+        grid, recorders = grid_of(dataset), recorder_names(dataset)
         place = place_of(recorders, grid, recorder, time)
         status = int(dataset["embedding_status"][place.recorder, place.cell])
-        offset_s = float(dataset["embedding_offset_s"][place.recorder, place.cell])
+        offset_s = float(dataset[OFFSET_ARRAY][place.recorder, place.cell])
     if status == STATUS["missing"]:
         raise InputError(f"recorder {recorder!r} has no vector at {iso(grid.start_ms(place.cell))}.")
     start_ms = grid.start_ms(place.cell) + round(offset_s * 1000)
     cell = (start_ms - theirs.origin_ms) // theirs.hop_ms
     day = Ledger(cube.lake.ledger(cube.name)).day(recorder, theirs.day_of(cell)).values()
     deployment = next((_deployment(entry, entry.cells.index(cell)) for entry in day if cell in entry.cells), {})
-    name = {value: name for name, value in STATUS.items()}[status]
+    name = STATUS_NAMES[status]
     return Window(place.cell, start_ms, start_ms + grid.window_ms, name, "", deployment)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lake.errors import InputError, StoreError
 from lake.grid import Grid, iso
-from lake.read import Windows, grid_of, open_array, open_embeddings, usable_windows
+from lake.read import Windows, grid_of, open_array, open_embeddings, recorder_names, usable_windows
 from lake.scaling import Vectors
 
 MOST_CELLS = 2048
@@ -92,7 +92,7 @@ def open_vectors(urls: Sequence[str], *, partial: bool = True) -> VectorSets:
     for url in urls:
         with open_embeddings(url, times=False) as dataset:
             grids.append(grid_of(dataset))
-            names.append(tuple(str(name) for name in dataset["recorder"].to_numpy()))
+            names.append(tuple(recorder_names(dataset)))
             windows.append(usable_windows(dataset, partial=partial, status="embedding_status"))
             is_own = is_own and "features" in dataset.attrs.get("config", {})
         _require_same(urls[0], url, (grids[0], grids[-1]), (names[0], names[-1]), (windows[0], windows[-1]))
@@ -138,7 +138,12 @@ def read_span(sets: VectorSets, span: Span) -> Vectors:
     StoreError
         If a window that has a status has no vector.
     """
-    parts = [_read_one(array, span) for array in sets.arrays]
+    return read_arrays(sets.arrays, span)
+
+
+def read_arrays(arrays: Sequence[zarr.Array[Any]], span: Span) -> Vectors:
+    """Return the vectors of a span in the arrays of vector sets; see :func:`read_span`."""
+    parts = [_read_one(array, span) for array in arrays]
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 

@@ -1,6 +1,5 @@
 """Comparing what a run has written with its ledger, and the ledger with its receipts."""
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ import zarr.storage
 from numpy.typing import NDArray
 
 from lake.constants import STORES
-from lake.digest import cell_digest
+from lake.digest import cell_digest, sha256
 from lake.errors import InputError, StoreError
 from lake.grid import Grid, iso
 from lake.identity import content_id
@@ -317,7 +316,7 @@ def _difference(output: Storage, key: str, digest: str) -> str:
     data = output.read_or_none(key)
     if data is None:
         return "is in the ledger, but not there"
-    return "" if hashlib.sha256(data).hexdigest() == digest else "differs from the ledger"
+    return "" if sha256(data) == digest else "differs from the ledger"
 
 
 def _changed(arrays: Sequence[zarr.Array[Any]], i_recorder: int, entry: Entry, grid: Grid) -> str:

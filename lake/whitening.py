@@ -2,10 +2,8 @@
 
 import io
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ from lake.identity import short_hash
 from lake.layout import Lake
 from lake.ledger import Ledger
 from lake.scaling import N_AXES, SHRINKAGE, Moments, Scale, Scaling, Vectors, merge, moments, whitening
+from lake.threads import in_threads
 from lake.vectors import VectorSets, read_span
 
 ROWS_OF_PRODUCTS = 4096
@@ -61,7 +60,7 @@ def study_whitening(
 
     over_all: list[Moments] = []
     with threadpool_limits(1):  # as in the `cluster` job: the number of BLAS threads may change the last bits
-        for n_windows, found_here in _threaded(look, groups, threads):
+        for n_windows, found_here in in_threads(look, groups, threads, ahead=threads + 1):
             over_all = [*map(merge, over_all, found_here)] if over_all else found_here
             advance(n_windows)
         scaling = whitening(over_all, shrinkage=shrinkage, n_axes=n_axes)
@@ -144,16 +143,3 @@ def _kept(lake: Lake, key: str, sets: VectorSets) -> Scaling | None:
         return None
     fits = [scale.n_features for scale in scales] == list(sets.n_features)
     return Scaling(tuple(scales), shrinkage) if fits else None
-
-
-def _threaded(
-    look: Callable[[list[int]], tuple[int, list[Moments]]], groups: list[list[int]], threads: int
-) -> Iterator[tuple[int, list[Moments]]]:
-    """Yield the results in order, a few groups ahead."""
-    waiting = iter(groups)
-    with ThreadPoolExecutor(max(1, threads)) as workers:
-        running = [workers.submit(look, group) for group in islice(waiting, threads + 1)]
-        while running:
-            result = running.pop(0).result()
-            running += [workers.submit(look, group) for group in islice(waiting, 1)]
-            yield result

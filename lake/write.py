@@ -1,6 +1,5 @@
 """Writing a store: blocks with their ledger entries, then index, coordinates and the one commit point."""
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -10,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lake.blocks import block_key, decode_block, encode_block, holds_same, metadata_documents
-from lake.digest import cell_digest
+from lake.constants import MS_PER_DAY
+from lake.digest import cell_digest, sha256
 from lake.errors import StoreError
 from lake.grid import Grid
 from lake.identity import content_id
@@ -76,7 +76,7 @@ def write_shards(
             store.remove(key)
             continue
         store.write_if_changed(key, data)
-        files[key] = hashlib.sha256(data).hexdigest()
+        files[key] = sha256(data)
     written = replace(entry, files=files)
     ledger.add(day_of_block(spec.grid, spec.cells_per_block, entry.block), written)
     return written
@@ -187,7 +187,7 @@ def _write_all(
         if before is None or not holds_same(before, data):
             coming.append((key, data))
             before = data
-        digests[key] = hashlib.sha256(before).hexdigest()
+        digests[key] = sha256(before)
     ledger.announce({key: digest for key, digest in digests.items() if last.get(key) != digest})
     for key, data in coming:
         store.write(key, data)
@@ -226,4 +226,4 @@ def _table(array: ArraySpec, values: NDArray[Any]) -> Iterator[tuple[str, bytes 
 
 
 def _day_number(grid: Grid, day: str) -> int:
-    return int((np.datetime64(day, "ms").astype(np.int64) - grid.origin_ms) // 86_400_000)
+    return int((np.datetime64(day, "ms").astype(np.int64) - grid.origin_ms) // MS_PER_DAY)

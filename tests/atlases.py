@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from jobs.atlas.command import execute
 from jobs.atlas.config import Config
 from jobs.common.run import Options, Recordings, Run
+from lake.constants import OFFSET_UNKNOWN_S
 from lake.recordings import make_recordings, write_recordings
 
 ODD = "<script>alert(\"1\")</script>&'2'"
 RECORDERS = ("north", ODD, "untimed:box", "idle")
 N_CLUSTERS = 6
 """Clusters 0 to 4 have windows, cluster 5 has none."""
-UNKNOWN = -(2**31)
 
 
 @dataclass
@@ -144,10 +144,12 @@ def build_study(lake: Path) -> Study:
     status = zarr.open_group(cube.output.url)["status"]
     assert isinstance(status, zarr.Array)
     there = np.asarray(status[...]) > 0
-    offsets = np.where(np.arange(there.shape[1]) % 3 == 0, UNKNOWN, -18_000) * np.ones((len(RECORDERS), 1), dtype=int)
+    offsets = np.where(np.arange(there.shape[1]) % 3 == 0, OFFSET_UNKNOWN_S, -18_000) * np.ones(
+        (len(RECORDERS), 1), dtype=int
+    )
     offsets[0, 200:] = 19_800
     zones = np.asarray(["", "America/Chicago", "", ""], dtype=object)
-    overwrite(cube, {"utc_offset_s": np.where(there, offsets, UNKNOWN), "zone": zones})
+    overwrite(cube, {"utc_offset_s": np.where(there, offsets, OFFSET_UNKNOWN_S), "zone": zones})
     random = np.random.default_rng(7).normal(size=(*there.shape, 4)).astype(np.float32)
     vectors = np.where(there[..., None], random, np.float32("nan"))
     embeddings = stores.make_embeddings(lake, vectors, cube=cube)

@@ -1,7 +1,11 @@
 """What all tests share."""
 
 import os
+import tomllib
+from pathlib import Path
 
+import pytest
+import tomli_w
 from hypothesis import settings
 
 # Before any numerical library is loaded: on tiny arrays more threads only get in each other's way.
@@ -11,3 +15,30 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 # A slow machine is no failure, and a failure must come again: examples are the same in every run.
 settings.register_profile("dawnchorus", deadline=None, max_examples=40, derandomize=True)
 settings.load_profile("dawnchorus")
+
+
+@pytest.fixture(scope="session")
+def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder in which the examples of the documentation work: a small demo study, without a network."""
+    import jobs.quickstart
+    from jobs.common.run import Options
+    from jobs.demo.config import SMALL, SMALL_SHA256
+    from jobs.manifest import read_manifest
+    from jobs.runner import execute_runs
+
+    folder = tmp_path_factory.mktemp("demo")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(jobs.quickstart, "DEMO", SMALL)
+        patch.setattr(jobs.quickstart, "STUDY_SHA256", SMALL_SHA256)
+        _, manifest = jobs.quickstart.prepare_study(Path("data/demo"), 1, lambda _: None)
+        text = tomllib.loads(manifest.read_text())
+        config = {"n_clusters": 5, "n_refits": 0}
+        text["runs"] = {
+            "mels": text["runs"]["mels"],
+            "vectors": {"job": "embed", "inputs": {"spectrograms": "mels"}, "config": {"features": "logmel"}},
+            "clusters": {"job": "cluster", "inputs": {"embeddings": "vectors"}, "config": config},
+        }
+        manifest.write_text(tomli_w.dumps(text))
+        execute_runs(read_manifest(manifest), [], Options(), lambda _: None)
+    return folder

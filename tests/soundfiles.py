@@ -3,13 +3,16 @@
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import soundfile
 from numpy.typing import NDArray
 
+from jobs.common.run import Run
+from jobs.manifest import read_manifest
+from jobs.spectrograms.config import Config
 from lake.recordings import write_recordings
 
 RATE = 8000
@@ -25,6 +28,11 @@ def sound(seconds: float, seed: int, rate: int = RATE, n_channels: int = 1) -> N
     tone = 0.2 * np.sin(2 * np.pi * (400 + 300 * (seed % 7)) * np.arange(n) / rate)
     signal = tone[:, None] + 0.02 * random.standard_normal((n, n_channels))
     return np.asarray(np.rint(signal * 32767) / 32768)
+
+
+def mels_of(manifest: Path) -> Run[Config]:
+    """Return the run of a study's cube."""
+    return cast("Run[Config]", read_manifest(manifest).runs["mels"])
 
 
 @dataclass

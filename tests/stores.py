@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.cluster.config import Config as ClusterConfig
-from jobs.common.config import JobConfig, identity_config
-from jobs.common.run import Run
+from jobs.common.config import identity_config
+from jobs.common.run import C, Run
 from jobs.embed.config import Config as EmbedConfig
 from jobs.imports.config import Config as ImportConfig
 from jobs.registry import JOBS
@@ -39,18 +39,18 @@ def make_run(
     lake_url: str | Path,
     name: str,
     job: str,
-    config: JobConfig,
+    config: C,
     *,
     inputs: Mapping[str, Run] | None = None,
     labels: Path | None = None,
-) -> Run:
+) -> Run[C]:
     """Return a run as the runner resolves it, its name taken in the lake."""
     given = dict(inputs or {})
-    entry = JOBS[job]
+    algorithm = JOBS[job].algorithm
     inputs_ids = {role: run.config_id for role, run in given.items()}
-    identity = config_id(job, entry.algorithm(), identity_config(config), inputs_ids)
+    identity = config_id(job, algorithm, identity_config(config), inputs_ids)
     run = Run(
-        lake=Lake(str(lake_url)), name=name, job=job, kind=entry.kind, config=config, algorithm=entry.algorithm(),
+        lake=Lake(str(lake_url)), name=name, job=job, kind=JOBS[job].writes, config=config, algorithm=algorithm,
         config_id=identity, inputs=given, labels=labels,
     )  # fmt: skip
     run.ledger.open_run(name, run.record)

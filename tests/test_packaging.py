@@ -17,6 +17,7 @@ from jobs.registry import JOBS
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PACKAGES = ("dawnchorus", "lake", "jobs")
 BESIDE_IMAGES = ("bench", "s3")
 """Extras that are no image's."""
 EXTRAS = {entry.package: entry.extra for entry in JOBS.values()} | {
@@ -35,15 +36,16 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
     assert wheel.name == f"dawnchorus-{PROJECT['version']}-py3-none-any.whl"
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     info = f"dawnchorus-{PROJECT['version']}.dist-info"
     ours = {name for name in names if not name.startswith(f"{info}/")}
-    files = [path for package in ("lake", "jobs") for path in (ROOT / package).rglob("*") if path.is_file()]
+    files = [path for package in PACKAGES for path in (ROOT / package).rglob("*") if path.is_file()]
     assert ours == {str(path.relative_to(ROOT)) for path in files if path.parent.name != "__pycache__"}
-    assert {"lake/py.typed", "jobs/py.typed", "jobs/atlas/templates/base.html.j2"} <= ours
+    assert {f"{package}/py.typed" for package in PACKAGES} <= ours
+    assert {"jobs/atlas/templates/base.html.j2", "jobs/demo/demo.toml", "jobs/submit/sites/slurm.toml"} <= ours
     assert len([name for name in ours if name.startswith("jobs/atlas/templates/")]) >= 4
     assert {name.removeprefix(f"{info}/") for name in names - ours} == {
         "METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE",
@@ -71,8 +73,10 @@ def test_what_the_wheel_installs_runs(wheel: Path, tmp_path: Path) -> None:
     code = """
 import sys
 sys.path.insert(0, sys.argv[1])
-import jobs.atlas.pages, jobs.cli, lake
-assert all(module.__file__.startswith(sys.argv[1]) for module in (jobs.cli, lake))
+import dawnchorus, jobs.atlas.pages, jobs.cli, jobs.quickstart, lake
+assert all(module.__file__.startswith(sys.argv[1]) for module in (dawnchorus, jobs.cli, lake))
+assert str(jobs.quickstart.TEMPLATE).startswith(sys.argv[1]) and not jobs.quickstart.TEMPLATE.is_symlink()
+assert jobs.quickstart.TEMPLATE.read_text().startswith("# The demo study")
 sys.argv = ["dawnchorus", "--version"]
 jobs.cli.main()
 """
@@ -84,7 +88,7 @@ jobs.cli.main()
 
 def test_our_names_are_nobody_elses() -> None:
     owners = metadata.packages_distributions()
-    for name in ("lake", "jobs"):
+    for name in PACKAGES:
         assert set(owners.get(name, [])) <= {"dawnchorus"}
         assert name not in sys.stdlib_module_names
 
@@ -124,7 +128,7 @@ def undeclared(folder: str, known: set[str]) -> dict[str, set[str]]:
     """Return by module the packages that it imports and that are not among those declared."""
     found = {}
     for path in sorted((ROOT / folder).rglob("*.py")):
-        names = {name for name in imported(path) if name not in {*sys.stdlib_module_names, "lake", "jobs"}}
+        names = {name for name in imported(path) if name not in {*sys.stdlib_module_names, *PACKAGES}}
         missing = {name for name in names if not owners().get(name, set()) & known}
         if missing:
             found[str(path.relative_to(ROOT))] = missing
@@ -135,6 +139,7 @@ def test_every_import_of_an_image_is_a_declared_dependency() -> None:
     always = declared(PROJECT["dependencies"])
     extras = {name: declared(requirements) for name, requirements in PROJECT["optional-dependencies"].items()}
     assert undeclared("lake", always) == {}
+    assert undeclared("dawnchorus", always) == {}
     for package, extra in EXTRAS.items():
         assert undeclared(package.replace(".", "/"), always | extras[extra]) == {}, f"in the image {extra!r}"
     assert undeclared("jobs", always.union(*extras.values())) == {}

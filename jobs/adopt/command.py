@@ -1,22 +1,38 @@
 """The ``adopt`` job: a file of weights and a cube around the pure core."""
 
-import hashlib
-from typing import cast
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from jobs.adopt.config import Config
 from jobs.adopt.core import adopted, count_codes, level_statistics, read_tensors
 from jobs.common.backbone import build_backbone, save_backbone
 from jobs.common.card import ModelCard
+from jobs.common.needs import FILE_BYTES, TORCH_BYTES, described
 from jobs.common.run import Options, Outcome, Run
+from jobs.common.space import Space
+from lake.digest import sha256
 from lake.errors import InputError
-from lake.read import grid_of, open_array, open_cube, read_rows, usable_windows
+from lake.read import Windows, grid_of, open_cube, usable_windows
+from lake.shards import open_codes
 
 WINDOWS_AT_ONCE = 16
 
 
-def execute(run: Run, options: Options) -> Outcome:
+@dataclass(frozen=True)
+class Cube:
+    """What is used of a cube: its usable windows, its bands, and the length of its windows in seconds and frames."""
+
+    windows: Windows
+    mel_hz: NDArray[np.float64]
+    window_s: float
+    n_frames: int
+
+
+def execute(run: Run[Config], options: Options) -> Outcome:
     """Write the weights and the card of a backbone; ``embed`` uses it like one that was trained here.
 
     Raises
@@ -24,26 +40,16 @@ def execute(run: Run, options: Options) -> Outcome:
     InputError
         If there are no weights, they are not those of the network, or the cube has no windows.
     """
-    config, cube, path = cast("Config", run.config), run.inputs["spectrograms"], run.files["weights"]
-    if not path.is_file():
-        raise InputError(f"run {run.name!r}: {path}: expected weights, found no file. Nothing is downloaded.")
-    with open_cube(cube.output.url) as dataset:
-        windows, mel_hz = usable_windows(dataset), dataset["mel"].to_numpy()
-        window_s = grid_of(dataset).window_ms / 1000
-    if not len(windows):
-        raise InputError(f"run {run.name!r}: the cube {cube.name!r} has no usable window.")
-    drawn = np.random.default_rng([config.seed, 0]).permutation(len(windows))[: config.n_statistics]
-    some = windows.take(np.sort(drawn))
-    array, counts = open_array(cube.output.url, "spectrogram"), np.zeros((len(mel_hz), 256), dtype=np.int64)
+    config, path, cube = run.config, _weights(run), _cube(run)
+    drawn = np.random.default_rng([config.seed, 0]).permutation(len(cube.windows))[: config.n_statistics]
+    some = cube.windows.take(np.sort(drawn))
+    read_codes = open_codes(run.inputs["spectrograms"].output.url)
+    counts = np.zeros((len(cube.mel_hz), 256), dtype=np.int64)
     for first in range(0, len(some), WINDOWS_AT_ONCE):
         part = some.take(slice(first, first + WINDOWS_AT_ONCE))
-        counts += count_codes(np.asarray(read_rows(array, part.recorder, part.cell), dtype=np.uint8))
+        counts += count_codes(read_codes(part.recorder, part.cell))
     mean_db, deviation_db = level_statistics(counts)
-    card = ModelCard(
-        arch=config.arch, patch_size=config.patch_size, input_size=config.input_size, registers=config.registers,
-        mean_db=tuple(mean_db.tolist()), deviation_db=deviation_db, seconds_per_frame=window_s / config.input_size[1],
-        mel_first_hz=float(mel_hz[0]), mel_last_hz=float(mel_hz[-1]), run=run.name, config_id=run.config_id,
-    )  # fmt: skip
+    card = _card(run, cube, mean_db, deviation_db)
     try:
         model = build_backbone(card)
         model.load_state_dict(
@@ -55,5 +61,56 @@ def execute(run: Run, options: Options) -> Outcome:
     run = options.begin(run, outcome)
     save_backbone(run.output.url, model, card)
     keys = run.output.list_keys()
-    run.ledger.settle_files({key: hashlib.sha256(run.output.read(key)).hexdigest() for key in keys})
+    run.ledger.settle_files({key: sha256(run.output.read(key)) for key in keys})
     return outcome
+
+
+def describe(run: Run[Config], _options: Options) -> list[str]:
+    """Return what a run would read, write and take, without writing anything."""
+    weights, cube = _weights(run), _cube(run)
+    shape, n_read = (len(cube.mel_hz), cube.n_frames), min(run.config.n_statistics, len(cube.windows))
+    with torch.device("meta"):
+        model = build_backbone(_card(run, cube, np.zeros(shape[0]), 1.0))
+    n_values = sum(value.numel() for value in model.state_dict().values())
+    card_bytes = FILE_BYTES + 32 * shape[0]
+    return described(
+        run,
+        read=[f"{n_read} of {len(cube.windows)} windows of {run.inputs['spectrograms'].name}", str(weights)],
+        written=f"a network ({run.config.arch}) of {n_values / 1e6:.1f} M parameters",
+        takes=Space(4 * n_values + 256 * len(model.state_dict()) + card_bytes, 2),
+        memory_bytes=TORCH_BYTES + 2 * weights.stat().st_size + 8 * n_values + WINDOWS_AT_ONCE * shape[0] * shape[1],
+    )
+
+
+def _weights(run: Run[Config]) -> Path:
+    path = run.files["weights"]
+    if not path.is_file():
+        raise InputError(f"run {run.name!r}: {path}: expected weights, found no file. Nothing is downloaded.")
+    return path
+
+
+def _cube(run: Run[Config]) -> Cube:
+    """Return what is used of the cube.
+
+    Raises
+    ------
+    InputError
+        If it has no usable window.
+    """
+    cube = run.inputs["spectrograms"]
+    with open_cube(cube.output.url) as dataset:
+        windows, mel_hz = usable_windows(dataset), dataset["mel"].to_numpy()
+        window_s, n_frames = grid_of(dataset).window_ms / 1000, dataset.sizes["frame"]
+    if not len(windows):
+        raise InputError(f"run {run.name!r}: the cube {cube.name!r} has no usable window.")
+    return Cube(windows, mel_hz, window_s, n_frames)
+
+
+def _card(run: Run[Config], cube: Cube, mean_db: NDArray[np.float64], deviation_db: float) -> ModelCard:
+    config = run.config
+    return ModelCard(
+        arch=config.arch, patch_size=config.patch_size, input_size=config.input_size, registers=config.registers,
+        mean_db=tuple(mean_db.tolist()), deviation_db=deviation_db,
+        seconds_per_frame=cube.window_s / config.input_size[1], mel_first_hz=float(cube.mel_hz[0]),
+        mel_last_hz=float(cube.mel_hz[-1]), run=run.name, config_id=run.config_id,
+    )  # fmt: skip

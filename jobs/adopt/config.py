@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field, PositiveInt
 
 from jobs.common.config import JobConfig
+from jobs.common.job import FileInput, Input, Job
 
 ALGORITHM = 1
 
@@ -25,4 +26,10 @@ class Config(JobConfig):
         ge=1,
         description="windows, drawn at most, that the mean per mel band and the deviation are computed from",
     )
-    seed: int = Field(0, ge=0, description="of that draw")
+    seed: int = Field(0, ge=0, description="root of that random choice")
+
+
+JOB = Job(
+    name="adopt", package=__package__, config=Config, algorithm=ALGORITHM, writes="models", extra="dino",
+    inputs=(Input("spectrograms"),), files=(FileInput("weights"),),
+)  # fmt: skip

@@ -4,10 +4,8 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from jobs.atlas.choose import least, rows_by_cluster
@@ -19,7 +17,8 @@ from jobs.atlas.media import make_media, media_of
 from jobs.atlas.pages import render
 from jobs.atlas.pictures import bands_that_count, level_histogram, level_range
 from jobs.atlas.projection import layouts, sampled_rows
-from jobs.atlas.shown import Pick, Shown, describe, exemplar_picks
+from jobs.atlas.shown import Pick, Shown, exemplar_picks, shown_windows
+from jobs.atlas.sizes import needed
 from jobs.atlas.study import Stores, open_stores
 from jobs.atlas.tally import calendar_of, tally
 from jobs.atlas.thumbs import PER_SHEET, sheet, sheet_key, thumb
@@ -29,16 +28,16 @@ from jobs.common.folders import publish
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run
 from lake.naming import read_names
-from lake.read import open_array, read_rows
+from lake.shards import ReadCodes, open_codes
 
 N_NEIGHBOURS = 5
 N_LABELS = 12
 N_AT_ONCE = 16
 
 
-def execute(run: Run, options: Options) -> Outcome:
+def execute(run: Run[Config], options: Options) -> Outcome:
     """Make the page of a clustering; what the atlas held before is replaced."""
-    config = cast("Config", run.config)
+    config = run.config
     stores = open_stores(run.inputs["clusters"].output.url, run.inputs["spectrograms"].output.url)
     named = read_names(run.inputs["clusters"].output)
     with progress(f"{run.name}: counting", len(clustered_days(stores)), "recorder-days") as advance:
@@ -50,12 +49,12 @@ def execute(run: Run, options: Options) -> Outcome:
     sampled = sampled_rows(len(table), config.n_map_windows, config.seed)
     space = space_of(stores.clusters)
     seen = _look(run, stores, table, space, sampled)
-    shown = describe(stores, _picks(stores, config, table, rows, seen))
-    codes = open_array(stores.cube_url, "spectrogram")
+    shown = shown_windows(stores, _picks(stores, config, table, rows, seen))
+    read_codes = open_codes(stores.cube_url)
     level_range_db = config.level_range_db
     if level_range_db == "auto":
-        level_range_db = _level_range(run, stores, codes, shown)
-    media = media_of(run, config, stores, level_range_db, audio=config.audio and options.audio)
+        level_range_db = _level_range(run, stores, read_codes, shown)
+    media = media_of(run, stores, level_range_db, audio=config.audio and options.audio)
     read = Read(
         stores=stores,
         table=table,
@@ -70,11 +69,18 @@ def execute(run: Run, options: Options) -> Outcome:
         folder = Path(name)
         with ThreadPoolExecutor(1) as beside:
             laid_out = beside.submit(_map, config, sampled, seen)
-            clips = make_media(run, media, codes, read, folder, threads=options.workers)
+            clips = make_media(run, media, read_codes, read, folder, threads=options.workers)
             map_ = laid_out.result()
         if map_ is not None:
             _sheets(
-                run, stores, codes, table, map_, level_range_db=level_range_db, folder=folder, threads=options.workers
+                run,
+                stores,
+                read_codes,
+                table,
+                map_,
+                level_range_db=level_range_db,
+                folder=folder,
+                threads=options.workers,
             )
         notes = [note for note in (media.note, _map_note(seen, config), labels_note, *named.notes) if note]
         study = study_facts(
@@ -100,7 +106,13 @@ def execute(run: Run, options: Options) -> Outcome:
     return Outcome(did=True, counts=counts, notes=[*([labels_note] if labels_note else []), *named.notes])
 
 
-def _look(run: Run, stores: Stores, table: Table, space: Space, sampled: NDArray[np.int64]) -> Seen | None:
+def describe(run: Run[Config], options: Options) -> list[str]:
+    """Return what a run would read, write and take, without writing anything."""
+    stores = open_stores(run.inputs["clusters"].output.url, run.inputs["spectrograms"].output.url)
+    return needed(run, stores, n_days=len(clustered_days(stores)), options=options)
+
+
+def _look(run: Run[Config], stores: Stores, table: Table, space: Space, sampled: NDArray[np.int64]) -> Seen | None:
     """Pass over the vectors that the clustering was made of; ``None`` where they are gone."""
     sources = run.inputs["clusters"].sources("embeddings")
     if not sources or not all(source.output.exists("") for source in sources):
@@ -150,28 +162,30 @@ def _picks(
 
 
 def _level_range(
-    run: Run, stores: Stores, codes: zarr.Array[Any], shown: Sequence[Sequence[Shown]]
+    run: Run[Config], stores: Stores, read_codes: ReadCodes, shown: Sequence[Sequence[Shown]]
 ) -> tuple[float, float]:
     """Return the range of levels that the exemplars call for."""
-    config = cast("Config", run.config)
+    config = run.config
     bands = bands_that_count(np.asarray(stores.cube["mel"].to_numpy(), dtype=np.float64))
     histogram = np.zeros(256, dtype=np.int64)
     chosen = [[one for one in group if one.kind == "exemplar"] for group in shown]
     with progress(f"{run.name}: levels", sum(map(len, chosen)), "windows") as advance:
         for group in chosen:
-            for window in read_rows(codes, [one.cube_row for one in group], [one.cell for one in group]):
+            for window in read_codes([one.cube_row for one in group], [one.cell for one in group]):
                 histogram += level_histogram(window[bands])
                 advance(1)
     return level_range(histogram, config.level_percentiles)
 
 
-def _lifts(run: Run, stores: Stores, table: Table, n_windows: NDArray[np.int64]) -> tuple[list[list[Lift]] | None, str]:
+def _lifts(
+    run: Run[Config], stores: Stores, table: Table, n_windows: NDArray[np.int64]
+) -> tuple[list[list[Lift]] | None, str]:
     """Return each cluster's labels, and a note where some, or all, have no place here."""
     if run.labels is None:
         return None, ""
     if not run.labels.exists():
         return None, f"Labels are left out: {run.labels.name} was not there when this page was made."
-    config = cast("Config", run.config)
+    config = run.config
     root = str(run.recordings.root) if run.recordings else ""
     intervals, note = read_intervals(run.labels, stores, min_confidence=config.min_confidence, root=root)
     n_both = np.zeros((stores.n_clusters, len(intervals)), dtype=np.int64)
@@ -184,9 +198,9 @@ def _lifts(run: Run, stores: Stores, table: Table, n_windows: NDArray[np.int64])
 
 
 def _sheets(
-    run: Run,
+    run: Run[Config],
     stores: Stores,
-    codes: zarr.Array[Any],
+    read_codes: ReadCodes,
     table: Table,
     map_: Map,
     *,
@@ -202,7 +216,7 @@ def _sheets(
         thumbs: list[NDArray[np.uint8]] = []
         for begin in range(first, last, N_AT_ONCE):
             here = slice(begin, min(begin + N_AT_ONCE, last))
-            thumbs += [thumb(window, level_range_db) for window in read_rows(codes, row[here], cell[here])]
+            thumbs += [thumb(window, level_range_db) for window in read_codes(row[here], cell[here])]
         return sheet(thumbs)
 
     with progress(f"{run.name}: map", map_.n_sheets, "sheets") as advance, ThreadPoolExecutor(threads) as pool:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from jobs.common.config import JobConfig
+from jobs.common.job import Input, Job
 from lake.constants import LEVEL_MAX_DB, LEVEL_MIN_DB
 
 ALGORITHM = 3
@@ -31,7 +32,9 @@ class Config(JobConfig):
     n_map_windows: int = Field(
         2000, ge=0, le=100_000, description="windows on the map at most, drawn uniformly; 0 for no map"
     )
-    perplexity: float = Field(30.0, ge=2, le=1000, description="of t-SNE; at most a quarter of the windows on the map")
+    perplexity: float = Field(
+        30.0, ge=2, le=1000, description="perplexity of t-SNE; at most a quarter of the windows on the map"
+    )
     seed: int = Field(0, ge=0, description="root of every random choice")
     audio: bool = Field(
         True, description="whether sound is cut out of the recordings where they are at hand; recorders catch speech"
@@ -66,3 +69,10 @@ class Config(JobConfig):
                     f"{LEVEL_MIN_DB:g} to {LEVEL_MAX_DB:g} dBFS, what a cube can hold"
                 )
         return self
+
+
+JOB = Job(
+    name="atlas", package=__package__, config=Config, algorithm=ALGORITHM, writes="atlas", extra="cluster",
+    inputs=(Input("clusters"), Input("spectrograms")), reads=frozenset({"labels", "cluster_names"}),
+    follows=frozenset({"no-audio"}),
+)  # fmt: skip

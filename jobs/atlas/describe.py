@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +61,7 @@ def put(folder: Path, key: str, data: bytes) -> None:
 
 
 def study_facts(
-    run: Run,
+    run: Run[Config],
     read: Read,
     *,
     map_: Map | None,
@@ -74,7 +73,7 @@ def study_facts(
     folder: Path,
 ) -> Study:
     """Return what is said of the study, and write the picture of its effort."""
-    stores, config, tally = read.stores, cast("Config", run.config), read.tally
+    stores, config, tally = read.stores, run.config, read.tally
     n_windows, is_real, sites = tally.by_recorder.sum(axis=0), stores.time_is_real, sites_of(stores)
     grid = stores.grid
     span_ms = np.where(tally.span_cell < 0, -1, grid.origin_ms + tally.span_cell * grid.hop_ms)
@@ -114,7 +113,7 @@ def study_facts(
     )
 
 
-def _survey(run: Run, folder: Path) -> str:
+def _survey(run: Run[Config], folder: Path) -> str:
     """Write the picture of the manifest's recordings by recorder and day, and return its key; empty without times."""
     if run.recordings is None or not run.recordings.table.is_file():
         return ""
@@ -155,7 +154,7 @@ def cluster_facts(read: Read, clips: Sequence[Mapping[str, float]], folder: Path
     return found
 
 
-def sources(run: Run, folder: Path) -> list[Source]:
+def sources(run: Run[Config], folder: Path) -> list[Source]:
     """Return a run and all that led to it, each once, what reads before what is read; write their pictures."""
     found: dict[str, Run] = {}
 

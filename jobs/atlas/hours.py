@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lake.constants import MS_PER_HOUR, OFFSET_UNKNOWN_S
+
 HOURS_PER_DAY = 24
-MS_PER_HOUR = 3_600_000
-UNKNOWN_OFFSET_S = -(2**31)
 """What the cube's ``utc_offset_s`` holds where local time is unknown."""
 
 
@@ -48,13 +48,13 @@ def local_time(
     start_ms
         Starts of the windows, milliseconds since 1970 UTC, shape (n_windows,).
     utc_offset_s
-        Local time minus UTC in seconds, :data:`UNKNOWN_OFFSET_S` where unknown, shape (n_windows,).
+        Local time minus UTC in seconds, ``OFFSET_UNKNOWN_S`` where unknown, shape (n_windows,).
     deployment
         Row of each window in ``zones``, -1 where there is none, shape (n_windows,).
     zones
         IANA zone of each deployment; empty, or no such zone, where unknown.
     """
-    known = utc_offset_s != UNKNOWN_OFFSET_S
+    known = utc_offset_s != OFFSET_UNKNOWN_S
     offset_s = np.where(known, utc_offset_s, 0).astype(np.int64)
     for i in np.unique(deployment[~known & (deployment >= 0)]):
         if zones[i] in _zone_names():

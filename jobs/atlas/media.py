@@ -17,15 +17,12 @@ from jobs.atlas.shown import Shown
 from jobs.atlas.study import Stores, cluster_ids
 from jobs.common.progress import progress
 from jobs.common.run import Run
-from lake.constants import MS_PER_DAY
-from lake.read import open_array, open_embeddings, read_rows
+from lake.read import open_array, open_embeddings, recorder_names
+from lake.shards import ReadCodes
 from lake.trace import pieces, recordings_table
 
 if TYPE_CHECKING:
     from jobs.atlas.clips import Clip
-
-REACH_MS = 2 * MS_PER_DAY
-"""Recordings that began longer before a window are not asked for its sound."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ class Media:
     attention: Attention | None
 
 
-def media_of(run: Run, config: Config, stores: Stores, level_range_db: tuple[float, float], *, audio: bool) -> Media:
+def media_of(run: Run[Config], stores: Stores, level_range_db: tuple[float, float], *, audio: bool) -> Media:
     """Find out how pictures are drawn, and what there is to cut sound from."""
     readings: Mapping[str, Any] = {}
     note = "" if audio else "Sound was left out on purpose."
@@ -76,30 +73,31 @@ def media_of(run: Run, config: Config, stores: Stores, level_range_db: tuple[flo
         note = "" if readings else "There is no sound: the recordings were not at hand when this page was made."
     return Media(
         level_range_db=level_range_db,
-        width_px=config.image_width_px,
-        height_px=config.image_height_px,
+        width_px=run.config.image_width_px,
+        height_px=run.config.image_height_px,
         window_s=stores.grid.window_ms / 1000,
         channel=stores.cube.attrs.get("config", {}).get("channel", "mix"),
         root=run.recordings.root if run.recordings else Path(),
         readings=readings,
         note=note,
-        attention=_attention(run),
+        attention=attention_of(run),
     )
 
 
-def _attention(run: Run) -> Attention | None:
+def attention_of(run: Run[Config]) -> Attention | None:
+    """Return where the maps of attention of the clustered windows are, if they were stored."""
     source = run.inputs["clusters"].inputs.get("embeddings")
     if source is None or not source.output.exists(""):
         return None
     with open_embeddings(source.output.url) as dataset:
         if "attention" not in dataset:
             return None
-        row = {str(name): i for i, name in enumerate(dataset["recorder"].to_numpy())}
+        row = {name: i for i, name in enumerate(recorder_names(dataset))}
     return Attention(open_array(source.output.url, "attention"), row)
 
 
 def make_media(
-    run: Run, media: Media, codes: zarr.Array[Any], read: Read, folder: Path, *, threads: int
+    run: Run[Config], media: Media, read_codes: ReadCodes, read: Read, folder: Path, *, threads: int
 ) -> list[dict[str, float]]:
     """Write the pictures and sounds of all clusters.
 
@@ -114,8 +112,8 @@ def make_media(
 
     def one(place: int) -> dict[str, float]:
         group, gains = read.shown[place], {}
-        windows = read_rows(codes, [shown.cube_row for shown in group], [shown.cell for shown in group])
-        for shown, window in zip(group, np.asarray(windows, dtype=np.uint8), strict=True):
+        windows = read_codes([shown.cube_row for shown in group], [shown.cell for shown in group])
+        for shown, window in zip(group, windows, strict=True):
             data = picture(window, media.level_range_db, width_px=media.width_px, height_px=media.height_px)
             put(folder, image_key(ids[place], shown.tag), data)
             if media.attention is not None:
@@ -142,6 +140,5 @@ def _clip(shown: Shown, media: Media, recordings: list[dict[str, Any]] | None) -
     from jobs.atlas.clips import cut  # noqa: PLC0415 (as above)
 
     end_ms = shown.start_ms + round(1000 * media.window_s)
-    near = [row for row in recordings if shown.start_ms - REACH_MS <= row["start_ms"] < end_ms]
-    found = pieces(near, shown.start_ms, end_ms)
+    found = pieces(recordings, shown.start_ms, end_ms)
     return cut(found, root=media.root, readings=media.readings, window_s=media.window_s, channel=media.channel)

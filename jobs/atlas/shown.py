@@ -95,7 +95,7 @@ def exemplar_picks(stores: Stores, n_exemplars: int) -> list[Pick]:
     ]
 
 
-def describe(stores: Stores, picks: Sequence[Pick]) -> list[list[Shown]]:
+def shown_windows(stores: Stores, picks: Sequence[Pick]) -> list[list[Shown]]:
     """Return what is to be said of the chosen windows, by cluster, in the order given.
 
     Raises

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lake.errors import StoreError
 from lake.grid import Grid, iso
-from lake.read import grid_of, open_clusters, open_cube
+from lake.read import grid_of, open_clusters, open_cube, recorder_names
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ def open_stores(clusters_url: str, cube_url: str) -> Stores:
             f"{clusters_url} and {cube_url}: expected the same grid, found {_grid_words(grid)} "
             f"and {_grid_words(other)}. {advice}"
         )
-    recorders = tuple(str(name) for name in clusters["recorder"].to_numpy())
-    rows = {str(name): row for row, name in enumerate(cube["recorder"].to_numpy())}
+    recorders = tuple(recorder_names(clusters))
+    rows = {name: row for row, name in enumerate(recorder_names(cube))}
     lost = [name for name in recorders if name not in rows]
     if lost or grid.end_ms > other.end_ms:
         what = f"the recorders {', '.join(lost)}" if lost else f"days up to {iso(grid.end_ms)[:10]}"

@@ -14,7 +14,7 @@ from jobs.atlas.study import Stores
 from jobs.atlas.windows import Table
 from jobs.common.progress import Advance
 from lake.errors import StoreError
-from lake.read import grid_of, open_array, open_embeddings
+from lake.read import grid_of, open_array, open_embeddings, recorder_names
 from lake.scaling import Scaling, Vectors, scaled, stored_centroids, stored_scaling
 
 
@@ -102,9 +102,9 @@ def look(
 def _source(url: str, stores: Stores) -> tuple[zarr.Array[Any], dict[str, int]]:
     """Return the vectors of a store and its recorders' numbers, after checking that the clustering can be of it."""
     with open_embeddings(url) as dataset:
-        grid, names = grid_of(dataset), {str(name): i for i, name in enumerate(dataset["recorder"].to_numpy())}
+        grid, names = grid_of(dataset), {name: i for i, name in enumerate(recorder_names(dataset))}
     lost = [name for name in stores.recorders if name not in names]
-    if grid.attrs != stores.grid.attrs or grid.end_ms < stores.grid.end_ms or lost:
+    if not grid.has_cells_of(stores.grid) or grid.end_ms < stores.grid.end_ms or lost:
         raise StoreError(
             f"{url}: expected the grid and recorders of {stores.clusters_url}, which was made of it, found others"
             f"{': ' + ', '.join(lost) + ' is missing' if lost else ''}. Run the clustering again under a new name."

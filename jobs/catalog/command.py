@@ -1,6 +1,5 @@
 """``dawnchorus catalog``: the table of recordings and its receipt on disk."""
 
-import hashlib
 import json
 import re
 import tempfile
@@ -23,7 +22,7 @@ from jobs.catalog.summary import count_recordings
 from jobs.catalog.timeline import find_clashes, mark_timeline
 from jobs.catalog.zones import check_zones
 from jobs.common.audio import decoder_versions
-from lake.digest import sha256_of
+from lake.digest import sha256, sha256_of
 from lake.errors import InputError, UsageError
 from lake.outputs import refuse_others, write_outputs
 from lake.receipts import environment
@@ -162,7 +161,7 @@ def run_catalog(
             "workers": workers,
         },
         "root": sources.url(root),
-        "table_sha256": hashlib.sha256(out.read_bytes()).hexdigest(),
+        "table_sha256": sha256(out.read_bytes()),
         "counts": counts,
         "unreadable": unreadable,
         "serials": {recorder: sorted(own) for recorder, own in serials.items()},

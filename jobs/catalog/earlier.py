@@ -1,6 +1,5 @@
 """The table that is there already: its rows keep their recorders."""
 
-import hashlib
 from collections.abc import Collection, Sequence
 from pathlib import Path, PurePath
 from typing import Any
@@ -10,6 +9,7 @@ import pandas as pd
 from jobs.catalog.folders import find_home
 from jobs.catalog.names import maker_of, parse_name
 from jobs.catalog.recorders import Row, Seen, serial_in_name
+from lake.digest import sha256
 from lake.errors import InputError, StoreError, StoreFormatError
 from lake.recordings import read_recordings
 from lake.records import unseal
@@ -90,6 +90,6 @@ def _root(receipt: dict[str, Any], root: PurePath, url: str) -> PurePath:
 def _serials(receipt: dict[str, Any], table: Path) -> dict[str, str]:
     """Return the serial of each recorder that has one alone, if the receipt is this table's."""
     serials = receipt.get("serials")
-    if not isinstance(serials, dict) or receipt.get("table_sha256") != hashlib.sha256(table.read_bytes()).hexdigest():
+    if not isinstance(serials, dict) or receipt.get("table_sha256") != sha256(table.read_bytes()):
         return {}
     return {str(name): str(own[0]) for name, own in serials.items() if isinstance(own, list) and len(own) == 1}

@@ -11,6 +11,8 @@ from jobs.catalog.faults import byte_faults, look_at_bytes
 from jobs.catalog.headers import HeaderFacts, parse_header, true_rate
 from jobs.catalog.signal import has_clicks, judge, look
 from jobs.common.audio import MAX_PEAK, AudioError, AudioInfo, is_float, open_audio, probe
+from lake.constants import S_PER_DAY
+from lake.digest import sha256_of_file
 from lake.limits import MAX_CHANNELS, MAX_GAIN_DB, MAX_LENGTH_S, MAX_RATE_HZ, MIN_RATE_HZ
 
 SOUND_SAMPLES = 1 << 20
@@ -70,7 +72,7 @@ def examine(path: str, maker: str = "", *, deadline_s: float = 300.0) -> FileFac
     problems = audio.problems if audio else (refusal.problem,) if refusal else ()
     message = str(refusal) if refusal else ""
     try:
-        sha256 = digest(path)
+        sha256 = sha256_of_file(path)
         blocks = read_blocks(Path(path))
         promised = int.from_bytes(blocks.get(STREAMINFO, b"")[13:18], "big") & (1 << 36) - 1
         seen = look_at_bytes(Path(path), promised or None)
@@ -109,8 +111,8 @@ def out_of_range(audio: AudioInfo | None, header: HeaderFacts) -> dict[str, str]
         if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
             wrong["rate_out_of_range"] = f"expected {MIN_RATE_HZ:,} to {MAX_RATE_HZ:,} Hz, found {rate_hz:,} Hz"
         elif audio.duration_s > MAX_LENGTH_S:
-            days = audio.duration_s / 86_400
-            wrong["length_out_of_range"] = f"expected at most {MAX_LENGTH_S / 86_400:.0f} days, found {days:,.0f}"
+            days = audio.duration_s / S_PER_DAY
+            wrong["length_out_of_range"] = f"expected at most {MAX_LENGTH_S / S_PER_DAY:.0f} days, found {days:,.0f}"
         if n_channels > MAX_CHANNELS:
             wrong["channels_out_of_range"] = f"expected at most {MAX_CHANNELS} channels, found {n_channels:,}"
     if header.gain_db is not None and not abs(header.gain_db) <= MAX_GAIN_DB:
@@ -144,9 +146,3 @@ def sound_digest(path: str, audio: AudioInfo) -> str:
             samples = reader.read(start, min(SOUND_SAMPLES, audio.n_samples - start))
             found.update(np.ascontiguousarray(samples.T).tobytes())
     return found.hexdigest()
-
-
-def digest(path: str) -> str:
-    """Return the SHA-256 of a file; ``OSError`` if it cannot be read to its end."""
-    with Path(path).open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

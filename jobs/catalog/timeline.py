@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from jobs.catalog.folders import find_home
 from jobs.catalog.names import maker_of, parse_name
+from lake.constants import EARLIEST_MS, S_PER_DAY
 from lake.recordings import has_problem, is_usable
 from lake.text import normal
 
@@ -21,11 +22,9 @@ MAX_GAP = 0.005
 """Share of a recording that may be missing before the next and still be the clock's fault; more is a pause."""
 MIN_JOINS = 3
 """Joins of consecutive recordings that a drift is told from."""
-EARLIEST = pd.Timestamp("2001-01-01")
-"""No recorder is older; a clock that was never set reads 1970, 1980 or 2000."""
+EARLIEST = pd.Timestamp(EARLIEST_MS, unit="ms")
 YEARS = pd.Timedelta(days=730)
 """Recordings that are further than this from all others of their recorder, and fewer, are of a clock that was reset."""
-_DAY_S = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -184,7 +183,7 @@ def _drift_s_per_day(
     goes_along = float(np.mean(np.sign(moved) == np.sign(total_s))) if len(moved) else 0.0
     if abs(total_s) <= n_rows * RESOLUTION_S or goes_along < 0.75:
         return None
-    return round(total_s / float(durations_s[is_join].sum()) * _DAY_S, 3)
+    return round(total_s / float(durations_s[is_join].sum()) * S_PER_DAY, 3)
 
 
 def _is_song_meter(path: str) -> bool:

@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 from jobs.cluster.kmeans import Schedule
 from lake.scaling import Vectors
 
-Read = Callable[[int], Vectors]
+ReadPool = Callable[[list[int]], list[Vectors]]
 
 
 def batches(
-    read: Read, sizes: Sequence[int], plan: Schedule, *, buffer_windows: int, seed: int, threads: int = 1
+    read_pool: ReadPool, sizes: Sequence[int], plan: Schedule, *, buffer_windows: int, seed: int, threads: int = 1
 ) -> Iterator[Vectors]:
     """Yield the batches of a fit.
 
     Parameters
     ----------
-    read
-        Returns the vectors of a stretch, shape (sizes[i], n_features); called from several threads.
+    read_pool
+        Returns the vectors of some stretches, each of shape (sizes[i], n_features).
     sizes
         Windows in each stretch.
     plan
@@ -33,14 +33,14 @@ def batches(
     seed
         Of all orders.
     threads
-        Threads that read the next pool while this one is used; 1 reads when needed. They change no batch.
+        With more than one, a thread gets the next pool while this one is used, and another cuts the next batch.
 
     Yields
     ------
     NDArray
         Shape (plan.batch_size, n_features).
     """
-    pooled = _read_ahead(read, pools(sizes, buffer_windows, seed), threads)
+    pooled = _read_ahead(read_pool, pools(sizes, buffer_windows, seed), threads)
     cut = islice(_cut(pooled, plan.batch_size, seed), plan.n_batches)
     try:
         yield from cut if threads <= 1 else _cut_ahead(cut)
@@ -93,18 +93,14 @@ def _cut_ahead(cut: Iterator[Vectors]) -> Iterator[Vectors]:
             yield batch
 
 
-def _read_ahead(read: Read, wanted: Iterator[list[int]], threads: int) -> Generator[list[Vectors], None, None]:
+def _read_ahead(read_pool: ReadPool, wanted: Iterator[list[int]], threads: int) -> Generator[list[Vectors], None, None]:
     """Yield the stretches of each pool; with several threads the next pool is read meanwhile."""
     if threads <= 1:
-        for pool in wanted:
-            yield [read(i) for i in pool]
+        yield from map(read_pool, wanted)
         return
-    readers = ThreadPoolExecutor(threads)
-    try:
-        coming = [readers.submit(read, i) for i in next(wanted)]
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(read_pool, next(wanted))
         while True:
-            ready = [part.result() for part in coming]
-            coming = [readers.submit(read, i) for i in next(wanted)]
+            ready = coming.result()
+            coming = reader.submit(read_pool, next(wanted))
             yield ready
-    finally:
-        readers.shutdown(cancel_futures=True)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt
 
 from jobs.common.config import JobConfig
+from jobs.common.job import Input, Job
 from lake.scaling import N_AXES, SHRINKAGE
 
 ALGORITHM = 3
@@ -50,7 +51,7 @@ class Config(JobConfig):
     n_epochs: int = Field(10, ge=1, description="times that the fit sees every window, about")
     max_batches: int | None = Field(None, ge=1, description="most steps of the fit, whatever `n_epochs` says")
     buffer_windows: int = Field(
-        32_768, ge=1, description="windows from stretches all over the store that are shuffled together"
+        32_768, ge=1, description="windows, read from all parts of the store, that are shuffled together"
     )
     reassignment_ratio: float = Field(
         0.01,
@@ -73,7 +74,7 @@ class Config(JobConfig):
     )
     scan_n_clusters: Annotated[tuple[PositiveInt, ...], Field(strict=False)] = Field(
         (),
-        description="numbers of clusters that are tried on the sampled windows, for a table beside the clustering",
+        description="numbers of clusters that are tried on the sampled windows, for a table in the cluster store",
         json_schema_extra={"introduced_as": []},
     )
     flag_share: float = Field(
@@ -90,3 +91,10 @@ class Config(JobConfig):
         description="a cluster is flagged as noise if its exemplars stand out less than this from their own background",
         json_schema_extra={"introduced_as": 8.0},
     )
+
+
+JOB = Job(
+    name="cluster", package=__package__, config=Config, algorithm=ALGORITHM, writes="clusters", extra="cluster",
+    inputs=(Input("embeddings", several=True),),
+    follows=frozenset({"scheduler", "mix"}),
+)  # fmt: skip

@@ -1,15 +1,12 @@
 """What is wrong with a cluster: it is one recorder's, one hour's, or noise."""
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lake.constants import CODE_STEP_DB
+from lake.constants import CLUSTER_FLAGS, CODE_STEP_DB
 
-FLAGS: Final = {"one_recorder": 1, "one_hour": 2, "noise": 4}
-"""Bits of ``cluster_flags``."""
 OVER_BANDS, OVER_FRAMES = 98.0, 95.0
 """Percentiles that a window's contrast is made of."""
 
@@ -82,5 +79,5 @@ def flags_of(
     with np.errstate(invalid="ignore"):
         is_noise = contrast < noise_contrast_db
     bits = (recorders.is_flagged, hours.is_flagged, is_noise)
-    flags = sum(bit.astype(np.int8) * value for bit, value in zip(bits, FLAGS.values(), strict=True))
+    flags = sum(bit.astype(np.int8) * value for bit, value in zip(bits, CLUSTER_FLAGS.values(), strict=True))
     return np.asarray(flags, dtype=np.int8)

@@ -1,19 +1,40 @@
-"""The last pass: every window's cluster, block by block, and what the labels say of the clusters."""
+"""The last pass: every window's cluster, a recorder's day at a time, and what the labels say of the clusters."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jobs.cluster.core import assign
-from jobs.cluster.exemplars import Candidates, narrowed, span_of
+from jobs.cluster.exemplars import Candidates, joined, narrowed, span_of
+from jobs.cluster.source import Part, Read, opened
+from jobs.common.processors import blas_backend
+from lake.constants import MS_PER_HOUR, UNTIMED
 from lake.grid import Grid
+from lake.ledger import Entry, Ledger
 from lake.scaling import Vectors
+from lake.schema import StoreSpec
+from lake.storage import Storage
+from lake.write import write_block
 
 HOURS = 24
-MS_PER_HOUR = 3_600_000
-UNTIMED = "untimed:"
-"""Recorders of this name were laid in sequence: their hours mean nothing."""
+DAYS_HELD = 64
+"""Days whose candidates for exemplars are held before they are narrowed together."""
+
+
+@dataclass(frozen=True)
+class Day:
+    """One recorder's day: the number of its recorder, its spans, and the digest of what its vectors were made from."""
+
+    recorder: int
+    parts: tuple[Part, ...]
+    inputs: str
+
+    @property
+    def number(self) -> int:
+        """Number of the day on the grid."""
+        return self.parts[0][1].day
 
 
 @dataclass(frozen=True)
@@ -32,6 +53,75 @@ class Labelled:
     cluster: NDArray[np.int16]
     distance: NDArray[np.float32]
     near: Candidates
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What is counted of a recorder's day: `by_cluster` and `by_hour` of each cluster, and the sum of squares."""
+
+    recorder: int
+    n_windows: int
+    by_cluster: NDArray[np.int64]
+    by_hour: NDArray[np.int64]
+    squares: float
+    near: Candidates
+
+
+@dataclass(frozen=True)
+class Labeller:
+    """Labels a recorder's day and writes its block, in any process that sees the lake.
+
+    Attributes
+    ----------
+    read, centroids
+        Reads a span scaled; the centroids among scaled vectors.
+    store, ledger, spec, recorders
+        What is written.
+    status_url, token
+        The store that says which windows are whole, and the token of :func:`jobs.cluster.source.opened`.
+    span_ms, n_near
+        Length of the spans that give one exemplar each, and exemplars of a cluster.
+    """
+
+    read: Read
+    centroids: Vectors
+    store: Storage
+    ledger: Ledger
+    spec: StoreSpec
+    recorders: tuple[str, ...]
+    status_url: str
+    token: str
+    span_ms: int
+    n_near: int
+
+    def __call__(self, day: Day) -> Counted:
+        """Label and write a day."""
+        spans = [span for _, span in day.parts]
+        cells = np.concatenate([span.cells for span in spans])
+        vectors = np.empty((len(cells), self.centroids.shape[1]), dtype=np.float32)
+        for part in day.parts:
+            first = part[1].first_row - spans[0].first_row
+            vectors[first : first + len(part[1].cells)] = self.read(part)
+        grid, name = self.spec.grid, self.recorders[day.recorder]
+        labelled = label_day(
+            vectors, self.centroids, recorder=day.recorder, cells=cells, grid=grid, span_ms=self.span_ms,
+            n_near=self.n_near,
+        )  # fmt: skip
+        self._write(day, labelled)
+        return count(labelled, len(self.centroids), recorder=day.recorder, name=name, grid=grid)
+
+    def _write(self, day: Day, labelled: Labelled) -> None:
+        first = day.number * self.spec.cells_per_block
+        (status,) = opened((self.status_url,), "embedding_status", self.token)
+        there = np.asarray(status[day.recorder, first : first + self.spec.cells_per_block])[labelled.cells - first]
+        blocks = {data.name: np.full(data.block, data.fill, dtype=data.dtype) for data in self.spec.data}
+        blocks["cluster"][0, labelled.cells - first] = labelled.cluster
+        blocks["distance"][0, labelled.cells - first] = labelled.distance
+        entry = Entry(
+            recorder=self.recorders[day.recorder], block=day.number, files={}, cells=labelled.cells.tolist(),
+            digests=[], backend=blas_backend(), inputs=day.inputs, index={"cluster_status": there.tolist()},
+        )  # fmt: skip
+        write_block(self.store, self.ledger, self.spec, blocks, entry, i_recorder=day.recorder)
 
 
 @dataclass(frozen=True)
@@ -81,12 +171,27 @@ def label_day(
     return Labelled(cells, cluster, distance, narrowed(windows, n_near))
 
 
-def count(totals: Totals, day: Labelled, *, recorder: int, name: str, grid: Grid) -> None:
-    """Add a day to totals, in place; hours of recorders without a clock are left out."""
-    n_clusters = len(totals.by_recorder)
-    totals.by_recorder[:, recorder] += np.bincount(day.cluster, minlength=n_clusters)
-    totals.squares[0] += np.square(day.distance, dtype=np.float64).sum()
+def count(day: Labelled, n_clusters: int, *, recorder: int, name: str, grid: Grid) -> Counted:
+    """Count a day's windows by cluster and UTC hour; hours of recorders without a clock are left out."""
+    by_hour = np.zeros(n_clusters * HOURS, dtype=np.int64)
     if not name.startswith(UNTIMED):
         hour = day.cells % grid.cells_per_day * grid.hop_ms // MS_PER_HOUR
-        pairs = np.bincount(day.cluster.astype(np.int64) * HOURS + hour, minlength=n_clusters * HOURS)
-        totals.by_hour[...] += pairs.reshape(n_clusters, HOURS)
+        by_hour = np.bincount(day.cluster.astype(np.int64) * HOURS + hour, minlength=n_clusters * HOURS)
+    return Counted(
+        recorder=recorder, n_windows=len(day.cells), by_cluster=np.bincount(day.cluster, minlength=n_clusters),
+        by_hour=by_hour.reshape(n_clusters, HOURS), squares=float(np.square(day.distance, dtype=np.float64).sum()),
+        near=day.near,
+    )  # fmt: skip
+
+
+def summed(days: Iterable[Counted], totals: Totals, n_near: int) -> Candidates:
+    """Add days to totals, in place and in their order; return the candidates for exemplars of all of them."""
+    near: list[Candidates] = []
+    for day in days:
+        totals.by_recorder[:, day.recorder] += day.by_cluster
+        totals.by_hour[...] += day.by_hour
+        totals.squares[0] += day.squares
+        near.append(day.near)
+        if len(near) > DAYS_HELD:
+            near = [narrowed(joined(near), n_near)]
+    return joined(near)

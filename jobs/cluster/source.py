@@ -1,25 +1,59 @@
-"""Vectors of the windows that are clustered, scaled; what fits into memory is kept."""
+"""Vectors of the windows that are clustered, scaled, in this process or in a worker; what fits into memory is kept."""
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
-from typing import TypeVar
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
+import zarr
 
+from jobs.common.ordered import Team
+from lake.read import open_array
 from lake.scaling import Scaling, Vectors, scaled
-from lake.vectors import VectorSets, read_span
+from lake.vectors import Span, VectorSets, read_arrays
 
 KEPT_BYTES = 480_000_000
 """Scaled vectors that are kept in memory once they are read; more are read again in every epoch."""
-AHEAD_PER_THREAD = 2
 
-Task = TypeVar("Task")
-Result = TypeVar("Result")
+Part = tuple[int, Span]
+"""A span with its number."""
+Read = Callable[[Part], Vectors]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads spans in any process that sees the lake, scaled if there is a scaling.
+
+    Attributes
+    ----------
+    urls
+        The embedding stores.
+    scaling
+        How vectors are scaled; as they are stored if ``None``.
+    token
+        Of this run: a worker that lives longer opens the stores again for the next one.
+    """
+
+    urls: tuple[str, ...]
+    scaling: Scaling | None = None
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def __call__(self, part: Part) -> Vectors:
+        """Return the vectors of a span."""
+        vectors = read_arrays(opened(self.urls, "embedding", self.token), part[1])
+        return vectors if self.scaling is None else scaled(vectors, self.scaling, in_place=True)
+
+
+@lru_cache(maxsize=8)
+def opened(urls: tuple[str, ...], name: str, token: str) -> tuple[zarr.Array[Any], ...]:  # noqa: ARG001 (of the cache)
+    """Return an array of each store; they are opened once for a token."""
+    return tuple(open_array(url, name) for url in urls)
 
 
 class Kept:
-    """Vectors that were read once.
+    """Vectors that were read once, in the memory of this process.
 
     Parameters
     ----------
@@ -27,61 +61,59 @@ class Kept:
         The vector sets.
     n_scaled
         Numbers of a scaled vector at most. Vectors that scaling makes shorter are kept scaled alone.
+    team
+        Who reads. Workers read for themselves: of what they read, this process keeps what it asks for scaled.
     """
 
-    def __init__(self, sets: VectorSets, n_scaled: int) -> None:
+    def __init__(self, sets: VectorSets, n_scaled: int, team: Team) -> None:
         filled = np.cumsum([len(span.cells) * n_scaled * 4 for span in sets.spans])
-        self.sets = sets
+        self.sets, self.team = sets, team
         self.n = int(np.searchsorted(filled, KEPT_BYTES, "right"))
         self.is_raw_kept = sum(sets.n_features) <= n_scaled
         self.raw: dict[int, Vectors] = {}
+        self.scaled: dict[int, Vectors] = {}
+        self.reader = Reader(sets.urls)
 
-    def read_raw(self, i: int) -> Vectors:
-        """Return the vectors of a span as they are stored, and keep them if they fit."""
-        vectors = read_span(self.sets, self.sets.spans[i])
-        if i < self.n and self.is_raw_kept:
-            self.raw[i] = vectors
-        return vectors
+    @property
+    def read_raw(self) -> Read:
+        """The function that reads a span as it is stored; this process keeps what fits."""
+        return self.reader if self.team.client is not None else self._read_raw
 
-    def scaled_by(self, scaling: Scaling) -> Callable[[int], Vectors]:
-        """Return the function that reads a span scaled; what was read before is scaled in its place."""
-        kept: dict[int, Vectors] = {}
+    def read_scaled(self, scaling: Scaling) -> Read:
+        """Return the function that reads a span scaled; what this process has read before is scaled in its place."""
+        reader = Reader(self.sets.urls, scaling, self.reader.token)
+        if self.team.client is not None:
+            return reader
 
-        def read(i: int) -> Vectors:
-            if (found := kept.get(i)) is not None:
+        def read(part: Part) -> Vectors:
+            i, span = part
+            if (found := self.scaled.get(i)) is not None:
                 return found
             raw = self.raw.pop(i, None)
-            vectors = read_span(self.sets, self.sets.spans[i]) if raw is None else raw
-            vectors = scaled(vectors, scaling, in_place=True)
-            if i < self.n:
-                kept[i] = vectors
-            return vectors
+            return self._keep(i, reader((i, span)) if raw is None else scaled(raw, scaling, in_place=True))
 
         return read
 
+    def pool_reader(self, scaling: Scaling) -> Callable[[Sequence[int]], list[Vectors]]:
+        """Return the function that reads several spans at once, by number, scaled; see `read_scaled`."""
+        read = self.read_scaled(scaling)
 
-def in_threads(function: Callable[[Task], Result], tasks: Iterable[Task], threads: int) -> Iterator[Result]:
-    """Yield the results in the tasks' order; only a few tasks are ahead of what was taken.
+        def read_pool(numbers: Sequence[int]) -> list[Vectors]:
+            missing = [(i, self.sets.spans[i]) for i in numbers if i not in self.scaled]
+            found = dict(self.scaled)
+            for (i, _), vectors in zip(missing, self.team.in_order(read, missing, ahead=len(missing)), strict=True):
+                found[i] = self._keep(i, vectors)
+            return [found[i] for i in numbers]
 
-    Parameters
-    ----------
-    function
-        Must spend its time outside of Python, as decompression and matrix products do.
-    threads
-        One works here, without a thread.
-    """
-    if threads <= 1:
-        yield from map(function, tasks)
-        return
-    waiting = iter(tasks)
-    workers = ThreadPoolExecutor(threads)
-    try:
-        running: list[Future[Result]] = [
-            workers.submit(function, task) for task in islice(waiting, threads * AHEAD_PER_THREAD)
-        ]
-        while running:
-            result = running.pop(0).result()
-            running += [workers.submit(function, task) for task in islice(waiting, 1)]
-            yield result
-    finally:
-        workers.shutdown(cancel_futures=True)
+        return read_pool
+
+    def _read_raw(self, part: Part) -> Vectors:
+        vectors = self.reader(part)
+        if part[0] < self.n and self.is_raw_kept:
+            self.raw[part[0]] = vectors
+        return vectors
+
+    def _keep(self, i: int, vectors: Vectors) -> Vectors:
+        if i < self.n:
+            self.scaled[i] = vectors
+        return vectors

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +11,10 @@ from sklearn.metrics import adjusted_rand_score, silhouette_score
 from jobs.cluster.config import Config
 from jobs.cluster.core import assign
 from jobs.cluster.kmeans import fit_sample, labels_of
+from jobs.common.ordered import Team
 from lake.scaling import Vectors
 
+ALONE = Team(1)
 N_SILHOUETTE = 2_000
 """Windows of the sample that a silhouette is computed on."""
 
@@ -41,7 +44,7 @@ class Tried:
     ari_subsamples: float
 
 
-def stability(sample: Vectors, centroids: Vectors, config: Config) -> NDArray[np.float32]:
+def stability(sample: Vectors, centroids: Vectors, config: Config, team: Team = ALONE) -> NDArray[np.float32]:
     """Return how well each cluster is found again in halves of a sample.
 
     Parameters
@@ -52,6 +55,8 @@ def stability(sample: Vectors, centroids: Vectors, config: Config) -> NDArray[np
         The clustering, shape (n_clusters, n_features).
     config
         The job's configuration; ``n_refits`` halves are drawn.
+    team
+        Who refits, a half each.
 
     Returns
     -------
@@ -69,17 +74,15 @@ def stability(sample: Vectors, centroids: Vectors, config: Config) -> NDArray[np
     if half < n_clusters or not config.n_refits:
         return np.full(n_clusters, np.nan, dtype=np.float32)
     own = labels_of(sample, centroids)
-    found = []
-    for i in range(config.n_refits):
-        refit = fit_sample(_half(sample, config.seed, i), n_clusters, config, seed=config.seed + 1 + i)
-        found.append(_largest_jaccard(own, labels_of(sample, refit), n_clusters))
+    found = list(team.in_order(partial(_found_again, sample, own, n_clusters, config), range(config.n_refits)))
     return np.asarray(np.mean(found, axis=0), dtype=np.float32)
 
 
-def scan(sample: Vectors, config: Config) -> list[Tried]:
-    """Try each of ``scan_n_clusters`` that the sample is large enough for, in ascending order."""
+def scan(sample: Vectors, config: Config, team: Team = ALONE) -> list[Tried]:
+    """Try each of ``scan_n_clusters`` that the sample is large enough for, in ascending order; a task each."""
     half = len(sample) // 2
-    return [_tried(sample, n, config) for n in sorted(set(config.scan_n_clusters)) if n <= half]
+    numbers = [n for n in sorted(set(config.scan_n_clusters)) if n <= half]
+    return list(team.in_order(partial(_tried, sample, config), numbers))
 
 
 def columns(rows: Sequence[Tried]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
@@ -89,7 +92,15 @@ def columns(rows: Sequence[Tried]) -> tuple[NDArray[np.int32], NDArray[np.float3
     return counts, np.array([row[1:] for row in values], dtype=np.float32).reshape(len(values), 4).T
 
 
-def _tried(sample: Vectors, n_clusters: int, config: Config) -> Tried:
+def _found_again(
+    sample: Vectors, own: NDArray[np.int16], n_clusters: int, config: Config, i: int
+) -> NDArray[np.float64]:
+    """Return how well each cluster is found again in the i-th half."""
+    refit = fit_sample(_half(sample, config.seed, i), n_clusters, config, seed=config.seed + 1 + i)
+    return _largest_jaccard(own, labels_of(sample, refit), n_clusters)
+
+
+def _tried(sample: Vectors, config: Config, n_clusters: int) -> Tried:
     centroids = fit_sample(sample, n_clusters, config, seed=config.seed)
     own, distance = assign(sample, centroids)
     other = labels_of(sample, fit_sample(sample, n_clusters, config, seed=config.seed + 1))

@@ -1,55 +1,36 @@
 """The cluster store's schema for a run, with what this job adds to it, and its tables."""
 
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jobs.cluster.config import Config
 from jobs.cluster.core import Clustering
-from jobs.cluster.flags import FLAGS
 from jobs.cluster.stability import Tried, columns
 from jobs.common.run import Run
 from lake.grid import Grid
-from lake.scaling import Normalise, Scaling, in_features, scaling_tables
-from lake.schema import ArraySpec, StoreSpec, cluster_spec
+from lake.scaling import Normalise, in_features, scaling_tables
+from lake.schema import SCAN, ArraySpec, StoreSpec, cluster_spec, with_figures
 
 Tables = dict[str, NDArray[Any]]
 
-SCAN = {
-    "scan_mean_square_distance": "inertia a window of the sample",
-    "scan_silhouette": "mean silhouette of windows of the sample",
-    "scan_ari_seeds": "adjusted Rand index of two fits with other seeds",
-    "scan_ari_subsamples": "adjusted Rand index of fits to all and to halves of the sample",
-}
 
-
-def store_spec(run: Run, grid: Grid, clustering: Clustering, *, normalise: Normalise, n_scanned: int) -> StoreSpec:
+def store_spec(
+    run: Run[Config], grid: Grid, clustering: Clustering, *, normalise: Normalise, n_scanned: int
+) -> StoreSpec:
     """Return the schema of a run's store."""
-    config, n_clusters = cast("Config", run.config), clustering.n_clusters
+    config, n_clusters = run.config, clustering.n_clusters
     resolved = {} if config.normalise == normalise else {"normalise": normalise}
     spec = cluster_spec(
         grid, n_clusters=n_clusters, n_features=clustering.scaling.n_features, n_exemplars=config.n_exemplars,
         attrs={**run.store_attrs, "grid": grid.attrs, **resolved},
     )  # fmt: skip
-    bits = {"flag_masks": list(FLAGS.values()), "flag_meanings": " ".join(FLAGS)}
-    more = [
-        _of_cluster("cluster_flags", "int8", 0, n_clusters, "what is unusual about the cluster", **bits),
-        _of_cluster("recorder_share", "float32", np.nan, n_clusters, "largest share of one recorder"),
-        _of_cluster("hour_share", "float32", np.nan, n_clusters, "largest share of one UTC hour of the day"),
-        _of_cluster("contrast_db", "float32", np.nan, n_clusters, "exemplars above their own background", units="dB"),
-        _of_cluster("stability", "float32", np.nan, n_clusters, "mean Jaccard index with refits on halves"),
-    ]
-    more += _of_scaling(clustering.scaling)
-    if n_scanned:
-        more.append(ArraySpec("scan_n_clusters", ("scan",), "int32", 0, (n_scanned,), None, {"long_name": "clusters"}))
-        more += [
-            ArraySpec(name, ("scan",), "float32", np.nan, (n_scanned,), None, {"long_name": told})
-            for name, told in SCAN.items()
-        ]
+    described = {name: (table.shape, str(table.dtype)) for name, table in scaling_tables(clustering.scaling).items()}
+    spec = with_figures(spec, n_scanned=n_scanned, scaling=described)
     tables = [_by_component(table, clustering) if table.name == "centroid" else table for table in spec.tables]
-    return _joined(replace(spec, tables=(*tables, *more)), clustering)
+    return _joined(replace(spec, tables=tuple(tables)), clustering)
 
 
 def clustering_tables(clustering: Clustering) -> Tables:
@@ -69,33 +50,6 @@ def scan_tables(tried: list[Tried]) -> Tables:
     """Return the tables of a scan; none if nothing was tried."""
     counts, values = columns(tried)
     return {"scan_n_clusters": counts, **dict(zip(SCAN, values, strict=True))} if tried else {}
-
-
-def _of_cluster(name: str, dtype: str, fill: float, n: int, told: str, **attrs: Any) -> ArraySpec:  # noqa: ANN401 (JSON)
-    return ArraySpec(name, ("cluster_id",), dtype, fill, (n,), None, {"long_name": told, **attrs})
-
-
-def _of_scaling(scaling: Scaling) -> list[ArraySpec]:
-    """Return the schema of the tables of a scaling that a cluster store has beside mean and deviation."""
-    long_names = {
-        "components": "axes that scaled vectors are projected on",
-        "feature_set": "vector set that the feature is of",
-        "component_set": "vector set that the axis is of",
-    }
-    dims = {"components": ("component", "feature"), "feature_set": ("feature",), "component_set": ("component",)}
-    return [
-        ArraySpec(
-            name,
-            dims[name],
-            str(values.dtype),
-            np.nan if values.dtype.kind == "f" else 0,
-            values.shape,
-            None,
-            {"long_name": long_names[name]},
-        )
-        for name, values in scaling_tables(scaling).items()
-        if name in dims
-    ]
 
 
 def _feature_dim(clustering: Clustering) -> str:

@@ -1,7 +1,6 @@
 """The network that turns windows into features: built, stored and read back alike by every job."""
 
 import difflib
-import hashlib
 import json
 from typing import Final, Literal
 
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from jobs.common.card import CARD_FILE, WEIGHT_FILES, ModelCard, Weights, read_card
 from jobs.common.inputs import resize
+from lake.digest import sha256
 from lake.errors import InputError, StoreError
 from lake.held import read_held
 from lake.storage import Storage
@@ -90,7 +90,7 @@ def save_backbone(folder: str, model: VisionTransformer, card: ModelCard, weight
         "card": {k: v for k, v in card.model_dump(mode="json").items() if k not in ADDED or v != ADDED[k]},
     }
     storage.write(CARD_FILE, (json.dumps(content, indent=2) + "\n").encode())
-    return hashlib.sha256(data).hexdigest()
+    return sha256(data)
 
 
 def load_card(folder: str) -> ModelCard:

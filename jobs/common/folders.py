@@ -1,9 +1,9 @@
 """Outputs that are folders of files: scores, pages."""
 
-import hashlib
 from pathlib import Path
 
 from jobs.common.run import Run
+from lake.digest import sha256
 
 
 def publish(run: Run, folder: Path) -> dict[str, str]:
@@ -28,7 +28,7 @@ def publish(run: Run, folder: Path) -> dict[str, str]:
     for key, path in paths.items():
         data = path.read_bytes()
         run.output.write_if_changed(key, data)
-        files[key] = hashlib.sha256(data).hexdigest()
+        files[key] = sha256(data)
     run.ledger.settle_files(files)
     for key in sorted(before - files.keys()):
         run.output.remove(key)

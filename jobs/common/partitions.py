@@ -157,7 +157,7 @@ def _here(work: Work[Task, Result]) -> tuple[dict[int, Result], Failures]:
     failures: Failures = {}
     for i in chain(range(len(work.tasks)), _again(work, failures)):
         try:
-            results[i] = _alone(work.function, work.tasks[i])
+            results[i] = alone(work.function, work.tasks[i])
         except TryAgainError:
             raise
         except Exception as error:  # noqa: BLE001 (whatever it is, it is told of at the end; the others go on)
@@ -177,12 +177,12 @@ def _on_cluster(
     # When a worker dies, Dask blames all that it held. One at a time, the blame is a task's own.
     for numbers, at_once in ((range(len(work.tasks)), most), (_again(work, failures), 1)):
         for i, future in _completed(client, work, numbers, at_once):
-            error = _error_of(client, future)
+            error = error_of(client, future)
             if error is not None:
                 failures[i] = error
                 continue
             try:
-                with _talking_to(client):
+                with talking_to(client):
                     results[i] = future.result()
             except KilledWorker as killed:  # its result died with a worker, and so did the next one
                 failures[i] = killed
@@ -196,7 +196,7 @@ def _again(work: Work[Task, Result], failures: Failures) -> Iterator[int]:
     """Yield, once everything else is done, the tasks that have failed."""
     first = dict(failures)
     if first:
-        lines = [f"  {work.names[i]}: {_line(error)}" for i, error in first.items()]
+        lines = [f"  {work.names[i]}: {line_of(error)}" for i, error in first.items()]
         complain(f"{len(first)} partitions failed and are tried once more:\n{listed(lines)}")
     yield from first
 
@@ -206,24 +206,24 @@ def _completed(
 ) -> Iterator[tuple[int, Future[Result]]]:
     """Submit tasks by number, as many at a time as there is room for, and yield each when it has ended."""
     waiting, in_flight = iter(numbers), dict[Any, int]()
-    capacity = _capacity(client, most)
+    capacity = capacity_of(client, most)
     running = as_completed()
 
     def fill() -> None:
         while len(in_flight) < capacity() and (i := next(waiting, None)) is not None:
-            future = client.submit(_alone, work.function, work.tasks[i], pure=False)
+            future = client.submit(alone, work.function, work.tasks[i], pure=False)
             in_flight[future.key] = i
             running.add(future)
 
-    with _talking_to(client):
+    with talking_to(client):
         fill()
     for future in running:
         yield in_flight.pop(future.key), future
-        with _talking_to(client):
+        with talking_to(client):
             fill()
 
 
-def _capacity(client: Client, most: int | None) -> Callable[[], int]:
+def capacity_of(client: Client, most: int | None) -> Callable[[], int]:
     """Return a function that tells how many tasks may be in flight while workers come and go."""
     asked_s, wanted = -CAPACITY_EVERY_S, LEAST_IN_FLIGHT
 
@@ -237,9 +237,9 @@ def _capacity(client: Client, most: int | None) -> Callable[[], int]:
     return capacity
 
 
-def _error_of(client: Client, future: Future[Result]) -> BaseException | None:
+def error_of(client: Client, future: Future[Result]) -> BaseException | None:
     """Return why a task failed, if it did; what ends a run is raised."""
-    with _talking_to(client):
+    with talking_to(client):
         while future.status in {"pending", "lost"}:  # its result died with a worker meanwhile, and is made again
             wait(future)
         if future.status == "finished":
@@ -254,7 +254,7 @@ def _error_of(client: Client, future: Future[Result]) -> BaseException | None:
 
 
 @contextmanager
-def _talking_to(client: Client) -> Iterator[None]:
+def talking_to(client: Client) -> Iterator[None]:
     """Turn what happens when a scheduler is lost into a message; errors of tasks do not pass here."""
     try:
         yield
@@ -270,13 +270,20 @@ def _failed(names: Sequence[str], failures: Failures) -> DawnchorusError:
     """Return the error that tells of all tasks that failed twice; its class is that of the gravest of theirs."""
     found: set[type[DawnchorusError]] = {_class_of(error) for error in failures.values()}
     gravest = next(kind for kind in (DawnchorusError, StoreError, InputError, TryAgainError) if kind in found)
-    lines = [f"  {names[i]}: {_line(error)}" for i, error in sorted(failures.items())]
+    lines = [f"  {names[i]}: {line_of(error)}" for i, error in sorted(failures.items())]
     told = gravest(
         f"{len(failures)} of {len(names)} partitions failed twice; the others are written:\n"
         f"{listed(lines, MOST_LISTED)}\n"
         "Mend the cause, then type the same command again: it continues with these."
     )
     told.__cause__ = failures[min(failures)]
+    return told
+
+
+def raised(error: BaseException) -> DawnchorusError:
+    """Return the error that tells of one task on which all others wait."""
+    told = _class_of(error)(f"{line_of(error)}\nMend the cause, then type the same command again.")
+    told.__cause__ = error
     return told
 
 
@@ -291,7 +298,7 @@ def _class_of(error: BaseException) -> type[DawnchorusError]:
     return next((kind for kind in known if isinstance(error, kind)), DawnchorusError)
 
 
-def _line(error: BaseException) -> str:
+def line_of(error: BaseException) -> str:
     """Return a cause in one line; of an error that is nobody's message, with the place that raised it."""
     if isinstance(error, KilledWorker):
         return "its worker process died, perhaps for want of memory; fewer --workers leave more for each"
@@ -305,7 +312,7 @@ def _line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}{where}"
 
 
-def _alone(function: Callable[[Task], Result], task: Task) -> Result:
+def alone(function: Callable[[Task], Result], task: Task) -> Result:
     """Run one task with one thread; torch, which threadpoolctl does not reach, gets its own back afterwards."""
     torch = sys.modules.get("torch")
     n_threads = torch.get_num_threads() if torch else 1

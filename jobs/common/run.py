@@ -1,19 +1,25 @@
 """What a job is given and what it gives back."""
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol
+
+from typing_extensions import TypeVar
 
 from jobs.common.config import JobConfig, introduced_as
 from jobs.common.resources import Resources
 from lake.claims import Claim
+from lake.digest import sha256
+from lake.graph import above
 from lake.layout import Lake
 from lake.ledger import GRID_RECORD, RUN_RECORD, Ledger
 from lake.receipts import latest_receipt
 from lake.storage import Storage
 from lake.verify import UNFINISHED
+
+C = TypeVar("C", bound=JobConfig, default=JobConfig)
+C_co = TypeVar("C_co", bound=JobConfig, covariant=True, default=JobConfig)
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ class Recordings:
         """What a receipt says of them."""
         return {
             "table": str(self.table),
-            "table_sha256": hashlib.sha256(self.table.read_bytes()).hexdigest() if self.table.is_file() else None,
+            "table_sha256": sha256(self.table.read_bytes()) if self.table.is_file() else None,
             "root": str(self.root),
             "deployments": str(self.deployments) if self.deployments else None,
             "span_ms": list(self.span_ms),
@@ -66,7 +72,7 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Generic[C_co]):
     """One run of a manifest, resolved: its configuration, its identity and the runs it reads.
 
     Attributes
@@ -94,7 +100,7 @@ class Run:
     name: str
     job: str
     kind: str
-    config: JobConfig
+    config: C_co
     algorithm: int
     config_id: str
     inputs: Mapping[str, "Run"]
@@ -115,6 +121,10 @@ class Run:
     def ledger(self) -> Ledger:
         """The run's ledger."""
         return Ledger(self.lake.ledger(self.name), self.held)
+
+    def above(self) -> Iterator["Run[Any]"]:
+        """Return the run and all that it is made from, each once, nearest first."""
+        return above(self, lambda run: run.inputs.values(), key=lambda run: run.name)
 
     def sources(self, role: str) -> list["Run"]:
         """Return the runs that come in under a role: one, or those of a list in the manifest."""
@@ -148,11 +158,14 @@ def main_role(name: str) -> str:
     return role if role and number.isdecimal() else name
 
 
-Begin = Callable[["Run", "Outcome"], "Run"]
-"""Takes a run and what is known of its outcome before the work is done; returns the run with its claim."""
+class Begin(Protocol):
+    """Takes a run and what is known of its outcome before the work is done; returns the run with its claim."""
+
+    def __call__(self, run: Run[C], expected: "Outcome", /) -> Run[C]:
+        """Claim the run and store its record, once."""
 
 
-def write_at_once(run: Run, _expected: "Outcome") -> Run:
+def write_at_once(run: Run[C], _expected: "Outcome", /) -> Run[C]:
     """Begin without a claim and without a record."""
     return run
 

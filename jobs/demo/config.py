@@ -1,7 +1,5 @@
 """What changes the samples of the demo study, and the digest that the default study has."""
 
-from typing import Annotated
-
 from pydantic import Field
 
 from jobs.common.config import JobConfig
@@ -11,22 +9,24 @@ ALGORITHM = 1
 
 
 class StudyConfig(JobConfig):
-    """Settings of a synthetic study.
+    """Settings of a synthetic study."""
 
-    Attributes
-    ----------
-    seed
-        Root of every random stream. Each take and each deployment has a stream of its own.
-    n_days
-        Days of recording, from 2021-06-22 local time on. One recorder moves on day ``n_days // 2``.
-    scale
-        Factor on the length of every take (1 is the demo's, 53 minutes a day over all recorders).
-        Whatever the scale, a take lasts 15 s or more and every irregularity is there.
-    """
-
-    seed: Annotated[int, Field(ge=0, description="root of every random stream")] = 20210622
-    n_days: Annotated[int, Field(ge=1, le=7, description="days of recording")] = 3
-    scale: Annotated[float, Field(gt=0.0, le=4.0, description="factor on the length of every take")] = 1.0
+    seed: int = Field(
+        20210622, ge=0, description="root of every random stream; each take and each deployment has one of its own"
+    )
+    n_days: int = Field(
+        3,
+        ge=1,
+        le=7,
+        description="days of recording, from 2021-06-22 local time on; one recorder moves on day n_days // 2",
+    )
+    scale: float = Field(
+        1.0,
+        gt=0.0,
+        le=4.0,
+        description="factor on the length of every take; 1 is 53 minutes a day over all recorders. A take lasts 15 s "
+        "or more, and every irregularity is there at any scale",
+    )
 
 
 DEMO = StudyConfig()

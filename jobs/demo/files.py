@@ -1,6 +1,5 @@
 """The recordings of the demo study as files: encoded, damaged where the plan says so, and digested."""
 
-import hashlib
 import io
 import wave
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from jobs.demo.config import StudyConfig
 from jobs.demo.plan import RECORDERS, PlannedFile, Take
 from jobs.demo.scene import render
 from jobs.demo.tables import truth_row
+from lake.digest import sha256
 from lake.storage import Storage
 
 
@@ -73,15 +73,15 @@ def _damaged(data: bytes, file: PlannedFile, bytes_per_s: int) -> bytes:
 
 def total_digest(lines: list[str], tables: list[str]) -> str:
     """Return the digest of a study from the lines of its recordings, in any order, and of its tables."""
-    return hashlib.sha256("".join(sorted(lines) + tables).encode()).hexdigest()
+    return sha256("".join(sorted(lines) + tables).encode())
 
 
 def flac_line(name: str, samples: npt.NDArray[np.int16], rate: int) -> str:
     """Return the digest line of a FLAC file: of its samples, shape (n_samples, n_channels)."""
     data = np.ascontiguousarray(samples, dtype="<i2").tobytes()
-    return f"{name} {rate} {samples.shape[1]} {hashlib.sha256(data).hexdigest()}\n"
+    return f"{name} {rate} {samples.shape[1]} {sha256(data)}\n"
 
 
 def bytes_line(name: str, data: bytes) -> str:
     """Return the digest line of any other file."""
-    return f"{name} {hashlib.sha256(data).hexdigest()}\n"
+    return f"{name} {sha256(data)}\n"

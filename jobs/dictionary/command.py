@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
 
 import numpy as np
 import safetensors.numpy
-import zarr
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
@@ -26,35 +24,50 @@ from jobs.common.dictionary import (
     to_tensors,
 )
 from jobs.common.folders import publish
+from jobs.common.needs import FILE_BYTES, LIBRARIES_BYTES, described
 from jobs.common.processors import blas_backend
 from jobs.common.progress import Advance, progress
 from jobs.common.reduce import Size, reduced_levels, reduced_size
 from jobs.common.run import Options, Outcome, Run
+from jobs.common.space import Space
 from jobs.dictionary.config import Config
 from jobs.dictionary.core import LevelSums, learn_atoms
 from jobs.dictionary.picture import draw_atoms
 from lake.errors import InputError
-from lake.read import Windows, grid_of, open_array, open_cube, read_rows, usable_windows
+from lake.read import Windows, grid_of, open_cube, usable_windows
+from lake.shards import ReadCodes, open_codes
 
 WINDOWS_AT_ONCE = 16
+PICTURE_BYTES = 1_000_000
+"""More than the picture of the atoms takes."""
+
+
+@dataclass(frozen=True)
+class Cube:
+    """What is used of a cube: its usable windows, its bands, its windows' shape in bands and frames, and length."""
+
+    windows: Windows
+    mel_hz: NDArray[np.float64]
+    shape: Size
+    window_s: float
 
 
 @dataclass(frozen=True)
 class Sample:
     """The windows of a cube that a dictionary is learnt from."""
 
-    array: zarr.Array[Any]
+    read_codes: ReadCodes
     windows: Windows
 
     def batches(self, advance: Advance) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Yield the number of the first window and the codes of some windows, in order."""
         for first in range(0, len(self.windows), WINDOWS_AT_ONCE):
             part = self.windows.take(slice(first, first + WINDOWS_AT_ONCE))
-            yield first, np.asarray(read_rows(self.array, part.recorder, part.cell), dtype=np.uint8)
+            yield first, self.read_codes(part.recorder, part.cell)
             advance(len(part))
 
 
-def execute(run: Run, options: Options) -> Outcome:
+def execute(run: Run[Config], options: Options) -> Outcome:
     """Learn the atoms of a cube's windows and write them; ``embed`` uses them as it uses a network.
 
     Everything follows from the seed: a run that was killed and starts again writes the same bytes.
@@ -64,17 +77,13 @@ def execute(run: Run, options: Options) -> Outcome:
     InputError
         If the cube has no usable window, or fewer bands or frames than a patch.
     """
-    config, cube = cast("Config", run.config), run.inputs["spectrograms"]
-    with open_cube(cube.output.url) as dataset:
-        windows, mel_hz = usable_windows(dataset, partial=config.partial), dataset["mel"].to_numpy()
-        shape, window_s = (dataset.sizes["mel"], dataset.sizes["frame"]), grid_of(dataset).window_ms / 1000
-    if not len(windows):
-        raise InputError(f"run {run.name!r}: the cube {cube.name!r} has no usable window; nothing to learn from.")
+    config, cube = run.config, run.inputs["spectrograms"]
+    windows, mel_hz, shape, window_s = (found := _cube(run)).windows, found.mel_hz, found.shape, found.window_s
     view = reduced_size(shape, config.view_size)
     _require_room(run, cube.name, view, config)
     run = options.begin(run, Outcome(did=True, counts={}))
     drawn = np.random.default_rng([config.seed, 0]).permutation(len(windows))[: config.n_windows]
-    sample = Sample(open_array(cube.output.url, "spectrogram"), windows.take(np.sort(drawn)))
+    sample = Sample(open_codes(cube.output.url), windows.take(np.sort(drawn)))
     with threadpool_limits(1):
         dictionary = _learnt(run, sample, view, config)
     card = Card(
@@ -98,7 +107,40 @@ def execute(run: Run, options: Options) -> Outcome:
     return Outcome(did=True, counts=counts, backend=blas_backend())
 
 
-def _require_room(run: Run, cube: str, view: Size, config: Config) -> None:
+def describe(run: Run[Config], _options: Options) -> list[str]:
+    """Return what a run would read, write and take, without writing anything."""
+    config, cube = run.config, _cube(run)
+    n_read, view = min(config.n_windows, len(cube.windows)), reduced_size(cube.shape, config.view_size)
+    areas = [bands * frames for bands, frames in config.patch_sizes]
+    weights_bytes = sum(4 * config.n_atoms * (2 * area + 1) for area in areas) + 4 * view[0]
+    patches_bytes = 4 * config.n_patches * (sum(areas) + 2 * max(areas))
+    return described(
+        run,
+        read=[f"{n_read} of {len(cube.windows)} windows of {run.inputs['spectrograms'].name}, three times"],
+        written=f"a dictionary of {config.n_atoms * len(areas)} atoms, {config.n_atoms} of each size of patch",
+        takes=Space(weights_bytes + PICTURE_BYTES + 2 * FILE_BYTES, 3),
+        memory_bytes=LIBRARIES_BYTES + patches_bytes + WINDOWS_AT_ONCE * 8 * cube.shape[0] * cube.shape[1],
+    )
+
+
+def _cube(run: Run[Config]) -> Cube:
+    """Return what is used of the cube.
+
+    Raises
+    ------
+    InputError
+        If it has no usable window.
+    """
+    cube = run.inputs["spectrograms"]
+    with open_cube(cube.output.url) as dataset:
+        windows, mel_hz = usable_windows(dataset, partial=run.config.partial), dataset["mel"].to_numpy()
+        shape, window_s = (dataset.sizes["mel"], dataset.sizes["frame"]), grid_of(dataset).window_ms / 1000
+    if not len(windows):
+        raise InputError(f"run {run.name!r}: the cube {cube.name!r} has no usable window; nothing to learn from.")
+    return Cube(windows, mel_hz, shape, window_s)
+
+
+def _require_room(run: Run[Config], cube: str, view: Size, config: Config) -> None:
     small = [size for size in config.patch_sizes if size[0] > view[0] or size[1] > view[1]]
     if small:
         raise InputError(
@@ -107,7 +149,7 @@ def _require_room(run: Run, cube: str, view: Size, config: Config) -> None:
         )
 
 
-def _learnt(run: Run, sample: Sample, view: Size, config: Config) -> Dictionary:
+def _learnt(run: Run[Config], sample: Sample, view: Size, config: Config) -> Dictionary:
     sums = LevelSums(view[0])
     with progress(f"{run.name}: levels", len(sample.windows), "windows") as advance:
         for _, codes in sample.batches(advance):

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field, PositiveInt
 
 from jobs.common.config import JobConfig
+from jobs.common.job import Input, Job
 
 ALGORITHM = 1
 
@@ -32,3 +33,9 @@ class Config(JobConfig):
     )
     seed: int = Field(0, ge=0, description="root of every random choice")
     partial: bool = Field(True, description="whether windows with gaps are drawn as well")
+
+
+JOB = Job(
+    name="dictionary", package=__package__, config=Config, algorithm=ALGORITHM, writes="models", extra="cluster",
+    inputs=(Input("spectrograms"),),
+)  # fmt: skip

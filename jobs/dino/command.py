@@ -1,6 +1,5 @@
 """The training as a job: from a cube to a model's folder."""
 
-import hashlib
 import os
 import signal
 import threading
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -26,15 +25,17 @@ from jobs.dino.config import Config
 from jobs.dino.data import Places, Source, held
 from jobs.dino.group import joined
 from jobs.dino.loop import fit
+from jobs.dino.reading import open_windows
 from jobs.dino.schedule import n_steps
 from jobs.dino.sizes import described
 from jobs.dino.statistics import backgrounds, level_counts, level_counts_by_recorder, level_statistics
 from jobs.dino.watch import Surroundings
-from lake.constants import MS_PER_DAY
+from lake.constants import MS_PER_DAY, MS_PER_HOUR
+from lake.digest import sha256
 from lake.errors import IdentityError, InputError
-from lake.read import Windows, grid_of, open_cube, usable_windows
+from lake.read import Windows, grid_of, open_cube, recorder_names, usable_windows
 from lake.records import damaged, seal, unseal
-from lake.shards import layout_of, open_windows
+from lake.shards import layout_of
 from lake.storage import Storage
 
 SUMMARY_FILE: Final = "summary.json"
@@ -49,14 +50,14 @@ STOPS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals after which a training writes a checkpoint and ends."""
 
 
-def execute(run: Run, options: Options) -> Outcome:
+def execute(run: Run[Config], options: Options) -> Outcome:
     """Train the run's backbone, from where an earlier execution was stopped, and list its files.
 
     Raises
     ------
     As :func:`train`.
     """
-    config, here = cast("Config", run.config), place(os.environ)
+    config, here = run.config, place(os.environ)
     cube_url = run.inputs["spectrograms"].output.url
     with open_cube(cube_url) as cube:
         total = n_steps(len(usable_windows(cube, partial=config.partial)), config)
@@ -87,7 +88,7 @@ def execute(run: Run, options: Options) -> Outcome:
             here=here,
             meet_in=Path(run.ledger.storage.path(".meeting")),
             n_micro=run.resources.accumulate,
-            n_workers=options.workers,
+            n_threads=options.workers,
             compiled=run.resources.compiled,
             begin=begin,
         )
@@ -95,13 +96,13 @@ def execute(run: Run, options: Options) -> Outcome:
     if here.rank:
         return Outcome(did=False, counts=counts, backend=summary["backend"])
     run = options.begin(run, Outcome(did=True, counts=counts))
-    digests = {key: hashlib.sha256(run.output.read(key)).hexdigest() for key in run.output.list_keys()}
+    digests = {key: sha256(run.output.read(key)) for key in run.output.list_keys()}
     others = {key: digest for key, digest in digests.items() if key not in PRODUCTS}
     run.ledger.settle_files({key: digests[key] for key in PRODUCTS}, others)
     return Outcome(did=True, counts=counts, backend=summary["backend"])
 
 
-def describe(run: Run, options: Options) -> list[str]:
+def describe(run: Run[Config], options: Options) -> list[str]:
     """Return what training would take: steps, operations, files, memory, and the time where a rate was measured.
 
     Parameters
@@ -109,7 +110,7 @@ def describe(run: Run, options: Options) -> list[str]:
     run, options
         Its cube is finished. The number of processes is that of the manifest's nodes and GPUs.
     """
-    config = cast("Config", run.config)
+    config = run.config
     with open_cube(run.inputs["spectrograms"].output.url) as cube:
         n_windows = len(usable_windows(cube, partial=config.partial))
         shape = (n_windows, cube.sizes["mel"], cube.sizes["frame"])
@@ -140,7 +141,7 @@ def train(
     here: Place = ALONE,
     meet_in: Path | None = None,
     n_micro: int = 1,
-    n_workers: int = 0,
+    n_threads: int = 1,
     compiled: bool = False,
     begin: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
@@ -180,8 +181,8 @@ def train(
         The folder in which they find each other, where their launcher made no file for that.
     n_micro
         Equal parts that a process's share of a batch is computed in, one after the other, to need less memory.
-    n_workers
-        Processes that read windows, where they are not held in memory; without any a thread does.
+    n_threads
+        Threads that read windows.
     compiled
         Whether the networks are compiled by ``torch.compile``.
     begin
@@ -214,7 +215,7 @@ def train(
         if finished is not None and not refresh:
             return finished
         with open_cube(cube_path) as cube, _stop_signals() as received:
-            source = cube_source(cube_path, cube, partial_too=config.partial)
+            source = cube_source(cube_path, cube, partial_too=config.partial, n_threads=n_threads)
             is_anew = refresh and here.rank == 0 and _is_over(storage, source, finished)
             if source.n_bytes * here.n_ranks <= memory_bytes:
                 source = held(source)
@@ -230,7 +231,6 @@ def train(
                 why_stop=partial(_why_stop, received, deadline_s),
                 on_collapse=on_collapse,
                 n_micro=n_micro,
-                n_workers=n_workers,
                 compiled=compiled,
                 begin=begin,
                 is_anew=group.of_first(is_anew),
@@ -264,19 +264,18 @@ def _silence() -> Iterator[Callable[[int], None]]:
     yield lambda _n: None
 
 
-def cube_source(cube_path: str, cube: xr.Dataset, *, partial_too: bool) -> Source:
+def cube_source(cube_path: str, cube: xr.Dataset, *, partial_too: bool, n_threads: int = 1) -> Source:
     """Return the usable windows of a cube; one that is missing or unreadable is never among them."""
     windows = usable_windows(cube, partial=partial_too)
-    opener = partial(open_windows, cube_path, windows.recorder, windows.cell)
-    digest = hashlib.sha256(windows.recorder.tobytes() + windows.cell.tobytes()).hexdigest()
+    read = open_windows(cube_path, windows.recorder, windows.cell, n_threads=n_threads)
+    digest = sha256(windows.recorder.tobytes() + windows.cell.tobytes())
     return Source(
         len(windows),
         cube.sizes["mel"],
         cube.sizes["frame"],
-        opener(),
+        read,
         digest,
         _places(cube, windows, cube_path),
-        opener,
     )
 
 
@@ -290,10 +289,10 @@ def _places(cube: xr.Dataset, windows: Windows, cube_path: str) -> Places:
     layout = layout_of(cube_path)
     cells_per_shard = layout.cells_per_shard if layout else 1
     return Places(
-        recorders=tuple(cube["recorder"].to_numpy().tolist()),
+        recorders=tuple(recorder_names(cube)),
         recorder=windows.recorder,
         recording=recording,
-        hour=(grid.origin_ms + windows.cell * grid.hop_ms) % MS_PER_DAY // 3_600_000,
+        hour=(grid.origin_ms + windows.cell * grid.hop_ms) % MS_PER_DAY // MS_PER_HOUR,
         shard=windows.recorder.astype(np.int64) * (cube.sizes["time"] + 1) + windows.cell // cells_per_shard,
     )
 

@@ -1,6 +1,5 @@
 """Windows in the training's order."""
 
-import hashlib
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -11,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.dino.config import Config
-from jobs.dino.reading import read_by_thread, read_by_workers
+from jobs.dino.reading import Read
+from lake.digest import sha256
 from lake.errors import InputError
-from lake.shards import Read
+from lake.threads import in_threads
 
 READ_BLOCK: Final = 256
 """Windows read at once where the order does not matter."""
@@ -60,8 +60,6 @@ class Source:
         Of which windows they are; a training is continued on the same ones only.
     places
         Where they come from, if that is known.
-    opener
-        Makes ``read`` anew in another process; ``None`` where only this one can.
     """
 
     n_windows: int
@@ -70,7 +68,6 @@ class Source:
     read: Read
     digest: str
     places: Places | None = None
-    opener: Callable[[], Read] | None = None
 
     @property
     def n_bytes(self) -> int:
@@ -97,7 +94,7 @@ class Batch:
 
 def from_array(codes: NDArray[np.uint8]) -> Source:
     """Return the source of windows in memory, shape (n_windows, n_mels, n_frames)."""
-    digest = hashlib.sha256(np.ascontiguousarray(codes).data).hexdigest()
+    digest = sha256(np.ascontiguousarray(codes).data)
     n_windows, n_mels, n_frames = codes.shape
     return Source(n_windows, n_mels, n_frames, read=lambda windows: codes[windows], digest=digest)
 
@@ -108,7 +105,7 @@ def held(source: Source) -> Source:
     for first in range(0, source.n_windows, READ_BLOCK):
         rows = np.arange(first, min(first + READ_BLOCK, source.n_windows))
         codes[rows] = source.read(rows)
-    return replace(source, read=lambda windows: codes[windows], opener=None)
+    return replace(source, read=lambda windows: codes[windows])
 
 
 def ordering(source: Source, config: Config) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
@@ -196,7 +193,6 @@ def batches(
     rank: int = 0,
     n_ranks: int = 1,
     ahead: int = 2,
-    n_workers: int = 0,
 ) -> Generator[Batch]:
     """Read the batches of some steps, in order, while the caller trains.
 
@@ -209,10 +205,7 @@ def batches(
     rank, n_ranks
         This process's place, and the number of processes that share every batch.
     ahead
-        Batches held ready; by each worker, if there are any.
-    n_workers
-        Processes that read, each with the store opened by itself; without any a thread reads. Ignored
-        where only this process can read.
+        Batches that a thread holds ready.
 
     Raises
     ------
@@ -229,10 +222,7 @@ def batches(
         return samples, windows_of(samples)
 
     wanted = (place(step)[1] for step in steps)
-    if n_workers and source.opener is not None:
-        stream = read_by_workers(source.opener, wanted, n_workers, ahead)
-    else:
-        stream = read_by_thread(source.read, wanted, ahead)
+    stream = in_threads(source.read, wanted, 1, ahead=ahead)
     with closing(stream):
         for step, codes in zip(steps, stream, strict=True):
             yield Batch(*place(step), codes)

@@ -1,6 +1,5 @@
 """The training around its steps: reading, metrics, checkpoints, and stopping in time."""
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -23,6 +22,7 @@ from jobs.dino.schedule import n_steps
 from jobs.dino.sizes import parameters
 from jobs.dino.train import Seen, advance, new_state, packed, restore
 from jobs.dino.watch import Plan, Progress, Surroundings, Watch, is_looked_at, look, require_sound
+from lake.digest import sha256
 from lake.errors import InputError, StoreError, TryAgainError
 from lake.storage import Storage
 
@@ -80,7 +80,7 @@ def fit(
         if group.rank() == 0:
             journal.trim(storage, progress.state.step)
         steps = range(progress.state.step, total)
-        place = {"rank": group.rank(), "n_ranks": group.n_ranks(), "n_workers": around.n_workers}
+        place = {"rank": group.rank(), "n_ranks": group.n_ranks()}
         with closing(batches(source, config, steps, **place)) as stream:
             _go(plan, progress, stream)
     return group.of_first(_finished(plan, progress) if group.rank() == 0 else {})
@@ -152,7 +152,7 @@ def _require_initial(storage: Storage, digest: str) -> None:
     """Refuse to go on beside other initial weights than the training began with; checkpoints of format 1 do not say."""
     name = WEIGHT_FILES["initial"]
     data = storage.read_or_none(name) if digest else None
-    if digest and (data is None or hashlib.sha256(data).hexdigest() != digest):
+    if digest and (data is None or sha256(data) != digest):
         found = "no file" if data is None else "other bytes"
         raise StoreError(
             f"{storage.path(name)}: expected the weights that the training began with (SHA-256 {digest[:12]}…), found"

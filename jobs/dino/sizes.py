@@ -12,6 +12,11 @@ from jobs.dino.schedule import n_steps
 BYTES_PER_TOKEN_WIDTH: float = 34.0
 """What a block keeps for the backward pass, for each token and unit of width, when it computes in 16 bits and its
 attention matrices are not kept (Korthikanti et al. 2022, arXiv:2205.05198, equation 2 without its last term)."""
+N_PRODUCTS = 8
+"""Files of a training beside its checkpoints, at most."""
+SMALL_BYTES = 2_000_000
+"""What a training writes beside weights: the table of its steps and a picture of it, and what files hold of a tensor
+beside its values."""
 
 
 def described(
@@ -36,7 +41,8 @@ def described(
     flops = flops_per_window(config, width, depth)
     share = config.batch_size / n_processes / n_micro
     each = 16 * (backbone + head)
-    states = 20 * (backbone + head)
+    weights, states = 4 * backbone, 20 * (backbone + head)
+    disk = 2 * weights + (checkpoint.KEEP + 1) * each + SMALL_BYTES
     n_samples = total * config.batch_size
     held = share * (tokens(config) * depth * width * BYTES_PER_TOKEN_WIDTH * (2 if config.precision == "fp32" else 1))
     logits = share * (2 * config.n_global + config.n_local) * config.n_prototypes * 4 * 3
@@ -56,8 +62,8 @@ def described(
         f"{flops / 1e9:.1f} G operations a window, {flops * n_samples:.3g} in all",
         f"network: {backbone / 1e6:.1f} M parameters, and {head / 1e6:.1f} M of the head, which is not kept",
         (
-            f"files: 2 x {_bytes(4 * backbone)} of weights, up to {checkpoint.KEEP + 1} checkpoints of"
-            f" {_bytes(each)}, and small ones"
+            f"disk: up to {_bytes(disk)} in {checkpoint.KEEP + 1 + N_PRODUCTS} files: 2 x {_bytes(weights)} of weights,"
+            f" {checkpoint.KEEP + 1} checkpoints of {_bytes(each)}, and small ones"
         ),
         (
             f"memory of each of {n_processes} processes: {_bytes(states)} of weights, gradients and moments, about"

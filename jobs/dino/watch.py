@@ -49,8 +49,6 @@ class Surroundings:
         Whether a collapsed training ends.
     n_micro
         Equal parts that a process's share of a batch is computed in, one after the other.
-    n_workers
-        Processes that read windows, where they are not held in memory.
     compiled
         Whether the networks are compiled.
     begin
@@ -72,7 +70,6 @@ class Surroundings:
     why_stop: Callable[[], str | None] = lambda: None
     on_collapse: Literal["stop", "go on"] = "stop"
     n_micro: int = 1
-    n_workers: int = 0
     compiled: bool = False
     begin: Callable[[], None] = lambda: None
     is_anew: bool = False

@@ -3,104 +3,164 @@
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import cast
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.common.dictionary import load_dictionary, require_fit
-from jobs.common.partitions import map_partitions, share
+from jobs.common import days, partitioned
+from jobs.common.days import Written, missing_days
+from jobs.common.dictionary import WEIGHTS_FILE, load_dictionary, require_fit
+from jobs.common.machines import current_client
+from jobs.common.memory import size
+from jobs.common.needs import LIBRARIES_BYTES, TORCH_BYTES, reads, store_space
+from jobs.common.partitioned import Partitioned, Work
 from jobs.common.processes import place
 from jobs.common.processors import blas_backend
-from jobs.common.progress import progress
-from jobs.common.run import Options, Outcome, Run, is_committed, listed
+from jobs.common.run import Options, Outcome, Run
+from jobs.common.space import Space
 from jobs.embed.config import Config
 from jobs.embed.core import Encode, Maps, dictionary_encoder, encode_logmel, encode_statistics, faulty
 from jobs.embed.plan import Day, Plan, is_dictionary, make_plan, model_digest, token_grid
-from lake.claims import claim
-from lake.constants import STATUS
-from lake.errors import InputError, StoreError, TryAgainError
-from lake.ledger import Entry, Ledger
-from lake.read import grid_of, open_array, open_cube, open_embeddings, read_rows
-from lake.schema import ArraySpec, StoreSpec, embedding_spec
-from lake.storage import Storage
+from lake.constants import STATUS_NAMES
+from lake.errors import InputError, StoreError, UsageError
+from lake.ledger import Entry
+from lake.read import grid_of, open_cube
+from lake.schema import StoreSpec, embedding_spec, with_attention
+from lake.shards import open_codes
 from lake.write import commit, write_block
 
 NUMPY = "numpy"
 """Backend of what no processor changes."""
 WINDOWS_PER_PROCESS = 5_000
 """With fewer, a process takes longer to start than to embed them."""
+LEVEL_COPIES = 4
+"""Of a batch's levels in float32: as read, scaled, resized, and as the network goes through them."""
+N_TABLE_FILES = 40
+"""Coordinates, tables and metadata of a store."""
 
 
-@dataclass(frozen=True)
-class Partition:
+@dataclass(frozen=True, kw_only=True)
+class Partition(partitioned.Partition):
     """One UTC day of one recorder, as a worker gets it."""
 
-    store: Storage
-    ledger: Ledger
-    spec: StoreSpec
     config: Config
     cube_url: str
     model_url: str
     model_digest: str
     is_dictionary: bool
     device: str
-    backend: str
     day: Day
 
-    @property
-    def n_windows(self) -> int:
-        """Windows to be embedded."""
-        return len(self.day.cells)
+
+Missing = days.Day[Day]
 
 
-def execute(run: Run, options: Options) -> Outcome:
-    """Embed what is missing, and finalise the store unless this is one share of several."""
-    plan = make_plan(run)
-    keys = {(day.recorder, day.number) for day in _missing(run, plan)}
-    mine = [day for day in share(plan.days, options.part) if (day.recorder, day.number) in keys]
-    tasks = _partitions(run, plan, mine, keys, options) if mine else []
-    is_done = not mine and (options.part is not None or _is_current(run, plan))
-    run = options.begin(run, _outcome(plan, Counter(), did=not is_done))
-    if is_done:
-        return _outcome(plan, Counter(), did=False)
-    run.ledger.settle_grid(plan.grid, plan.recorders)
-    counts = _embed(run, [replace(task, ledger=run.ledger) for task in tasks], options)
-    if options.part is None:
-        _commit(run, plan)
-    return _outcome(plan, counts, did=True, backend=tasks[0].backend if tasks else "")
+class Embed(Partitioned[Config, Plan, Missing, Partition]):
+    """What is this job's own; :class:`Partitioned` does the rest."""
+
+    step = "vectors"
+    source = "the cube"
+    differ = "vectors differ in the last digits"
+
+    def plan(self, run: Run[Config]) -> Plan:
+        """Return all that the store is to hold, as the cube stands now."""
+        return make_plan(run)
+
+    def missing(self, plan: Plan, written: Written, part: tuple[int, int] | None = None) -> list[Missing]:
+        """Return the days that are not embedded, or from other windows or with another model."""
+        return missing_days(plan, written, part)
+
+    def require(self, work: Work[Config, Plan, Missing]) -> str:
+        """Refuse a model that does not fit the cube, or is damaged; return the backend."""
+        run, config = work.run, work.run.config
+        _require_fit(run, sorted({day.recorder for day in work.plan.days}))
+        device = _device(run, work.options)
+        if device.startswith("cuda") and current_client() is not None:
+            raise UsageError(
+                f"run {run.name!r}: this machine's GPU would embed, and the scheduler's workers have nothing to do. "
+                "Add --device cpu, or leave out the scheduler."
+            )
+        if "model" in run.inputs and not is_dictionary(run):
+            from jobs.embed.network import require_model  # noqa: PLC0415 (the log-mel path runs without torch)
+
+            require_model(
+                run.inputs["model"].output.url, config.weights,
+                digest=model_digest(run), device=device, attention=config.attention,
+            )  # fmt: skip
+        return _backend_of(config, device, is_dictionary=is_dictionary(run))
+
+    def tasks(self, work: Work[Config, Plan, Missing], backend: str) -> list[Partition]:
+        """Return the days as workers get them."""
+        run, model = work.run, work.run.inputs.get("model")
+        return [
+            Partition(
+                store=run.output, ledger=run.ledger, spec=_spec(run, work.plan), backend=backend,
+                config=run.config, cube_url=run.inputs["spectrograms"].output.url,
+                model_url=model.output.url if model else "", model_digest=model_digest(run),
+                is_dictionary=is_dictionary(run), device=_device(run, work.options), day=block,
+            )
+            for day in work.days for block in day.blocks
+        ]  # fmt: skip
+
+    def write(self, task: Partition) -> Counter[str]:
+        """Embed a day and write its block."""
+        return write_partition(task)
+
+    def backend_here(self, task: Partition) -> str:
+        """Return the backend that this process embeds on."""
+        return _backend_of(task.config, task.device, is_dictionary=task.is_dictionary)
+
+    def space(self, work: Work[Config, Plan, Missing]) -> Space:
+        """Return the most that vectors take on disk: a shard of each array, a ledger file and index files a day."""
+        spec, n_days = _spec(work.run, work.plan), len(work.days)
+        takes = store_space(spec, n_recorders=len(work.plan.recorders), n_windows=work.n_windows, n_days=n_days)
+        return Space(takes.n_bytes, (len(spec.data) + len(spec.index) + 1) * n_days + N_TABLE_FILES)
+
+    def memory(self, work: Work[Config, Plan, Missing]) -> None:
+        """Return nothing: what a network needs is not known before it runs."""
+
+    def workers(self, work: Work[Config, Plan, Missing], tasks: Sequence[Partition]) -> int:
+        """Return how many processes are of use: one with a GPU, and none that takes longer to start than to work."""
+        if any(task.device.startswith("cuda") for task in tasks):
+            return 1
+        if current_client() is not None:
+            return work.options.workers
+        return min(work.options.workers, -(-work.n_windows // WINDOWS_PER_PROCESS))
+
+    def commit(self, run: Run[Config], plan: Plan) -> None:
+        """Write index variables and coordinates."""
+        tables = {"feature": np.arange(plan.n_features, dtype=np.int32)}
+        commit(run.output, run.ledger, _spec(run, plan), plan.recorders, tables)
+
+    def outcome(self, run: Run[Config], plan: Plan, *, did: bool, counts: Mapping[str, int], backend: str) -> Outcome:  # noqa: ARG002 (the driver's)
+        """Return the windows of each status that were embedded, and those in all."""
+        written = {f"windows_{name}": counts.get(name, 0) for name in ("ok", "partial")} if counts else {}
+        return Outcome(did=did, counts={**written, "windows_in_all": plan.n_windows}, backend=backend)
+
+    def heading(self, work: Work[Config, Plan, Missing]) -> list[str]:
+        """Return what is read, and windows and features in all."""
+        plan = work.plan
+        n_windows = f"{plan.n_windows} windows of {len(plan.recorders)} recorders"
+        memory = f"memory: about {size(_memory_bytes(work.run, work.plan))} a worker"
+        return [*reads(work.run), f"{n_windows}, {plan.n_features} features each", memory]
 
 
-def finalise(run: Run) -> Outcome:
-    """Make the store readable after all shares are done.
-
-    Raises
-    ------
-    StoreError
-        With the list of all partitions that are missing.
-    """
-    plan = make_plan(run)
-    missing = _missing(run, plan)
-    if missing:
-        names = [f"  {day.recorder} {plan.grid.day_of(int(day.cells[0]))}: {len(day.cells)} windows" for day in missing]
-        raise StoreError(
-            f"run {run.name!r}: {len(missing)} of {len(plan.days)} partitions are not embedded yet:\n"
-            f"{listed(names)}\nRun them (`dawnchorus run MANIFEST {run.name}`), then finalise."
-        )
-    with claim(run.ledger.storage, run.name, (0, 1), plan.digest) as held:
-        run = replace(run, held=held)
-        if _is_current(run, plan):
-            return _outcome(plan, Counter(), did=False)
-        run.ledger.settle_grid(plan.grid, plan.recorders)
-        _commit(run, plan)
-        return _outcome(plan, Counter(), did=True)
+EMBED = Embed()
+execute, finalise, progress_of, describe = EMBED.execute, EMBED.finalise, EMBED.progress_of, EMBED.describe
 
 
-def progress_of(run: Run) -> tuple[int, int]:
-    """Return how many windows are embedded, and how many there are."""
-    plan = make_plan(run)
-    return plan.n_windows - sum(len(day.cells) for day in _missing(run, plan)), plan.n_windows
+def _memory_bytes(run: Run[Config], plan: Plan) -> int:
+    """Return the memory of a worker, about: libraries, the model, a batch as levels, and a day's vectors."""
+    model = run.inputs.get("model")
+    with open_cube(run.inputs["spectrograms"].output.url) as cube:
+        batch = run.config.batch_size * cube.sizes["mel"] * cube.sizes["frame"]
+    n_bytes = LEVEL_COPIES * 4 * batch + 4 * plan.grid.cells_per_day * plan.n_features
+    if model is None:
+        return LIBRARIES_BYTES + n_bytes
+    weights = next(iter({"backbone.safetensors", WEIGHTS_FILE} & set(model.output.list_keys())))
+    base = LIBRARIES_BYTES if is_dictionary(run) else TORCH_BYTES
+    return base + n_bytes + 2 * len(model.output.read(weights))
 
 
 def write_partition(partition: Partition) -> Counter[str]:
@@ -109,7 +169,7 @@ def write_partition(partition: Partition) -> Counter[str]:
     blocks = {array.name: np.full(array.block, array.fill, dtype=array.dtype) for array in spec.data}
     for array, values in zip(spec.data, _vectors(partition), strict=True):
         blocks[array.name][0, day.cells - day.number * spec.cells_per_block] = values
-    names = {value: name for name, value in STATUS.items()}
+    names = STATUS_NAMES
     entry = Entry(
         recorder=day.recorder, block=day.number, inputs=day.inputs, files={}, cells=day.cells.tolist(), digests=[],
         index={"embedding_status": day.status.tolist()}, backend=partition.backend,
@@ -118,52 +178,16 @@ def write_partition(partition: Partition) -> Counter[str]:
     return Counter(names[value] for value in day.status.tolist())
 
 
-def _partitions(
-    run: Run, plan: Plan, mine: Sequence[Day], missing: set[tuple[str, int]], options: Options
-) -> list[Partition]:
-    """Return the days as workers get them, after refusing what cannot be embedded here."""
-    config, cube, model = cast("Config", run.config), run.inputs["spectrograms"], run.inputs.get("model")
-    device, backend = _place(run, options, sorted({day.recorder for day in plan.days}))
-    _refuse_mix(run, missing, backend, mix=options.mix)
-    spec = _spec(run, plan)
-    _refuse_full(run, spec, sum(len(day.cells) for day in mine))
-    tasks = [
-        Partition(
-            run.output, run.ledger, spec, config, cube.output.url, model.output.url if model else "",
-            model_digest(run), is_dictionary(run), device, backend, day,
-        )
-        for day in mine
-    ]  # fmt: skip
-    if model is not None and not is_dictionary(run):
-        from jobs.embed.network import require_model  # noqa: PLC0415 (the log-mel path runs without torch)
-
-        require_model(
-            model.output.url, config.weights, digest=tasks[0].model_digest, device=device, attention=config.attention
-        )
-    return tasks
-
-
-def _embed(run: Run, tasks: Sequence[Partition], options: Options) -> Counter[str]:
-    total = sum(task.n_windows for task in tasks)
-    on_gpu = any(task.device.startswith("cuda") for task in tasks)
-    workers = 1 if on_gpu else min(options.workers, -(-total // WINDOWS_PER_PROCESS))
-    with progress(f"{run.name}: vectors", total, "windows") as advance:
-        written = map_partitions(
-            write_partition, tasks, workers=workers, advance=advance, n_units=lambda task: task.n_windows
-        )
-    return sum(written, Counter())
-
-
 def _vectors(partition: Partition) -> list[NDArray[np.floating]]:
     """Return what the store's arrays hold of a day: vectors, shape (n_windows, n_features), and attention if asked."""
     day, size, dtype = partition.day, partition.config.batch_size, partition.config.dtype
     encode = _encoder(partition)
-    codes = open_array(partition.cube_url, "spectrogram")
+    read_codes = open_codes(partition.cube_url)
     out = np.empty((len(day.cells), partition.spec.sizes["feature"]), dtype=dtype)
     maps: list[Maps] = []
     for first in range(0, len(day.cells), size):
         cells = day.cells[first : first + size]
-        batch = np.asarray(read_rows(codes, np.full(len(cells), day.i_recorder), cells), dtype=np.uint8)
+        batch = read_codes(np.full(len(cells), day.i_recorder), cells)
         _refuse_rows(partition, cells[~batch.any(axis=(1, 2))], StoreError, "have a status but no codes in the cube")
         vectors, found = encode(batch)
         maps += [] if found is None else [found]
@@ -189,34 +213,49 @@ def _encoder(partition: Partition) -> Encode:
     )  # fmt: skip
 
 
-def _place(run: Run, options: Options, recorders: Sequence[str]) -> tuple[str, str]:
-    """Return device and backend, after checking that the model takes the cube's windows, of all of its recorders."""
-    if cast("Config", run.config).features != "network":
-        return "cpu", NUMPY
+def _require_fit(run: Run[Config], recorders: Sequence[str]) -> None:
+    """Refuse a model that does not take the cube's windows, of all of its recorders."""
+    if run.config.features != "network":
+        return
     cube, model = run.inputs["spectrograms"], run.inputs["model"]
     with open_cube(cube.output.url) as dataset:
         window_s, mel_hz = grid_of(dataset).window_ms / 1000, dataset["mel"].to_numpy()
         n_frames = dataset.sizes["frame"]
-    if is_dictionary(run):
-        try:
-            require_fit(load_dictionary(model.output.url)[1], window_s=window_s, mel_hz=mel_hz, n_frames=n_frames)
-        except InputError as error:
-            raise InputError(f"run {run.name!r}: {model.name!r} does not fit cube {cube.name!r}: {error}") from error
-        return "cpu", blas_backend()
-    import torch  # noqa: PLC0415 (all else runs without torch)
-
-    from jobs.common import backbone, devices, inputs  # noqa: PLC0415 (all else runs without torch)
-
     try:
+        if is_dictionary(run):
+            require_fit(load_dictionary(model.output.url)[1], window_s=window_s, mel_hz=mel_hz, n_frames=n_frames)
+            return
+        from jobs.common import backbone, inputs  # noqa: PLC0415 (all else runs without torch)
+
         card = backbone.load_card(model.output.url)
         inputs.check_scale(card, window_s=window_s, mel_hz=mel_hz)
         _require_backgrounds(card.background_db, recorders)
     except InputError as error:
-        raise InputError(f"run {run.name!r}: model {model.name!r} does not fit cube {cube.name!r}: {error}") from error
-    device = devices.choose_device(options.device)
-    if device == "cuda":  # of several on a host, each process of a launcher takes its own
-        device = f"cuda:{place(os.environ).local_rank % torch.cuda.device_count()}"
-    return device, devices.backend_of(device)
+        what = repr(model.name) if is_dictionary(run) else f"model {model.name!r}"
+        raise InputError(f"run {run.name!r}: {what} does not fit cube {cube.name!r}: {error}") from error
+
+
+def _device(run: Run[Config], options: Options) -> str:
+    """Return the device that computes the vectors: of several GPUs, each process of a launcher takes its own."""
+    if run.config.features != "network" or is_dictionary(run):
+        return "cpu"
+    import torch  # noqa: PLC0415 (all else runs without torch)
+
+    from jobs.common.devices import choose_device  # noqa: PLC0415 (all else runs without torch)
+
+    device = choose_device(options.device)
+    return f"cuda:{place(os.environ).local_rank % torch.cuda.device_count()}" if device == "cuda" else device
+
+
+def _backend_of(config: Config, device: str, *, is_dictionary: bool) -> str:
+    """Return the backend that this process computes vectors on."""
+    if config.features != "network":
+        return NUMPY
+    if is_dictionary:
+        return blas_backend()
+    from jobs.common import devices  # noqa: PLC0415 (all else runs without torch)
+
+    return devices.backend_of(device)
 
 
 def _require_backgrounds(background_db: Mapping[str, object] | None, recorders: Sequence[str]) -> None:
@@ -228,22 +267,8 @@ def _require_backgrounds(background_db: Mapping[str, object] | None, recorders: 
         )
 
 
-def _missing(run: Run, plan: Plan) -> list[Day]:
-    written = run.ledger.written()
-    known = {key: entry.inputs for key, entry in written.items()}
-    return [day for day in plan.days if known.get((day.recorder, day.number)) != day.inputs]
-
-
-def _is_current(run: Run, plan: Plan) -> bool:
-    """Tell whether the finalised store holds all that the ledger lists, on the cube's grid."""
-    if not is_committed(run):
-        return False
-    with open_embeddings(run.output.url) as dataset:
-        return grid_of(dataset) == plan.grid and tuple(dataset["recorder"].to_numpy().tolist()) == plan.recorders
-
-
-def _spec(run: Run, plan: Plan) -> StoreSpec:
-    config, grid = cast("Config", run.config), plan.grid
+def _spec(run: Run[Config], plan: Plan) -> StoreSpec:
+    config, grid = run.config, plan.grid
     attrs = {
         **run.store_attrs,
         "grid": grid.attrs,
@@ -251,38 +276,8 @@ def _spec(run: Run, plan: Plan) -> StoreSpec:
     spec = embedding_spec(grid, n_features=plan.n_features, dtype=config.dtype, attrs=attrs)
     if not config.attention:
         return spec
-    tokens = token_grid(run)
-    dims = ("recorder", "time", "token_mel", "token_frame")
-    told = {"long_name": "attention of the class token in the last block, mean over heads", "units": "1"}
-    chunks, block = (*spec.data[0].chunks[:2], *tokens), (*spec.data[0].block[:2], *tokens)
-    maps = ArraySpec("attention", dims, "float16", float("nan"), chunks, block, told)
-    sizes = {**spec.sizes, "token_mel": tokens[0], "token_frame": tokens[1]}
-    return replace(spec, sizes=sizes, data=(*spec.data, maps))
-
-
-def _commit(run: Run, plan: Plan) -> None:
-    tables = {"feature": np.arange(plan.n_features, dtype=np.int32)}
-    commit(run.output, run.ledger, _spec(run, plan), plan.recorders, tables)
-
-
-def _refuse_mix(run: Run, missing: set[tuple[str, int]], backend: str, *, mix: bool) -> None:
-    kept = {entry.backend for key, entry in run.ledger.written().items() if key not in missing}
-    others = sorted(kept - {backend})
-    if others and not mix:
-        raise TryAgainError(
-            f"run {run.name!r} was begun on {', '.join(others)}; this machine computes as {backend}, whose vectors "
-            "differ in the last digits. Go on where it was begun, or add --mix."
-        )
-
-
-def _refuse_full(run: Run, spec: StoreSpec, n_windows: int) -> None:
-    free = run.output.free_bytes()
-    wanted = n_windows * sum(int(np.prod(data.block[2:])) * np.dtype(data.dtype).itemsize for data in spec.data)
-    if free is not None and free < wanted:
-        raise TryAgainError(
-            f"{run.output.url}: about {wanted / 1e9:.1f} GB will be written, {free / 1e9:.1f} GB are free. "
-            "Free some space, or put the lake elsewhere."
-        )
+    n_mels, n_frames = token_grid(run)
+    return with_attention(spec, n_token_mels=n_mels, n_token_frames=n_frames)
 
 
 def _refuse_rows(
@@ -298,8 +293,3 @@ def _refuse_rows(
             f"{partition.store.url}: {len(cells)} windows of {where} {what} (first at cell {int(cells[0])}). "
             f"{advice[error]}"
         )
-
-
-def _outcome(plan: Plan, counts: Counter[str], *, did: bool, backend: str = "") -> Outcome:
-    written = {f"windows_{name}": counts[name] for name in ("ok", "partial")} if counts else {}
-    return Outcome(did=did, counts={**written, "windows_in_all": plan.n_windows}, backend=backend)

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from jobs.common.config import JobConfig
+from jobs.common.job import Input, Job
 
 ALGORITHM = 1
 
@@ -45,3 +46,11 @@ class Config(JobConfig):
         if self.features != "network" and idle:
             raise ValueError(f"features = {self.features!r} uses no network; leave out {' and '.join(idle)}")
         return self
+
+
+JOB = Job(
+    name="embed", package=__package__, config=Config, algorithm=ALGORITHM, writes="embeddings", extra="dino",
+    inputs=(Input("spectrograms"), Input("model", ("models",), optional=True)),
+    extends=True, processes="share partitions",
+    follows=frozenset({"scheduler", "mix", "device"}),
+)  # fmt: skip

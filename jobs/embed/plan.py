@@ -1,7 +1,6 @@
 """Which days of which recorder have to be embedded, and what they are made from; no torch, no pixels."""
 
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from lake.errors import InputError, StoreError
 from lake.grid import Grid
 from lake.identity import short_hash
 from lake.ledger import Ledger
-from lake.read import grid_of, open_cube
+from lake.read import grid_of, open_cube, recorder_names
 
 
 @dataclass(frozen=True)
@@ -51,9 +50,9 @@ class Plan:
     n_features: int
 
     @property
-    def digest(self) -> str:
-        """Digest of all that is to be written."""
-        return short_hash([[day.recorder, day.number, day.inputs] for day in self.days])
+    def blocks(self) -> tuple[Day, ...]:
+        """The days: each is one block of the store."""
+        return self.days
 
     @property
     def n_windows(self) -> int:
@@ -61,7 +60,7 @@ class Plan:
         return sum(len(day.cells) for day in self.days)
 
 
-def make_plan(run: Run) -> Plan:
+def make_plan(run: Run[Config]) -> Plan:
     """Lay out the store of a run as its cube stands now.
 
     Raises
@@ -71,10 +70,10 @@ def make_plan(run: Run) -> Plan:
     StoreError
         If the cube or the model is not finished.
     """
-    config, cube = cast("Config", run.config), run.inputs["spectrograms"]
+    config, cube = run.config, run.inputs["spectrograms"]
     model = model_digest(run)
     with open_cube(cube.output.url) as dataset:
-        grid, recorders = grid_of(dataset), tuple(dataset["recorder"].to_numpy().tolist())
+        grid, recorders = grid_of(dataset), tuple(recorder_names(dataset))
         n_mels = dataset.sizes["mel"]
     days = read_days(cube.ledger, grid, recorders, partial=config.partial, salt=model)
     if not days:
@@ -115,7 +114,7 @@ def read_days(ledger: Ledger, grid: Grid, recorders: tuple[str, ...], *, partial
     return tuple(sorted(days, key=lambda day: (day.i_recorder, day.number)))
 
 
-def model_digest(run: Run) -> str:
+def model_digest(run: Run[Config]) -> str:
     """Return the digest of the model's card and weights; empty where none is used.
 
     Raises
@@ -125,7 +124,7 @@ def model_digest(run: Run) -> str:
     StoreError
         If the model is not finished.
     """
-    config = cast("Config", run.config)
+    config = run.config
     model = run.inputs.get("model")
     if config.features != "network":
         if model is not None:
@@ -154,12 +153,12 @@ def model_digest(run: Run) -> str:
     return short_hash([files[key] for key in wanted])
 
 
-def is_dictionary(run: Run) -> bool:
+def is_dictionary(run: Run[Config]) -> bool:
     """Return whether a run's model is a dictionary, which needs no torch."""
     return "model" in run.inputs and run.inputs["model"].job == "dictionary"
 
 
-def _n_features(run: Run, config: Config, n_mels: int) -> int:
+def _n_features(run: Run[Config], config: Config, n_mels: int) -> int:
     """Return the number of features; a model's card says it in plain JSON."""
     if config.features == "logmel":
         return N_LOGMEL * n_mels
@@ -171,7 +170,7 @@ def _n_features(run: Run, config: Config, n_mels: int) -> int:
     return read_card(folder)[1] * (2 if config.readout == "patch_mean_std" else 1)
 
 
-def token_grid(run: Run) -> tuple[int, int]:
+def token_grid(run: Run[Config]) -> tuple[int, int]:
     """Return how many tokens the run's model makes of a window, along mel bands and frames."""
     card, _ = read_card(run.inputs["model"].output.url)
     return card.input_size[0] // card.patch_size[0], card.input_size[1] // card.patch_size[1]

@@ -10,14 +10,11 @@ from jobs.evaluate.config import Config
 from jobs.evaluate.measures import accuracies, explained, table_of, with_intervals
 from jobs.evaluate.probes import Prepare, held_out, neighbours, standardised
 from jobs.evaluate.splits import grouped_folds, leaky_folds
-from lake.constants import MS_PER_DAY
+from lake.constants import MS_PER_DAY, MS_PER_HOUR, OFFSET_UNKNOWN_S, UNTIMED
 from lake.grid import Grid
-from lake.read import Windows, grid_of, values_at
+from lake.read import Windows, grid_of, recorder_names, values_at
 
 Ints = NDArray[np.int64]
-UNTIMED = "untimed:"
-NO_OFFSET = -(2**31)
-MS_PER_HOUR = 3_600_000
 TARGETS = ("recorder", "gain", "hour", "day")
 
 
@@ -77,7 +74,7 @@ class Audited:
 
 def nuisances(store: xr.Dataset, windows: Windows, cube: xr.Dataset | None) -> Nuisances:
     """Return the nuisances of windows of a store; gain, recording and local time are the cube's."""
-    grid, names = grid_of(store), [str(name) for name in store["recorder"].to_numpy()]
+    grid, names = grid_of(store), recorder_names(store)
     start_ms = grid.origin_ms + windows.cell * grid.hop_ms
     real = np.array([not name.startswith(UNTIMED) for name in names])[windows.recorder]
     recorder = windows.recorder.astype(np.int64)
@@ -85,7 +82,7 @@ def nuisances(store: xr.Dataset, windows: Windows, cube: xr.Dataset | None) -> N
     offset_s = np.zeros(len(windows), dtype=np.int64)
     if cube is not None:
         offset_s, gain, recording = _of_cube(cube, names, windows, grid)
-    local_ms = start_ms + np.where(offset_s == NO_OFFSET, 0, offset_s) * 1000
+    local_ms = start_ms + np.where(offset_s == OFFSET_UNKNOWN_S, 0, offset_s) * 1000
     day, n_days = start_ms // MS_PER_DAY, int(start_ms.max() // MS_PER_DAY) + 1 if len(windows) else 1
     own = -2 - (recorder * n_days + day)  # below every row of the cube's table
     return Nuisances(
@@ -178,9 +175,9 @@ def _of_cube(
     cube: xr.Dataset, names: list[str], windows: Windows, grid: Grid
 ) -> tuple[Ints, NDArray[np.float64], Ints]:
     """Return offset from UTC in seconds, gain in dB and recording of windows, by the cube's cell at their start."""
-    theirs, known = grid_of(cube), [str(name) for name in cube["recorder"].to_numpy()]
+    theirs, known = grid_of(cube), recorder_names(cube)
     cell = (grid.origin_ms + windows.cell * grid.hop_ms - theirs.origin_ms) // theirs.hop_ms
-    offset_s, recording = np.full(len(cell), NO_OFFSET, dtype=np.int64), np.full(len(cell), -1, dtype=np.int64)
+    offset_s, recording = np.full(len(cell), OFFSET_UNKNOWN_S, dtype=np.int64), np.full(len(cell), -1, dtype=np.int64)
     deployment = np.full(len(cell), -1, dtype=np.int64)
     for i in np.unique(windows.recorder):
         rows = np.flatnonzero((windows.recorder == i) & (cell >= 0) & (cell < theirs.n_cells))

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -17,9 +17,11 @@ from threadpoolctl import threadpool_limits
 from jobs.common.folders import publish
 from jobs.common.labels import Labels, read_labels
 from jobs.common.marks import is_plain_table, read_marks
+from jobs.common.needs import LIBRARIES_BYTES, described
 from jobs.common.placing import place_marks, recordings_of
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run, main_role
+from jobs.common.space import Space
 from jobs.evaluate.audit import Audited, audit_clusters, audit_vectors, nuisances
 from jobs.evaluate.config import Config
 from jobs.evaluate.probes import Prepare, one_scale, standardised
@@ -39,7 +41,7 @@ from lake.digest import sha256_of
 from lake.errors import InputError
 from lake.escapes import defused
 from lake.layout import safe_name
-from lake.read import open_array, open_clusters, open_cube, open_embeddings, read_rows, usable_windows
+from lake.read import open_array, open_clusters, open_cube, open_embeddings, read_rows, recorder_names, usable_windows
 from lake.scaling import Scaling
 from lake.text import near_or_all
 from lake.vectors import VectorSets, open_vectors
@@ -47,6 +49,12 @@ from lake.whitening import shrinkage_notes, study_whitening
 
 Ints = NDArray[np.int64]
 MOST_NAMED = 3
+TABLES = ("scores.csv", "intervals.csv", "audit.csv", "summary.json")
+"""Files of every evaluation."""
+ROLE_BYTES = 100_000
+"""More than the rows of one input take in these."""
+CELL_BYTES = 21
+"""More than a cell takes in a table of clusters by labels; a column's name is more than one cell."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +105,7 @@ class Compared:
     n_left_out: int
 
 
-def execute(run: Run, options: Options) -> Outcome:
+def execute(run: Run[Config], options: Options) -> Outcome:
     """Score every clustering and every set of vectors among the inputs, audit them, and write the tables.
 
     Raises
@@ -105,23 +113,20 @@ def execute(run: Run, options: Options) -> Outcome:
     InputError
         If there are no labels, no inputs, or no window that a label covers.
     """
-    if run.labels is None:
-        raise InputError(
-            f"run {run.name!r} needs `labels`, a table of labelled intervals, in the manifest; found none."
-        )
+    labels_path = _labels(run)
     if not run.inputs:
         raise InputError(f"run {run.name!r} needs at least one clustering among its inputs, found none.")
     scores: list[Score] = []
-    labels_sha256 = sha256_of(run.labels) if run.labels.is_file() else None
+    labels_sha256 = sha256_of(labels_path) if labels_path.is_file() else None
     # Products here are small: threads of BLAS would wait for each other, minutes long where processors are shared.
     with threadpool_limits(1), TemporaryDirectory() as scratch, ExitStack() as opened:
         folder = Path(scratch)
-        study = _study(run, run.labels, opened)
+        study = _study(run, labels_path, opened)
         for role in [role for role in _roles(run) if _is_clustering(run, role)]:
             score, table = score_windows(run, role, study.stores[role], study.labels)
             scores.append(score)
             _write_csv(folder / f"confusion-{safe_name(role)}.csv", table)
-        known = {str(name) for store in study.stores.values() for name in store["recorder"].to_numpy()}
+        known = {name for store in study.stores.values() for name in recorder_names(store)}
         strangers = {name: len(rows) for name, rows in study.labels.by_recorder.items() if name not in known}
         compared = _compared(run, study)
         run = options.begin(run, Outcome(did=True, counts={}))
@@ -152,6 +157,37 @@ def execute(run: Run, options: Options) -> Outcome:
     return Outcome(did=True, counts=counts, backend="numpy", notes=notes)
 
 
+def describe(run: Run[Config], _options: Options) -> list[str]:
+    """Return what a run would read, write and take, without writing anything."""
+    labels = _labels(run)
+    reads, n_bytes, memory_bytes, n_files = [str(labels)], 0, LIBRARIES_BYTES, len(TABLES)
+    n_labels = len(read_labels(labels).names) if is_plain_table(labels) else len(read_marks(labels).marks)
+    for role in _roles(run):
+        urls = [one.output.url for one in run.sources(role)]
+        with (open_clusters if _is_clustering(run, role) else open_embeddings)(urls[0]) as store:
+            status = "cluster_status" if _is_clustering(run, role) else "embedding_status"
+            n_windows = len(usable_windows(store, status=status))
+            n_clusters = store.sizes["cluster_id"] if _is_clustering(run, role) else 0
+        reads.append(f"{n_windows} windows of {' and '.join(one.name for one in run.sources(role))}")
+        n_bytes += ROLE_BYTES + CELL_BYTES * (n_clusters + 1) * (n_labels + 2)
+        n_files += 1 if n_clusters else 0
+        if not n_clusters:
+            n_rows = min(n_windows, run.config.n_audit_windows + run.config.most_intervals)
+            memory_bytes += 24 * n_rows * sum(open_vectors(urls).n_features)
+    return described(
+        run, read=reads, written=f"{n_files} tables of scores", takes=Space(n_bytes + ROLE_BYTES, n_files),
+        memory_bytes=memory_bytes,
+    )  # fmt: skip
+
+
+def _labels(run: Run[Config]) -> Path:
+    if run.labels is None:
+        raise InputError(
+            f"run {run.name!r} needs `labels`, a table of labelled intervals, in the manifest; found none."
+        )
+    return run.labels
+
+
 def _notes_on_recorders(strangers: Mapping[str, int], known: Sequence[str]) -> list[str]:
     """Return a note of labels whose recorders no input has; none if there are none."""
     if not strangers:
@@ -161,30 +197,29 @@ def _notes_on_recorders(strangers: Mapping[str, int], known: Sequence[str]) -> l
     return [f"{sum(strangers.values())} labels are of recorders that no input has: {', '.join(named)}{more}."]
 
 
-def _notes_on_whitening(run: Run, study: Study) -> list[str]:
+def _notes_on_whitening(run: Run[Config], study: Study) -> list[str]:
     """Return a note of each vector set that has fewer windows than features."""
-    config = cast("Config", run.config)
     notes = [
         note
         for one in study.vectors.values()
         if one.scaling is not None
-        for note in shrinkage_notes(one.sets, one.scaling, config.shrinkage)
+        for note in shrinkage_notes(one.sets, one.scaling, run.config.shrinkage)
     ]
     return list(dict.fromkeys(notes))
 
 
-def _roles(run: Run) -> list[str]:
+def _roles(run: Run[Config]) -> list[str]:
     """Return the roles of the manifest; runs that are joined are one."""
     return list(dict.fromkeys(main_role(role) for role in run.inputs))
 
 
-def _is_clustering(run: Run, role: str) -> bool:
+def _is_clustering(run: Run[Config], role: str) -> bool:
     return run.inputs[role].kind == "clusters"
 
 
-def _study(run: Run, path: Path, opened: ExitStack) -> Study:
+def _study(run: Run[Config], path: Path, opened: ExitStack) -> Study:
     """Open the stores and lay the labels on the study's time."""
-    config = cast("Config", run.config)
+    config = run.config
     source = next((found for one in run.inputs.values() for found in [_cube_of(one)] if found is not None), None)
     cube = None
     if source is not None and source.output.exists(""):
@@ -215,8 +250,8 @@ def _study(run: Run, path: Path, opened: ExitStack) -> Study:
     return Study(units, labels, n_strange, n_outside, notes, cube, stores, vectors)
 
 
-def _vectors(run: Run, role: str) -> Vectors:
-    config = cast("Config", run.config)
+def _vectors(run: Run[Config], role: str) -> Vectors:
+    config = run.config
     sets = open_vectors([one.output.url for one in run.sources(role)])
     if config.normalise == "zscore_l2" or (config.normalise == "auto" and not sets.is_own):
         return Vectors(sets, None, standardised)
@@ -225,15 +260,14 @@ def _vectors(run: Run, role: str) -> Vectors:
     return Vectors(sets, scaling, one_scale)
 
 
-def _cube_of(run: Run) -> Run | None:
-    if run.kind == "spectrograms":
-        return run
-    return next((found for one in run.inputs.values() for found in [_cube_of(one)] if found is not None), None)
+def _cube_of(run: Run[Any]) -> Run[Any] | None:
+    """Return the nearest cube among a run and what it was made from."""
+    return next((one for one in run.above() if one.kind == "spectrograms"), None)
 
 
-def _compared(run: Run, study: Study) -> Compared:
+def _compared(run: Run[Config], study: Study) -> Compared:
     """Return the intervals that all inputs have windows of, with each input's word on them."""
-    config = cast("Config", run.config)
+    config = run.config
     windows = {}
     with progress(f"{run.name}: intervals", len(_roles(run)), "inputs") as advance:
         for role, store in study.stores.items():
@@ -257,9 +291,9 @@ def _compared(run: Run, study: Study) -> Compared:
     return Compared(units, labels, vectors, clusters, len(study.units) - len(rows))
 
 
-def _rows(run: Run, study: Study, compared: Compared) -> list[Row]:
+def _rows(run: Run[Config], study: Study, compared: Compared) -> list[Row]:
     """Return all figures of all splits; none where fewer than two labels or ten intervals can be compared."""
-    config, labels = cast("Config", run.config), compared.labels
+    config, labels = run.config, compared.labels
     if len(labels) < 10 or labels.max() == 0:
         return []
     rows: list[Row] = []
@@ -284,8 +318,8 @@ def _rows(run: Run, study: Study, compared: Compared) -> list[Row]:
     return rows
 
 
-def _audited(run: Run, study: Study) -> list[Audited]:
-    config = cast("Config", run.config)
+def _audited(run: Run[Config], study: Study) -> list[Audited]:
+    config = run.config
     rows: list[Audited] = []
     with progress(f"{run.name}: audit", len(_roles(run)), "inputs") as advance:
         for role in _roles(run):

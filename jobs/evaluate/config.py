@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from jobs.common.config import JobConfig
+from jobs.common.job import ANY_ROLE, FileInput, Input, Job
 from lake.scaling import SHRINKAGE
 
 ALGORITHM = 2
@@ -66,3 +67,10 @@ class Config(JobConfig):
         description="windows, drawn at random, that the audit of nuisances looks at",
         json_schema_extra={"introduced_as": 2_000},
     )
+
+
+JOB = Job(
+    name="evaluate", package=__package__, config=Config, algorithm=ALGORITHM, writes="scores", extra="cluster",
+    inputs=(Input(ANY_ROLE, ("clusters", "embeddings"), several=True),), files=(FileInput("labels", optional=True),),
+    reads=frozenset({"labels"}),
+)  # fmt: skip

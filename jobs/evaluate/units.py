@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from jobs.common.labels import Intervals, Labels
 from jobs.common.placing import Placed, PlacedMarks
+from lake.constants import OFFSET_ARRAY, UNTIMED
 from lake.grid import iso
-from lake.read import grid_of, read_rows, usable_windows, values_at
+from lake.read import grid_of, read_rows, recorder_names, usable_windows, values_at
 from lake.scaling import Scaling, scaled
 from lake.vectors import VectorSets
 
 Ints = NDArray[np.int64]
 GROUPS = ("recording", "day", "recorder", "group")
 """What an interval belongs to, in the order of the tables."""
-UNTIMED = "untimed:"
 INTERVALS_AT_ONCE = 2_000
 
 
@@ -109,7 +109,7 @@ def windows_of(store: xr.Dataset, status: str, units: Units, *, min_overlap_ms: 
     Enough is ``min_overlap_ms``, or all of an interval that is shorter. Where a store's vectors stand beside
     their cells (``embedding_offset_s``), their own times count.
     """
-    grid, names = grid_of(store), [str(name) for name in store["recorder"].to_numpy()]
+    grid, names = grid_of(store), recorder_names(store)
     usable = usable_windows(store, status=status)
     out: list[tuple[int, Ints]] = [(-1, np.empty(0, dtype=np.int64))] * len(units)
     for name in np.unique(units.recorder):
@@ -118,8 +118,8 @@ def windows_of(store: xr.Dataset, status: str, units: Units, *, min_overlap_ms: 
         i = names.index(str(name))
         cells = usable.cell[usable.recorder == i]
         start_ms = grid.origin_ms + cells * grid.hop_ms
-        if "embedding_offset_s" in store and len(cells):
-            offset_s = values_at(store, "embedding_offset_s", np.full(len(cells), i), cells)
+        if OFFSET_ARRAY in store and len(cells):
+            offset_s = values_at(store, OFFSET_ARRAY, np.full(len(cells), i), cells)
             start_ms = start_ms + np.rint(offset_s * 1000).astype(np.int64)
         for row in np.flatnonzero(units.recorder == name):
             begin, end = int(units.start_ms[row]), int(units.end_ms[row])

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import xarray as xr
@@ -15,7 +14,7 @@ from jobs.evaluate.config import Config
 from jobs.evaluate.core import NONE, agreement, confusion, dominant_labels
 from lake.errors import InputError
 from lake.grid import iso
-from lake.read import grid_of, usable_windows, values_at
+from lake.read import grid_of, recorder_names, usable_windows, values_at
 
 UNLABELLED = "none"
 DECIMALS = 6
@@ -48,9 +47,9 @@ class Score:
     nmi: float
 
 
-def score_windows(run: Run, role: str, store: xr.Dataset, labels: Labels) -> tuple[Score, list[list[object]]]:
+def score_windows(run: Run[Config], role: str, store: xr.Dataset, labels: Labels) -> tuple[Score, list[list[object]]]:
     """Return a clustering's score, and its table of clusters by labels, the header first."""
-    config, source = cast("Config", run.config), run.inputs[role]
+    config, source = run.config, run.inputs[role]
     names = [*labels.names, *([UNLABELLED] if config.keep_unlabelled and UNLABELLED not in labels.names else [])]
     n_recorders = store.sizes["recorder"]
     with progress(f"{run.name}: labels for {source.name}", n_recorders, "recorders") as advance:
@@ -78,7 +77,7 @@ def _compared(
     found = []
     windows = usable_windows(store, status="cluster_status")
     clusters = values_at(store, "cluster", windows.recorder, windows.cell)
-    for i, recorder in enumerate(store["recorder"].to_numpy().tolist()):
+    for i, recorder in enumerate(recorder_names(store)):
         cells = windows.cell[windows.recorder == i]
         intervals = labels.by_recorder.get(recorder)
         if intervals is None:
@@ -90,8 +89,8 @@ def _compared(
     return clusters, np.concatenate(found)
 
 
-def _nothing_in_common(run: Run, role: str, store: xr.Dataset, labels: Labels) -> str:
-    config, grid = cast("Config", run.config), grid_of(store)
+def _nothing_in_common(run: Run[Config], role: str, store: xr.Dataset, labels: Labels) -> str:
+    config, grid = run.config, grid_of(store)
     spans = list(labels.by_recorder.values())
     return (
         f"run {run.name!r}: none of the {labels.n_intervals} intervals of {run.labels} covers "

@@ -1,29 +1,31 @@
 """The ``import`` job: a table and an array of vectors around the pure core."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jobs.common.matching import match_recordings, told_unknown
+from jobs.common.needs import LIBRARIES_BYTES, described, store_space
 from jobs.common.placing import EDGE_S, recordings_of
 from jobs.common.placing import Placed as Recordings
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run, listed
 from jobs.imports.config import Config
 from jobs.imports.core import Placed, place
-from lake.constants import STATUS
+from lake.constants import OFFSET_ARRAY, STATUS
 from lake.digest import sha256_of
 from lake.errors import InputError
 from lake.escapes import as_written
 from lake.grid import Grid
 from lake.identity import short_hash
 from lake.ledger import Entry
-from lake.read import grid_of, open_cube
-from lake.schema import ArraySpec, StoreSpec, embedding_spec
+from lake.read import grid_of, open_cube, recorder_names
+from lake.schema import StoreSpec, embedding_spec, with_offsets
 from lake.sheets import decoded, read_sheet, to_seconds
 from lake.write import commit, write_block
 
@@ -31,8 +33,58 @@ MOST_TOLD = 5
 ROWS_AT_ONCE = 65_536
 
 
-def execute(run: Run, options: Options) -> Outcome:
-    """Place every vector by its recording's time in the cube, and write the store.
+@dataclass(frozen=True)
+class Plan:
+    """The store to be written: its schema and recorders, the vectors with the numbers of their rows, and their cells.
+
+    Attributes
+    ----------
+    spec, recorders
+        The store's schema, and its recorders.
+    placed
+        The vectors on its grid.
+    vectors, numbers
+        All vectors, shape (n_rows, n_features), and the number of each one's row in the table's file.
+    outcome
+        What there is to say of it.
+    """
+
+    spec: StoreSpec
+    placed: Placed
+    vectors: NDArray[Any]
+    numbers: NDArray[np.int64]
+    recorders: Sequence[str]
+    outcome: Outcome
+
+
+def execute(run: Run[Config], options: Options) -> Outcome:
+    """Place every vector by its recording's time in the cube, and write the store; raises as :func:`_plan`."""
+    plan = _plan(run)
+    _refuse_infinite(run, plan)
+    run = options.begin(run, plan.outcome)
+    _write(run, plan)
+    tables = {"feature": np.arange(plan.vectors.shape[1], dtype=np.int32)}
+    commit(run.output, run.ledger, plan.spec, plan.recorders, tables)
+    return plan.outcome
+
+
+def describe(run: Run[Config], _options: Options) -> list[str]:
+    """Return what a run would read, write and take, without writing anything."""
+    plan = _plan(run)
+    n_windows, n_features = len(plan.placed.row), plan.vectors.shape[1]
+    n_days = len(_blocks(plan.spec, plan.placed)[1])
+    block_bytes = math.prod(plan.spec.data[0].block) * plan.vectors.dtype.itemsize
+    return described(
+        run,
+        read=[f"{len(plan.vectors)} vectors of {n_features} features", *map(str, run.files.values())],
+        written=f"{n_windows} windows in {n_days} partitions (a recorder's day)",
+        takes=store_space(plan.spec, n_recorders=len(plan.recorders), n_windows=n_windows, n_days=n_days),
+        memory_bytes=LIBRARIES_BYTES + plan.vectors.nbytes + 2 * block_bytes,
+    )
+
+
+def _plan(run: Run[Config]) -> Plan:
+    """Return the vectors with their places in the store.
 
     Raises
     ------
@@ -40,12 +92,12 @@ def execute(run: Run, options: Options) -> Outcome:
         If table and vectors do not fit each other, none of the recordings is in the cube, a vector does not begin
         in its recording or is not finite, or several want the same cell.
     """
-    config = cast("Config", run.config)
+    config = run.config
     table, array = run.files["table"], run.files["vectors"]
     numbers, names, start_s, notes = _read_table(table, config)
     vectors = _read_vectors(array, len(names))
     with open_cube(run.inputs["spectrograms"].output.url) as cube:
-        recorders = [str(name) for name in cube["recorder"].to_numpy()]
+        recorders = recorder_names(cube)
         there = recordings_of(cube, str(run.recordings.root) if run.recordings else "")
         owners = [recorders.index(str(name)) for name in cube["recording_recorder"].to_numpy()]
         theirs = grid_of(cube)
@@ -60,7 +112,7 @@ def execute(run: Run, options: Options) -> Outcome:
             f"root. Most alike: {strange}."
         )
     found = np.array([matched.row[names[i]] for i in rows], dtype=np.int64)
-    _require_inside(run, there, found, numbers[rows], start_s[rows])
+    _require_inside(run, there, found, numbers=numbers[rows], start_s=start_s[rows])
     start_ms = there.start_ms[found] + np.rint(start_s[rows] * 1000).astype(np.int64)
     placed = place(start_ms, np.array(owners, dtype=np.int64)[found], grid)
     if len(placed.shared) and config.shared_cells == "refuse":
@@ -71,10 +123,8 @@ def execute(run: Run, options: Options) -> Outcome:
             "hop_s, or shared_cells = 'nearest' to leave these out."
         )
     placed = replace(placed, row=rows[placed.row])
-    digest = short_hash([sha256_of(table), sha256_of(array)])
     spec = _spec(run, grid, vectors.shape[1], config)
     _refuse_gone(run, spec, placed, recorders)
-    _refuse_infinite(run, spec, placed, vectors, numbers)
     counts = {
         "vectors": len(placed.row),
         "left_out": len(placed.shared),
@@ -83,11 +133,7 @@ def execute(run: Run, options: Options) -> Outcome:
     if len(names) > len(rows):
         notes.append(f"{len(names) - len(rows)} vectors are of recordings that the cube does not have: {strange}.")
     outcome = Outcome(did=True, counts=counts, backend="numpy", notes=notes)
-    run = options.begin(run, outcome)
-    _write(run, spec, placed, vectors, recorders=recorders, digest=digest)
-    tables = {"feature": np.arange(vectors.shape[1], dtype=np.int32)}
-    commit(run.output, run.ledger, spec, recorders, tables)
-    return outcome
+    return Plan(spec, placed, vectors, numbers, recorders, outcome)
 
 
 def _read_table(path: Path, config: Config) -> tuple[NDArray[np.int64], list[str], NDArray[np.float64], list[str]]:
@@ -126,7 +172,8 @@ def _read_table(path: Path, config: Config) -> tuple[NDArray[np.int64], list[str
 
 
 def _require_inside(
-    run: Run, there: Recordings, found: NDArray[np.int64], numbers: NDArray[np.int64], start_s: NDArray[np.float64]
+    run: Run[Config], there: Recordings, found: NDArray[np.int64], *,
+    numbers: NDArray[np.int64], start_s: NDArray[np.float64],
 ) -> None:  # fmt: skip
     """Refuse vectors that do not begin in their recording."""
     length_s = (there.end_ms - there.start_ms)[found] / 1000
@@ -159,16 +206,12 @@ def _read_vectors(path: Path, n_rows: int) -> NDArray[Any]:
     return np.asarray(vectors)
 
 
-def _spec(run: Run, grid: Grid, n_features: int, config: Config) -> StoreSpec:
+def _spec(run: Run[Config], grid: Grid, n_features: int, config: Config) -> StoreSpec:
     attrs = {**run.store_attrs, "grid": grid.attrs}
-    spec = embedding_spec(grid, n_features=n_features, dtype=config.dtype, attrs=attrs)
-    told = {"long_name": "start of the vector's sound after the start of its cell", "units": "s"}
-    day = (1, grid.cells_per_day)
-    offset = ArraySpec("embedding_offset_s", ("recorder", "time"), "float64", float("nan"), day, None, told)
-    return replace(spec, index=(offset, *spec.index))
+    return with_offsets(embedding_spec(grid, n_features=n_features, dtype=config.dtype, attrs=attrs))
 
 
-def _refuse_gone(run: Run, spec: StoreSpec, placed: Placed, recorders: Sequence[str]) -> None:
+def _refuse_gone(run: Run[Config], spec: StoreSpec, placed: Placed, recorders: Sequence[str]) -> None:
     """Refuse a table without days that the store has."""
     block_of, edges = _blocks(spec, placed)
     new = {(recorders[int(placed.recorder[i])], int(block_of[i])) for i in edges}
@@ -180,19 +223,17 @@ def _refuse_gone(run: Run, spec: StoreSpec, placed: Placed, recorders: Sequence[
         )
 
 
-def _refuse_infinite(
-    run: Run, spec: StoreSpec, placed: Placed, vectors: NDArray[Any], numbers: NDArray[np.int64]
-) -> None:
+def _refuse_infinite(run: Run[Config], plan: Plan) -> None:
     """Refuse vectors that are not finite in the type that they are stored in."""
-    (data,) = spec.data
-    for first in range(0, len(placed.row), ROWS_AT_ONCE):
-        rows = placed.row[first : first + ROWS_AT_ONCE]
+    (data,) = plan.spec.data
+    for first in range(0, len(plan.placed.row), ROWS_AT_ONCE):
+        rows = plan.placed.row[first : first + ROWS_AT_ONCE]
         with np.errstate(over="ignore"):  # what float16 cannot hold is refused just below
-            wrong = rows[~np.isfinite(vectors[rows].astype(data.dtype)).all(axis=1)]
+            wrong = rows[~np.isfinite(plan.vectors[rows].astype(data.dtype)).all(axis=1)]
         if len(wrong):
             raise InputError(
                 f"run {run.name!r}: {len(wrong)} vectors are not finite as {data.dtype} (first in row "
-                f"{numbers[wrong].min()} of {run.files['table']}). Leave them out, or store them as float32."
+                f"{plan.numbers[wrong].min()} of {run.files['table']}). Leave them out, or store them as float32."
             )
 
 
@@ -202,9 +243,9 @@ def _blocks(spec: StoreSpec, placed: Placed) -> tuple[NDArray[np.int64], NDArray
     return block_of, np.flatnonzero(np.diff(np.stack([placed.recorder, block_of]), axis=1, prepend=-1).any(axis=0))
 
 
-def _write(
-    run: Run, spec: StoreSpec, placed: Placed, vectors: NDArray[Any], *, recorders: Sequence[str], digest: str
-) -> None:  # fmt: skip
+def _write(run: Run[Config], plan: Plan) -> None:
+    spec, placed, recorders = plan.spec, plan.placed, plan.recorders
+    digest = short_hash([sha256_of(run.files["table"]), sha256_of(run.files["vectors"])])
     run.ledger.settle_grid(spec.grid, recorders)
     block_of, edges = _blocks(spec, placed)
     (data,) = spec.data
@@ -213,9 +254,9 @@ def _write(
             number, i_recorder = int(block_of[first]), int(placed.recorder[first])
             cells, rows = placed.cell[first:last], placed.row[first:last]
             block = np.full(data.block, data.fill, dtype=data.dtype)
-            block[0, cells - number * spec.cells_per_block] = vectors[rows].astype(data.dtype)
+            block[0, cells - number * spec.cells_per_block] = plan.vectors[rows].astype(data.dtype)
             index = {
-                "embedding_offset_s": placed.offset_s[first:last].tolist(),
+                OFFSET_ARRAY: placed.offset_s[first:last].tolist(),
                 "embedding_status": [STATUS["ok"]] * len(cells),
             }
             entry = Entry(

@@ -5,7 +5,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from jobs.common.config import JobConfig
-from lake.constants import MS_PER_DAY
+from jobs.common.job import FileInput, Input, Job
+from lake.grid import require_cells
 
 ALGORITHM = 1
 
@@ -27,10 +28,11 @@ class Config(JobConfig):
 
     @model_validator(mode="after")
     def _check(self) -> "Config":
-        for name in ("window_s", "hop_s"):
-            value_ms = getattr(self, name) * 1000
-            if abs(value_ms - round(value_ms)) > 1e-6:
-                raise ValueError(f"{name} = {value_ms / 1000!r} is not a whole number of milliseconds")
-        if MS_PER_DAY % round(self.hop_s * 1000):
-            raise ValueError(f"hop_s = {self.hop_s:g} does not divide a day of 86400 s")
+        require_cells(self.window_s, self.hop_s)
         return self
+
+
+JOB = Job(
+    name="import", package=__package__, config=Config, algorithm=ALGORITHM, writes="embeddings", extra="cluster",
+    inputs=(Input("spectrograms"),), files=(FileInput("table"), FileInput("vectors")),
+)  # fmt: skip

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from jobs.common.audio import AudioError, open_audio
 from jobs.common.decoder import READ_DEADLINE_S, RemoteReader, fingerprint, stand_of
 from jobs.common.decoder_child import Opener, Stand
-from jobs.spectrograms.plan import JOIN_MS, Placed, Segment
+from jobs.spectrograms.plan import Placed
 from lake.constants import LOST
 from lake.errors import InputError
+from lake.ownership import Segment, compose
 
 Float32Array = NDArray[np.float32]
 OPEN_RECORDINGS = 3
@@ -189,7 +190,7 @@ class Window:
     coverage: float
 
 
-def read_window(start_ms: int, window_ms: int, segments: Sequence[Segment], reader: Reader) -> Window | None:
+def read_window(start_ms: int, window_ms: int, segments: Sequence[Segment[Placed]], reader: Reader) -> Window | None:
     """Put one window together; ``None`` if nothing of it was recorded.
 
     Parameters
@@ -203,40 +204,27 @@ def read_window(start_ms: int, window_ms: int, segments: Sequence[Segment], read
 
     Notes
     -----
-    A sample's place is its recording's start plus its number over the rate, rounded to a sample of the
-    window. Segments whose ends are within a millisecond follow each other without a gap. A recording
-    of another rate or number of channels than the window's first is not mixed in: its part counts as
-    not recorded.
+    Which samples fill it says :func:`lake.ownership.compose`.
     """
-    inside = [s for s in segments if s.to_ms > start_ms and s.from_ms < start_ms + window_ms]
-    if not inside:
+    composed = compose(segments, start_ms, window_ms)
+    if composed is None:
         return None
-    lead = inside[0].recording
-    rate = lead.sample_rate_hz
-    n_samples = round(window_ms * rate / 1000)
-    tolerance = int(np.ceil(JOIN_MS * rate / 1000))
+    lead, n_samples = composed.lead, composed.n_samples
     samples = np.empty((lead.n_channels, 0), dtype=np.float32)
     runs: list[tuple[int, int]] = []
-    for segment in inside:
-        recording = segment.recording
-        if (recording.sample_rate_hz, recording.n_channels) != (rate, lead.n_channels):
+    for part in composed.parts:
+        found, first = reader.read(part.recording, part.first_sample, part.n_samples), part.at_sample
+        last = first + found.shape[1]
+        if last == first:
             continue
-        first = max(round((segment.from_ms - start_ms) * rate / 1000), 0)
-        last = min(round((segment.to_ms - start_ms) * rate / 1000), n_samples)
-        source = round((max(segment.from_ms, start_ms) - recording.start_ms) * rate / 1000)
-        joins = bool(runs) and first - runs[-1][1] <= tolerance
-        first = runs[-1][1] if joins else first
-        part = reader.read(recording, source, last - first) if last > first else samples[:, :0]
-        if part.shape[1] == 0:
-            continue
-        if part.shape[1] == n_samples:
-            samples = part
+        if found.shape[1] == n_samples:
+            samples = found
         else:
             samples = samples if samples.size else np.zeros((lead.n_channels, n_samples), dtype=np.float32)
-            samples[:, first : first + part.shape[1]] = part
-        runs = [*runs[:-1], (runs[-1][0], first + part.shape[1])] if joins else [*runs, (first, first + part.shape[1])]
+            samples[:, first:last] = found
+        runs = [*runs[:-1], (runs[-1][0], last)] if runs and part.joins else [*runs, (first, last)]
     if not runs:
         return None
     covered = sum(last - first for first, last in runs)
-    share = 1.0 if covered >= n_samples - tolerance else covered / n_samples
+    share = 1.0 if covered >= n_samples - composed.tolerance else covered / n_samples
     return Window(samples, runs, lead, round((start_ms - lead.start_ms) / 1000, 6), share)

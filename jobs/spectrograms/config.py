@@ -1,12 +1,13 @@
 """What decides the numbers in a spectrogram cube."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from jobs.common.config import JobConfig
+from jobs.common.job import Job
 from lake.constants import MS_PER_DAY
-from lake.grid import divisor_near
+from lake.grid import divisor_near, require_cells
 
 ALGORITHM = 2
 
@@ -30,7 +31,7 @@ class Config(JobConfig):
     sample_rate_hz: int | None = Field(
         None, gt=0, description="resample every window to this rate; without it each recording keeps its own"
     )
-    channel: Literal["mix"] | int = Field(
+    channel: Literal["mix"] | Annotated[int, Field(ge=0)] = Field(
         "mix", description="'mix' (mean of the channels) or a channel's number from 0"
     )
     min_coverage: float = Field(0.8, gt=0, le=1, description="least recorded share of a partial window")
@@ -39,21 +40,15 @@ class Config(JobConfig):
     )
     untimed: Literal["skip", "sequence"] = Field(
         "skip",
-        description="'sequence' lays recordings without a usable time one after the other, from the origin",
+        description="recordings without a usable time: 'skip' leaves them out, 'sequence' places them one after the "
+        "other, from the origin",
     )
 
     @model_validator(mode="after")
     def _check(self) -> "Config":
-        for name in ("window_s", "hop_s"):
-            value_ms = getattr(self, name) * 1000
-            if abs(value_ms - round(value_ms)) > 1e-6:
-                raise ValueError(f"{name} = {value_ms / 1000!r} is not a whole number of milliseconds")
-        if MS_PER_DAY % self.hop_ms:
-            raise ValueError(f"hop_s = {self.hop_s:g} does not divide a day of 86400 s")
+        require_cells(self.window_s, self.hop_s)
         if self.f_min_hz >= self.f_max_hz:
             raise ValueError(f"f_min_hz = {self.f_min_hz:g} is not below f_max_hz = {self.f_max_hz:g}")
-        if isinstance(self.channel, int) and self.channel < 0:
-            raise ValueError(f"channel = {self.channel} is negative; channels are numbered from 0")
         return self
 
     @property
@@ -70,3 +65,10 @@ class Config(JobConfig):
     def cells_per_shard(self) -> int:
         """Windows in one shard: a divisor of the day."""
         return divisor_near(MS_PER_DAY // self.hop_ms, self.shard_windows)
+
+
+JOB = Job(
+    name="spectrograms", package=__package__, config=Config, algorithm=ALGORITHM, writes="spectrograms",
+    extra="spectrograms", extends=True,
+    follows=frozenset({"scheduler", "max-memory", "mix"}),
+)  # fmt: skip

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.common import partitioned
 from jobs.common.audio import AudioError
 from jobs.spectrograms.assemble import Reader, Window, read_window
 from jobs.spectrograms.config import Config
@@ -22,10 +23,9 @@ from lake.constants import QUALITY, STATUS
 from lake.digest import cell_digest
 from lake.errors import StoreError
 from lake.grid import iso
-from lake.ledger import Entry, Ledger
-from lake.schema import ArraySpec, StoreSpec
+from lake.ledger import Entry
+from lake.schema import RECORDING_COLUMNS, ArraySpec
 from lake.shards import Shard
-from lake.storage import Storage
 from lake.write import read_block, row_key, write_shards
 
 _OF_THREAD = threading.local()
@@ -35,14 +35,14 @@ FROM_AUDIO = ("status", "quality", "offset_s", "coverage", "level_db", "peak_db"
 """Index variables that come from the samples; the others come from the tables."""
 
 
-@dataclass(frozen=True)
-class Partition:
+@dataclass(frozen=True, kw_only=True)
+class Partition(partitioned.Partition):
     """One UTC day of one recorder, as a worker gets it.
 
     Attributes
     ----------
-    store, ledger, spec, config
-        What is written, and how.
+    config
+        The run's settings.
     root
         Folder that the recordings' paths are relative to.
     recordings
@@ -53,25 +53,14 @@ class Partition:
         Position of the recorder in the store.
     blocks
         Shards to be written.
-    backend
-        What computes the numbers.
     """
 
-    store: Storage
-    ledger: Ledger
-    spec: StoreSpec
     config: Config
     root: Path
     recordings: Mapping[tuple[str, int], Placed]
     deployments: Mapping[str, Row]
     i_recorder: int
     blocks: tuple[Block, ...]
-    backend: str
-
-    @property
-    def n_windows(self) -> int:
-        """Windows to be written."""
-        return sum(len(block.cells) for block in self.blocks)
 
 
 def write_partition(partition: Partition) -> Counter[str]:
@@ -235,5 +224,4 @@ def _zone_offset_s(zone: str, instant_ms: int) -> int:
 
 
 def _table_row(recording: Placed) -> Row:
-    names = ("sha256", "path", "recorder", "start_ms", "n_samples", "sample_rate_hz")
-    return {name: getattr(recording, name) for name in names}
+    return {key: getattr(recording, key) for key, _ in RECORDING_COLUMNS.values()}

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,22 +12,16 @@ from numpy.typing import NDArray
 from jobs.common.audio import Reading, is_float
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.mel import n_usable_bands
-from lake.constants import COPIES
+from lake.constants import COPIES, EARLIEST_MS, UNTIMED
 from lake.errors import InputError
 from lake.grid import Grid, iso, month_span
 from lake.identity import short_hash
+from lake.ownership import JOIN_MS, Segment, own_segments
 
-JOIN_MS = 1.0
-"""Recordings whose ends are nearer than this follow each other; it is the resolution of the grid."""
-EARLIEST_MS = int(np.datetime64("2001-01-01", "ms").astype(np.int64))
-"""No recorder is older; a clock that was never set reads 1970, 1980 or 2000."""
 UNTIMED_CODES = frozenset({"no_time", "zone_unknown", "date_out_of_range"})
 """Codes of recordings without a start."""
 NO_BAND = "no_band"
 """Reason of a recording whose Nyquist frequency is below the upper edge of the lowest band."""
-UNTIMED = "untimed:"
-"""Prefix of the recorder that recordings without a time are laid on."""
-UNTIMED_ORIGIN_MS = int(np.datetime64("2001-01-01", "ms").astype(np.int64))
 
 
 @dataclass(frozen=True)
@@ -68,23 +62,6 @@ class Placed:
 
 
 @dataclass(frozen=True)
-class Segment:
-    """The part of a recording that is the sound of its recorder: overlaps are gone.
-
-    Attributes
-    ----------
-    recording
-        The recording.
-    from_ms, to_ms
-        The span this segment owns.
-    """
-
-    recording: Placed
-    from_ms: float
-    to_ms: float
-
-
-@dataclass(frozen=True)
 class Block:
     """One shard's worth of work: the cells that enough was recorded of, and what they are made from.
 
@@ -95,7 +72,7 @@ class Block:
     number: int
     cells: range | tuple[int, ...]
     overlapped: frozenset[int]
-    segments: tuple[Segment, ...]
+    segments: tuple[Segment[Placed], ...]
     n_below_coverage: int
     inputs: str
 
@@ -118,6 +95,8 @@ class Plan:
         Reason by path of each recording that is set aside.
     notes
         Messages about deployments that no recording is in.
+    deployments
+        Rows of the deployments table by name.
     """
 
     grid: Grid
@@ -127,11 +106,7 @@ class Plan:
     recordings: tuple[Placed, ...]
     quarantined: Mapping[str, str]
     notes: tuple[str, ...] = ()
-
-    @property
-    def digest(self) -> str:
-        """Digest of all that is to be written."""
-        return short_hash([[block.recorder, block.number, block.inputs] for block in self.blocks])
+    deployments: Mapping[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def make_plan(
@@ -211,22 +186,7 @@ def accept(
     return placed + _in_sequence(untimed, placed, config), quarantined
 
 
-def own_segments(recordings: Sequence[Placed]) -> tuple[list[Segment], list[tuple[float, float]]]:
-    """Return the disjoint segments of one recorder in order of time, and the spans where recordings overlapped."""
-    segments: list[Segment] = []
-    overlaps: list[tuple[float, float]] = []
-    owned_to = -np.inf
-    for recording in sorted(recordings, key=lambda r: (r.start_ms, r.sha256)):
-        if recording.start_ms < owned_to - JOIN_MS:
-            overlaps.append((recording.start_ms, min(owned_to, recording.end_ms)))
-        from_ms = max(float(recording.start_ms), owned_to)
-        if recording.end_ms > from_ms:
-            segments.append(Segment(recording, from_ms, recording.end_ms))
-            owned_to = recording.end_ms
-    return segments, overlaps
-
-
-def coverage(grid: Grid, cells: NDArray[np.int64], segments: list[Segment]) -> NDArray[np.float64]:
+def coverage(grid: Grid, cells: NDArray[np.int64], segments: list[Segment[Placed]]) -> NDArray[np.float64]:
     """Return the share of each cell's window that segments cover, shape (n_cells,)."""
     edges = np.array([[s.from_ms, s.to_ms] for s in segments]).reshape(-1) - grid.origin_ms
     recorded = np.array([[0.0, s.to_ms - s.from_ms] for s in segments]).reshape(-1).cumsum()
@@ -271,7 +231,7 @@ def _offset_s(text: str) -> int | None:
 def _in_sequence(untimed: Sequence[Placed], timed: Sequence[Placed], config: Config) -> list[Placed]:
     """Lay recordings without a time one after the other, on cells of their own: no window touches two."""
     starts = [recording.start_ms for recording in timed]
-    origin_ms = month_span(min(starts), max(starts))[0] if starts else UNTIMED_ORIGIN_MS
+    origin_ms = month_span(min(starts), max(starts))[0] if starts else EARLIEST_MS
     next_ms: dict[str, int] = {}
     laid = []
     for recording in untimed:
@@ -328,7 +288,7 @@ def _cells(numbers: list[int]) -> range | tuple[int, ...]:
     return span if len(span) == len(numbers) else tuple(numbers)
 
 
-def _input(segment: Segment) -> list[Any]:
+def _input(segment: Segment[Placed]) -> list[Any]:
     """Return what of a segment decides the bytes of a block."""
     recording = segment.recording
     facts = [recording.sha256, recording.start_ms, recording.n_samples, recording.deployment, recording.utc_offset_s]

@@ -1,18 +1,14 @@
-"""What a run will take: disk, files and memory, told before it begins."""
+"""Disk, files and memory that a run takes at most."""
 
 import math
-import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import cast
 
-from jobs.common.memory import Memory, size
-from jobs.common.run import Options, Run
+from jobs.common.memory import Memory
+from jobs.common.space import Space
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.days import Day
 from jobs.spectrograms.mel import n_usable_bands
 from jobs.spectrograms.plan import NO_BAND, Placed, Plan
-from lake.errors import TryAgainError
 
 STORED_SHARE = 0.6
 """Stored bytes per byte of codes, on the safe side."""
@@ -103,55 +99,7 @@ def missing_bands(plan: Plan, config: Config) -> list[str]:
     return lines
 
 
-def refuse_full(run: Run, days: Sequence[Day]) -> None:
-    """Refuse to begin when the disk, or this user's part of it, cannot hold what will be written.
-
-    Raises
-    ------
-    TryAgainError
-        If bytes or files that may still be made are fewer than the plan's.
-    """
-    config = cast("Config", run.config)
-    wanted, free = stored_bytes(sum(day.n_windows for day in days), config), run.output.free_bytes()
-    if free is not None and free < wanted:
-        raise TryAgainError(
-            f"{run.output.url}: up to {wanted / 1e9:.1f} GB will be written, {free / 1e9:.1f} GB are free. "
-            "Free some space, or put the lake elsewhere."
-        )
-    n_wanted, n_free = n_files(days), _free_files(run)
-    if n_free is not None and n_free < n_wanted:
-        raise TryAgainError(
-            f"{run.output.url}: {n_wanted} files will be written, {n_free} more can be made there. "
-            "Remove some, raise shard_windows under a new name, or put the lake elsewhere."
-        )
-
-
-def described(run: Run, days: Sequence[Day], options: Options) -> list[str]:
-    """Return what there is to write and what it takes, as lines for people."""
-    if not days:
-        return ["nothing to write"]
-    config = cast("Config", run.config)
-    n_windows, n_shards = sum(day.n_windows for day in days), sum(len(day.blocks) for day in days)
-    free = run.output.free_bytes()
-    wanted = stored_bytes(n_windows, config)
-    short = ", too few: the run will be refused" if free is not None and free < wanted else ""
-    there = "" if free is None else f"; {size(free)} are free{short}"
-    memory = memory_for(days, config, options.max_memory_bytes)
-    n_workers = min(options.workers, len(days), memory.n_tasks)
-    side_by_side = f"{n_workers} of {options.workers} workers side by side within {size(memory.usable_bytes)}"
-    return [
-        f"to write: {n_windows} windows in {len(days)} partitions (a recorder's day each), {n_shards} shards",
-        f"disk: up to {size(wanted)} in {n_files(days)} files{there}",
-        f"memory: up to {size(memory.task_bytes)} a worker; {side_by_side}",
-    ]
-
-
-def _free_files(run: Run) -> int | None:
-    """Return how many files this user can still make; ``None`` where nobody counts them."""
-    if not run.output.is_local:
-        return None
-    folder = Path(run.output.root)
-    while not folder.exists():
-        folder = folder.parent
-    found = os.statvfs(folder)
-    return found.f_favail if found.f_files else None
+def space_for(days: Sequence[Day], config: Config) -> Space:
+    """Return the most that days take on disk."""
+    wanted = stored_bytes(sum(day.n_windows for day in days), config)
+    return Space(wanted, n_files(days), "raise shard_windows under a new name")

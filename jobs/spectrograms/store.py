@@ -1,7 +1,7 @@
 """The cube's schema, tables and commit for a run."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,38 +10,27 @@ from jobs.common.run import Run
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.mel import mel_centres_hz
 from jobs.spectrograms.plan import Plan
+from lake.errors import StoreError
 from lake.grid import Grid
+from lake.ledger import COMMIT_RECORD
 from lake.read import open_store
-from lake.schema import StoreSpec, cube_spec
+from lake.schema import DEPLOYMENT_COLUMNS, RECORDING_COLUMNS, StoreSpec, cube_spec
 from lake.write import commit, row_key
 
 Row = dict[str, Any]
-Columns = Mapping[str, tuple[str, Any]]
-"""The key in an entry's row, and the fill value, by the name of the store's table."""
-
-RECORDING_COLUMNS: Columns = {
-    "recording_path": ("path", ""), "recording_sha256": ("sha256", ""), "recording_recorder": ("recorder", ""),
-    "recording_start_ms": ("start_ms", 0), "recording_n_samples": ("n_samples", 0),
-    "recording_sample_rate_hz": ("sample_rate_hz", 0),
-}  # fmt: skip
-DEPLOYMENT_COLUMNS: Columns = {
-    "deployment_name": ("deployment", ""), "deployment_recorder": ("recorder", ""), "site": ("site", ""),
-    "latitude": ("latitude", np.nan), "longitude": ("longitude", np.nan), "gain_db": ("gain_db", np.nan),
-    "habitat": ("habitat", ""), "zone": ("zone", ""),
-}  # fmt: skip
 
 
-def run_spec(run: Run, grid: Grid) -> StoreSpec:
+def run_spec(run: Run[Config], grid: Grid) -> StoreSpec:
     """Return the schema of a run's cube."""
-    config = cast("Config", run.config)
+    config = run.config
     attrs = {**run.store_attrs, "grid": grid.attrs, "title": "log-mel spectrograms with absolute levels"}
     n_cells = config.cells_per_shard
     return cube_spec(grid, n_mels=config.n_mels, n_frames=config.n_frames, cells_per_shard=n_cells, attrs=attrs)
 
 
-def commit_run(run: Run, plan: Plan) -> None:
+def commit_run(run: Run[Config], plan: Plan) -> None:
     """Write index variables, tables and metadata from the ledger: after this the store opens, or has grown."""
-    config = cast("Config", run.config)
+    config = run.config
     recordings, deployments = _tables(run)
     tables: dict[str, NDArray[Any]] = {
         "mel": mel_centres_hz(config),
@@ -57,9 +46,21 @@ def commit_run(run: Run, plan: Plan) -> None:
     commit(run.output, run.ledger, run_spec(run, plan.grid), plan.recorders, tables, row_maps=maps)
 
 
-def stored_rows(run: Run, columns: Columns) -> list[Row]:
-    """Return the rows of a table of the store as it was last finalised, none before that."""
+def stored_rows(run: Run[Config], columns: Mapping[str, tuple[str, Any]]) -> list[Row]:
+    """Return the rows of a table of the store as it was last finalised, none before that.
+
+    Raises
+    ------
+    StoreError
+        If it was finalised and its root metadata are gone: the rows that it had would get other numbers.
+    """
     if not run.output.exists("zarr.json"):
+        if run.ledger.committed() is not None and not run.ledger.is_committing():
+            record = run.ledger.storage.path(COMMIT_RECORD)
+            raise StoreError(
+                f"{run.output.path('zarr.json')}: expected the metadata of a finalised store, found no file. Restore "
+                f"it from a copy; or remove {record} as well, and type the command again: both are written again."
+            )
         return []
     is_listed = run.ledger.committed() is not None or run.ledger.is_committing()
     with open_store(run.output.url, "spectrograms", mask_and_scale=False, compared=is_listed) as cube:
@@ -67,7 +68,7 @@ def stored_rows(run: Run, columns: Columns) -> list[Row]:
     return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
 
 
-def _tables(run: Run) -> tuple[list[Row], list[Row]]:
+def _tables(run: Run[Config]) -> tuple[list[Row], list[Row]]:
     """Return the rows of both tables: those of the store first, as they stand, then new ones in order."""
     fresh: list[Row] = []
     latest: dict[str, Row] = {}

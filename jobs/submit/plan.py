@@ -1,6 +1,5 @@
 """What is handed to a scheduler: the steps of each run, their images, folders and order."""
 
-import hashlib
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ from jobs.common.run import Run
 from jobs.manifest import Manifest
 from jobs.registry import JOBS
 from jobs.submit.sites import Site
+from lake.digest import sha256_of_file
 from lake.errors import InputError
 
 Kind = Literal["whole", "shares", "finalise", "dask", "train", "spread"]
@@ -144,12 +144,13 @@ def _steps(run: Run, name: str, site: Site, image: tuple[Path, str], needs: tupl
 
 
 def _kind(run: Run) -> Kind:
-    if run.job == "dino":
+    job = JOBS[run.job]
+    if job.processes == "train together":
         return "train"
-    if not JOBS[run.job].extends:
-        return "whole"
-    if run.resources.dask:
+    if run.resources.dask and "scheduler" in job.options:
         return "dask"
+    if not job.extends:
+        return "whole"
     return "spread" if run.resources.gpus else "shares"
 
 
@@ -174,6 +175,10 @@ def _beyond(run: Run, site: Site) -> Iterator[str]:
         yield f"runs.{run.name}.resources.nodes = {wanted.nodes}: --site local is this machine alone"
     if kind == "whole" and wanted.nodes > 1:
         yield f"runs.{run.name}.resources.nodes = {wanted.nodes}: the job {run.job!r} runs on one node"
+    if wanted.dask and kind != "dask":
+        yield f"runs.{run.name}.resources.dask: the job {run.job!r} does not work on the workers of a Dask scheduler"
+    elif wanted.dask and wanted.gpus:
+        yield f"runs.{run.name}.resources: dask and gpus, but no worker of a Dask scheduler computes on a GPU"
     if wanted.tasks and kind != "shares":
         yield f"runs.{run.name}.resources.tasks = {wanted.tasks}: only shares of an array are tasks, not a {kind!r} job"
 
@@ -188,8 +193,7 @@ def _image(run: Run, images: Path, known: dict[Path, str], *, digest: bool) -> t
             raise InputError(f"{path}: no such image. Type `make images`, copy it there, or give --images FOLDER.")
         return path, pinned or ""
     if path not in known:
-        with path.open("rb") as file:
-            known[path] = hashlib.file_digest(file, "sha256").hexdigest()
+        known[path] = sha256_of_file(path)
     if pinned and pinned != known[path]:
         raise InputError(
             f"run {run.name!r} is pinned to the image {name!r} with sha256 {pinned}, but {path} has {known[path]}. "

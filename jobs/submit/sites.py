@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from jobs.manifest import explain, nearest
+from jobs.explain import explain, nearest
 from lake.errors import InputError
 
 PROFILES = Path(__file__).parent / "sites"

@@ -17,8 +17,8 @@ from jobs.cli import app
 from lake.claims import claim
 
 COMMANDS = (
-    "catalog", "run", "certificate", "finalise", "status", "verify", "query", "demo", "similar", "trace", "export",
-    "names", "import",
+    "catalog", "config", "run", "certificate", "finalise", "status", "verify", "query", "demo", "similar", "trace",
+    "export", "names", "import",
 )  # fmt: skip
 
 

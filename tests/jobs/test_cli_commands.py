@@ -84,7 +84,7 @@ def test_shares_and_finalise(cli: Cli, tmp_path: Path) -> None:
     assert cli("run", manifest, "mels", "--partition", "0/2", "--workers", "1").out.startswith("mels: share done in ")
     code, out, error = cli("finalise", manifest, "mels")
     assert (code, out) == (4, "")
-    assert "2 partitions are not written yet" in error
+    assert "2 of 4 partitions are not written yet" in error
     assert cli("query", store(manifest, "mels")).code == 4
     assert cli("run", manifest, "mels", "--partition", "1/2", "--workers", "1").code == 0
     assert cli("finalise", manifest, "mels") == (0, "mels: finalised\n", "")

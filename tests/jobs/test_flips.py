@@ -1,13 +1,12 @@
 """Whatever happens to a file that a job reads, the job names it or gives the same result.
 
-Two readers are tried here. ``PYTHONPATH=tests python tests/flips.py`` tries all jobs and ways, for many minutes, and
-prints the table.
+``PYTHONPATH=tests python tests/flips.py`` prints the table.
 """
 
 from pathlib import Path
 
 import pytest
-from flips import cases, copied, make_study, pattern, read_files, table
+from flips import WAYS, cases, copied, make_study, pattern, read_files, table
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +25,12 @@ def wrong(study: Path, *ways: str, names: tuple[str, ...] = ()) -> list[str]:
 
 def test_a_flipped_bit_of_a_file_of_each_kind(study: Path) -> None:
     assert wrong(study, "flip", names=("vectors anew", "similar")) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+def test_a_file_of_each_kind_in_every_job(study: Path, way: str) -> None:
+    assert wrong(study, way) == []
 
 
 def test_the_files_are_found(study: Path, tmp_path: Path) -> None:

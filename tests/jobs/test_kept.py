@@ -121,15 +121,15 @@ def test_a_certificate_and_a_reproduction_want_a_new_place(cli: Cli, whole: Path
 
 
 def test_a_demo_keeps_a_manifest_and_a_table_that_somebody_changed(quiet: Path, whole: Path, cli: Cli) -> None:
-    manifest = _write_manifest(quiet, {"lake": "."}, force=False)
-    _write_manifest(quiet, {"lake": "..."}, force=False)
+    manifest = _write_manifest(quiet, 'lake = "."', force=False)
+    _write_manifest(quiet, 'lake = "..."', force=False)
     manifest.write_text(manifest.read_text() + "# by hand\n")
     with pytest.raises(UsageError, match=r"manifest\.toml"):
-        _write_manifest(quiet, {"lake": "."}, force=False)
-    _write_manifest(quiet, {"lake": "."}, force=True)
+        _write_manifest(quiet, 'lake = "."', force=False)
+    _write_manifest(quiet, 'lake = "."', force=True)
     shutil.copytree(whole.parent / "audio", quiet / "audio")
     (quiet / "own").mkdir()
     (quiet / "own/recordings.csv").write_text("mine\n")
     ended = cli("demo", "--audio", quiet / "audio", "--folder", quiet / "own")
-    assert ended.code in {2, 3}, "3 where the demo's manifest is not there"
+    assert ended.code == 2
     assert (quiet / "own/recordings.csv").read_text() == "mine\n"

@@ -1,16 +1,19 @@
 """Manifests: what is read, and what is told of what is wrong."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from jobs import registry
+from jobs.common.job import Input
 from jobs.common.resources import Resources
 from jobs.common.run import Image
+from jobs.explain import explain
 from jobs.manifest import Manifest, read_manifest
 from jobs.registry import JOBS
 from lake.errors import InputError
@@ -195,9 +198,7 @@ def test_identity_is_of_nothing_else(write: Write, old: str, new: str) -> None:
 
 def test_identity_follows_the_algorithm(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     before = ids(read_manifest(write(WHOLE)))
-    from jobs.embed import config
-
-    monkeypatch.setattr(config, "ALGORITHM", config.ALGORITHM + 1)
+    monkeypatch.setitem(JOBS, "embed", replace(JOBS["embed"], algorithm=JOBS["embed"].algorithm + 1))
     after = ids(read_manifest(write(WHOLE)))
     assert {name for name in before if before[name] != after[name]} == {"vectors", "clusters", "scores", "atlas"}
 
@@ -269,7 +270,7 @@ def test_a_whole_manifest_of_mistakes_is_told_at_once(write: Write) -> None:
 
 @pytest.mark.parametrize("job", JOBS)
 def test_an_unknown_key_of_any_job_names_the_nearest(write: Write, job: str) -> None:
-    for field in JOBS[job].config_model().model_fields:
+    for field in JOBS[job].config.model_fields:
         told = problems(write(f'lake = "l"\n[runs.x]\njob = "{job}"\nconfig = {{ {field}x = 1 }}\n'))
         assert f"runs.x.config.{field}x: unknown key; did you mean '{field}'?" in told
 
@@ -295,7 +296,7 @@ def test_a_key_that_is_like_no_other_names_them_all(write: Write) -> None:
         ("spectrograms", "f_max_hz = -inf", "f_max_hz: expected a finite number, found -inf"),
         ("spectrograms", "min_coverage = 0", "min_coverage: expected greater than 0, found 0"),
         ("spectrograms", 'channel = "left"', "channel: expected 'mix' or a valid integer, found 'left'"),
-        ("spectrograms", "hop_s = 7.0", ": hop_s = 7 does not divide a day of 86400 s"),
+        ("spectrograms", "hop_s = 7.0", ": hop_s = 7 does not divide a day of 86400 s; try 6.912 or 7.2"),
         ("spectrograms", "f_min_hz = 21000", ": f_min_hz = 21000 is not below f_max_hz = 20000"),
         ("dino", "lr = inf", "lr: expected a finite number, found inf"),
         ("dino", "lr = -0.1", "lr: expected greater than 0, found -0.1"),
@@ -367,8 +368,7 @@ def test_runs_that_wait_for_each_other(write: Write) -> None:
 
 def test_a_real_cycle(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     """No two jobs of today read each other; a job that reads its own kind could."""
-    looping = registry.JobEntry("jobs.evaluate", "scores", "cluster", {}, any_role="evaluate")
-    monkeypatch.setitem(JOBS, "evaluate", looping)
+    monkeypatch.setitem(JOBS, "evaluate", replace(JOBS["evaluate"], inputs=(Input("x", ("scores",)),)))
     text = """
     lake = "l"
     runs.a = { job = "evaluate", inputs = { x = "b" } }
@@ -418,3 +418,59 @@ def test_a_byte_order_mark_is_passed_over_and_other_encodings_are_refused(tmp_pa
         path.write_bytes(WHOLE.encode(encoding))
         with pytest.raises(InputError, match=r"not TOML: byte 0 is not UTF-8\. Save the file as UTF-8"):
             read_manifest(path)
+
+
+class Inner(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    first: int = 0
+
+
+class Nested(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    plain: Inner = Inner()
+    perhaps: Inner | None = None
+    named: dict[str, Inner] = {}
+    deep: dict[str, dict[str, Inner]] = {}
+    number: int = 0
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"nmber": 1}, "nmber: unknown key; did you mean 'number'?"),
+        ({"plain": {"frst": 1}}, "plain.frst: unknown key; did you mean 'first'?"),
+        ({"perhaps": {"frst": 1}}, "perhaps.frst: unknown key; did you mean 'first'?"),
+        ({"named": {"plain": {"frst": 1}}}, "named.plain.frst: unknown key; did you mean 'first'?"),
+        ({"deep": {"a": {"number": {"frst": 1}}}}, "deep.a.number.frst: unknown key; did you mean 'first'?"),
+    ],
+)
+def test_the_keys_of_any_nested_table_are_known(values: dict[str, object], told: str) -> None:
+    with pytest.raises(ValidationError) as found:
+        Nested.model_validate(values)
+    assert explain(found.value, Nested, ()) == [told]
+
+
+@pytest.mark.parametrize("names", ["[]", '["mels", "mels"]'])
+def test_a_role_of_one_run_takes_no_list(write: Write, names: str) -> None:
+    text = f"""
+    lake = "l"
+    runs.mels.job = "spectrograms"
+    runs.net = {{ job = "dino", inputs = {{ spectrograms = {names} }} }}
+    """
+    found = problems(write(text))
+    assert f"runs.net.inputs.spectrograms: the job 'dino' takes one run here, found {names.count('mels')}" in found
+
+
+def test_an_empty_list_of_inputs_is_refused_beside_others(write: Write) -> None:
+    text = """
+    lake = "l"
+    runs.mels.job = "spectrograms"
+    runs.vectors = { job = "embed", inputs = { spectrograms = "mels" }, config = { features = "logmel" } }
+    runs.scores = { job = "evaluate", inputs = { mine = "vectors", none = [] } }
+    runs.alone = { job = "evaluate", inputs = { none = [] } }
+    """
+    assert problems(write(text)) == [
+        "runs.scores.inputs.none: the job 'evaluate' takes one run or more here, found 0",
+        "runs.alone.inputs: the job 'evaluate' needs at least one 'cluster or embed or import' run",
+        "runs.alone.inputs.none: the job 'evaluate' takes one run or more here, found 0",
+    ]

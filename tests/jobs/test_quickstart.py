@@ -26,7 +26,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make a working folder with the demo's manifest, its training cut to a few steps of a small batch."""
+    """Go to an empty folder; the demo is small there, its training cut to a few steps of a small batch."""
     manifest = tomllib.loads((REPOSITORY / "manifests/demo.toml").read_text())
     manifest["runs"]["dino"]["config"] |= {"steps": 3, "batch_size": 8}
     manifest["runs"]["atoms"]["config"] = {"n_atoms": 8, "n_patches": 500, "n_rounds": 3}
@@ -34,12 +34,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for run in manifest["runs"].values():
         if run["job"] == "cluster":
             run["config"] |= {"n_clusters": 5}
-    (tmp_path / "manifests").mkdir()
-    (tmp_path / "manifests/demo.toml").write_text(tomli_w.dumps(manifest))
-    monkeypatch.chdir(tmp_path)
+    template = tmp_path / "template.toml"
+    template.write_text(tomli_w.dumps(manifest))
+    monkeypatch.setattr(jobs.quickstart, "TEMPLATE", template)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setattr(jobs.quickstart, "DEMO", SMALL)
     monkeypatch.setattr(jobs.quickstart, "STUDY_SHA256", SMALL_SHA256)
-    return tmp_path
+    return tmp_path / "here"
 
 
 def test_the_recordings_alone_for_jobs_that_a_scheduler_runs(here: Path, cli: Cli) -> None:
@@ -47,7 +49,15 @@ def test_the_recordings_alone_for_jobs_that_a_scheduler_runs(here: Path, cli: Cl
     assert ended.code == 0
     assert "41 files" in ended.out
     assert [path.name for path in (here / "data/demo").iterdir() if path.is_dir()] == ["study"]
-    assert len(read_manifest(here / "manifests/demo.toml").runs) == 14, "its table is where the manifest looks"
+    made = read_manifest(here / "data/demo/manifest.toml").runs
+    assert set(made) == set(read_manifest(REPOSITORY / "manifests/demo.toml").runs)
+    recordings = made["mels"].recordings
+    assert recordings is not None
+    assert recordings.table == (here / "data/demo/recordings.csv").resolve()
+    assert recordings.root == (here / "data/demo/study/audio").resolve()
+    assert recordings.deployments is not None
+    assert all(path.exists() for path in (recordings.table, recordings.root, recordings.deployments))
+    assert made["mels"].lake.storage.url == str((here / "data/demo").resolve())
     ended = cli("demo", "--only-recordings", "--audio", "x")
     assert ended.code == 2
     assert "--only-recordings is for the demo study" in ended.error
@@ -66,6 +76,7 @@ def test_the_demo_runs_from_nothing_to_a_page_and_then_does_nothing(here: Path) 
     assert re.search(r"AMI +clusters -?0\.\d+, clusters-logmel -?0\.", text)
     page = here / "data/demo/atlas/atlas/index.html"
     assert str(page) in text
+    assert "manifest   data/demo/manifest.toml" in text
     assert page.exists()
     lake = here / "data/demo"
     before = {path: path.stat().st_mtime_ns for path in lake.rglob("*") if path.is_file()}
@@ -125,9 +136,16 @@ def test_a_folder_without_audio_is_named(here: Path) -> None:
         quickstart(None, audio=here / "photos", zones={}, workers=1, say=print)
 
 
-def test_elsewhere_than_in_the_project_it_says_where_to_type_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=r"manifests/demo.toml: not here. Run this in the folder of the project"):
-        quickstart(tmp_path / "x", audio=tmp_path, zones={}, workers=1, say=print)
+def test_the_manifest_that_a_demo_leaves_is_that_of_the_project(tmp_path: Path) -> None:
+    """With its comments; only the folders are other ones, so that the lake is where the manifest stands."""
+    theirs = (REPOSITORY / "manifests/demo.toml").read_text()
+    assert jobs.quickstart.TEMPLATE.read_text() == theirs
+    mine = jobs.quickstart._template()
+    assert "../" not in mine
+    assert [line for line in mine.splitlines() if line.startswith("#")] == [
+        line for line in theirs.splitlines() if line.startswith("#")
+    ]
+    made = tomllib.loads(mine)
+    paths = [made["lake"], made["labels"], *made["recordings"].values()]
+    assert paths == [".", "study/truth.csv", "recordings.csv", "study/audio", "study/deployments.csv"]
+    assert made["runs"] == tomllib.loads(theirs)["runs"]

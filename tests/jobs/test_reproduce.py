@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from chains import run_chain, runs, standing
 from soundfiles import Study
 
 from jobs.common.run import Options
-from jobs.embed import config as embed_config
+from jobs.registry import JOBS
 from jobs.reproduce import _folders, read_receipt, recorded_run, reproduce
 from lake.errors import InputError, StoreError
 from lake.layout import Lake
@@ -145,7 +146,7 @@ def test_a_folder_that_is_not_empty_is_refused(manifest: Path) -> None:
 
 
 def test_another_algorithm_is_refused(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embed_config, "ALGORITHM", 99)
+    monkeypatch.setitem(JOBS, "embed", replace(JOBS["embed"], algorithm=99))
     with pytest.raises(InputError, match=r"this version has algorithm 99\. Use the image of the receipt: no image"):
         again(manifest, "vectors")
 

@@ -12,6 +12,7 @@ from soundfiles import Study, files, sound
 
 from jobs.common.run import Options, Run
 from jobs.evaluate import command as evaluate
+from jobs.evaluate.config import Config
 from lake.errors import InputError, QuarantineError
 from lake.receipts import latest_receipt
 
@@ -210,7 +211,7 @@ def test_labels_that_changed_make_their_readers_stale(manifest: Path) -> None:
 def test_labels_that_change_while_they_are_read_show_as_stale(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     execute = evaluate.execute
 
-    def meanwhile(run: Run, options: Options) -> Any:
+    def meanwhile(run: Run[Config], options: Options) -> Any:
         outcome = execute(run, options)
         (manifest.parent / "labels.csv").write_text(LABELS + "\n")
         return outcome

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -18,7 +19,7 @@ from jobs.cluster.config import Config
 from jobs.dino import checkpoint
 from jobs.evaluate.config import Config as EvaluateConfig
 from jobs.manifest import read_manifest
-from jobs.registry import JobEntry
+from jobs.registry import JOBS
 from jobs.reproduce import recorded_run
 from jobs.runner import verify_runs
 from lake.constants import FORMAT_VERSION, STATUS
@@ -163,8 +164,7 @@ class Newer(Config):
 @pytest.fixture
 def newer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the job ``cluster`` have the settings of a later version."""
-    model = JobEntry.config_model
-    monkeypatch.setattr(JobEntry, "config_model", lambda job: Newer if job.package == "jobs.cluster" else model(job))
+    monkeypatch.setitem(JOBS, "cluster", replace(JOBS["cluster"], config=Newer))
 
 
 @pytest.mark.usefixtures("newer")

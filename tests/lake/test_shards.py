@@ -1,26 +1,18 @@
 import os
 import shutil
-import signal
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
+import google_crc32c
 import numpy as np
 import pytest
 import zarr
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from stores import make_cube, random_codes, settle_again
 
 from jobs.common.run import Run
-from jobs.dino.command import cube_source
-from jobs.dino.config import Config
-from jobs.dino.data import batches, by_shards, ordering
-from jobs.dino.reading import read_by_workers
-from lake.errors import StoreError, TryAgainError
+from lake.errors import StoreError
 from lake.read import open_cube, usable_windows
-from lake.shards import Read, layout_of, open_windows
+from lake.shards import layout_of, open_codes
 
 Codes = NDArray[np.uint8]
 
@@ -44,9 +36,11 @@ def everywhere(codes: Codes) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
 
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_every_cell_is_what_zarr_reads(cube: Run, codes: Codes, n_threads: int) -> None:
-    read = open_windows(cube.output.url, *everywhere(codes), n_threads=n_threads)
+    read = open_codes(cube.output.url, n_threads=n_threads)
     order = np.random.default_rng(0).permutation(codes.shape[0] * codes.shape[1])
-    np.testing.assert_array_equal(read(order), codes.reshape(-1, 16, 32)[order])
+    np.testing.assert_array_equal(
+        read(*(places[order] for places in everywhere(codes))), codes.reshape(-1, 16, 32)[order]
+    )
 
 
 def test_only_what_is_needed_is_read(cube: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +49,7 @@ def test_only_what_is_needed_is_read(cube: Run, monkeypatch: pytest.MonkeyPatch)
         windows = usable_windows(dataset)
     layout = layout_of(url)
     assert layout is not None
-    read = open_windows(url, windows.recorder, windows.cell)
+    read = open_codes(url)
     opened, sizes = [], []
     pread, open_file = os.pread, os.open
 
@@ -71,13 +65,13 @@ def test_only_what_is_needed_is_read(cube: Run, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(os, "open", noted)
     shard = windows.recorder.astype(np.int64) * 1000 + windows.cell // 72
     chosen = np.array([0, 5, 40])
-    read(chosen)
+    read(windows.recorder[chosen], windows.cell[chosen])
     index_bytes = 16 * 72 + 4
     assert len(opened) == len(np.unique(shard[chosen]))
     assert sizes.count(index_bytes) == len(opened)
     assert len(sizes) == len(opened) + 3
     assert all(size < 16 * 32 + 64 for size in sizes if size != index_bytes)
-    read(chosen)
+    read(windows.recorder[chosen], windows.cell[chosen])
     assert len(sizes) == len(opened) + 6  # an open shard's index is kept
 
 
@@ -86,23 +80,31 @@ def shard_file(cube: Run) -> Path:
 
 
 def test_a_damaged_shard_is_named(cube: Run, codes: Codes) -> None:
-    path, places = shard_file(cube), everywhere(codes)
+    path = shard_file(cube)
     whole = path.read_bytes()
     first = int(codes[0].any(axis=(1, 2)).argmax())
     begin = int(np.frombuffer(whole[-(16 * 72 + 4) : -4], dtype="<u8").reshape(-1, 2)[first % 72, 0])
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.raises(StoreError, match=rf"{path.name}: its index is damaged\. `dawnchorus verify` tells"):
-        open_windows(cube.output.url, *places)(np.array([first]))
+        open_codes(cube.output.url)([0], [first])
     path.write_bytes(b"short")
     with pytest.raises(StoreError, match="its index is damaged"):
-        open_windows(cube.output.url, *places)(np.array([first]))
+        open_codes(cube.output.url)([0], [first])
+    index = np.frombuffer(whole[-(16 * 72 + 4) : -4], dtype="<u8").copy()
+    for place, value in ((2 * (first % 72), 2**63), (2 * (first % 72) + 1, 2**62)):  # no read asks for as many bytes
+        far = index.copy()
+        far[place] = value
+        end = far.tobytes() + google_crc32c.value(far.tobytes()).to_bytes(4, "little")
+        path.write_bytes(whole[: -len(end)] + end)
+        with pytest.raises(StoreError, match=rf"{path.name}: its index points behind the end of the file"):
+            open_codes(cube.output.url)([0], [first])
     path.write_bytes(whole[:begin] + b"\0\0\0\0" + whole[begin + 4 :])
     with pytest.raises(StoreError, match=rf"{path.name}: its window {first % 72} does not decode\. `dawnchorus"):
-        open_windows(cube.output.url, *places)(np.array([first]))
+        open_codes(cube.output.url)([0], [first])
 
 
 def test_no_flipped_bit_of_a_window_goes_unnoticed(cube: Run, codes: Codes) -> None:
-    path, places = shard_file(cube), everywhere(codes)
+    path = shard_file(cube)
     whole = path.read_bytes()
     first = int(codes[0].any(axis=(1, 2)).argmax())
     begin, size = np.frombuffer(whole[-(16 * 72 + 4) : -4], dtype="<u8").reshape(-1, 2)[first % 72].tolist()
@@ -113,7 +115,7 @@ def test_no_flipped_bit_of_a_window_goes_unnoticed(cube: Run, codes: Codes) -> N
         for url in (cube.output.url, str(copy)):
             (Path(url) / "spectrogram" / path.name).write_bytes(damaged)
             try:
-                message, found = "", open_windows(url, *places)(np.array([first]))[0]
+                message, found = "", open_codes(url)([0], [first])[0]
             except StoreError as error:
                 message, found = str(error), codes[0, first]
             assert path.name in message or not message
@@ -125,21 +127,21 @@ def test_a_window_of_another_shard_is_refused(cube: Run, codes: Codes) -> None:
     shutil.copyfile(path.with_name("c.1.0.0.0"), path)
     cells = np.flatnonzero(codes[1, :72].any(axis=(1, 2)))
     with pytest.raises(StoreError, match=rf"{path.name}: the window of north at 2021-06-01T.* is not in the ledger"):
-        open_windows(cube.output.url, *everywhere(codes))(cells)
+        open_codes(cube.output.url)(np.zeros(len(cells), dtype=np.int64), cells)
     path.unlink()
     own = np.flatnonzero(codes[0, :72].any(axis=(1, 2)))
-    with pytest.raises(StoreError, match=rf"{path.name}: the window of north at 2021-06-01T.* digest"):
-        open_windows(cube.output.url, *everywhere(codes))(own)
+    with pytest.raises(StoreError, match=rf"{path.name}: expected the file that the ledger lists .*, found no file"):
+        open_codes(cube.output.url)(np.zeros(len(own), dtype=np.int64), own)
 
 
 def test_a_shard_that_is_replaced_is_read_as_it_was_opened(cube: Run, codes: Codes) -> None:
-    read, path = open_windows(cube.output.url, *everywhere(codes)), shard_file(cube)
-    first = np.array([codes[0].any(axis=(1, 2)).argmax()])
-    before = read(first)
+    read, path = open_codes(cube.output.url), shard_file(cube)
+    first = [0], [int(codes[0].any(axis=(1, 2)).argmax())]
+    before = read(*first)
     aside = path.with_suffix(".aside")
     aside.write_bytes(b"another")
     aside.replace(path)
-    np.testing.assert_array_equal(read(first), before)
+    np.testing.assert_array_equal(read(*first), before)
 
 
 def test_an_array_of_another_layout_is_read_by_zarr(cube: Run, codes: Codes) -> None:
@@ -151,70 +153,8 @@ def test_an_array_of_another_layout_is_read_by_zarr(cube: Run, codes: Codes) -> 
         zarr.consolidate_metadata(cube.output.url, zarr_format=3)
     settle_again(cube)
     assert layout_of(cube.output.url) is None
-    read = open_windows(cube.output.url, *everywhere(codes))
+    read = open_codes(cube.output.url)
     order = np.random.default_rng(0).permutation(200)
-    np.testing.assert_array_equal(read(order), codes.reshape(-1, 16, 32)[order])
-
-
-@pytest.mark.slow
-def test_worker_processes_give_the_same_batches_from_any_step_on(cube: Run) -> None:
-    config = Config(batch_size=20, shuffle_shards=2)
-    with open_cube(cube.output.url) as dataset:
-        source = cube_source(cube.output.url, dataset, partial_too=True)
-    by_thread = list(batches(source, config, range(6)))
-    by_workers = list(batches(source, config, range(2, 6), n_workers=2))
-    assert len(by_workers) == 4
-    for expected, found in zip(by_thread[2:], by_workers, strict=True):
-        np.testing.assert_array_equal(found.samples, expected.samples)
-        np.testing.assert_array_equal(found.codes, expected.codes)
-        assert found.codes.any(axis=(1, 2)).all()  # a gap is never sampled
-
-
-def _dies() -> Read:
-    os.kill(os.getpid(), signal.SIGKILL)
-    raise AssertionError
-
-
-@pytest.mark.slow
-def test_a_worker_that_dies_is_told_of() -> None:
-    stream = read_by_workers(partial(_dies), iter([np.arange(3)]), 1, 2)
-    with pytest.raises(TryAgainError, match=r"a process that read windows died \(DataLoader worker .* fewer --workers"):
-        next(stream)
-
-
-def _many(shard: list[int]) -> Callable[[int, int], NDArray[np.int64]]:
-    files = np.array(sorted(shard), dtype=np.int64)
-    return lambda seed, n: by_shards(np.random.default_rng(seed), files, n)
-
-
-@given(st.lists(st.integers(0, 12), min_size=1, max_size=80), st.integers(0, 2**32), st.integers(1, 4))
-def test_neighbours_in_the_order_lie_in_few_files(shard: list[int], seed: int, n_together: int) -> None:
-    order = _many(shard)(seed, n_together)
-    assert sorted(order) == list(range(len(shard)))
-    files = np.array(sorted(shard))[order]
-    rest = set(files.tolist())
-    while rest:  # each group of files is finished before the next begins
-        together: set[int] = set()
-        while len(files) and (files[0] in together or len(together) < n_together):
-            together.add(int(files[0]))
-            files = files[1:]
-        assert not together & set(files.tolist())
-        rest -= together
-
-
-def test_windows_of_files_drawn_together_are_mixed() -> None:
-    order = _many([i for i in range(8) for _ in range(50)])(0, 4)
-    files = order // 50
-    assert set(files[:200]) != set(files[200:])
-    assert np.abs(np.diff(files[:200]) != 0).mean() > 0.6
-
-
-def test_the_order_by_shards_can_be_entered_anywhere(cube: Run) -> None:
-    with open_cube(cube.output.url) as dataset:
-        source = cube_source(cube.output.url, dataset, partial_too=True)
-    windows_of = ordering(source, Config(shuffle_shards=3))
-    whole = windows_of(np.arange(200))
-    np.testing.assert_array_equal(windows_of(np.arange(77, 150)), whole[77:150])
-    assert sorted(whole[:48]) == sorted(whole[48:96]) == list(range(48))
-    assert (whole[:48] != whole[48:96]).any()
-    assert (whole[:48] != ordering(source, Config())(np.arange(48))).any()
+    np.testing.assert_array_equal(
+        read(*(places[order] for places in everywhere(codes))), codes.reshape(-1, 16, 32)[order]
+    )

@@ -30,7 +30,7 @@ def outside(**changes: Any) -> dict[str, torch.Tensor]:
         return dict(timm.create_model("vit_tiny_patch16_224", **arguments).state_dict())
 
 
-def adopt_run(tmp_path: Path, weights: Any, config: Config = CONFIG, name: str = "weights.pth") -> Run:
+def adopt_run(tmp_path: Path, weights: Any, config: Config = CONFIG, name: str = "weights.pth") -> Run[Config]:
     path = tmp_path / name
     if isinstance(weights, bytes):
         path.write_bytes(weights)

@@ -95,8 +95,8 @@ def test_the_page_of_a_small_demo_study(tmp_path: Path, monkeypatch: pytest.Monk
     manifest["runs"]["clusters"]["config"]["n_clusters"] = 5
     for name in ("untrained", "logmel", "clusters-untrained", "clusters-logmel", "scores"):
         del manifest["runs"][name]
-    (tmp_path / "manifests").mkdir()
-    (tmp_path / "manifests/demo.toml").write_text(tomli_w.dumps(manifest))
+    (tmp_path / "demo.toml").write_text(tomli_w.dumps(manifest))
+    monkeypatch.setattr(jobs.quickstart, "TEMPLATE", tmp_path / "demo.toml")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(jobs.quickstart, "DEMO", SMALL)
     monkeypatch.setattr(jobs.quickstart, "STUDY_SHA256", SMALL_SHA256)

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from itertools import islice
 from threading import Lock
 
@@ -9,6 +10,11 @@ from numpy.typing import NDArray
 
 from jobs.cluster.batches import batches, pools
 from jobs.cluster.kmeans import Schedule
+
+
+def pool_of(read: Callable[[int], NDArray[np.float32]]) -> Callable[[list[int]], list[NDArray[np.float32]]]:
+    """Return the function that reads a pool, a stretch after the other."""
+    return lambda pool: [read(i) for i in pool]
 
 
 def numbered(sizes: list[int]) -> list[NDArray[np.float32]]:
@@ -37,7 +43,7 @@ def test_no_window_twice_before_all_were_seen(sizes: list[int], batch_size: int,
     n_windows, parts = sum(sizes), numbered(sizes)
     batch_size = min(batch_size, n_windows)
     plan = Schedule(batch_size, 3 * n_windows // batch_size, 1)
-    found = list(batches(parts.__getitem__, sizes, plan, buffer_windows=buffer, seed=seed))
+    found = list(batches(pool_of(parts.__getitem__), sizes, plan, buffer_windows=buffer, seed=seed))
     assert [len(batch) for batch in found] == [batch_size] * plan.n_batches
     seen = np.bincount(np.concatenate(found)[:, 0].astype(int), minlength=n_windows)
     assert 3 * n_windows - seen.sum() < batch_size
@@ -52,7 +58,8 @@ def test_threads_change_no_batch(threads: int, buffer: int) -> None:
     sizes = [7, 1, 30, 12, 9, 25, 4]
     parts, plan = numbered(sizes), Schedule(16, 20, 1)
     alone, together = (
-        list(batches(parts.__getitem__, sizes, plan, buffer_windows=buffer, seed=4, threads=n)) for n in (1, threads)
+        list(batches(pool_of(parts.__getitem__), sizes, plan, buffer_windows=buffer, seed=4, threads=n))
+        for n in (1, threads)
     )
     np.testing.assert_array_equal(np.array(alone), np.array(together))
 
@@ -68,7 +75,7 @@ def test_epochs_and_seeds_differ() -> None:
 def test_a_batch_mixes_windows_from_all_over() -> None:
     sizes = [50] * 40
     parts = numbered(sizes)
-    batch = next(batches(parts.__getitem__, sizes, Schedule(100, 5, 1), buffer_windows=500, seed=0))
+    batch = next(batches(pool_of(parts.__getitem__), sizes, Schedule(100, 5, 1), buffer_windows=500, seed=0))
     assert len(np.unique(batch // 50)) >= 8
 
 
@@ -83,7 +90,7 @@ def test_reading_is_never_more_than_a_pool_ahead(threads: int) -> None:
             n_read += len(parts[i])
         return parts[i]
 
-    for batch in batches(read, sizes, Schedule(8, 60, 1), buffer_windows=buffer, seed=0, threads=threads):
+    for batch in batches(pool_of(read), sizes, Schedule(8, 60, 1), buffer_windows=buffer, seed=0, threads=threads):
         n_used += len(batch)
         assert n_read - n_used <= (2 if threads > 1 else 1) * buffer + 8
 
@@ -93,4 +100,4 @@ def test_an_error_while_reading_ahead_is_seen() -> None:
         raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="the disk is gone"):
-        next(batches(read, [5, 5], Schedule(2, 2, 1), buffer_windows=5, seed=0, threads=2))
+        next(batches(pool_of(read), [5, 5], Schedule(2, 2, 1), buffer_windows=5, seed=0, threads=2))

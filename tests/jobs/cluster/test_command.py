@@ -29,7 +29,7 @@ def kinds_of_sound(n_days: int = 2, share: float = 0.3, seed: int = 0) -> tuple[
     return vectors.astype(np.float32), kinds
 
 
-def cluster_run(lake: Path, embeddings: Run, config: Config = SMALL, name: str = "clusters") -> Run:
+def cluster_run(lake: Path, embeddings: Run, config: Config = SMALL, name: str = "clusters") -> Run[Config]:
     return make_run(lake, name, "cluster", config, inputs={"embeddings": embeddings})
 
 

@@ -34,7 +34,9 @@ def inertia(vectors: NDArray[np.float32], centroids: NDArray[np.float32]) -> flo
 def fitted(vectors: NDArray[np.float32], config: Config, n_clusters: int) -> NDArray[np.float32]:
     plan = schedule(len(vectors), n_clusters, config.batch_size, config.n_epochs, config.max_batches)
     parts = np.array_split(vectors, 20)
-    stream = batches(parts.__getitem__, [len(p) for p in parts], plan, buffer_windows=300, seed=config.seed)
+    stream = batches(
+        lambda pool: [parts[i] for i in pool], [len(p) for p in parts], plan, buffer_windows=300, seed=config.seed
+    )
     return fit(stream, first_centroids(vectors, n_clusters, config.seed), config, plan)
 
 

@@ -265,7 +265,7 @@ def test_a_worker_that_dies_is_survived(client: Client, tmp_path: Path, capfd: p
 def test_a_result_that_dies_with_its_worker_is_made_again(
     client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found_error, killed = partitions._error_of, list[int]()
+    found_error, killed = partitions.error_of, list[int]()
 
     def late(client: Client, future: Future[int]) -> BaseException | None:
         """Look at the first task that has ended only when its worker is gone."""
@@ -277,7 +277,7 @@ def test_a_result_that_dies_with_its_worker_is_made_again(
                 time.sleep(0.001)
         return found_error(client, future)
 
-    monkeypatch.setattr(partitions, "_error_of", late)
+    monkeypatch.setattr(partitions, "error_of", late)
     assert map_partitions(partial(slow, folder=tmp_path), range(6), workers=2, advance=nothing) == list(range(6))
     assert killed
 

@@ -22,7 +22,7 @@ from lake.read import open_cube, open_embeddings
 SMALL = Config(patch_sizes=((4, 4), (8, 8)), n_atoms=5, n_patches=300, n_rounds=3)
 
 
-def dictionary_run(lake: Path, cube: Run, config: Config = SMALL, name: str = "atoms") -> Run:
+def dictionary_run(lake: Path, cube: Run, config: Config = SMALL, name: str = "atoms") -> Run[Config]:
     return make_run(lake, name, "dictionary", config, inputs={"spectrograms": cube})
 
 

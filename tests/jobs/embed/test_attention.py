@@ -122,6 +122,6 @@ def test_every_window_once_whatever_the_number_of_ranks(tmp_path: Path, n_ranks:
     shared = make_run(tmp_path / "shared", "v", "embed", config, inputs={"spectrograms": cube})
     counts = [command.execute(shared, Options(part=(i, n_ranks))).counts for i in reversed(range(n_ranks))]
     assert sum(count.get("windows_ok", 0) + count.get("windows_partial", 0) for count in counts) == 48
-    command.finalise(shared)
+    command.finalise(shared, Options())
     contents = [{key: run.output.read(key) for key in run.output.list_keys()} for run in (alone, shared)]
     assert contents[0] == contents[1]

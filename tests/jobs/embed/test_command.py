@@ -23,7 +23,7 @@ from lake.read import open_embeddings, read_codes, usable_windows
 LOGMEL = Config(features="logmel", batch_size=5)
 
 
-def embed_run(lake: Path, cube: Run, config: Config = LOGMEL, model: Run | None = None) -> Run:
+def embed_run(lake: Path, cube: Run, config: Config = LOGMEL, model: Run | None = None) -> Run[Config]:
     inputs = {"spectrograms": cube, **({"model": model} if model else {})}
     return make_run(lake, "vectors", "embed", config, inputs=inputs)
 
@@ -107,9 +107,9 @@ def test_shares_and_restarts_make_the_same_bytes(tmp_path: Path, monkeypatch: py
     run = embed_run(tmp_path / "shares", make_cube(tmp_path / "shares"))
     assert command.execute(run, Options(part=(2, 3))).did
     with pytest.raises(StoreError) as caught:
-        command.finalise(run)
+        command.finalise(run, Options())
     lines = str(caught.value).splitlines()
-    assert lines[0] == "run 'vectors': 3 of 4 partitions are not embedded yet:"
+    assert lines[0] == "run 'vectors': 3 of 4 partitions are not written yet:"
     assert lines[1:4] == [
         "  north 2021-06-01: 12 windows",
         "  north 2021-06-02: 12 windows",
@@ -132,9 +132,9 @@ def test_shares_and_restarts_make_the_same_bytes(tmp_path: Path, monkeypatch: py
     assert command.execute(run, Options(part=(0, 3))).counts["windows_ok"] == 12
     assert command.execute(run, Options(part=(1, 3))).did
     assert not run.output.exists("zarr.json")
-    assert command.finalise(run).did
+    assert command.finalise(run, Options()).did
     finish(run)
-    assert not command.finalise(run).did
+    assert not command.finalise(run, Options()).did
     assert contents(run) == contents(whole)
 
 
@@ -281,7 +281,7 @@ def test_a_shard_of_the_cube_that_is_gone_is_damage(tmp_path: Path) -> None:
 def test_a_full_disk_is_said_before_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = embed_run(tmp_path, make_cube(tmp_path))
     monkeypatch.setattr("lake.storage.Storage.free_bytes", lambda _: 10)
-    with pytest.raises(TryAgainError, match=r"about 0\.0 GB will be written, 0\.0 GB are free"):
+    with pytest.raises(TryAgainError, match=r"up to 0\.0 GB will be written, 0\.0 GB are free"):
         command.execute(run, Options())
 
 

@@ -38,7 +38,7 @@ def some(seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return kinds, np.where(random.random((2, 144)) < 0.5, clusters, -1)
 
 
-def evaluation(tmp_path: Path, inputs: Mapping[str, Run], labels: Path | None, **config: object) -> Run:
+def evaluation(tmp_path: Path, inputs: Mapping[str, Run], labels: Path | None, **config: object) -> Run[Config]:
     return make_run(tmp_path, "scores", "evaluate", Config.model_validate(config), inputs=inputs, labels=labels)
 
 

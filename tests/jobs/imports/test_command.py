@@ -26,7 +26,7 @@ def vectors_of(n: int, n_features: int = 6) -> NDArray[np.float32]:
 def imported(
     tmp_path: Path, rows: Sequence[tuple[str, object]], vectors: NDArray[np.floating], config: Config | None = None,
     header: str = HEADER, name: str = "birdnet",
-) -> Run:  # fmt: skip
+) -> Run[Config]:  # fmt: skip
     table, array = tmp_path / "vectors.csv", tmp_path / "vectors.npy"
     table.write_text("\n".join([header, *(f"{path},{start}" for path, start in rows)]) + "\n")
     np.save(array, vectors)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from soundfiles import RATE, Study, sound
+from soundfiles import RATE, Study, mels_of, sound
 
 from jobs.common.cutting import cut
 from jobs.common.run import Options
@@ -41,7 +41,7 @@ def test_recorders_without_a_band_are_set_aside_and_others_are_told(tmp_path: Pa
     low = study.add("low", 0, sound(12, 3, rate=2000), rate=2000)
     path = study.write(config=f"{CONFIG}, f_min_hz = 1500.0, f_max_hz = 8000.0")
     path.write_text("max_quarantined = 0.5\n" + path.read_text())
-    plan = describe(read_manifest(path).runs["mels"], Options())
+    plan = describe(mels_of(path), Options())
     said = run(path)
     for text in ("\n".join(plan), said):
         assert "middle: 8,000 samples a second, so bands above 4,000 Hz are empty (f_max_hz = 8,000)" in text

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ import pytest
 import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from soundfiles import CONFIG, RATE, START, Study, files, sound, usual_study
+from soundfiles import CONFIG, RATE, START, Study, files, mels_of, sound, usual_study
 
 from jobs.common.audio import open_audio
 from jobs.common.run import Options
@@ -105,7 +104,7 @@ def check_against_a_slow_reader(study: Study, store: xr.Dataset, config: Config)
 def test_every_cell_is_what_a_slow_reader_computes(study: Study) -> None:
     manifest = study.write()
     assert "done" in run(manifest)
-    config = cast("Config", read_manifest(manifest).runs["mels"].config)
+    config = mels_of(manifest).config
     assert check_against_a_slow_reader(study, cube(manifest), config) == {"missing", "ok", "partial"}
 
 
@@ -143,7 +142,7 @@ def test_any_recordings_windows_shards_and_order_give_the_cells_of_a_slow_reader
     for i in order:
         run(manifest, part=(i, 3))
     finalise_run(read_manifest(manifest), "mels", print)
-    settled = cast("Config", read_manifest(manifest).runs["mels"].config)
+    settled = mels_of(manifest).config
     check_against_a_slow_reader(study, cube(manifest), settled)
 
 
@@ -184,7 +183,7 @@ def test_finalise_names_all_that_is_missing_and_is_idempotent(study: Study) -> N
     manifest = study.write()
     run(manifest, part=(0, 4))
     with pytest.raises(
-        StoreError, match=r"3 partitions are not written yet:\n.*a 2021-07-15.*\n.*b 2021-07-14"
+        StoreError, match=r"3 of 4 partitions are not written yet:\n.*a 2021-07-15.*\n.*b 2021-07-14"
     ) as caught:
         finalise_run(read_manifest(manifest), "mels", print)
     assert caught.value.exit_code == 4
@@ -289,7 +288,7 @@ def test_recordings_that_are_not_there_are_listed_before_work_begins(study: Stud
 def test_deployments_of_no_recorder_are_said_by_the_dry_run_the_run_and_the_receipt(study: Study) -> None:
     manifest = study.write(extra=', deployments = "places.csv"')
     (study.folder / "places.csv").write_text("deployment,recorder,start\nd1, a ,2021-06-01\n")
-    (mels,) = read_manifest(manifest).runs.values()
+    mels = mels_of(manifest)
     (note,) = [line for line in describe(mels, Options()) if "deployment" in line]
     assert note.startswith("note: 1 deployment (d1) of no recorder of the study: ' a ' (near: ")
     said: list[str] = []
@@ -300,7 +299,7 @@ def test_deployments_of_no_recorder_are_said_by_the_dry_run_the_run_and_the_rece
 
 
 def test_a_root_where_nothing_is_is_said_by_the_dry_run(study: Study) -> None:
-    (mels,) = read_manifest(study.write()).runs.values()
+    mels = mels_of(study.write())
     (study.folder / "audio" / study.rows[1]["path"]).unlink()
     (note,) = [line for line in describe(mels, Options()) if line.startswith("note: ")]
     assert note.startswith(f"note: 1 recordings of the table are not below {study.folder / 'audio'}, the root")

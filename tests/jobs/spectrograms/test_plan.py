@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.spectrograms.config import Config
-from jobs.spectrograms.plan import accept, coverage, make_plan, own_segments
+from jobs.spectrograms.plan import accept, coverage, make_plan
 from lake.constants import MS_PER_DAY
 from lake.errors import InputError
 from lake.grid import Grid
+from lake.ownership import own_segments
 
 START = pd.Timestamp("2021-07-14T05:00:00Z")
 CONFIG = Config(window_s=4.0, hop_s=2.0, n_mels=8, n_frames=8)

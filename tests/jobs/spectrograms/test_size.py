@@ -5,14 +5,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pandas as pd
 import pytest
 from commands import ROOT, Cli
-from soundfiles import Study, files, sound, usual_study
+from soundfiles import Study, files, mels_of, sound, usual_study
 
+from jobs.common import space
 from jobs.common.run import Options
 from jobs.manifest import read_manifest
 from jobs.runner import execute_runs
@@ -94,10 +94,10 @@ def test_two_million_windows_are_told_of_in_seconds_and_little_memory(tmp_path: 
 @pytest.mark.slow
 def test_what_is_written_of_two_million_windows_is_known_in_seconds(tmp_path: Path) -> None:
     manifest = season(tmp_path)
-    run = read_manifest(manifest).runs["mels"]
+    run = mels_of(manifest)
     ledger = run.ledger
     ledger.open_run(run.name, run.record)
-    plan, _ = command._plan(run)
+    plan = command.SPECTROGRAMS.plan(run)
     ledger.settle_grid(plan.grid, plan.recorders)
     for day in planned_days(run):
         lines = []
@@ -133,11 +133,11 @@ def test_a_partition_travels_light_whatever_the_study(tmp_path: Path) -> None:
         study.add("a", 0.0, sound(8, 1))
         for recorder in range(n_recorders - 1):
             study.add(f"b{recorder}", 0.0, sound(8, recorder))
-        run = read_manifest(study.write()).runs["mels"]
+        run = mels_of(study.write())
         days = planned_days(run)
-        plan = make_plan(pd.DataFrame(study.rows), cast("Config", run.config))
+        plan = make_plan(pd.DataFrame(study.rows), run.config)
         deployments = {f"d{i}": {"deployment": f"d{i}", "zone": None} for i in range(100 * n_recorders)}
-        made = partitions_of(run, plan, deployments, days, "cpu")
+        made = partitions_of(run, replace(plan, deployments=deployments), days, "cpu")
         assert [len(partition.recordings) for partition in made] == [1] * n_recorders
         assert made[0].deployments == {}
         n_bytes.append(len(pickle.dumps(made[0])))
@@ -166,9 +166,9 @@ def test_cells_that_follow_each_other_are_a_range_and_a_gap_is_kept() -> None:
 
 
 def test_shares_of_days_are_the_same_whatever_is_written(tmp_path: Path) -> None:
-    run = read_manifest(usual_study(tmp_path).write()).runs["mels"]
+    run = mels_of(usual_study(tmp_path).write())
     days = planned_days(run)
-    plan = make_plan(pd.DataFrame(usual_study(tmp_path / "again").rows), cast("Config", run.config))
+    plan = make_plan(pd.DataFrame(usual_study(tmp_path / "again").rows), run.config)
     assert [day.date for day in days] == ["2021-07-14", "2021-07-15", "2021-07-14", "2021-07-15"]
     assert days[0].name == "a 2021-07-14 (a/000.wav to a/002.wav)"
     done = {
@@ -189,7 +189,7 @@ def test_shares_of_days_are_the_same_whatever_is_written(tmp_path: Path) -> None
 def test_memory_follows_from_shards_and_windows_alone(tmp_path: Path) -> None:
     study = Study(tmp_path)
     study.add("a", 0.0, sound(8, 1))
-    run = read_manifest(study.write()).runs["mels"]
+    run = mels_of(study.write())
     (day,) = planned_days(run)
     one = Config()
     assert task_bytes([day], one) == task_bytes([day] * 1000, one)
@@ -231,25 +231,26 @@ def test_a_run_that_does_not_fit_into_memory_is_refused_before_it_begins(tmp_pat
 
 
 def test_a_disk_that_holds_too_few_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sizes, "_free_files", lambda _: 91)
+    monkeypatch.setattr(space, "free_files", lambda _: 91)
     with pytest.raises(TryAgainError, match=r"92 files will be written, 91 more can be made there\. Remove some, "):
         execute_runs(read_manifest(usual_study(tmp_path).write()), [], Options(), lambda _: None)
 
 
 def test_a_worker_that_does_not_see_the_lake_says_so(tmp_path: Path) -> None:
-    from jobs.spectrograms.command import partitions_of, write_here
+    from jobs.common.partitioned import write_here
+    from jobs.spectrograms.command import SPECTROGRAMS, partitions_of
 
     study = Study(tmp_path)
     study.add("a", 0.0, sound(8, 1))
-    run = read_manifest(study.write()).runs["mels"]
-    plan = make_plan(pd.DataFrame(study.rows), cast("Config", run.config))
-    (partition,) = partitions_of(run, plan, {}, planned_days(run), "cpu-other")
+    run = mels_of(study.write())
+    plan = make_plan(pd.DataFrame(study.rows), run.config)
+    (partition,) = partitions_of(run, plan, planned_days(run), "cpu-other")
     with pytest.raises(InputError, match=r"ledgers/mels: expected the ledger .* same paths as this machine\.$"):
-        write_here(partition, mix=False)
+        write_here(SPECTROGRAMS, partition, mix=False)
     run.ledger.open_run(run.name, run.record)
     with pytest.raises(TryAgainError, match=r"computes as cpu-[\w-]+, the others as cpu-other, .* or add --mix\.$"):
-        write_here(partition, mix=False)
-    assert write_here(partition, mix=True)["ok"] == 3
+        write_here(SPECTROGRAMS, partition, mix=False)
+    assert write_here(SPECTROGRAMS, partition, mix=True)["ok"] == 3
     (entry,) = run.ledger.written().values()
     assert entry.backend != "cpu-other"
 
@@ -262,8 +263,8 @@ def test_a_workers_memory_does_not_follow_the_hours_of_audio(tmp_path: Path) -> 
     peaks = []
     for n_hours in (1, 16):
         manifest = write_study(tmp_path, n_hours, config, rate_hz=8000)
-        run = read_manifest(manifest).runs["mels"]
-        allowed = task_bytes(planned_days(run), cast("Config", run.config))
+        run = mels_of(manifest)
+        allowed = task_bytes(planned_days(run), run.config)
         peaks.append(peak_of(["-m", "jobs", "run", str(manifest), "--workers", "1"]))
         assert peaks[-1].tree_bytes < allowed, "what a plan allows for is enough"
     assert peaks[1].tree_bytes <= 1.1 * peaks[0].tree_bytes, peaks

@@ -11,7 +11,7 @@ import pytest
 from chains import run_chain, write_chain
 from commands import ROOT, Cli, command
 from daskclusters import Cluster
-from soundfiles import Study, files, sound, usual_study
+from soundfiles import Study, files, mels_of, sound, usual_study
 
 from jobs.common.run import Options
 from jobs.manifest import read_manifest
@@ -125,7 +125,7 @@ def test_workers_of_a_scheduler_give_the_same_bytes(tmp_path: Path) -> None:
     finally:
         cluster.stop()
     assert {name: files(tmp_path / "lake" / name) for name in here} == here
-    assert job.planned_days(read_manifest(manifest).runs["mels"]) == []
+    assert job.planned_days(mels_of(manifest)) == []
     log = (cluster.key / "log").read_text()
     assert "Receive client connection: Client-dawnchorus" in log
 

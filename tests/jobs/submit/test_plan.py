@@ -103,6 +103,24 @@ def test_a_partitioned_run_as_a_dask_cluster(tmp_path: Path) -> None:
     assert (mels.kind, mels.nodes, mels.processes, mels.tasks) == ("dask", 4, 64, 1)
 
 
+def test_a_clustering_as_a_dask_cluster(tmp_path: Path) -> None:
+    text = CHAIN + "resources = { nodes = 3, workers = 8, dask = true }\n"
+    (clusters,) = steps(written(tmp_path, text), "clusters")
+    assert (clusters.kind, clusters.nodes, clusters.processes, clusters.tasks) == ("dask", 3, 8, 1)
+
+
+def test_dask_where_it_does_nothing_is_refused(tmp_path: Path) -> None:
+    text = CHAIN.replace("gpus = 8, hours = 30.0", "gpus = 8, dask = true").replace(
+        "{ gpus = 8 }", "{ gpus = 8, dask = true }"
+    )
+    with pytest.raises(InputError) as caught:
+        steps(written(tmp_path, text))
+    assert str(caught.value).splitlines()[1:] == [
+        "  runs.dino.resources.dask: the job 'dino' does not work on the workers of a Dask scheduler",
+        "  runs.vectors.resources: dask and gpus, but no worker of a Dask scheduler computes on a GPU",
+    ]
+
+
 def test_what_is_bound(manifest: Manifest, tmp_path: Path) -> None:
     found = folders(manifest, list(manifest.runs.values()), read_site("slurm"))
     assert found == [

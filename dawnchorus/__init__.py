@@ -1,0 +1,69 @@
+"""Months of passive sound recordings in; sound clusters to look at and query out.
+
+The public Python API of dawnchorus. It reads what the command line leaves in a lake, and runs manifests:
+
+>>> import dawnchorus
+>>> vectors = dawnchorus.open_embeddings("data/demo/embeddings/vectors.zarr")
+>>> vectors["embedding"].dims
+('recorder', 'time', 'feature')
+
+Open a lake's stores, as xarray datasets
+    `stores` lists them; `open_cube`, `open_embeddings`, `open_clusters`.
+Ask a store, for pandas tables
+    `query` (windows by recorder, day, hour, site and cluster), `similar` (the nearest windows), `trace` (from a window
+    back to its recordings and runs).
+Read tables
+    `read_recordings`, `read_deployments`, `read_labels`.
+Run a manifest
+    `run`, `status`, `verify`.
+Errors
+    `dawnchorus.errors`; a message says what was expected, what was found and what to do next.
+
+The examples work in the folder in which ``dawnchorus demo`` was typed. Whatever is not listed here, the packages
+``lake`` and ``jobs`` among it, is private and may change in any release. Nothing is loaded before it is used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dawnchorus import errors
+    from dawnchorus._manifests import run, status, verify
+    from dawnchorus._stores import open_clusters, open_cube, open_embeddings, query, stores
+    from dawnchorus._tables import read_labels
+    from lake.recordings import read_deployments, read_recordings
+    from lake.similar import similar
+    from lake.trace import trace
+
+    __version__: str
+
+__all__ = [
+    "errors", "open_clusters", "open_cube", "open_embeddings", "query", "read_deployments", "read_labels",
+    "read_recordings", "run", "similar", "status", "stores", "trace", "verify",
+]  # fmt: skip
+
+_HOMES = {
+    "dawnchorus._manifests": ("run", "status", "verify"),
+    "dawnchorus._stores": ("open_clusters", "open_cube", "open_embeddings", "query", "stores"),
+    "dawnchorus._tables": ("read_labels",),
+    "lake.recordings": ("read_deployments", "read_recordings"),
+    "lake.similar": ("similar",),
+    "lake.trace": ("trace",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 (a function, a module or a text)
+    if name == "__version__":
+        return import_module("importlib.metadata").version("dawnchorus")
+    if name == "errors":
+        return import_module("dawnchorus.errors")
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'dawnchorus' has no attribute {name!r}")
+    value = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, "__version__", "__all__", "__doc__", "__file__", "__name__", "__path__"})

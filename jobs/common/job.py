@@ -1,0 +1,136 @@
+"""The contract of a job: what it declares in ``config.JOB``, and what its ``command`` module offers."""
+
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Final, Generic, Literal, Protocol
+
+from typing_extensions import TypeVar
+
+from jobs.common.config import JobConfig
+from jobs.common.run import Options, Outcome, Run, main_role
+
+C = TypeVar("C", bound=JobConfig, default=JobConfig)
+C_contra = TypeVar("C_contra", bound=JobConfig, contravariant=True, default=JobConfig)
+
+Processes = Literal["one", "share partitions", "train together"]
+Reads = Literal["labels", "cluster_names"]
+Option = Literal["scheduler", "partition", "ranks", "max-memory", "refresh", "mix", "device", "no-audio"]
+"""Options of `run` that not every job can follow. `--workers` is a bound, which each keeps that works alone."""
+
+ANY_ROLE: Final = "*"
+"""Role of an :class:`Input` that stands for every role that no other input has."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """Runs that a job reads under one role.
+
+    Attributes
+    ----------
+    role
+        Key in the ``inputs`` of the manifest, or :data:`ANY_ROLE`.
+    kinds
+        Folders of the lake that such a run writes into, whatever its job; the folder named like the role if empty.
+    optional
+        Whether the manifest may leave it out.
+    several
+        Whether the manifest may list several runs, whose vectors are joined.
+    """
+
+    role: str
+    kinds: tuple[str, ...] = ()
+    optional: bool = False
+    several: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kinds", self.kinds or (self.role,))
+
+
+@dataclass(frozen=True)
+class FileInput:
+    """A file of its own that a run reads, under its key in the ``files`` of the manifest."""
+
+    key: str
+    optional: bool = False
+
+
+class Whole(Protocol[C_contra]):
+    """The command module of a job whose output is made as a whole."""
+
+    def execute(self, run: Run[C_contra], options: Options, /) -> Outcome:
+        """Make the output; call ``options.begin`` after all checks, right before the first write."""
+
+    def describe(self, run: Run[C_contra], options: Options, /) -> list[str]:
+        """Return lines on what `execute` would do, write and need, without writing anything."""
+
+
+class Extending(Whole[C_contra], Protocol[C_contra]):
+    """The command module of a job whose output grows with its input, partition by partition."""
+
+    def finalise(self, run: Run[C_contra], options: Options, /) -> Outcome:
+        """Make the output readable after all shares are done; call ``options.begin`` as `execute` does."""
+
+    def progress_of(self, run: Run[C_contra], /) -> tuple[int, int]:
+        """Return how many windows are written, and how many there are to write."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job(Generic[C]):
+    """One job that a manifest can name.
+
+    Attributes
+    ----------
+    name
+        The job in manifests, ledgers and receipts.
+    package
+        Import path of its package; the module ``command`` in it is imported when it is needed.
+    config, algorithm
+        The model of its settings; and the number that is raised when other numbers come out of the same settings.
+    writes
+        Folder of the lake that its outputs stand in.
+    extra
+        The extra of the distribution, and the image, that has what the job needs.
+    inputs, files
+        The runs and the files that it reads.
+    reads
+        What else of a study it reads: the table of labels, and the names that people gave to its ``clusters``.
+    extends
+        Whether a run grows with its input, as :class:`Extending`; otherwise it stays as it is until refreshed.
+    follows
+        Options of `run` that it follows, besides those that `extends` and `processes` decide.
+    processes
+        What the processes of a launcher (`run --ranks`, srun, mpiexec) do with a run: ``one`` makes it alone,
+        each makes a share of the partitions, or all train together.
+    """
+
+    name: str
+    package: str
+    config: type[C]
+    algorithm: int
+    writes: str
+    extra: str
+    inputs: tuple[Input, ...] = ()
+    files: tuple[FileInput, ...] = ()
+    reads: frozenset[Reads] = field(default=frozenset())
+    extends: bool = False
+    follows: frozenset[Option] = field(default=frozenset())
+    processes: Processes = "one"
+
+    @property
+    def options(self) -> frozenset[Option]:
+        """All options of `run` that the job follows."""
+        derived: set[Option] = {"partition"} if self.extends else {"refresh"}
+        return self.follows | derived | ({"ranks"} if self.extends or self.processes != "one" else set())
+
+    def input_of(self, role: str) -> Input | None:
+        """Return what may come in under a role of a manifest or of a run, or ``None``."""
+        known = {one.role: one for one in self.inputs}
+        return known.get(main_role(role), known.get(ANY_ROLE))
+
+    def command(self) -> Whole[C]:
+        """Import the job's command module, and with it what the job needs."""
+        return import_module(f"{self.package}.command")
+
+    def extending(self) -> Extending[C]:
+        """Import the command module of a job that `extends`."""
+        return import_module(f"{self.package}.command")

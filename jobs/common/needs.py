@@ -1,0 +1,82 @@
+"""What a run reads, writes and takes: the lines of a dry run, and bounds on what a store takes."""
+
+from collections.abc import Mapping, Sequence
+from math import prod
+
+import numpy as np
+
+from jobs.common import space
+from jobs.common.memory import size
+from jobs.common.run import Run
+from jobs.common.space import Space
+from lake.schema import ArraySpec, StoreSpec
+
+LIBRARIES_BYTES = 300_000_000
+"""Memory of a process that has loaded the libraries of a job without torch."""
+TORCH_BYTES = 600_000_000
+"""The same with torch."""
+FILE_BYTES = 1_000
+"""More than a file takes beside its values: frames, checksums, the values of cells without a window."""
+DOCUMENT_BYTES = 4_000
+"""More than the metadata of one array take; they are stored twice."""
+
+
+def reads(run: Run) -> list[str]:
+    """Return a line with the runs and files that a run reads."""
+    names = [f"{source.name} ({role})" for role, source in run.inputs.items()]
+    return [f"to read: {', '.join([*names, *map(str, run.files.values())])}"]
+
+
+def described(run: Run, *, read: Sequence[str], written: str, takes: Space, memory_bytes: int) -> list[str]:
+    """Return the lines of a dry run.
+
+    Parameters
+    ----------
+    run
+        The run.
+    read, written
+        What is read and written, in words.
+    takes
+        What the output takes on disk at most.
+    memory_bytes
+        What the process takes, about.
+    """
+    return [
+        f"to read: {', '.join(read)}",
+        f"to write: {written}",
+        space.described(run.output, takes),
+        f"memory: about {size(memory_bytes)}",
+    ]
+
+
+def store_space(
+    spec: StoreSpec, *, n_recorders: int, n_windows: int, n_days: int, rows: Mapping[str, int] | None = None
+) -> Space:
+    """Return what a store takes at most, its values not compressed.
+
+    Parameters
+    ----------
+    spec
+        Its schema, with all that its tables hold.
+    n_recorders, n_windows, n_days
+        Its recorders and windows, and the days of a recorder that have windows.
+    rows
+        Rows of tables by their dimension, where the schema does not have them.
+    """
+    sizes = {"recorder": n_recorders, "time": spec.grid.n_cells, **spec.sizes, **(rows or {})}
+    n_bytes, n_files = 2 * DOCUMENT_BYTES * (len(spec.arrays) + 1), len(spec.arrays) + 1
+    for array in (*spec.data, *spec.index):
+        n_bytes += n_windows * prod(array.block[2:]) * np.dtype(array.dtype).itemsize
+        n_bytes += n_days * (FILE_BYTES + 16 * prod(array.block) // prod(array.chunks))
+        n_files += n_days
+    for table in spec.tables:
+        shape = [sizes.get(dim, chunk) for dim, chunk in zip(table.dims, table.chunks, strict=True)]
+        n_here = prod(-(-n // chunk) for n, chunk in zip(shape, table.chunks, strict=True))
+        n_bytes += prod(shape) * _itemsize(table) + n_here * FILE_BYTES
+        n_files += n_here
+    return Space(n_bytes, n_files)
+
+
+def _itemsize(table: ArraySpec) -> int:
+    """Return the bytes of a value; of text, what names take."""
+    return 256 if table.dtype == "str" else np.dtype(table.dtype).itemsize

@@ -1,0 +1,1 @@
+"""Verdicts of people: what they bring into the lake, and what they are asked."""

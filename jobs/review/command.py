@@ -1,0 +1,91 @@
+"""The commands on verdicts: adding files of them to the lake, and listing what the lake has."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from jobs.manifest import Manifest
+from jobs.review.deliver import Given, Read, read_files
+from jobs.review.windows import open_windows
+from jobs.state import DAMAGED, State
+from lake.errors import InputError, StoreError
+from lake.sounds import read_sounds
+from lake.verdicts import (
+    VERDICTS,
+    Delivery,
+    add_verdicts,
+    agreement,
+    deliveries,
+    last_decisions,
+    read_verdicts,
+    settled,
+)
+
+
+@dataclass(frozen=True)
+class Added:
+    """What was read, and what of it was new."""
+
+    read: Read
+    delivery: Delivery
+
+
+def add(manifest: Manifest, paths: Sequence[Path], given: Given, *, cube: str | None = None) -> Added:
+    """Check files of verdicts, and add what the lake does not have yet as one delivery.
+
+    Raises
+    ------
+    InputError
+        With all that is wrong in any of the files; then nothing was added.
+    """
+    if not paths:
+        raise InputError("verdicts add: name at least one file of verdicts or labels.")
+    sounds, windows = read_sounds(manifest.path), open_windows(manifest, cube)
+    read = read_files(paths, windows, sounds, read_verdicts(windows.run.lake), given)
+    return Added(read, add_verdicts(windows.run.lake, read.table))
+
+
+def counts(manifest: Manifest) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return how many verdicts of each kind each reviewer gave of each sound, and where two heard the same.
+
+    Returns
+    -------
+    tuple
+        ``sound``, ``reviewer``, ``yes``, ``no``, ``unsure``, with a row of reviewer ``settled`` for what holds of all
+        of them, whose ``disputed`` counts where they differ; and the table of :func:`lake.verdicts.agreement`.
+    """
+    lake = next(iter(manifest.runs.values())).lake
+    verdicts = read_verdicts(lake)
+    last, what_holds = last_decisions(verdicts), settled(verdicts)
+    rows = [
+        {"sound": sound, "reviewer": reviewer, **_tally(table["verdict"]), "disputed": 0}
+        for (sound, reviewer), table in last.groupby(["sound", "reviewer"])
+    ]
+    rows += [
+        {"sound": sound, "reviewer": "settled", **_tally(table["verdict"]), "disputed": int(table["is_disputed"].sum())}
+        for sound, table in what_holds.groupby("sound")
+    ]
+    columns = ["sound", "reviewer", *VERDICTS, "disputed"]
+    table = pd.DataFrame(rows, columns=columns).sort_values("sound", kind="stable", ignore_index=True)
+    return table, agreement(last)
+
+
+def verdicts_state(manifest: Manifest) -> State | None:
+    """Return what there is of verdicts in a study's lake, ``None`` if there is nothing."""
+    lake = next(iter(manifest.runs.values())).lake
+    keys = deliveries(lake)
+    if not keys:
+        return None
+    try:
+        found = read_verdicts(lake)
+    except StoreError as error:
+        return State("verdicts", "people", DAMAGED, str(error))
+    detail = f"{len(found)} of {found['sound'].nunique()} sounds, in {len(keys)} deliveries"
+    return State("verdicts", "people", "done", detail)
+
+
+def _tally(verdicts: pd.Series) -> dict[str, int]:
+    found = verdicts.value_counts()
+    return {kind: int(found.get(kind, 0)) for kind in VERDICTS}

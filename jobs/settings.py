@@ -1,0 +1,138 @@
+"""The settings of a job, with default, unit, range and meaning, as TOML to paste into a manifest."""
+
+import json
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.common.config import JobConfig
+from jobs.common.job import ANY_ROLE, Job
+from jobs.registry import makers
+
+UNITS = {"_s": "s", "_hz": "Hz", "_db": "dB", "_px": "pixels"}
+"""Unit by the end of a setting's name."""
+TYPES = {"integer": "integer", "number": "number", "boolean": "true or false", "string": "text"}
+COLUMNS = 100
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of a job.
+
+    Attributes
+    ----------
+    name, meaning
+        Its key, and what it does.
+    expected, unit
+        Its type and range in words, and its unit; empty where it has none.
+    is_required
+        Whether a manifest has to name it.
+    default
+        As JSON has it; ``None`` where it may be left out.
+    """
+
+    name: str
+    meaning: str
+    expected: str
+    unit: str
+    is_required: bool
+    default: Any
+
+
+def settings_of(model: type[JobConfig]) -> list[Setting]:
+    """Return the settings of a configuration, in its order."""
+    properties: dict[str, dict[str, Any]] = model.model_json_schema()["properties"]
+    return [
+        Setting(
+            name, field.description or "", _expected(properties[name]),
+            next((unit for end, unit in UNITS.items() if name.endswith(end)), ""), field.is_required(),
+            properties[name].get("default"),
+        )
+        for name, field in model.model_fields.items()
+    ]  # fmt: skip
+
+
+def as_toml(job: Job) -> str:
+    """Return a run of a job as a manifest has it, with all of its settings at their defaults.
+
+    The run, and each of its inputs, is called like its job; so what is returned for several jobs is one manifest's.
+    What has no default is a comment, as TOML has no word for it.
+    """
+    lines = [
+        "# What is left out is at its default; in a run that exists, at the value that it was made with.",
+        f"[runs.{job.name}]",
+        f"job = {json.dumps(job.name)}",
+        *_inputs(job),
+        *_files(job),
+        "",
+        f"[runs.{job.name}.config]",
+    ]
+    for setting in settings_of(job.config):
+        unit = f", in {setting.unit}" if setting.unit else ""
+        lines += [f"# {line}" for line in textwrap.wrap(setting.meaning, COLUMNS)]
+        lines += [f"#   {setting.expected}{unit}", _assignment(setting), ""]
+    return "\n".join(lines).rstrip("\n")
+
+
+def _inputs(job: Job) -> Iterator[str]:
+    if not job.inputs:
+        return
+    made = {one: makers(one) for one in job.inputs}
+    roles = {one: made[one][0] if one.role == ANY_ROLE else one.role for one in job.inputs}
+    for one in job.inputs:
+        role = "any role" if one.role == ANY_ROLE else one.role
+        several = ", or a list of them" if one.several else ""
+        yield f"# {role}: a run of {' or '.join(made[one])}{several}{'; may be left out' if one.optional else ''}"
+    yield f"inputs = {{ {', '.join(f'{roles[one]} = {json.dumps(made[one][0])}' for one in job.inputs)} }}"
+
+
+def _files(job: Job) -> Iterator[str]:
+    wanted = {True: [one.key for one in job.files if one.optional], False: [f.key for f in job.files if not f.optional]}
+    for is_optional, keys in wanted.items():
+        if keys:
+            comment = "# may be left out: " if is_optional else ""
+            yield f"{comment}files = {{ {', '.join(f'{key} = {json.dumps(key)}' for key in keys)} }}"
+
+
+def _assignment(setting: Setting) -> str:
+    if setting.is_required:
+        return f"# {setting.name} =    # has no default: write one"
+    if setting.default is None:
+        return f"# {setting.name} =    # left out by default"
+    return f"{setting.name} = {json.dumps(setting.default, ensure_ascii=False)}"
+
+
+def _expected(schema: Mapping[str, Any]) -> str:
+    """Return type and range of a JSON schema in words."""
+    if "anyOf" in schema:
+        return " or ".join(_expected(one) for one in schema["anyOf"] if one.get("type") != "null")
+    if "const" in schema or "enum" in schema:
+        words = [json.dumps(value) for value in schema.get("enum", [schema.get("const")])]
+        return f"one of {', '.join(words)}" if len(words) > 1 else words[0]
+    if schema["type"] != "array":
+        return ", ".join(part for part in (TYPES[schema["type"]], _range(schema)) if part)
+    if "prefixItems" in schema:
+        return f"list of {len(schema['prefixItems'])}, each: {_expected(schema['prefixItems'][0])}"
+    return f"list{' of 1 or more' if schema.get('minItems') else ''}, each: {_expected(schema['items'])}"
+
+
+def _range(schema: Mapping[str, Any]) -> str:
+    """Return the bounds of a number, or of a text's length, in words."""
+    low, above = schema.get("minimum"), schema.get("exclusiveMinimum")
+    high, below = schema.get("maximum"), schema.get("exclusiveMaximum")
+    low, above, high, below = (_plain(bound) for bound in (low, above, high, below))
+    if above is not None and schema["type"] == "integer":
+        low, above = above + 1, None
+    if schema.get("minLength"):
+        return "not empty"
+    if low is not None and high is not None:
+        return f"{low} to {high}"
+    lowest = f"{low} or more" if low is not None else f"above {above}" if above is not None else ""
+    highest = f"up to {high}" if high is not None else f"below {below}" if below is not None else ""
+    return ", ".join(part for part in (lowest, highest) if part)
+
+
+def _plain(bound: float | None) -> float | None:
+    """Return a whole number without the point."""
+    return int(bound) if bound is not None and bound == int(bound) else bound
