@@ -125,7 +125,7 @@ def test_features_that_never_vary_change_no_cluster(tmp_path: Path) -> None:
         run = make_run(tmp_path, f"of-{name}", "cluster", config, inputs={"embeddings": embeddings})
         command.execute(run, Options())
         found.append(open_clusters(run.output.url)["cluster"].to_numpy())
-    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(found[0], found[1])
     same = make_embeddings(tmp_path, np.where(np.isnan(vectors), np.nan, 1).astype(np.float32), name="same")
     run = make_run(tmp_path, "of-same", "cluster", Config(n_clusters=1, n_refits=0), inputs={"embeddings": same})
     command.execute(run, Options())

@@ -31,6 +31,7 @@ from PIL import Image
 from jobs.atlas.command import execute
 from jobs.atlas.config import Config
 from jobs.common.run import Options
+from lake.digest import sha256
 from lake.errors import StoreError
 from lake.recordings import read_recordings, write_recordings
 
