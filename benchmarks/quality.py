@@ -1,7 +1,12 @@
 """How much of a sound's kind is in the vectors: the ladder of vector sets, over seeds (see ``docs/quality.md``).
 
-    make bench-quality AUDIO=/some/folder
-    AUDIO=/some/folder python -m benchmarks.quality --seeds 3
+    make bench-quality                       # the demo study, once `make demo` was run
+    make bench-quality AUDIO=/some/folder    # and recordings with tables of labels
+    AUDIO=/some/folder python -m benchmarks.quality --seeds 3 --folder data/quality
+
+Every ``labels.csv`` in the folder of recordings, or one folder below, is a set of labels that is scored by itself:
+``file`` (or ``recording``; relative to the table) and ``label``, and where known ``start_s`` and ``end_s`` (or
+``duration_s``) and ``group``, of which none is on both sides of a comparison. Rows without a label are left out.
 
 A run that is done is not done again: what was stopped goes on when it is typed again.
 """
@@ -17,13 +22,21 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+import soundfile
 import tomli_w
+from numpy.typing import NDArray
 
 from benchmarks.report import FOLDER
 from jobs.catalog.command import run_catalog
-from jobs.common.run import Options
-from jobs.manifest import read_manifest
+from jobs.common.labels import Labels, read_labels
+from jobs.common.marks import is_plain_table, read_marks
+from jobs.common.placing import labels_of_marks, place_marks, recordings_of
+from jobs.common.run import Options, Run
+from jobs.evaluate.core import NONE, dominant_labels
+from jobs.manifest import Manifest, read_manifest
 from jobs.runner import execute_runs
+from lake.errors import InputError
+from lake.read import grid_of, open_clusters, open_cube, usable_windows
 
 ROOT: Final = Path(__file__).parent.parent
 SEEDED: Final = {"dino", "dictionary", "cluster"}
@@ -38,7 +51,11 @@ MEASURES: Final = {
     "linear": ("group", "linear_accuracy"),
 }  # fmt: skip
 """Split and name in ``intervals.csv``. V-measure is NMI with the arithmetic mean of both entropies."""
+HEARD: Final = "heard"
+N_ORDERS: Final = 1000
 COLUMNS: Final = ["recording", "start_s", "end_s", "label", "group"]
+PARTS: Final = ("dev/clips", "dev/soundscape", "insects", "pool")
+"""Folders of our own collection; the rest of it are broken files. Of another folder all is read."""
 
 Figures = dict[str, dict[str, list[float]]]
 """Values of all seeds, by vector set and measure."""
@@ -49,13 +66,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--folder", type=Path, default=ROOT / "data" / "quality", help="where the study goes")
+    parser.add_argument("--without-demo", action="store_true", help="leave the demo study out")
     asked = parser.parse_args()
     figures: dict[str, Any] = {}
     audio = os.environ.get("AUDIO", "")
-    if not audio:
-        parser.error("name the folder of the recordings, dev/, insects/ and pool/, with AUDIO=")
-    prepare(Path(audio), ROOT / "data" / "quality", asked.workers)
-    figures |= ladder("quality", asked.seeds, asked.workers)
+    if audio:
+        sets = prepare(Path(audio), asked.folder, asked.workers)
+        figures |= ladder("quality", asked.folder, sets, asked.seeds, asked.workers)
+    else:
+        print("recordings: left out; name their folder with AUDIO=")
+    demo = ROOT / "data" / "demo"
+    if not asked.without_demo and (demo / "spectrograms" / "mels.zarr").exists():
+        figures |= ladder("demo", demo, {}, asked.seeds, asked.workers)
+    else:
+        print("demo: left out; type `make demo` first")
     for study, found in figures.items():
         show(study, found)
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -64,37 +89,47 @@ def main() -> None:
     print(f"\n{path}")
 
 
-def prepare(audio: Path, folder: Path, workers: int) -> None:
-    """List the recordings and write the tables of labels, where they are not there yet."""
+def prepare(audio: Path, folder: Path, workers: int) -> dict[str, Path]:
+    """List the recordings and write the tables of labels; return these by name.
+
+    Raises
+    ------
+    InputError
+        If the folder is of other recordings, or there is no table of labels.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     link = folder / "audio"
     if not link.exists():
         link.symlink_to(audio.resolve(), target_is_directory=True)
-    parts = ["dev/clips", "dev/soundscape", "insects", "pool"]
+    if link.resolve() != audio.resolve():
+        raise InputError(f"{folder}: is the study of {link.resolve()}; name another folder with --folder.")
     if not (folder / "recordings.csv").exists():
-        run_catalog(
-            [str(audio / part) for part in parts], folder / "recordings.csv", zones={"": "Australia/Brisbane"},
-            workers=workers,
-        )  # fmt: skip
-    for name, rows in (("esc10", _esc10(audio)), ("insects", _insects(audio))):
-        with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
+        parts = [audio / part for part in PARTS if (audio / part).is_dir()] or [audio]
+        run_catalog(parts, folder / "recordings.csv", zones={"": "Australia/Brisbane"}, workers=workers)
+    sets: dict[str, Path] = {}
+    for table in sorted([*audio.glob("labels.csv"), *audio.glob("*/labels.csv")]):
+        rows = list(labelled(table, audio))
+        if rows:
+            name = "labels" if table.parent == audio else table.parent.name
+            sets[name] = folder / f"{name}.csv"
+            with sets[name].open("w", encoding="utf-8", newline="") as file:
+                csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
+    if not sets:
+        raise InputError(f"{audio}: expected labels.csv there or one folder below, with file and label; found none.")
+    return sets
 
 
-def _esc10(audio: Path) -> Iterator[list[str]]:
-    for row in _rows(audio / "dev" / "labels.csv"):
-        if "ESC10" in row["file"]:
-            yield [f"dev/{row['file']}", "0", row["duration_s"], row["label"], row["recorder_or_group"]]
-
-
-def _insects(audio: Path) -> Iterator[list[str]]:
-    for row in _rows(audio / "insects" / "labels.csv"):
-        yield [f"insects/{row['file']}", row["start_s"], row["end_s"], row["label"], row["group"]]
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+def labelled(table: Path, audio: Path) -> Iterator[list[str]]:
+    """Yield recording, start, end, label and group of each labelled row; of our own collection the clips alone."""
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row.get("label")]
+    key = "file" if rows and "file" in rows[0] else "recording"
+    clips = [row for row in rows if "/ESC10/" in row[key]]
+    for row in clips or rows:
+        path = table.parent / row[key]
+        end = row.get("end_s") or row.get("duration_s") or str(soundfile.info(path).duration)
+        group = row.get("group") or row.get("recorder_or_group") or ""
+        yield [path.relative_to(audio).as_posix(), row.get("start_s") or "0", end, row["label"], group]
 
 
 def seeded(manifest: Mapping[str, Any], seed: int) -> dict[str, Any]:
@@ -116,25 +151,35 @@ def seeded(manifest: Mapping[str, Any], seed: int) -> dict[str, Any]:
     return {**manifest, "runs": runs}
 
 
-def ladder(study: str, n_seeds: int, workers: int) -> dict[str, Any]:
-    """Run a study's manifest with each seed; return the figures of each of its evaluations."""
-    source = ROOT / "manifests" / f"{study}.toml"
-    template = tomllib.loads(source.read_text(encoding="utf-8"))
+def of_sets(manifest: Mapping[str, Any], sets: Mapping[str, Path]) -> dict[str, Any]:
+    """Return a manifest with an evaluation for each set of labels in place of the one that it has."""
+    scores = manifest["runs"]["scores"]
+    others = {name: run for name, run in manifest["runs"].items() if name != "scores"}
+    own = {f"scores-{name}": {**scores, "files": {"labels": str(path.resolve())}} for name, path in sets.items()}
+    return {**manifest, "runs": {**others, **own}}
+
+
+def ladder(study: str, folder: Path, sets: Mapping[str, Path], n_seeds: int, workers: int) -> dict[str, Any]:
+    """Run a study's manifest with each seed in a folder; return the figures of each of its evaluations."""
+    template = tomllib.loads((ROOT / "manifests" / f"{study}.toml").read_text(encoding="utf-8"))
+    own = "data/demo/" if study == "demo" else "data/quality/"
+    template["lake"] = "."
+    template["recordings"] = {key: path.removeprefix(f"../{own}") for key, path in template["recordings"].items()}
+    template["labels"] = template["labels"].removeprefix(f"../{own}")
     found: dict[str, Figures] = {}
     for seed in range(n_seeds):
-        path = source.with_name(f".{study}-{seed}.toml")  # beside it: its paths are relative to its folder
-        try:
-            path.write_text(tomli_w.dumps(seeded(template, seed)), encoding="utf-8")
-            manifest = read_manifest(path)
-            wanted = [name for name, run in manifest.runs.items() if run.job != "atlas"]
-            execute_runs(manifest, wanted, Options(workers=workers), print)
-        finally:
-            path.unlink(missing_ok=True)
+        path = folder / f"seed-{seed}.toml"
+        path.write_text(tomli_w.dumps(seeded(of_sets(template, sets) if sets else template, seed)), encoding="utf-8")
+        manifest = read_manifest(path)
+        wanted = [name for name, run in manifest.runs.items() if run.job != "atlas"]
+        execute_runs(manifest, wanted, Options(workers=workers), print)
         for name, run in manifest.runs.items():
             if run.job == "evaluate":
-                figures = found.setdefault(name.removesuffix(f"-{seed}") if seed else name, {})
+                title = name.removesuffix(f"-{seed}") if seed else name
+                figures = found.setdefault(study if title == "scores" else title.removeprefix("scores-"), {})
                 _collect(pd.read_csv(f"{run.output.url}/intervals.csv"), figures)
-    return {name.removeprefix("scores-"): one for name, one in found.items()}
+                _labels_saved(manifest, run, seed, figures)
+    return found
 
 
 def _collect(table: pd.DataFrame, figures: Figures) -> None:
@@ -148,6 +193,50 @@ def _collect(table: pd.DataFrame, figures: Figures) -> None:
                     break
 
 
+def _labels_saved(manifest: Manifest, scores: Run, seed: int, figures: Figures) -> None:
+    """Add how many windows are heard until every label was: exemplars of clusters first, and in random order."""
+    clusters = manifest.runs[f"clusters-{seed}" if seed else "clusters"]
+    truth = _labels(manifest, scores)
+    with open_clusters(clusters.output.url) as opened:
+        store = opened.load()
+    grid, windows = grid_of(store), usable_windows(store, status="cluster_status")
+    label = np.full(len(windows), NONE, dtype=np.int64)
+    for i, recorder in enumerate(store["recorder"].to_numpy().tolist()):
+        own = windows.recorder == i
+        if recorder in truth.by_recorder:
+            label[own] = dominant_labels(truth.by_recorder[recorder], windows.cell[own], grid, min_overlap_ms=500)
+    row_of = {place: row for row, place in enumerate(zip(windows.recorder, windows.cell, strict=True))}
+    order = np.argsort(-store["n_windows"].to_numpy(), kind="stable")  # the largest cluster first
+    recorder, cell = (store[f"exemplar_{part}"].to_numpy()[order].T.ravel() for part in ("recorder", "cell"))
+    there = cell >= 0
+    first = np.array([row_of[place] for place in zip(recorder[there], cell[there], strict=True)], dtype=np.int64)
+    random = np.random.default_rng(seed)
+    heard: dict[str, list[int]] = {"exemplars first": [], "random order": []}
+    for _ in range(N_ORDERS):
+        by_lot = random.permutation(len(label))
+        heard["random order"].append(_until_all(label[by_lot]))
+        heard["exemplars first"].append(_until_all(label[[*first, *by_lot[~np.isin(by_lot, first)]]]))
+    for name, counts in heard.items():
+        figures.setdefault(HEARD, {}).setdefault(name, []).append(float(np.mean(counts)))
+
+
+def _labels(manifest: Manifest, scores: Run) -> Labels:
+    """Return the labels of an evaluation by recorder."""
+    assert scores.labels is not None, "an evaluation has labels"
+    if is_plain_table(scores.labels):
+        return read_labels(scores.labels)
+    root = str(scores.recordings.root) if scores.recordings else ""
+    with open_cube(manifest.runs["mels"].output.url) as cube:
+        there = recordings_of(cube, root)
+    return labels_of_marks(place_marks(read_marks(scores.labels).marks, there, min_confidence=0.0), there)
+
+
+def _until_all(labels: NDArray[np.int64]) -> int:
+    """Return how many come until each label that is among them came once; -1 is no label."""
+    kinds, first = np.unique(labels, return_index=True)
+    return int(first[kinds != NONE].max()) + 1
+
+
 def show(study: str, found: Mapping[str, Mapping[str, list[float]]]) -> None:
     """Print one table: mean and deviation over the seeds."""
     print(f"\n| {study} | AMI | V-measure | 5-NN | linear |\n|---|---|---|---|---|")
@@ -155,6 +244,8 @@ def show(study: str, found: Mapping[str, Mapping[str, list[float]]]) -> None:
         if role in found:
             cells = [_cell(found[role].get(measure, [])) for measure in MEASURES]
             print(f"| {title} | {' | '.join(cells)} |")
+    heard = ", ".join(f"{order} {np.mean(counts):.0f} ± {np.std(counts):.0f}" for order, counts in found[HEARD].items())
+    print(f"\nwindows heard until every kind was: {heard}")
 
 
 def _cell(values: list[float]) -> str:

@@ -102,7 +102,9 @@ def write_manifest(work: Path, name: str) -> Path:
     text["recordings"] = {**text["recordings"], **tables}
     runs = {key: text["runs"][key] for key in ("mels", "dino", "vectors", "clusters", "atlas")}
     runs["dino"]["config"] |= {"steps": 24, "batch_size": 8}
-    runs["clusters"]["config"] |= {"n_clusters": 6}
+    # As vectors are made in the images and outside; whitening would follow the last digits of another NumPy.
+    runs["clusters"] |= {"inputs": {"embeddings": "vectors"}}
+    runs["clusters"]["config"] |= {"n_clusters": 6, "normalise": "zscore_l2"}
     runs |= tomllib.loads(GUESTS)
     for key, run in runs.items():
         run["resources"] = RESOURCES.get(key, {"workers": 1, "hours": 0.2})

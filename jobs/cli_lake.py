@@ -73,7 +73,7 @@ def similar(
     euclidean: Annotated[bool, typer.Option("--euclidean", help="Euclidean distance instead of cosine")] = False,
     normalise: Annotated[
         str, typer.Option(help="whiten, none, or auto: whiten vectors that were made here, leave imported ones")
-    ] = "none",
+    ] = "auto",
     apart: Annotated[
         float | None, typer.Option(min=0, help="seconds within which the recorder's own windows are left out")
     ] = None,
@@ -96,7 +96,7 @@ def similar(
     with progress("similar", n_windows, "windows") as advance:
         table = nearest(
             stores, recorder, time, n=n, metric="euclidean" if euclidean else "cosine", normalise=how,
-            apart_s=apart, threads=workers, advance=advance,
+            apart_s=apart, threads=workers, advance=advance, say=lambda text: complain(f"note: {text}"),
         )  # fmt: skip
     _give(table, out, force=force, as_json=as_json)
 

@@ -26,8 +26,15 @@ from lake.recordings import is_usable, read_recordings
 Say = Callable[[str], None]
 TEMPLATE = files("jobs.demo") / "demo.toml"
 """The demo's manifest; in a checkout a link to ``manifests/demo.toml``."""
-WITHOUT_LABELS = ("clusters-untrained", "clusters-logmel", "untrained", "logmel", "scores")
-"""Runs of the demo that only serve to compare clusterings with labels."""
+FOR_COMPARISON = (
+    "clusters-trained", "clusters-untrained", "clusters-logmel", "untrained", "logmel", "vectors", "dino", "scores",
+)  # fmt: skip
+"""Runs of the demo that serve to compare vectors by labels; the page needs none of them."""
+SETS = {
+    "logmel": "log-mel", "statistics": "statistics", "dictionary": "dictionary", "untrained": "untrained network",
+    "trained": "DINO", "joined": "dictionary ‖ statistics",
+}  # fmt: skip
+"""Vector sets of the demo's evaluation, the simplest first, as its table calls them."""
 
 
 def quickstart(
@@ -85,10 +92,8 @@ def summary(manifest: Manifest, table: Path) -> list[str]:
     with open_clusters(clusters.output.url) as store:
         lines.append(f"clusters   {int((store['n_windows'] > 0).sum())} of {store.sizes['cluster_id']} with windows")
     if "scores" in manifest.runs:
-        scores = pd.read_csv(f"{manifest.runs['scores'].output.url}/scores.csv")
-        shown = ", ".join(f"{role} {ami:.3f}" for role, ami in zip(scores["role"], scores["ami"], strict=True))
-        lines.append(f"AMI        {shown} (agreement of the clusters with the truth; 1 is perfect, 0 is chance)")
-    url = manifest.runs["vectors"].output.url
+        lines += _scores(Path(manifest.runs["scores"].output.url))
+    url = clusters.inputs["embeddings"].output.url
     return [
         *lines,
         f"look       {manifest.runs['atlas'].output.url}/index.html",
@@ -98,6 +103,25 @@ def summary(manifest: Manifest, table: Path) -> list[str]:
         "  import xarray as xr",
         f"  vectors = xr.open_dataset({_short(url)!r}, engine='zarr')",
         f"  vectors.embedding.sel(recorder={recorder!r}, time={day!r}).dropna('time')",
+    ]
+
+
+def _scores(folder: Path) -> list[str]:
+    """Return the ladder of vector sets, and the agreement of the clusterings, with the truth."""
+    rows = pd.read_csv(folder / "intervals.csv").set_index(["role", "split", "measure"])["value"].to_dict()
+    clusterings = pd.read_csv(folder / "scores.csv").set_index("role")["ami"]
+    table = [
+        f"  {title:<26}{rows[role, 'all', 'kmeans_ami']:10.3f}{rows[role, 'recording', 'knn_accuracy']:10.3f}"
+        for role, title in SETS.items()
+        if {(role, "all", "kmeans_ami"), (role, "recording", "knn_accuracy")} <= set(rows)
+    ]
+    shown = ", ".join(f"{role} {ami:.3f}" for role, ami in clusterings.items())
+    return [
+        f"AMI        {shown} (agreement of the clusters with the truth; 1 is perfect, 0 is chance)",
+        "",
+        f"{'vectors':<28}{'AMI':>10}{'5-NN':>10}   (k-means, and nearest of other recordings, of labelled intervals)",
+        *table,
+        "",
     ]
 
 
@@ -150,8 +174,7 @@ def _prepare_own(
         n_windows = len(usable_windows(cube))
     if n_windows < 4:
         raise InputError(f"{audio}: {n_windows} windows came out, expected at least 4 to cluster. Add recordings.")
-    own["runs"]["dino"]["config"]["batch_size"] = min(own["runs"]["dino"]["config"]["batch_size"], n_windows // 2)
-    return table, _write_manifest(folder, tomli_w.dumps(own), force=force)
+    return table, manifest
 
 
 def _catalog(
@@ -186,7 +209,7 @@ def _own(root: Path) -> dict[str, Any]:
     own = tomllib.loads(_template())
     del own["labels"]
     own["recordings"] = {"table": "recordings.csv", "root": str(root.resolve())}
-    own["runs"] = {name: run for name, run in own["runs"].items() if name not in WITHOUT_LABELS}
+    own["runs"] = {name: run for name, run in own["runs"].items() if name not in FOR_COMPARISON}
     own["runs"]["clusters"]["config"]["n_clusters"] = "auto"
     own["max_quarantined"] = 1.0  # a first look goes to its end; the summary says what was set aside
     own["runs"]["atlas"]["config"]["title"] = f"Sound clusters: {root.name}"

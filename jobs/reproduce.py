@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from jobs.common.config import stored_config
+from jobs.common.config import identity_config, stored_config
 from jobs.common.containers import bind_words
 from jobs.common.launch import launch, run_child
 from jobs.common.run import Image, Options, Recordings, Run, listed
@@ -172,8 +172,8 @@ def recorded_run(lake: Lake, facts: Mapping[str, Any]) -> Run:
             )
         inputs[role] = recorded_run(lake, theirs)
     ids = {role: run.config_id for role, run in inputs.items()}
-    wanted = config_id(facts["job"], facts["algorithm"], facts["config"], ids)
-    if wanted != facts["config_id"] and not _has_later_fields(lake, facts):
+    wanted = config_id(facts["job"], facts["algorithm"], identity_config(config), ids)
+    if wanted != facts["config_id"]:
         changed = [f"{role}: {facts['inputs'][role]['config_id']}, now {one}" for role, one in ids.items()]
         raise StoreError(f"run {name!r}: its inputs have another configuration than recorded: {'; '.join(changed)}.")
     tables = facts.get("recordings")
@@ -185,12 +185,6 @@ def recorded_run(lake: Lake, facts: Mapping[str, Any]) -> Run:
         files={key: Path(path) for key, path in facts.get("files", {}).items()},
         image=Image(facts["image"]["name"]) if facts.get("image") else None,
     )  # fmt: skip
-
-
-def _has_later_fields(lake: Lake, facts: Mapping[str, Any]) -> bool:
-    """Tell whether the ledger itself names this identity: fields that came later are not in its hash."""
-    record = Ledger(lake.ledger(facts["run"])).record()
-    return record is not None and record["config_id"] == facts["config_id"]
 
 
 def _recordings(tables: Mapping[str, Any]) -> Recordings:

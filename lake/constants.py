@@ -61,5 +61,8 @@ QUALITY: Final = {
 }
 """Bits of the ``quality`` of a cell; such windows are still data."""
 
+CLIP_RUN: Final = 3
+"""Samples at full scale in a row that count as clipped."""
+
 CLUSTER_FLAGS: Final = {"one_recorder": 1, "one_hour": 2, "noise": 4}
 """Bits of ``cluster_flags``."""

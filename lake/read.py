@@ -25,7 +25,7 @@ _ALL = slice(None)
 
 
 def open_store(
-    url: str, kind: str, *, mask_and_scale: bool = True, compared: bool = True,
+    url: str, kind: str, *, mask_and_scale: bool = True, compared: bool = True, times: bool = True,
     **options: Any,  # noqa: ANN401 (fsspec's own options)
 ) -> xr.Dataset:  # fmt: skip
     """Open a store of the lake as xarray does by itself, and check what it is.
@@ -41,6 +41,9 @@ def open_store(
     compared
         Whether files are compared with the ledger of the store's run. Only the run itself, whose record of them was
         lost and which is to write it again, goes on without.
+    times
+        Whether the coordinate ``time`` is read: eight bytes a cell, which is much where a grid spans decades. The
+        attribute ``grid`` says the same.
     options
         Passed to fsspec.
 
@@ -66,7 +69,10 @@ def open_store(
         store: Any = open_held(
             url, compared=compared, **options
         )  # zarr's stores are taken too, though xarray's types do not say so
-        dataset = xr.open_dataset(store, engine="zarr", consolidated=True, mask_and_scale=mask_and_scale)
+        left_out = None if times else ["time"]
+        dataset = xr.open_dataset(
+            store, engine="zarr", consolidated=True, mask_and_scale=mask_and_scale, drop_variables=left_out
+        )
     dataset.encoding["source"] = storage.url
     found = dataset.attrs.get("dawnchorus_kind", "no dawnchorus store")
     if found != kind:
@@ -185,6 +191,33 @@ def usable_windows(dataset: xr.Dataset, *, partial: bool = True, status: str = "
         numbers.append(np.full(len(found), i, dtype=np.int32))
         cells.append(found.astype(np.int64))
     return Windows(np.concatenate(numbers), np.concatenate(cells))
+
+
+def values_at(dataset: xr.Dataset, name: str, recorder: NDArray[Any], cell: NDArray[Any]) -> NDArray[Any]:
+    """Return a variable's values of single cells.
+
+    Parameters
+    ----------
+    dataset
+        An open store.
+    name
+        A variable on (recorder, time).
+    recorder, cell
+        Positions, shape (n,).
+
+    Returns
+    -------
+    NDArray
+        Shape (n,). Days that have no file are not read: grids of many years with few recordings cost nothing.
+    """
+    source = dataset.encoding.get("source")
+    out = np.full(len(cell), open_array(source, name).fill_value if source else 0, dtype=dataset[name].dtype)
+    status = next(one for one in ("status", "embedding_status", "cluster_status") if one in dataset)
+    for i, first, last in _spans(dataset, status):
+        rows = np.flatnonzero((recorder == i) & (cell >= first) & (cell < last))
+        if len(rows):
+            out[rows] = dataset[name][i, first:last].to_numpy()[cell[rows] - first]
+    return out
 
 
 def _spans(dataset: xr.Dataset, name: str) -> list[tuple[int, int, int]]:

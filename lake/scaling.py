@@ -87,11 +87,11 @@ class Scaling:
     scales
         One for each set, in order.
     shrinkage
-        Share of the largest variance that whitening added to each variance; 0 without whitening.
+        Share of its largest variance that whitening added to each variance of a set, by set; empty without whitening.
     """
 
     scales: tuple[Scale, ...]
-    shrinkage: float = 0.0
+    shrinkage: tuple[float, ...] = ()
 
     @property
     def n_features(self) -> int:
@@ -199,9 +199,10 @@ def whitening(sets: Sequence[Moments], *, shrinkage: float = SHRINKAGE, n_axes: 
     large-dimensional covariance matrices". The share is fixed here, not estimated.
     """
     axes, weights = [], []
-    for each in sets:
+    applied = tuple(shrinkage_of(each, shrinkage) for each in sets)
+    for each, share in zip(sets, applied, strict=True):
         found, variance = _principal(each)
-        shrunk = variance + shrinkage_of(each, shrinkage) * variance[0]
+        shrunk = variance + share * variance[0]
         axes.append(found / np.sqrt(shrunk)[:, None])
         weights.append(variance / shrunk)
     kept = np.zeros(sum(map(len, weights)), dtype=np.bool_)
@@ -211,7 +212,7 @@ def whitening(sets: Sequence[Moments], *, shrinkage: float = SHRINKAGE, n_axes: 
         Scale(each.mean, _deviation(each), unit=True, components=found[here].astype(np.float32))
         for each, found, here in zip(sets, axes, parts, strict=True)
     ]
-    return Scaling(tuple(scales), shrinkage)
+    return Scaling(tuple(scales), applied)
 
 
 def shrinkage_of(over_all: Moments, shrinkage: float) -> float:

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from lake.errors import InputError
 from lake.grid import Grid, iso
@@ -15,7 +16,7 @@ from lake.query import resolve_recorder
 from lake.scaling import Vectors, scaled
 from lake.threads import in_threads
 from lake.vectors import Span, open_vectors, read_span
-from lake.whitening import study_whitening
+from lake.whitening import shrinkage_notes, study_whitening
 
 Instant = str | datetime | np.datetime64
 """ISO 8601 in UTC, or a time, of a table for example; without a zone it is UTC."""
@@ -62,8 +63,8 @@ def place_of(recorders: list[str], grid: Grid, recorder: str, time: Instant) -> 
 
 def similar(
     urls: str | Sequence[str], recorder: str, time: Instant, *, n: int = 20, metric: Metric = "cosine",
-    normalise: Normalise = "none", apart_s: float | None = None, threads: int = 2,
-    advance: Callable[[int], None] | None = None,
+    normalise: Normalise = "auto", apart_s: float | None = None, threads: int = 2,
+    advance: Callable[[int], None] | None = None, say: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Return the windows whose vectors are nearest to that of one window.
 
@@ -87,6 +88,8 @@ def similar(
         That read and compare; they change no result.
     advance
         Called with the number of windows that were compared.
+    say
+        Called with a note where the stores have fewer windows than features to whiten.
 
     Returns
     -------
@@ -115,6 +118,9 @@ def similar(
         raise InputError(f"{sets.urls[0]}: recorder {recorder!r} has no vector at {iso(grid.start_ms(place.cell))}.")
     is_whitened = normalise == "whiten" or (normalise == "auto" and sets.is_own)
     scaling = study_whitening(sets, threads=threads) if is_whitened else None
+    if scaling is not None and say is not None:
+        for note in shrinkage_notes(sets, scaling):
+            say(note)
     wanted = wanted if scaling is None else scaled(wanted.astype(np.float32), scaling)
     apart = max(1, -(-round((grid.window_ms / 1000 if apart_s is None else apart_s) * 1000) // grid.hop_ms))
     best = pd.DataFrame({"recorder": [], "cell": [], "distance": []})
@@ -129,11 +135,13 @@ def similar(
         found = pd.DataFrame({"recorder": span.recorder, "cell": span.cells[near], "distance": distance[near]})
         return found, len(span.cells)
 
-    for found, n_compared in in_threads(compare, sets.spans, threads):
-        both = pd.concat([best, found]) if len(best) else found
-        best = both[np.isfinite(both["distance"])].sort_values(["distance", "recorder", "cell"], kind="stable").head(n)
-        if advance is not None:
-            advance(n_compared)
+    with threadpool_limits(1):  # the spans are read in threads already; those of BLAS would wait for each other
+        for found, n_compared in in_threads(compare, sets.spans, threads):
+            both = pd.concat([best, found]) if len(best) else found
+            near = both[np.isfinite(both["distance"])]
+            best = near.sort_values(["distance", "recorder", "cell"], kind="stable").head(n)
+            if advance is not None:
+                advance(n_compared)
     times = (grid.origin_ms + best["cell"].to_numpy(dtype=np.int64) * grid.hop_ms).astype("datetime64[ms]")
     names = [recorders[int(i)] for i in best["recorder"]]
     return pd.DataFrame({"recorder": names, "time": times, "distance": best["distance"].to_numpy(dtype=np.float64)})

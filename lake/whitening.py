@@ -7,13 +7,14 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from lake.chain import made_by
 from lake.errors import DawnchorusError, InputError
 from lake.identity import short_hash
 from lake.layout import Lake
 from lake.ledger import Ledger
-from lake.scaling import N_AXES, SHRINKAGE, Moments, Scale, Scaling, Vectors, merge, moments, shrinkage_of, whitening
+from lake.scaling import N_AXES, SHRINKAGE, Moments, Scale, Scaling, Vectors, merge, moments, whitening
 from lake.threads import in_threads
 from lake.vectors import VectorSets, read_span
 
@@ -58,10 +59,11 @@ def study_whitening(
         return len(vectors), set_moments(vectors, sets.n_features, products=True)
 
     over_all: list[Moments] = []
-    for n_windows, found_here in in_threads(look, groups, threads, ahead=threads + 1):
-        over_all = [*map(merge, over_all, found_here)] if over_all else found_here
-        advance(n_windows)
-    scaling = whitening(over_all, shrinkage=shrinkage, n_axes=n_axes)
+    with threadpool_limits(1):  # as in the `cluster` job: the number of BLAS threads may change the last bits
+        for n_windows, found_here in in_threads(look, groups, threads, ahead=threads + 1):
+            over_all = [*map(merge, over_all, found_here)] if over_all else found_here
+            advance(n_windows)
+        scaling = whitening(over_all, shrinkage=shrinkage, n_axes=n_axes)
     if lake is not None:
         with suppress(DawnchorusError, OSError):  # somebody else's lake, or a full one: it is computed again next time
             lake.storage.write(f"{FOLDER}/{key}.npz", _packed(scaling))
@@ -87,15 +89,17 @@ def set_moments(vectors: Vectors, n_features: Sequence[int], *, products: bool) 
     return [moments(each, products=products) for each in parts]
 
 
-def shrinkage_note(sets: Sequence[Moments], shrinkage: float) -> str:
-    """Return what to say where whitening is shrunk further than wanted; empty where it is not."""
-    grown = [(each, shrinkage_of(each, shrinkage)) for each in sets]
-    lines = [
-        f"{each.n} windows of {len(each.mean)} features: shrinkage {found:.3g} in place of {shrinkage:.3g}"
-        for each, found in grown
-        if found > shrinkage
+def shrinkage_notes(sets: VectorSets, scaling: Scaling, shrinkage: float = SHRINKAGE) -> list[str]:
+    """Return a line for each set that was shrunk further than wanted, because it has fewer windows than features."""
+    if not scaling.shrinkage:
+        return []
+    names = [url.rstrip("/").rpartition("/")[2] for url in sets.urls]
+    return [
+        f"{name}: {sets.n_windows} windows of {n_features} features are few to whiten; shrinkage {applied:.3g} was "
+        f"used in place of {shrinkage:.3g}. More recordings make it better."
+        for name, n_features, applied in zip(names, sets.n_features, scaling.shrinkage, strict=True)
+        if applied > shrinkage
     ]
-    return "; ".join(lines)
 
 
 def _key(sets: VectorSets, shrinkage: float, n_axes: int, *, partial: bool) -> tuple[Lake | None, str]:
@@ -110,7 +114,7 @@ def _key(sets: VectorSets, shrinkage: float, n_axes: int, *, partial: bool) -> t
         if committed is None:
             return None, ""
         contents.append(committed[0])
-    return made[0].lake, short_hash([1, contents, shrinkage, n_axes, partial])
+    return made[0].lake, short_hash([2, contents, shrinkage, n_axes, partial])
 
 
 def _packed(scaling: Scaling) -> bytes:
@@ -134,7 +138,7 @@ def _kept(lake: Lake, key: str, sets: VectorSets) -> Scaling | None:
                 Scale(arrays[f"mean{i}"], arrays[f"deviation{i}"], True, arrays[f"components{i}"])
                 for i in range(len(sets.arrays))
             ]
-            shrinkage = float(arrays["shrinkage"])
+            shrinkage = tuple(float(share) for share in arrays["shrinkage"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
     fits = [scale.n_features for scale in scales] == list(sets.n_features)

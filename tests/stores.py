@@ -17,6 +17,7 @@ from jobs.cluster.config import Config as ClusterConfig
 from jobs.common.config import identity_config
 from jobs.common.run import C, Run
 from jobs.embed.config import Config as EmbedConfig
+from jobs.imports.config import Config as ImportConfig
 from jobs.registry import JOBS
 from jobs.spectrograms.config import Config as SpectrogramsConfig
 from lake.constants import MS_PER_DAY, STATUS
@@ -228,6 +229,7 @@ def make_embeddings(
     window_s: float = 6.0,
     hop_s: float = 600.0,
     cube: Run | None = None,
+    imported: bool = False,
 ) -> Run:
     """Write an embedding store.
 
@@ -237,10 +239,13 @@ def make_embeddings(
         Float32 or float16, shape (n_recorders, n_days * cells_per_day, n_features); NaN is missing.
     cube
         The cube it was made from; its grid and recorders are taken over.
+    imported
+        Whether the vectors were made elsewhere.
     """
     n_cells, n_features = vectors.shape[1:]
     config = EmbedConfig(features="logmel", dtype="float16" if vectors.dtype == np.float16 else "float32")
-    run = make_run(lake_url, name, "embed", config, inputs={"spectrograms": cube} if cube else {})
+    job, own = ("import", ImportConfig(window_s=window_s, hop_s=hop_s)) if imported else ("embed", config)
+    run = make_run(lake_url, name, job, own, inputs={"spectrograms": cube} if cube else {})
     grid = make_grid(n_cells, window_s, hop_s)
     if cube is not None:
         dataset = open_cube(cube.output.url)

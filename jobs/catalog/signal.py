@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.common.audio import MAX_PEAK, AudioInfo, open_audio
+from lake.constants import CLIP_RUN
 
 BLOCK_SAMPLES = 4096
 N_BLOCKS = 32
 """So many blocks, evenly spread, are looked at; of recordings that are no longer than they are, all of it."""
-FULL_SCALE = 32_767 / 32_768
-MIN_CLIPPED = 3
-"""Samples at full scale in a row that count as clipped, as in the spectrograms."""
+FULL_SCALE_16_BIT = 32_767 / 32_768
+"""Largest sample of 16 bits; the spectrograms take 0.999 for full scale."""
 SILENT_PEAK = 1e-4
 """No sample above this (-80 dBFS) is no microphone: the quietest recorders' own noise is louder."""
 
@@ -65,8 +65,8 @@ def judge(blocks: Sequence[NDArray[np.float32]], *, is_float: bool = False) -> t
     tuple of str
         ``all_zero``; else ``constant`` (each channel has one value); else ``silent`` (no sample above
         :data:`SILENT_PEAK`); else ``zero_blocks`` (a whole block of :data:`BLOCK_SAMPLES` is zero, others are not).
-        Also ``clipped`` (:data:`MIN_CLIPPED` samples in a row at full scale), ``not_a_number`` (some are no numbers,
-        or beyond :data:`jobs.common.audio.MAX_PEAK`) and ``beyond_scale`` (most are beyond it).
+        Also ``clipped`` (:data:`~lake.constants.CLIP_RUN` samples in a row at full scale), ``not_a_number`` (some are
+        no numbers, or beyond :data:`jobs.common.audio.MAX_PEAK`) and ``beyond_scale`` (most are beyond it).
     """
     if not blocks:
         return ()
@@ -86,19 +86,19 @@ def judge(blocks: Sequence[NDArray[np.float32]], *, is_float: bool = False) -> t
         found.append("silent")
     elif any(block.shape[1] == BLOCK_SAMPLES and not block.any() for block in blocks):
         found.append("zero_blocks")
-    if peak >= FULL_SCALE and any(_is_clipped(block, is_float=is_float) for block in blocks):
+    if peak >= FULL_SCALE_16_BIT and any(_is_clipped(block, is_float=is_float) for block in blocks):
         found.append("clipped")
     return tuple(found)
 
 
 def _is_clipped(block: NDArray[np.float32], *, is_float: bool) -> bool:
     """Tell whether samples in a row are at full scale; of floating-point ones, at a channel's extreme value."""
-    is_full = np.abs(block) >= FULL_SCALE
+    is_full = np.abs(block) >= FULL_SCALE_16_BIT
     if is_float:
         block = np.where(np.abs(block) <= MAX_PEAK, block, 0)
         highest, lowest = block.max(axis=1, keepdims=True), block.min(axis=1, keepdims=True)
-        return any(_longest_run(is_full & (block == edge)) >= MIN_CLIPPED for edge in (highest, lowest))
-    return _longest_run(is_full) >= MIN_CLIPPED
+        return any(_longest_run(is_full & (block == edge)) >= CLIP_RUN for edge in (highest, lowest))
+    return _longest_run(is_full) >= CLIP_RUN
 
 
 def has_clicks(blocks: Sequence[NDArray[np.float32]]) -> bool:
@@ -128,10 +128,10 @@ def _has_click(block: NDArray[np.float32]) -> bool:
 
 
 def _longest_run(is_there: NDArray[np.bool_]) -> int:
-    """Return the longest run of true values along the last axis, up to :data:`MIN_CLIPPED`."""
+    """Return the longest run of true values along the last axis, up to :data:`~lake.constants.CLIP_RUN`."""
     run = is_there
-    for n in range(1, MIN_CLIPPED + 1):
+    for n in range(1, CLIP_RUN + 1):
         if not run.any():
             return n - 1
         run = run[..., :-1] & is_there[..., n:]
-    return MIN_CLIPPED
+    return CLIP_RUN

@@ -22,7 +22,7 @@ class Config(JobConfig):
         100, description="clusters; 'auto' is the root of half the number of windows, from 2 to 100"
     )
     normalise: Normalise = Field(
-        "zscore_l2",
+        "auto",
         description="'whiten': z-score, principal axes over √(variance + shrinkage · largest variance), length 1; "
         "'zscore': each feature to mean 0 and deviation 1 over all windows; 'l2': each vector to length 1; 'auto': "
         "'whiten' for vectors of `embed`, 'zscore_l2' for imported ones",

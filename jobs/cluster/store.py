@@ -69,7 +69,7 @@ def _joined(spec: StoreSpec, clustering: Clustering) -> StoreSpec:
 
 
 def _is_whitened(clustering: Clustering) -> bool:
-    return clustering.scaling.shrinkage > 0
+    return bool(clustering.scaling.shrinkage)
 
 
 def _by_component(centroid: ArraySpec, clustering: Clustering) -> ArraySpec:

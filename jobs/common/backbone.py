@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from typing import Final, Literal
+from typing import Literal
 
 import safetensors.torch
 import timm
@@ -12,6 +12,7 @@ from timm.models import VisionTransformer
 from torch import Tensor
 
 from jobs.common.card import CARD_FILE, WEIGHT_FILES, ModelCard, Weights, read_card
+from jobs.common.config import identity_config
 from jobs.common.inputs import resize
 from lake.digest import sha256
 from lake.errors import InputError, StoreError
@@ -19,9 +20,6 @@ from lake.held import read_held
 from lake.storage import Storage
 
 Readout = Literal["class", "patch_mean", "patch_mean_std"]
-
-ADDED: Final = {"registers": 0, "background_db": None}
-"""Fields that cards have had from later on, with the value of cards without them; those are written as before."""
 
 
 def build_backbone(card: ModelCard, *, drop_path: float = 0.0) -> VisionTransformer:
@@ -87,7 +85,7 @@ def save_backbone(folder: str, model: VisionTransformer, card: ModelCard, weight
         "num_classes": 0,
         "num_features": int(model.num_features),
         "model_args": card.model_args,
-        "card": {k: v for k, v in card.model_dump(mode="json").items() if k not in ADDED or v != ADDED[k]},
+        "card": identity_config(card),
     }
     storage.write(CARD_FILE, (json.dumps(content, indent=2) + "\n").encode())
     return sha256(data)

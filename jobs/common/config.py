@@ -21,11 +21,11 @@ class JobConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-def identity_config(config: JobConfig) -> dict[str, Any]:
-    """Return the part of a configuration that its identity is made of.
+def identity_config(config: BaseModel) -> dict[str, Any]:
+    """Return the part of a configuration that its identity is made of, or of a record what is written of it.
 
     A field that stands at the value it was introduced with is left out, so a run that was stored
-    before the field existed keeps its identity.
+    before the field existed keeps its identity, and a record its bytes.
     """
     values = config.model_dump(mode="json")
     return {name: value for name, value in values.items() if (name, value) not in introduced_as(type(config)).items()}
@@ -57,7 +57,7 @@ def resumed_config(model: type[Model], written: Mapping[str, Any], stored: Mappi
     return model.model_validate_json(json.dumps({**base.model_dump(mode="json"), **named}))
 
 
-def introduced_as(model: type[JobConfig]) -> dict[str, Any]:
+def introduced_as(model: type[BaseModel]) -> dict[str, Any]:
     """Return the fields that came after the first release, with the value that runs before them had."""
     extras = {name: field.json_schema_extra for name, field in model.model_fields.items()}
     return {name: x["introduced_as"] for name, x in extras.items() if isinstance(x, dict) and "introduced_as" in x}

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Final, Literal
 
 import numpy as np
@@ -166,13 +167,13 @@ def _encoded(window: Array, dictionary: Dictionary) -> Array:
     parts: list[Array] = []
     for atoms in dictionary.atoms:
         found = patches(window, atoms.size)
-        response = found.reshape(-1, found.shape[2]) @ atoms.weights + atoms.offset
-        response -= response.mean(axis=1, keepdims=True)
+        # Weights less their mean over the atoms give responses less their mean over the atoms.
+        response = found.reshape(-1, found.shape[2]) @ (atoms.weights - atoms.weights.mean(axis=1, keepdims=True))
+        response += atoms.offset - atoms.offset.mean()
         np.maximum(response, 0, out=response)
         response = response.reshape(*found.shape[:2], -1)
-        edges = _row_edges(len(response), dictionary.n_rows)
-        sizes = np.diff([*edges, len(response)])[:, None, None]
-        rows = np.add.reduceat(response, edges, axis=0) / sizes.astype(np.float32)
+        edges = [*_row_edges(len(response), dictionary.n_rows), len(response)]
+        rows = np.stack([response[first:last].mean(axis=0) for first, last in pairwise(edges)])
         parts += [rows.mean(axis=1).ravel(), rows.std(axis=1).ravel()]
     return np.concatenate(parts)
 

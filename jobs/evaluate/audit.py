@@ -12,7 +12,7 @@ from jobs.evaluate.probes import Prepare, held_out, neighbours, standardised
 from jobs.evaluate.splits import grouped_folds, leaky_folds
 from lake.constants import MS_PER_DAY, MS_PER_HOUR, OFFSET_UNKNOWN_S, UNTIMED
 from lake.grid import Grid
-from lake.read import Windows, grid_of, recorder_names
+from lake.read import Windows, grid_of, recorder_names, values_at
 
 Ints = NDArray[np.int64]
 TARGETS = ("recorder", "gain", "hour", "day")
@@ -183,9 +183,9 @@ def _of_cube(
         rows = np.flatnonzero((windows.recorder == i) & (cell >= 0) & (cell < theirs.n_cells))
         if names[i] not in known or not len(rows):
             continue
-        one, at = cube.isel(recorder=known.index(names[i])), cell[rows]
+        own = np.full(len(rows), known.index(names[i]))
         for name, out in (("utc_offset_s", offset_s), ("recording", recording), ("deployment", deployment)):
-            out[rows] = one[name].to_numpy()[at]
+            out[rows] = values_at(cube, name, own, cell[rows])
     gains = np.concatenate([cube["gain_db"].to_numpy().astype(np.float64), [np.nan]])
     return offset_s, gains[deployment], recording
 

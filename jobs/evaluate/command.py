@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from jobs.common.folders import publish
 from jobs.common.labels import Labels, read_labels
@@ -44,7 +45,7 @@ from lake.read import open_array, open_clusters, open_cube, open_embeddings, rea
 from lake.scaling import Scaling
 from lake.text import near_or_all
 from lake.vectors import VectorSets, open_vectors
-from lake.whitening import study_whitening
+from lake.whitening import shrinkage_notes, study_whitening
 
 Ints = NDArray[np.int64]
 MOST_NAMED = 3
@@ -117,7 +118,8 @@ def execute(run: Run[Config], options: Options) -> Outcome:
         raise InputError(f"run {run.name!r} needs at least one clustering among its inputs, found none.")
     scores: list[Score] = []
     labels_sha256 = sha256_of(labels_path) if labels_path.is_file() else None
-    with TemporaryDirectory() as scratch, ExitStack() as opened:
+    # Products here are small: threads of BLAS would wait for each other, minutes long where processors are shared.
+    with threadpool_limits(1), TemporaryDirectory() as scratch, ExitStack() as opened:
         folder = Path(scratch)
         study = _study(run, labels_path, opened)
         for role in [role for role in _roles(run) if _is_clustering(run, role)]:
@@ -151,7 +153,7 @@ def execute(run: Run[Config], options: Options) -> Outcome:
         "intervals_outside_their_recording": study.n_outside, "intervals_compared": len(compared.units),
         **{f"ami_of_{s.role}": s.ami for s in scores},
     }  # fmt: skip
-    notes = [*study.notes, *_notes_on_recorders(strangers, sorted(known))]
+    notes = [*study.notes, *_notes_on_recorders(strangers, sorted(known)), *_notes_on_whitening(run, study)]
     return Outcome(did=True, counts=counts, backend="numpy", notes=notes)
 
 
@@ -195,6 +197,17 @@ def _notes_on_recorders(strangers: Mapping[str, int], known: Sequence[str]) -> l
     return [f"{sum(strangers.values())} labels are of recorders that no input has: {', '.join(named)}{more}."]
 
 
+def _notes_on_whitening(run: Run[Config], study: Study) -> list[str]:
+    """Return a note of each vector set that has fewer windows than features."""
+    notes = [
+        note
+        for one in study.vectors.values()
+        if one.scaling is not None
+        for note in shrinkage_notes(one.sets, one.scaling, run.config.shrinkage)
+    ]
+    return list(dict.fromkeys(notes))
+
+
 def _roles(run: Run[Config]) -> list[str]:
     """Return the roles of the manifest; runs that are joined are one."""
     return list(dict.fromkeys(main_role(role) for role in run.inputs))
@@ -210,7 +223,7 @@ def _study(run: Run[Config], path: Path, opened: ExitStack) -> Study:
     source = next((found for one in run.inputs.values() for found in [_cube_of(one)] if found is not None), None)
     cube = None
     if source is not None and source.output.exists(""):
-        cube = opened.enter_context(open_cube(source.output.url))
+        cube = opened.enter_context(open_cube(source.output.url, times=False))
     if is_plain_table(path):
         labels = read_labels(path)
         units = units_of_labels(labels, recordings_of(cube) if cube is not None else None)
@@ -229,7 +242,7 @@ def _study(run: Run[Config], path: Path, opened: ExitStack) -> Study:
         n_strange, n_outside, notes = found.n_strange, found.n_outside, [*read.notes, *found.notes]
     stores = {
         role: opened.enter_context(
-            (open_clusters if _is_clustering(run, role) else open_embeddings)(run.inputs[role].output.url)
+            (open_clusters if _is_clustering(run, role) else open_embeddings)(run.inputs[role].output.url, times=False)
         )
         for role in _roles(run)
     }

@@ -30,7 +30,7 @@ class Config(JobConfig):
     )
     seed: int = Field(0, ge=0, description="root of every random choice", json_schema_extra={"introduced_as": 0})
     normalise: Literal["auto", "zscore_l2", "whiten"] = Field(
-        "zscore_l2",
+        "auto",
         description="how vectors are scaled: 'whiten' over all windows of their run, as `cluster` does it; 'zscore_l2' "
         "by the features' mean and deviation in training; 'auto': 'whiten' for vectors of `embed`, the other for "
         "imported ones",

@@ -12,7 +12,7 @@ from jobs.common.labels import Intervals, Labels
 from jobs.common.placing import Placed, PlacedMarks
 from lake.constants import OFFSET_ARRAY, UNTIMED
 from lake.grid import iso
-from lake.read import grid_of, read_rows, recorder_names
+from lake.read import grid_of, read_rows, recorder_names, usable_windows, values_at
 from lake.scaling import Scaling, scaled
 from lake.vectors import VectorSets
 
@@ -110,15 +110,17 @@ def windows_of(store: xr.Dataset, status: str, units: Units, *, min_overlap_ms: 
     their cells (``embedding_offset_s``), their own times count.
     """
     grid, names = grid_of(store), recorder_names(store)
+    usable = usable_windows(store, status=status)
     out: list[tuple[int, Ints]] = [(-1, np.empty(0, dtype=np.int64))] * len(units)
     for name in np.unique(units.recorder):
         if name not in names:
             continue
         i = names.index(str(name))
-        cells = np.flatnonzero(np.isin(store[status][i].to_numpy(), [1, 2]))
+        cells = usable.cell[usable.recorder == i]
         start_ms = grid.origin_ms + cells * grid.hop_ms
         if OFFSET_ARRAY in store and len(cells):
-            start_ms = start_ms + np.rint(store[OFFSET_ARRAY][i].to_numpy()[cells] * 1000).astype(np.int64)
+            offset_s = values_at(store, OFFSET_ARRAY, np.full(len(cells), i), cells)
+            start_ms = start_ms + np.rint(offset_s * 1000).astype(np.int64)
         for row in np.flatnonzero(units.recorder == name):
             begin, end = int(units.start_ms[row]), int(units.end_ms[row])
             low, high = np.searchsorted(start_ms, [begin - grid.window_ms, end])
@@ -171,8 +173,10 @@ def scaled_rows(
 
 def commonest_cluster(store: xr.Dataset, windows: Sequence[tuple[int, Ints]]) -> Ints:
     """Return the cluster that most of each interval's windows are in; of a tie, the lower number."""
-    labels = {i: store["cluster"][i].to_numpy() for i in {i for i, _ in windows}}
-    return np.array([np.bincount(labels[i][cells]).argmax() for i, cells in windows], dtype=np.int64)
+    sizes = [len(cells) for _, cells in windows]
+    places = np.repeat([i for i, _ in windows], sizes), np.concatenate([cells for _, cells in windows])
+    labels = np.split(values_at(store, "cluster", *places), np.cumsum(sizes)[:-1])
+    return np.array([np.bincount(each).argmax() for each in labels], dtype=np.int64)
 
 
 def _units(  # noqa: PLR0917 (one column each)

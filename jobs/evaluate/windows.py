@@ -12,10 +12,9 @@ from jobs.common.progress import Advance, progress
 from jobs.common.run import Run
 from jobs.evaluate.config import Config
 from jobs.evaluate.core import NONE, agreement, confusion, dominant_labels
-from lake.constants import STATUS
 from lake.errors import InputError
 from lake.grid import iso
-from lake.read import grid_of, recorder_names
+from lake.read import grid_of, recorder_names, usable_windows, values_at
 
 UNLABELLED = "none"
 DECIMALS = 6
@@ -75,11 +74,11 @@ def _compared(
 ) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
     """Return cluster and label of every clustered window, by recorder and time."""
     grid = grid_of(store)
-    clusters, found = [], []
+    found = []
+    windows = usable_windows(store, status="cluster_status")
+    clusters = values_at(store, "cluster", windows.recorder, windows.cell)
     for i, recorder in enumerate(recorder_names(store)):
-        usable = np.isin(store["cluster_status"][i].to_numpy(), [STATUS["ok"], STATUS["partial"]])
-        cells = np.flatnonzero(usable).astype(np.int64)
-        clusters.append(store["cluster"][i].to_numpy()[cells])
+        cells = windows.cell[windows.recorder == i]
         intervals = labels.by_recorder.get(recorder)
         if intervals is None:
             found.append(np.full(len(cells), NONE, dtype=np.int64))
@@ -87,7 +86,7 @@ def _compared(
             min_overlap_ms = round(config.min_overlap_s * 1000)
             found.append(dominant_labels(intervals, cells, grid, min_overlap_ms=min_overlap_ms))
         advance(1)
-    return np.concatenate(clusters), np.concatenate(found)
+    return clusters, np.concatenate(found)
 
 
 def _nothing_in_common(run: Run[Config], role: str, store: xr.Dataset, labels: Labels) -> str:

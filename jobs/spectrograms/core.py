@@ -16,12 +16,11 @@ from jobs.spectrograms.fourier import plan_transform
 from jobs.spectrograms.kernels import SPECTRA_AT_ONCE, Tools, bank_of, frame_codes, scratch_for
 from jobs.spectrograms.measure import Measures, measure
 from jobs.spectrograms.mel import fft_lengths, mel_bank, n_usable_bands
-from lake.constants import QUALITY
+from lake.constants import CLIP_RUN, QUALITY
 
 Run = tuple[int, int]
 """A span of samples, first and one past the last."""
 CLIP_LEVEL = 0.999
-CLIP_RUN = 3
 CHANNELS_DIFFER_DB = 20.0
 
 

@@ -123,7 +123,7 @@ def test_a_job_says_what_it_would_read_write_and_take(name: str, study: Manifest
     for run in runs_of(study, name):
         text = "\n".join(said[run.name])
         assert re.search(r"[1-9][\d,]* (of \d+ )?(windows|vectors)", text), text
-        assert "to write: " in text
+        assert re.search(r"^(to write|network): ", text, re.MULTILINE), text
         assert "memory" in text
         assert "disk: " in text
 

@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from stores import make_cube, make_embeddings, make_run, random_codes
+from stores import ORIGIN_MS, make_cube, make_embeddings, make_run, random_codes
 
 from jobs.cluster import command
 from jobs.cluster.config import Config
 from jobs.cluster.core import assign
 from jobs.common.run import Options
+from jobs.evaluate import command as evaluate
+from jobs.evaluate.config import Config as EvaluateConfig
 from jobs.evaluate.units import scaled_rows
 from lake.errors import InputError
 from lake.grid import iso
@@ -19,6 +21,8 @@ from lake.scaling import scaled, stored_centroids, stored_scaling
 from lake.similar import similar
 from lake.vectors import open_vectors, read_span
 from lake.whitening import study_whitening
+
+HOP_MS = 600_000
 
 
 def test_all_readers_give_a_window_the_same_vector(tmp_path: Path) -> None:
@@ -75,7 +79,78 @@ def test_a_whitening_that_was_kept_and_damaged_is_computed_again(tmp_path: Path)
         np.testing.assert_array_equal(one.components, other.components)
 
 
-@pytest.mark.parametrize("what", ["recorders", "windows", "grid"])
+def labels_of(tmp_path: Path, n_windows: int) -> Path:
+    """Write a table that labels the first windows of the recorder `north` with two kinds in turn."""
+    rows = [
+        f"north,{iso(ORIGIN_MS + i * HOP_MS)},{iso(ORIGIN_MS + i * HOP_MS + 6000)},call {i % 2}"
+        for i in range(n_windows)
+    ]
+    path = tmp_path / "truth.csv"
+    path.write_text("\n".join(["recorder,start_utc,end_utc,label", *rows]) + "\n")
+    return path
+
+
+def few_windows(n_windows: int, n_features: int) -> NDArray[np.float32]:
+    vectors = np.full((2, 144, n_features), np.nan, dtype=np.float32)
+    vectors[0, :n_windows] = np.random.default_rng(3).normal(size=(n_windows, n_features))
+    return vectors
+
+
+@pytest.mark.parametrize(("n_windows", "applied"), [(12, "0.333"), (40, "")])
+def test_whoever_whitens_fewer_windows_than_features_says_so(tmp_path: Path, n_windows: int, applied: str) -> None:
+    run = make_embeddings(tmp_path, few_windows(n_windows, 40))
+    config = Config(n_clusters=2, batch_size=8, n_init_windows=20, n_refits=0)
+    clusters = make_run(tmp_path, "clusters", "cluster", config, inputs={"embeddings": run})
+    scores = make_run(
+        tmp_path, "scores", "evaluate", EvaluateConfig(n_bootstrap=20), inputs={"own": run},
+        labels=labels_of(tmp_path, n_windows),
+    )  # fmt: skip
+    said: list[str] = []
+    similar(run.output.url, "north", iso(ORIGIN_MS), normalise="auto", say=said.append)
+    expected = (
+        f"vectors.zarr: {n_windows} windows of 40 features are few to whiten; shrinkage {applied} was used in place of "
+        "0.1. More recordings make it better."
+    )
+    notes = [*command.execute(clusters, Options()).notes], [*evaluate.execute(scores, Options()).notes], said
+    assert [*notes] == [[expected] if applied else []] * 3
+
+
+def test_features_that_never_vary_change_no_cluster(tmp_path: Path) -> None:
+    vectors = few_windows(100, 5)
+    constant = np.concatenate([vectors, np.where(np.isnan(vectors[..., :2]), np.nan, 7)], axis=2).astype(np.float32)
+    found = []
+    for name, each in (("plain", vectors), ("constant", constant)):
+        embeddings = make_embeddings(tmp_path, each, name=name)
+        config = Config(n_clusters=3, batch_size=8, n_init_windows=100, n_refits=0)
+        run = make_run(tmp_path, f"of-{name}", "cluster", config, inputs={"embeddings": embeddings})
+        command.execute(run, Options())
+        found.append(open_clusters(run.output.url)["cluster"].to_numpy())
+    np.testing.assert_array_equal(found[0], found[1])
+    same = make_embeddings(tmp_path, np.where(np.isnan(vectors), np.nan, 1).astype(np.float32), name="same")
+    run = make_run(tmp_path, "of-same", "cluster", Config(n_clusters=1, n_refits=0), inputs={"embeddings": same})
+    command.execute(run, Options())
+    assert np.isfinite(open_clusters(run.output.url)["centroid"].to_numpy()).all()
+
+
+def test_imported_vectors_are_not_whitened_unless_asked(tmp_path: Path) -> None:
+    vectors = few_windows(100, 5)
+    own = make_embeddings(tmp_path, vectors, name="own")
+    imported = make_embeddings(tmp_path, vectors, name="imported", imported=True)
+    used = {}
+    for name, source in (("own", own), ("imported", imported)):
+        config = Config(n_clusters=3, batch_size=8, n_init_windows=100, n_refits=0)
+        run = make_run(tmp_path, f"of-{name}", "cluster", config, inputs={"embeddings": source})
+        command.execute(run, Options())
+        clusters = open_clusters(run.output.url)
+        used[name] = clusters.attrs["normalise"], "components" in clusters
+    assert used == {"own": ("whiten", True), "imported": ("zscore_l2", False)}
+    one, other = (similar(run.output.url, "north", iso(ORIGIN_MS), normalise="auto") for run in (own, imported))
+    plain = similar(imported.output.url, "north", iso(ORIGIN_MS), normalise="none")
+    assert other.equals(plain)
+    assert not one["distance"].equals(plain["distance"])
+
+
+@pytest.mark.parametrize("what", ["recorders", "windows", "grid", "length"])
 def test_sets_that_cannot_be_joined_are_refused(tmp_path: Path, what: str) -> None:
     random = np.random.default_rng(2)
     one = make_embeddings(tmp_path, random.normal(size=(2, 144, 3)).astype(np.float32), name="one")
@@ -84,8 +159,12 @@ def test_sets_that_cannot_be_joined_are_refused(tmp_path: Path, what: str) -> No
     if what == "windows":
         vectors[1, 7] = np.nan
     names = ["north"] if what == "recorders" else ["north", "south"]
-    other = make_embeddings(tmp_path, vectors, name="other", recorders=names)
-    message = {"recorders": "same recorders", "windows": "1 that only the first has", "grid": "one grid"}[what]
+    window_s = 3.0 if what == "length" else 6.0
+    other = make_embeddings(tmp_path, vectors, name="other", recorders=names, window_s=window_s)
+    message = {
+        "recorders": "same recorders", "windows": "1 that only the first has", "grid": "one grid",
+        "length": "windows of 6000 ms every 600000 ms .* and windows of 3000 ms",
+    }[what]  # fmt: skip
     with pytest.raises(InputError, match=message):
         open_vectors([one.output.url, other.output.url])
 

@@ -17,6 +17,7 @@ from smalllake import ADDED, MANIFEST, unpack, write_recordings, write_table
 
 from jobs.cluster.config import Config
 from jobs.dino import checkpoint
+from jobs.evaluate.config import Config as EvaluateConfig
 from jobs.manifest import read_manifest
 from jobs.registry import JOBS
 from jobs.reproduce import recorded_run
@@ -68,6 +69,17 @@ def test_an_old_lake_is_done_whole_and_left_alone(manifest: Path) -> None:
     for line in run_chain(manifest):
         assert line.endswith("nothing to do")
     assert digests(lake) == before
+
+
+def test_old_clusters_and_scores_stay_as_they_were_scaled(manifest: Path) -> None:
+    """Whitening is the default of new runs alone."""
+    found = runs(manifest)
+    scaled = {
+        name: run.config.model_dump()["normalise"] for name, run in found.items() if run.job in {"cluster", "evaluate"}
+    }
+    assert scaled
+    assert set(scaled.values()) == {"zscore_l2"}
+    assert Config().normalise == EvaluateConfig().normalise == "auto"
 
 
 def test_an_old_lake_grows_and_its_chunks_stay(manifest: Path) -> None:

@@ -31,6 +31,7 @@ from PIL import Image
 from jobs.atlas.command import execute
 from jobs.atlas.config import Config
 from jobs.common.run import Options
+from lake.digest import sha256
 from lake.errors import StoreError
 from lake.recordings import read_recordings, write_recordings
 
@@ -274,10 +275,13 @@ def test_making_it_again_with_fewer_pictures_removes_the_others(study: Study) ->
     inputs = {"clusters": study.clusters, "spectrograms": study.cube}
     run = stores.make_run(study.lake, "again", "atlas", Config(n_exemplars=3, n_borders=0, n_outliers=0), inputs=inputs)
     (Path(run.output.url) / "images").mkdir(parents=True)
-    stale = Path(run.output.url) / "images/9-1.webp"
-    stale.write_bytes(b"old")
+    stale, others = (Path(run.output.url) / name for name in ("images/9-1.webp", "images/mine.webp"))
+    for path in (stale, others):
+        path.write_bytes(b"old")
+    run.ledger.settle_files({"images/9-1.webp": sha256(b"old")})
     outcome = execute(run, Options())
     assert not stale.exists()
+    assert others.exists(), "somebody put it there"
     files = run.ledger.files()
     assert files is not None
     assert outcome.counts["pictures"] == len([key for key in files if key.startswith("images/")]) == 15
