@@ -2,7 +2,6 @@
 
 import difflib
 import json
-from typing import Final, Literal
 
 import safetensors.torch
 import timm
@@ -12,16 +11,13 @@ from timm.models import VisionTransformer
 from torch import Tensor
 
 from jobs.common.card import CARD_FILE, WEIGHT_FILES, ModelCard, Weights, read_card
+from jobs.common.config import without_later
 from jobs.common.inputs import resize
+from jobs.common.readouts import Readout
 from lake.digest import sha256
 from lake.errors import InputError, StoreError
 from lake.held import read_held
 from lake.storage import Storage
-
-Readout = Literal["class", "patch_mean", "patch_mean_std"]
-
-ADDED: Final = {"registers": 0, "background_db": None}
-"""Fields that cards have had from later on, with the value of cards without them; those are written as before."""
 
 
 def build_backbone(card: ModelCard, *, drop_path: float = 0.0) -> VisionTransformer:
@@ -87,7 +83,7 @@ def save_backbone(folder: str, model: VisionTransformer, card: ModelCard, weight
         "num_classes": 0,
         "num_features": int(model.num_features),
         "model_args": card.model_args,
-        "card": {k: v for k, v in card.model_dump(mode="json").items() if k not in ADDED or v != ADDED[k]},
+        "card": without_later(card),
     }
     storage.write(CARD_FILE, (json.dumps(content, indent=2) + "\n").encode())
     return sha256(data)
@@ -152,8 +148,8 @@ def features(model: VisionTransformer, x: Tensor, readout: Readout = "class") ->
     Returns
     -------
     Tensor
-        Shape (n_windows, n_features); n_features is the network's width, twice that for
-        ``patch_mean_std``.
+        Shape (n_windows, n_features); n_features is the network's width times
+        :data:`~jobs.common.readouts.WIDTHS`.
 
     Raises
     ------

@@ -73,8 +73,8 @@ class ModelCard(BaseModel):
     mel_last_hz: FiniteFloat
     run: str
     config_id: str
-    registers: NonNegativeInt = 0
-    background_db: dict[str, tuple[FiniteFloat, ...]] | None = None
+    registers: NonNegativeInt = Field(0, json_schema_extra={"introduced_as": 0})
+    background_db: dict[str, tuple[FiniteFloat, ...]] | None = Field(None, json_schema_extra={"introduced_as": None})
 
     @property
     def n_mels(self) -> int:

@@ -27,8 +27,16 @@ def identity_config(config: JobConfig) -> dict[str, Any]:
     A field that stands at the value it was introduced with is left out, so a run that was stored
     before the field existed keeps its identity.
     """
-    values = config.model_dump(mode="json")
-    return {name: value for name, value in values.items() if (name, value) not in introduced_as(type(config)).items()}
+    return without_later(config)
+
+
+def without_later(model: BaseModel) -> dict[str, Any]:
+    """Return a model's JSON values without the fields that came later and stand at the value they were introduced with.
+
+    What is written of it is then the same as before those fields existed.
+    """
+    values, later = model.model_dump(mode="json"), introduced_as(type(model))
+    return {name: value for name, value in values.items() if (name, value) not in later.items()}
 
 
 def stored_config(model: type[Model], values: Mapping[str, Any]) -> Model:
@@ -57,7 +65,7 @@ def resumed_config(model: type[Model], written: Mapping[str, Any], stored: Mappi
     return model.model_validate_json(json.dumps({**base.model_dump(mode="json"), **named}))
 
 
-def introduced_as(model: type[JobConfig]) -> dict[str, Any]:
+def introduced_as(model: type[BaseModel]) -> dict[str, Any]:
     """Return the fields that came after the first release, with the value that runs before them had."""
     extras = {name: field.json_schema_extra for name, field in model.model_fields.items()}
     return {name: x["introduced_as"] for name, x in extras.items() if isinstance(x, dict) and "introduced_as" in x}
