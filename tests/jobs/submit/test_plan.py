@@ -205,7 +205,7 @@ def test_a_profile_that_is_wrong(text: str, told: str, tmp_path: Path) -> None:
 
 
 def test_a_profile_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no profile 'thetagpus'; did you mean 'thetagpu'\?. There are local, pbs"):
+    with pytest.raises(InputError, match=r"no profile 'thetagpus'; did you mean 'thetagpu'\?. There are local, .*pbs"):
         read_site("thetagpus")
     with pytest.raises(InputError, match=r"no profile '.*/mine\.toml'"):
         read_site(str(tmp_path / "mine.toml"))
