@@ -144,6 +144,26 @@ def paths_of(cube: xr.Dataset, rows: NDArray[Any] | slice = _ALL) -> list[str]:
     return [inside(str(path), place) for path in cube["recording_path"].to_numpy()[rows]]
 
 
+def table_rows(
+    cube: xr.Dataset, columns: Mapping[str, tuple[str, Any]], rows: NDArray[Any] | slice = _ALL
+) -> list[dict[str, Any]]:
+    """Return rows of one of a cube's tables, all or some.
+
+    Parameters
+    ----------
+    cube
+        Opened as numbers.
+    columns
+        Key in a row and fill value, by the table's name: those of :mod:`lake.schema`. A column that the cube lacks,
+        since it was written before there was one, has its fill value.
+    rows
+        Which rows.
+    """
+    values = {key: cube[name].to_numpy()[rows].tolist() for name, (key, _) in columns.items() if name in cube}
+    fills = dict(columns.values())
+    return [{**fills, **dict(zip(values, row, strict=True))} for row in zip(*values.values(), strict=True)]
+
+
 @dataclass(frozen=True)
 class Windows:
     """Positions of windows in a store, sorted by recorder and time.

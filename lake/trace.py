@@ -13,7 +13,7 @@ from lake.grid import Grid, iso
 from lake.ledger import RUN_RECORD, Entry, Ledger
 from lake.ownership import compose, own_segments
 from lake.ownership import end_ms as recording_end_ms
-from lake.read import grid_of, open_cube, open_embeddings, paths_of, recorder_names
+from lake.read import grid_of, open_cube, open_embeddings, paths_of, recorder_names, table_rows
 from lake.schema import RECORDING_COLUMNS
 from lake.similar import Instant, place_of
 from lake.verdicts import verdicts_on
@@ -202,9 +202,8 @@ class _Row:
 def recordings_table(cube: xr.Dataset, recorder: str) -> list[dict[str, Any]]:
     """Return the rows of the cube's recordings table that are one recorder's; ``StoreError`` as :func:`paths_of`."""
     mine = np.flatnonzero([str(name) == recorder for name in cube["recording_recorder"].to_numpy()])
-    columns = {key: cube[name].to_numpy()[mine].tolist() for name, (key, _) in RECORDING_COLUMNS.items()}
-    columns["path"] = paths_of(cube, mine)
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    rows = table_rows(cube, RECORDING_COLUMNS, mine)
+    return [{**row, "path": path} for row, path in zip(rows, paths_of(cube, mine), strict=True)]
 
 
 def _require_whole(made: Made, cube: Made | None) -> None:

@@ -27,7 +27,7 @@ from lake.layout import Lake
 from lake.ledger import Entry
 from lake.read import grid_of, open_cube, open_embeddings
 from lake.receipts import write_receipt
-from lake.schema import StoreSpec, cluster_spec, cube_spec, embedding_spec
+from lake.schema import DEPLOYMENT_COLUMNS, RECORDING_COLUMNS, StoreSpec, cluster_spec, cube_spec, embedding_spec
 from lake.write import commit, write_block
 
 ORIGIN_MS = int(np.datetime64("2021-06-01", "ms").astype(np.int64))
@@ -147,7 +147,9 @@ def make_cube(
     _write(run, spec, {"spectrogram": codes}, "status", status, recorders, more=more)
     shas = [short_hash(recorder) * 5 + "0000" for recorder in recorders]
     n = len(recorders)
+    columns = {**RECORDING_COLUMNS, **DEPLOYMENT_COLUMNS}
     tables: dict[str, NDArray[Any]] = {
+        **{name: np.full(n, fill, dtype=object if fill == "" else None) for name, (_, fill) in columns.items()},
         "mel": np.linspace(100.0, 100.0 * n_mels, n_mels) if mel_hz is None else mel_hz,
         "frame": (np.arange(n_frames) + 0.5) * window_s / n_frames,
         "time_is_real": np.array([not recorder.startswith("untimed:") for recorder in recorders]),

@@ -121,17 +121,18 @@ def _n_clusters(run: Run[Config], config: Config, sets: VectorSets) -> int:
             f"Set n_clusters to {n_windows} at most, or to 'auto' "
             f"(which would make {number_of_clusters('auto', n_windows)} clusters of them)."
         )
-    if config.n_components is not None and _normalise(config, sets) != "whiten":
-        if len(sets.arrays) > 1:
+    if config.n_components is not None:
+        whitens = _normalise(config, sets) == "whiten"
+        if len(sets.arrays) > 1 and not whitens:
             raise InputError(
                 f"run {run.name!r}: n_components = {config.n_components} of several vector sets takes "
                 "normalise = 'whiten'. Set it, or leave out n_components."
             )
-        most = min(n_windows, sets.n_features[0])
+        most = sum(sets.n_features) if whitens else min(n_windows, sets.n_features[0])
         if config.n_components > most:
             raise InputError(
                 f"run {run.name!r}: n_components = {config.n_components}, but {name} has {n_windows} windows of "
-                f"{sets.n_features[0]} features. Set n_components to {most} at most, or leave it out."
+                f"{sum(sets.n_features)} features. Set n_components to {most} at most, or leave it out."
             )
     return wanted
 

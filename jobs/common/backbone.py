@@ -2,7 +2,6 @@
 
 import difflib
 import json
-from typing import Literal
 
 import safetensors.torch
 import timm
@@ -14,12 +13,11 @@ from torch import Tensor
 from jobs.common.card import CARD_FILE, WEIGHT_FILES, ModelCard, Weights, read_card
 from jobs.common.config import identity_config
 from jobs.common.inputs import resize
+from jobs.common.readouts import Readout
 from lake.digest import sha256
 from lake.errors import InputError, StoreError
 from lake.held import read_held
 from lake.storage import Storage
-
-Readout = Literal["class", "patch_mean", "patch_mean_std"]
 
 
 def build_backbone(card: ModelCard, *, drop_path: float = 0.0) -> VisionTransformer:
@@ -150,8 +148,8 @@ def features(model: VisionTransformer, x: Tensor, readout: Readout = "class") ->
     Returns
     -------
     Tensor
-        Shape (n_windows, n_features); n_features is the network's width, twice that for
-        ``patch_mean_std``.
+        Shape (n_windows, n_features); n_features is the network's width times
+        :data:`~jobs.common.readouts.WIDTHS`.
 
     Raises
     ------

@@ -27,8 +27,8 @@ def identity_config(config: BaseModel) -> dict[str, Any]:
     A field that stands at the value it was introduced with is left out, so a run that was stored
     before the field existed keeps its identity, and a record its bytes.
     """
-    values = config.model_dump(mode="json")
-    return {name: value for name, value in values.items() if (name, value) not in introduced_as(type(config)).items()}
+    values, later = config.model_dump(mode="json"), introduced_as(type(config))
+    return {name: value for name, value in values.items() if (name, value) not in later.items()}
 
 
 def stored_config(model: type[Model], values: Mapping[str, Any]) -> Model:

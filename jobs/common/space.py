@@ -37,7 +37,7 @@ def refuse_full(output: Storage, space: Space) -> None:
     free = output.free_bytes()
     if free is not None and free < space.n_bytes:
         raise TryAgainError(
-            f"{output.url}: up to {space.n_bytes / 1e9:.1f} GB will be written, {free / 1e9:.1f} GB are free. "
+            f"{output.url}: up to {size(space.n_bytes)} will be written, {size(free)} are free. "
             "Free some space, or put the lake elsewhere."
         )
     n_free = free_files(output)

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from jobs.common.config import JobConfig
 from jobs.common.job import Input, Job
+from jobs.common.readouts import Readout
 
 ALGORITHM = 1
 
@@ -24,7 +25,7 @@ class Config(JobConfig):
     weights: Literal["teacher", "initial"] = Field(
         "teacher", description="'teacher': as trained; 'initial': as it was before, a yardstick"
     )
-    readout: Literal["class", "patch_mean", "patch_mean_std"] = Field(
+    readout: Readout = Field(
         "patch_mean_std",
         description="the class token, the mean of the patch tokens, or their mean and deviation",
     )

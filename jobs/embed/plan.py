@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from jobs.common.card import CARD_FILE, WEIGHT_FILES, read_card
 from jobs.common.dictionary import WEIGHTS_FILE, read_dictionary_card
+from jobs.common.readouts import WIDTHS
 from jobs.common.run import Run
 from jobs.embed.config import Config
 from jobs.embed.core import MOST_BANDS, N_LOGMEL, N_STATISTICS
@@ -167,7 +168,7 @@ def _n_features(run: Run[Config], config: Config, n_mels: int) -> int:
     folder = run.inputs["model"].output.url
     if is_dictionary(run):
         return read_dictionary_card(folder)[1]
-    return read_card(folder)[1] * (2 if config.readout == "patch_mean_std" else 1)
+    return read_card(folder)[1] * WIDTHS[config.readout]
 
 
 def token_grid(run: Run[Config]) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from jobs.spectrograms.plan import Plan
 from lake.errors import StoreError
 from lake.grid import Grid
 from lake.ledger import COMMIT_RECORD
-from lake.read import open_store
+from lake.read import open_store, table_rows
 from lake.schema import DEPLOYMENT_COLUMNS, RECORDING_COLUMNS, StoreSpec, cube_spec
 from lake.write import commit, row_key
 
@@ -64,8 +64,7 @@ def stored_rows(run: Run[Config], columns: Mapping[str, tuple[str, Any]]) -> lis
         return []
     is_listed = run.ledger.committed() is not None or run.ledger.is_committing()
     with open_store(run.output.url, "spectrograms", mask_and_scale=False, compared=is_listed) as cube:
-        values = {key: cube[name].to_numpy().tolist() for name, (key, _) in columns.items()}
-    return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+        return table_rows(cube, columns)
 
 
 def _tables(run: Run[Config]) -> tuple[list[Row], list[Row]]:

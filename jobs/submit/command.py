@@ -9,13 +9,11 @@ from jobs.common.launch import run_child
 from jobs.manifest import Manifest
 from jobs.runner import chosen
 from jobs.submit.plan import Step, folders, plan
+from jobs.submit.profile import Site
 from jobs.submit.schedulers import SCHEDULERS, submit_script
 from jobs.submit.scripts import Place, script
-from jobs.submit.sites import Site
 from lake.errors import InputError, TryAgainError
 from lake.outputs import write_outputs
-
-COMMANDS = {"slurm": "sbatch", "pbs": "qsub", "cobalt": "qsub", "local": "bash"}
 
 
 @dataclass(frozen=True)
@@ -62,9 +60,10 @@ def submit(
     """
     runs = chosen(manifest, names)
     steps = plan(manifest, runs, site, where.images, digest=not dry_run)
-    if not dry_run and shutil.which(COMMANDS[site.scheduler]) is None:
+    command = SCHEDULERS[site.scheduler].command
+    if not dry_run and shutil.which(command) is None:
         raise InputError(
-            f"{COMMANDS[site.scheduler]} is not on the PATH: this is no login node of a {site.scheduler} cluster. "
+            f"{command} is not on the PATH: this is no login node of a {site.scheduler} cluster. "
             "Choose another --site, or write the scripts with --dry-run and run submit.sh there."
         )
     for run in runs:

@@ -10,7 +10,7 @@ from typing import Literal
 from jobs.common.run import Run
 from jobs.manifest import Manifest
 from jobs.registry import JOBS
-from jobs.submit.sites import Site
+from jobs.submit.profile import Site
 from lake.digest import sha256_of_file
 from lake.errors import InputError
 

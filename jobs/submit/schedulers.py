@@ -1,4 +1,4 @@
-"""What the schedulers differ in: how a job asks, how it knows itself, how it comes again, how jobs depend."""
+"""The schedulers: how a job is queued, what it asks for, how it knows itself, comes again and waits for others."""
 
 import math
 import re
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.submit.plan import Step
-from jobs.submit.sites import Site
+from jobs.submit.profile import Site
 from lake.errors import InputError
 
 NEXT_IN_CHAIN = r"""
@@ -45,8 +45,8 @@ class Scheduler:
 
     Attributes
     ----------
-    name
-        ``slurm``, ``pbs``, ``cobalt`` or ``local``.
+    command
+        Program that queues a script; without it on the PATH this is no login node.
     directives
         Lines at the top of a step's script.
     hand_over
@@ -60,7 +60,7 @@ class Scheduler:
         Shell function for a job that has to go on later.
     """
 
-    name: str
+    command: str
     directives: Callable[[Step, Site, Path], list[str]]
     hand_over: Callable[[Step, int, Sequence[str]], str]
     job_id: str
@@ -175,19 +175,20 @@ def _bash(step: Step, attempt: int, _needs: Sequence[str]) -> str:
 
 SCHEDULERS = {
     "slurm": Scheduler(
-        "slurm", _slurm, _sbatch, '"${SLURM_JOB_ID:-0}"', '"${SLURM_ARRAY_TASK_ID:?}"', "SLURM_PROCID", "",
+        "sbatch", _slurm, _sbatch, '"${SLURM_JOB_ID:-0}"', '"${SLURM_ARRAY_TASK_ID:?}"', "SLURM_PROCID", "",
         "srun --nodes={nodes} --ntasks-per-node=1", REQUEUE,
     ),
     "pbs": Scheduler(
-        "pbs", _pbs, _qsub, '"${PBS_JOBID:-0}"', '"${PBS_ARRAY_INDEX:?}"', "PMI_RANK", "${PBS_NODEFILE:-}",
+        "qsub", _pbs, _qsub, '"${PBS_JOBID:-0}"', '"${PBS_ARRAY_INDEX:?}"', "PMI_RANK", "${PBS_NODEFILE:-}",
         "mpiexec -n {nodes} --ppn 1", NEXT_IN_CHAIN,
     ),
     "cobalt": Scheduler(
-        "cobalt", _cobalt, _cobalt_qsub, '"${COBALT_JOBID:-0}"', "", "OMPI_COMM_WORLD_RANK", "${COBALT_NODEFILE:-}",
+        "qsub", _cobalt, _cobalt_qsub, '"${COBALT_JOBID:-0}"', "", "OMPI_COMM_WORLD_RANK", "${COBALT_NODEFILE:-}",
         'mpirun -hostfile "$nodes_file" -n {nodes} -npernode 1 -x PATH', NEXT_IN_CHAIN,
     ),
-    "local": Scheduler("local", lambda *_: [], _bash, '"$$"', "", "", "", "", NEXT_IN_CHAIN),
+    "local": Scheduler("bash", lambda *_: [], _bash, '"$$"', "", "", "", "", NEXT_IN_CHAIN),
 }  # fmt: skip
+"""By the name that profiles have; a new one needs an entry here, and a profile in ``sites/``."""
 
 
 def submit_script(steps: Sequence[Step], scheduler: Scheduler, *, stop_at_failure: str = "set -euo pipefail") -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from jobs.common.containers import bind_words, env_words
 from jobs.submit.plan import Step
+from jobs.submit.profile import Site
 from jobs.submit.schedulers import SCHEDULERS, Scheduler
-from jobs.submit.sites import Site
 
 PRELUDE = r"""
 set -u
@@ -143,7 +143,7 @@ def _shares(step: Step, site: Site, scheduler: Scheduler) -> str:
     if step.tasks == 1 or scheduler.array_index:
         index = scheduler.array_index if step.tasks > 1 else "0"
         return f"i={index}\n{one}"
-    if scheduler.name == "local":
+    if not scheduler.launch:  # nothing starts processes on nodes: this machine takes all shares
         return (
             f'for i in $(seq 0 $((n_tasks - 1))); do\n    {one}\n    echo "$rc" >"$codes/$i"\ndone\ngravest "$n_tasks"'
         )

@@ -230,7 +230,7 @@ def test_ctrl_c_in_any_command(cli: Cli, monkeypatch: pytest.MonkeyPatch, comman
     monkeypatch.setattr("jobs.manifest.read_manifest", stop)
     monkeypatch.setattr("jobs.catalog.command.run_catalog", stop)
     monkeypatch.setattr("jobs.quickstart.quickstart", stop)
-    monkeypatch.setattr("lake.query.open_any", stop)
+    monkeypatch.setattr("lake.find.ask", stop)
     more: dict[str, list[object]] = {"finalise": ["m.toml", "r"], "demo": ["--folder", tmp_path]}
     words = more.get(command, ["m.toml"])
     code, out, error = cli(command, *words)

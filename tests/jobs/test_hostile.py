@@ -67,7 +67,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     labels = [["recording", "start_s", "end_s", "label"], *([row["path"], 1, 9, LABEL] for row in study.rows)]
     pd.DataFrame(labels[1:], columns=labels[0]).to_csv(study.folder / "labels.csv", index=False)
     said = run_chain(manifest, *(name for name in RUNS.values() if name != "pages"))
-    assert len(said) == 4
+    assert len([line for line in said if ": note: " not in line]) == 4
     write_names(Storage(store(manifest, RUNS["clusters"])), [Name(i, NAME, NAME) for i in range(3)])
     run_chain(manifest, "pages")
     return manifest

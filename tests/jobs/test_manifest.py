@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from jobs.common.job import Input
+from jobs.common.readouts import WIDTHS
 from jobs.common.resources import Resources
 from jobs.common.run import Image
 from jobs.explain import explain
@@ -52,6 +53,7 @@ config = { window_s = 6.0, n_mels = 64 }
 """
 Write = Callable[[str], Path]
 MELS = '[runs.mels]\njob = "spectrograms"\n'
+READOUTS = [repr(name) for name in WIDTHS]
 
 
 @pytest.fixture
@@ -302,7 +304,7 @@ def test_a_key_that_is_like_no_other_names_them_all(write: Write) -> None:
         ("dino", "lr = -0.1", "lr: expected greater than 0, found -0.1"),
         ("dino", "global_size = [224]", "global_size.1: missing"),
         ("dino", "partial = 1", "partial: expected a valid boolean, found 1"),
-        ("embed", 'readout = "mean"', "readout: expected 'class', 'patch_mean' or 'patch_mean_std', found 'mean'"),
+        ("embed", 'readout = "mean"', f"readout: expected {', '.join(READOUTS[:-1])} or {READOUTS[-1]}, found 'mean'"),
         ("cluster", 'n_clusters = "many"', "n_clusters: expected 'auto' or a valid integer, found 'many'"),
         ("cluster", "seed = -1", "seed: expected greater than or equal to 0, found -1"),
         ("evaluate", "min_overlap_s = nan", "min_overlap_s: expected a finite number, found nan"),

@@ -160,12 +160,12 @@ def test_a_disk_that_turns_read_only(
     during: Callable[[Moment, Callable[[], object]], None],
 ) -> None:
     manifest = study.write(lake="disk")
-    mount(disk, "remount,size=4m")
+    mount(disk, "remount,size=16m")
     during(Moment("driver", "shard", 3, "before"), lambda: mount(disk, "remount,ro"))
     with pytest.raises(TryAgainError, match=r"spectrogram/c\..*: cannot be written \(Read-only file system\)"):
         run(manifest)
     assert list(disk.rglob("claims/*.json")), "nor could the claim be removed: it is a dead process's soon"
-    mount(disk, "remount,rw,size=4m")
+    mount(disk, "remount,rw,size=16m")
     for claim in disk.rglob("claims/*.json"):
         claim.write_bytes(claim.read_bytes().replace(str(os.getpid()).encode(), b"4000000"))
     run(manifest)

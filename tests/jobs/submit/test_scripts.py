@@ -18,11 +18,11 @@ import standins
 from jobs.submit.plan import Step
 from jobs.submit.schedulers import SCHEDULERS, clock, submit_script
 from jobs.submit.scripts import Place, script
-from jobs.submit.sites import read_site
+from jobs.submit.sites import read_site, site_names
 from lake.errors import InputError
 
 KINDS = ("whole", "shares", "finalise", "dask", "train", "spread")
-SITES = ("slurm", "pbs", "sophia", "polaris", "thetagpu", "local")
+SITES = site_names()
 
 
 def step(kind: str, **changes: Any) -> Step:
@@ -61,7 +61,8 @@ def test_every_script_is_bash(kind: str, site: str, tmp_path: Path) -> None:
     found = text(made, site, tmp_path)
     assert subprocess.run(["bash", "-n"], input=found, text=True, check=False).returncode == 0
     lines = found.splitlines()
-    prefix = {"slurm": "#SBATCH", "thetagpu": "#COBALT", "local": "# written"}.get(site, "#PBS")
+    prefixes = {"slurm": "#SBATCH", "pbs": "#PBS", "cobalt": "#COBALT", "local": "# written"}
+    prefix = prefixes.get(read_site(site).scheduler, "#")
     assert lines[0] == "#!/bin/bash -l"
     assert lines[1].startswith(prefix), "the scheduler's lines are the first, without a gap"
     assert "--cleanenv --containall" in found

@@ -13,7 +13,8 @@ from standins import install, jobs
 
 from jobs.manifest import read_manifest
 from jobs.submit.command import Where, submit
-from jobs.submit.sites import Site, read_site
+from jobs.submit.profile import Site
+from jobs.submit.sites import read_site
 
 DONE = {"mels": ("done", ""), "vectors": ("done", ""), "clusters": ("done", ""), "scores": ("done", "")}
 CUBE = {"mels": ("done", ""), "vectors": ("done", "")}
