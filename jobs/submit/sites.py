@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError, field_validator
-from pydantic_core import PydanticKnownError
 
 from jobs.explain import explain, nearest
 from jobs.submit.profile import Site
@@ -23,7 +22,7 @@ class _Checked(Site):
     def _known(cls, name: str) -> str:
         if name not in SCHEDULERS:
             *others, last = map(repr, SCHEDULERS)
-            raise PydanticKnownError("literal_error", {"expected": f"{', '.join(others)} or {last}"})
+            raise ValueError(f"expected {', '.join(others)} or {last}, found {name!r}")
         return name
 
 
