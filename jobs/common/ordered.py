@@ -85,12 +85,19 @@ def _on_workers(
 ) -> Generator[Result, None, None]:
     """Yield results of Dask workers; the function travels once to each of them."""
     waiting, capacity = iter(tasks), capacity_of(client, None)
-    with talking_to(client), dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GiB"}):
-        sent = client.submit(_same, function, pure=False)  # made again where the worker that has it dies
+
+    def send() -> Future[Callable[[Task], Result]]:
+        with talking_to(client), dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GiB"}):
+            return client.submit(_same, function, pure=False)
+
+    sent = send()
     running: deque[tuple[Task, Future[Result]]] = deque()
     ready: deque[Result] = deque()
 
     def submitted(task: Task) -> Future[Result]:
+        nonlocal sent
+        if sent.status == "error":  # the worker that it was on its way to died
+            sent = send()
         future: Future[Result] = client.submit(alone, sent, task, pure=False)
         return future
 
