@@ -92,9 +92,10 @@ def test_the_page_of_a_small_demo_study(tmp_path: Path, monkeypatch: pytest.Monk
     manifest = template()
     manifest["runs"]["dino"]["config"] |= {"steps": 3, "batch_size": 8}  # pages do not mind
     manifest["runs"]["vectors"]["config"] = {"attention": True}
-    manifest["runs"]["clusters"]["config"]["n_clusters"] = 5
-    for name in ("untrained", "logmel", "clusters-untrained", "clusters-logmel", "scores"):
-        del manifest["runs"][name]
+    clusters = {"inputs": {"embeddings": "vectors"}, "config": {"n_clusters": 5, "batch_size": 256}}  # with attention
+    manifest["runs"]["clusters"] |= clusters
+    wanted = ("mels", "dino", "vectors", "clusters", "atlas")
+    manifest["runs"] = {name: run for name, run in manifest["runs"].items() if name in wanted}
     (tmp_path / "demo.toml").write_text(tomli_w.dumps(manifest))
     monkeypatch.setattr(jobs.quickstart, "TEMPLATE", tmp_path / "demo.toml")
     monkeypatch.chdir(tmp_path)
@@ -134,7 +135,8 @@ def test_the_page_of_real_recordings(tmp_path: Path, opened: Opened) -> None:
     runs = template()["runs"]
     mels = {"job": "spectrograms", "config": {**runs["mels"]["config"], "untimed": "sequence"}}
     vectors = {"job": "embed", "inputs": {"spectrograms": "mels"}, "config": {"features": "logmel"}}
-    clusters = {**runs["clusters"], "config": {"n_clusters": 12, "batch_size": 128}}
+    config = {"n_clusters": 12, "batch_size": 128}
+    clusters = {"job": "cluster", "inputs": {"embeddings": "vectors"}, "config": config}
     manifest = {
         "lake": ".", "labels": "birdnet.csv", "max_quarantined": 1.0,
         "recordings": {"table": "recordings.csv", "root": str(facts["root"])},
