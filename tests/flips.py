@@ -4,6 +4,7 @@
 The files are found by noting what a job opens while it works on a whole lake.
 """
 
+import os
 import re
 import shutil
 import sys
@@ -30,6 +31,8 @@ from lake.trace import trace
 Result = dict[str, str]
 Act = Callable[[Path], Result]
 """What is done in a study's folder, and what came out."""
+SCRATCH = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""Where the lake is copied to for each file: most of the time goes into copies and their removal."""
 WAYS = ("flip", "truncate", "empty", "remove", "replace")
 ABOUT_TRAINING = ("metrics.jsonl", "summary.json", "health.png", "checkpoints/")
 """Files of a model's folder that hold times of day: no other job reads them."""
@@ -178,7 +181,7 @@ def copied(study: Path, to: Path) -> Path:
 
 def read_files(prepared: Path, case: Case) -> tuple[list[str], Result]:
     """Return the files of the lake that a case reads, relative to the study's folder, and its result."""
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as scratch:
         folder = copied(prepared, Path(scratch).resolve() / "study")
         there = {path for path in (folder / "lake").rglob("*") if path.is_file()}
         with opened() as paths:
@@ -202,7 +205,7 @@ def damaged(data: bytes, way: str, random: Random) -> bytes | None:
 
 def outcome(prepared: Path, case: Case, key: str, expected: Result, way: str, random: Random) -> str:
     """Damage one file, and return what came of it: ``same``, ``error``, or what is wrong."""
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as scratch:
         folder = copied(prepared, Path(scratch).resolve() / "study")
         path = folder / key
         data = path.read_bytes()
@@ -278,7 +281,7 @@ def table(
     for case in cases():
         if names and case.name not in names:
             continue
-        with tempfile.TemporaryDirectory() as scratch:
+        with tempfile.TemporaryDirectory(dir=SCRATCH) as scratch:
             prepared = copied(study, Path(scratch).resolve() / "study")
             case.prepare(prepared)
             files, expected = read_files(prepared, case)
@@ -294,7 +297,7 @@ def table(
 def main(ways: tuple[str, ...], each: int) -> None:
     """Print a table of what each kind of damage gave."""
     rows: dict[tuple[str, str], list[str]] = {}
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as scratch:
         study = Path(scratch).resolve() / "study"
         make_study(study)
         for kind, case, way, key, came in table(study, ways=ways, each=each):
