@@ -31,7 +31,8 @@ from lake.trace import trace
 Result = dict[str, str]
 Act = Callable[[Path], Result]
 """What is done in a study's folder, and what came out."""
-SCRATCH = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+_MEMORY = Path("/dev/shm")  # noqa: S108 (folders in it get random names)
+SCRATCH = _MEMORY if os.access(_MEMORY, os.W_OK) else None
 """Where the lake is copied to for each file: most of the time goes into copies and their removal."""
 WAYS = ("flip", "truncate", "empty", "remove", "replace")
 ABOUT_TRAINING = ("metrics.jsonl", "summary.json", "health.png", "checkpoints/")
