@@ -136,7 +136,8 @@ def trace(url: str, recorder: str, time: Instant) -> Trace:
     cube = made.nearest("spectrograms")
     _require_whole(made, cube)
     if cube is None:
-        raise InputError(f"{url}: no cube is known that it was made from; nothing leads back to recordings.")
+        runs = ", ".join(repr(one.name) for one in made.above())
+        raise InputError(f"{url}: no cube is known that it was made from, by the ledgers of {runs}.")
     with open_cube(cube.output.url) as dataset:
         grid, recorders = grid_of(dataset), recorder_names(dataset)
         rows = recordings_table(dataset, recorder)
@@ -241,6 +242,9 @@ def _outside_window(outside: Made, cube: Made, theirs: Grid, recorder: str, time
     """Return the span of a vector that was made elsewhere: on a grid of its own, and beside its cell."""
     with open_embeddings(outside.output.url) as dataset:
         grid, recorders = grid_of(dataset), recorder_names(dataset)
+        if OFFSET_ARRAY not in dataset:
+            ledger = Ledger(outside.lake.ledger(outside.name)).storage.root
+            raise StoreError(f"{ledger}/: expected lines of {outside.name!r}, found those of another run.")
         place = place_of(recorders, grid, recorder, time)
         status = int(dataset["embedding_status"][place.recorder, place.cell])
         offset_s = float(dataset[OFFSET_ARRAY][place.recorder, place.cell])
