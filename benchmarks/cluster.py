@@ -1,4 +1,4 @@
-"""The cluster job beside scikit-learn's MiniBatchKMeans: time, inertia, memory, in threads and on Dask workers."""
+"""The cluster job against scikit-learn's MiniBatchKMeans: time, inertia, memory, in threads and on Dask workers."""
 
 import os
 import shutil
@@ -96,7 +96,7 @@ def in_memory(url: str) -> Vectors:
 def in_dask_ml(vectors: Vectors) -> float | None:
     """Return the seconds of ``dask_ml.wrappers.Incremental`` around scikit-learn's, an epoch; ``None`` if not there."""
     try:
-        from dask_ml.wrappers import Incremental  # noqa: PLC0415 (not among what the benchmarks need)
+        from dask_ml.wrappers import Incremental  # noqa: PLC0415 (measured only where it is installed; no extra has it)
     except ImportError:
         return None
     model = Incremental(MiniBatchKMeans(K, batch_size=BATCH, n_init=1, random_state=0), assume_equal_chunks=True)

@@ -1,4 +1,4 @@
-"""What a fit on Dask workers is made of: a step of the fit, a task, a batch on its way; and the whole job on them."""
+"""Cost of clustering on Dask workers: one step of the fit, one task, one batch sent, and the whole job."""
 
 import json
 import subprocess
@@ -33,12 +33,12 @@ def whole_job(lake: Path, name: str, *, workers: int, epochs: int, normalise: st
 def described(name: str, found: dict[str, Any]) -> list[Figure]:
     """Return the figures of a whole job."""
     sizes = ", ".join(f"{size / 1e9:.2f}" for size in found["workers"])
-    beside = f"workers {sizes} GB; starting them took {found['start']:.1f} s" if sizes else ""
-    return [Figure(name, found["seconds"], "s"), Figure(f"{name}, this process", found["driver"] / 1e9, "GB", beside)]
+    note = f"workers {sizes} GB; starting them took {found['start']:.1f} s" if sizes else ""
+    return [Figure(name, found["seconds"], "s"), Figure(f"{name}, this process", found["driver"] / 1e9, "GB", note)]
 
 
 def parts(n_workers: int = 2) -> list[Figure]:
-    """Measure a step of the fit beside what it costs to have workers share in it."""
+    """Measure a step of the fit, and what it would cost to share it among workers."""
     figures = []
     for n_clusters in (100, 1000, 5000):
         ms = 1000 * step_s(n_clusters)

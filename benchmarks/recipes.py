@@ -1,4 +1,4 @@
-"""What training adds, over seeds and variants: ``python -m benchmarks.recipes`` (see ``docs/dino.md``).
+"""Measure what training adds, over seeds and variants: ``python -m benchmarks.recipes`` (see ``docs/dino.md``).
 
 Each training goes on where an earlier call was stopped, so this can be typed again and again:
 
@@ -193,7 +193,7 @@ def clips() -> Study:
 
 
 def vectors(study: Study, folder: Path, weights: Weights) -> Vectors:
-    """Return mean and deviation of the patch tokens of every window; kept beside the model."""
+    """Return mean and deviation of the patch tokens of every window; kept with the model."""
     kept = folder / f"{weights}.npy"
     if kept.exists() and kept.stat().st_mtime > (folder / "summary.json").stat().st_mtime:
         return np.asarray(np.load(kept), dtype=np.float32)

@@ -148,7 +148,7 @@ def find(
     -------
     pandas.DataFrame
         One row a window, by recorder as asked for and time; only the days that can match are read. Recorders
-        whose recordings were laid in sequence have no part in days and hours.
+        whose recordings have no times have no part in days and hours.
 
     Raises
     ------

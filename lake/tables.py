@@ -24,6 +24,8 @@ from lake.escapes import as_written, cell_in_line, defused
 from lake.limits import MAX_CELL_CHARACTERS
 from lake.storage import Storage
 
+UTC_TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)?"
+UTC_TIME_HINT = "a time such as 2021-06-22T05:00:01.5Z (UTC when it has no offset)"
 UTC_SUFFIXES = ("_utc", "_at")
 """Of columns whose times are UTC; they are written with a Z."""
 _MAX_SHOWN = 200

@@ -11,6 +11,8 @@ from lake.grid import iso
 from lake.layout import Lake
 from lake.storage import Storage
 from lake.tables import (
+    UTC_TIME,
+    UTC_TIME_HINT,
     Column,
     as_csv,
     count,
@@ -28,17 +30,15 @@ from lake.tables import (
 FOLDER = "verdicts"
 VERDICTS = ("yes", "no", "unsure")
 DIGEST_LETTERS = 32
-_TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)?"
-_TIME_HINT = "a time such as 2021-06-22T05:00:01.5Z (UTC when it has no offset)"
 
 COLUMNS: Mapping[str, Column] = {
     "recorder": Column(name),
-    "time_utc": Column(instant(_TIME, _TIME_HINT, is_required=True), "datetime64[ms]"),
+    "time_utc": Column(instant(UTC_TIME, UTC_TIME_HINT, is_required=True), "datetime64[ms]"),
     "duration_s": Column(number(0.001), "float64"),
     "sound": Column(name),
     "verdict": Column(matching("|".join(VERDICTS), "yes, no or unsure")),
     "reviewer": Column(name),
-    "decided_at": Column(instant(_TIME, _TIME_HINT, is_required=True), "datetime64[ms]"),
+    "decided_at": Column(instant(UTC_TIME, UTC_TIME_HINT, is_required=True), "datetime64[ms]"),
     "seconds": Column(number(0), "float64"),
     "batch": Column(text),
     "draw": Column(count(0), "Int64"),

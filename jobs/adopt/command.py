@@ -24,7 +24,7 @@ WINDOWS_AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Cube:
-    """What is used of a cube: its usable windows, its bands, and the length of its windows in seconds and frames."""
+    """The parts of a cube that a card needs: usable windows, bands, and the length of windows in seconds and frames."""
 
     windows: Windows
     mel_hz: NDArray[np.float64]

@@ -47,7 +47,7 @@ class Reader:
 
 
 @lru_cache(maxsize=8)
-def opened(urls: tuple[str, ...], name: str, token: str) -> tuple[zarr.Array[Any], ...]:  # noqa: ARG001 (of the cache)
+def opened(urls: tuple[str, ...], name: str, token: str) -> tuple[zarr.Array[Any], ...]:  # noqa: ARG001 (`token` keys the cache)
     """Return an array of each store; they are opened once for a token."""
     return tuple(open_array(url, name) for url in urls)
 

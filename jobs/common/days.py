@@ -20,13 +20,20 @@ class Block(Protocol):
     """One shard of each array of the store: a recorder, the block's number along time, and what it is made from."""
 
     @property
-    def recorder(self) -> str: ...  # noqa: D102
+    def recorder(self) -> str:
+        """Return the name of the recorder."""
+
     @property
-    def number(self) -> int: ...  # noqa: D102
+    def number(self) -> int:
+        """Return its number along time."""
+
     @property
-    def cells(self) -> Sequence[int] | NDArray[np.int64]: ...  # noqa: D102
+    def cells(self) -> Sequence[int] | NDArray[np.int64]:
+        """Return the cells that it holds."""
+
     @property
-    def inputs(self) -> str: ...  # noqa: D102
+    def inputs(self) -> str:
+        """Return the digest of what it is made from."""
 
 
 B = TypeVar("B", bound=Block)
@@ -37,11 +44,16 @@ class Plan(Protocol[B_co]):
     """All blocks that the store is to hold, sorted by recorder and number, on their grid."""
 
     @property
-    def grid(self) -> Grid: ...  # noqa: D102
+    def grid(self) -> Grid:
+        """Return the grid of all recorders."""
+
     @property
-    def recorders(self) -> tuple[str, ...]: ...  # noqa: D102
+    def recorders(self) -> tuple[str, ...]:
+        """Return the recorders, in the order of the store."""
+
     @property
-    def blocks(self) -> Sequence[B_co]: ...  # noqa: D102
+    def blocks(self) -> Sequence[B_co]:
+        """Return the blocks."""
 
 
 @dataclass(frozen=True)

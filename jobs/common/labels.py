@@ -9,15 +9,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lake.tables import Column, RowProblem, in_order, instant, name, number, read_table, refuse, text
-
-_TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)?"
-_HINT = "a time such as 2021-06-22T05:00:01.5Z (UTC when it has no offset)"
+from lake.tables import (
+    UTC_TIME,
+    UTC_TIME_HINT,
+    Column,
+    RowProblem,
+    in_order,
+    instant,
+    name,
+    number,
+    read_table,
+    refuse,
+    text,
+)
 
 COLUMNS: Mapping[str, Column] = {
     "recorder": Column(name),
-    "start_utc": Column(instant(_TIME, _HINT, is_required=True), "datetime64[ms]"),
-    "end_utc": Column(instant(_TIME, _HINT, is_required=True), "datetime64[ms]"),
+    "start_utc": Column(instant(UTC_TIME, UTC_TIME_HINT, is_required=True), "datetime64[ms]"),
+    "end_utc": Column(instant(UTC_TIME, UTC_TIME_HINT, is_required=True), "datetime64[ms]"),
     "label": Column(name),
     "level_db": Column(number(), "float64", is_optional=True),
 }

@@ -44,7 +44,7 @@ PICTURE_BYTES = 1_000_000
 
 @dataclass(frozen=True)
 class Cube:
-    """What is used of a cube: its usable windows, its bands, its windows' shape in bands and frames, and length."""
+    """The parts of a cube that a dictionary needs: usable windows, bands, shape (bands, frames) and window length."""
 
     windows: Windows
     mel_hz: NDArray[np.float64]

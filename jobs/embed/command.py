@@ -133,7 +133,7 @@ class Embed(Partitioned[Config, Plan, Missing, Partition]):
         tables = {"feature": np.arange(plan.n_features, dtype=np.int32)}
         commit(run.output, run.ledger, _spec(run, plan), plan.recorders, tables)
 
-    def outcome(self, run: Run[Config], plan: Plan, *, did: bool, counts: Mapping[str, int], backend: str) -> Outcome:  # noqa: ARG002 (the driver's)
+    def outcome(self, run: Run[Config], plan: Plan, *, did: bool, counts: Mapping[str, int], backend: str) -> Outcome:  # noqa: ARG002 (the signature that Partitioned calls)
         """Return the windows of each status that were embedded, and those in all."""
         written = {f"windows_{name}": counts.get(name, 0) for name in ("ok", "partial")} if counts else {}
         return Outcome(did=did, counts={**written, "windows_in_all": plan.n_windows}, backend=backend)
