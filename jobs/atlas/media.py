@@ -12,9 +12,9 @@ import zarr
 from jobs.atlas.config import Config
 from jobs.atlas.describe import Read, put
 from jobs.atlas.facts import attention_key, clip_key, image_key
-from jobs.atlas.pictures import picture, veil
 from jobs.atlas.shown import Shown
 from jobs.atlas.study import Stores, cluster_ids
+from jobs.common.pages.pictures import picture, veil
 from jobs.common.progress import progress
 from jobs.common.run import Run
 from lake.read import open_array, open_embeddings, recorder_names
@@ -22,7 +22,7 @@ from lake.shards import ReadCodes
 from lake.trace import pieces, recordings_table
 
 if TYPE_CHECKING:
-    from jobs.atlas.clips import Clip
+    from jobs.common.pages.clips import Clip
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def media_of(run: Run[Config], stores: Stores, level_range_db: tuple[float, floa
     readings: Mapping[str, Any] = {}
     note = "" if audio else "Sound was left out on purpose."
     if audio:
-        from jobs.atlas.clips import readings_of  # noqa: PLC0415 (decoders are loaded only where sound is cut)
+        from jobs.common.pages.clips import readings_of  # noqa: PLC0415 (decoders are loaded only where sound is cut)
 
         readings = readings_of(run.recordings)
         note = "" if readings else "There is no sound: the recordings were not at hand when this page was made."
@@ -137,7 +137,7 @@ def make_media(
 def _clip(shown: Shown, media: Media, recordings: list[dict[str, Any]] | None) -> "Clip | None":
     if recordings is None:
         return None
-    from jobs.atlas.clips import cut  # noqa: PLC0415 (as above)
+    from jobs.common.pages.clips import cut  # noqa: PLC0415 (as above)
 
     end_ms = shown.start_ms + round(1000 * media.window_s)
     found = pieces(recordings, shown.start_ms, end_ms)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from jobs.atlas.ogg import vorbis
 from jobs.common.audio import AudioError, Reading, open_audio, without_impossible
+from jobs.common.pages.ogg import vorbis
 from jobs.common.run import Recordings
 from lake.recordings import read_recordings
 from lake.trace import Piece

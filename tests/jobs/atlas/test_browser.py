@@ -13,7 +13,7 @@ from jobs.atlas.config import Config
 from lake.naming import Name, names_key, write_names
 
 Opened = Callable[[Path], Page]
-BY_SOUND = "state.playing && state.playing.audio.currentTime > 0.05"
+BY_SOUND = "player.now && player.now.audio.currentTime > 0.05"
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +71,13 @@ def test_a_sound_plays_and_stops(sounding: Path, opened: Opened) -> None:
     button.click()
     page.wait_for_function(BY_SOUND)
     expect(button).to_have_text("■ Stop")
-    assert page.evaluate("state.playing.audio.duration") == pytest.approx(6, abs=0.05)
+    assert page.evaluate("player.now.audio.duration") == pytest.approx(6, abs=0.05)
     button.click()
     expect(button).to_have_text("▶ Play")
     page.keyboard.press("p")
     page.wait_for_function(BY_SOUND)
     page.keyboard.press("j")
-    page.wait_for_function("state.playing === null")
+    page.wait_for_function("player.now === null")
 
 
 def test_attention_can_be_switched_on_and_off(sounding: Path, opened: Opened) -> None:
