@@ -77,22 +77,22 @@ def people_states(manifest: Manifest) -> list[State]:
     """Return what there is of verdicts and of batches in a study's lake; nothing of what there is not."""
     lake = next(iter(manifest.runs.values())).lake
     try:
-        found = read_verdicts(lake)
+        verdicts = read_verdicts(lake)
     except StoreError as error:
-        found, said = None, [State("verdicts", "people", DAMAGED, str(error))]
-    else:
-        detail = f"{len(found)} of {found['sound'].nunique()} sounds, in {len(deliveries(lake))} deliveries"
-        said = [State("verdicts", "people", "done", detail)] if len(found) else []
-    names = batch_names(lake)
-    if not names:
-        return said
+        return [State("verdicts", "people", DAMAGED, str(error))]
+    said = []
+    if len(verdicts):
+        detail = f"{len(verdicts)} of {verdicts['sound'].nunique()} sounds, in {len(deliveries(lake))} deliveries"
+        said.append(State("verdicts", "people", "done", detail))
     try:
-        batches = [read_batch(lake, name) for name in names]
+        batches = [read_batch(lake, name) for name in batch_names(lake)]
     except StoreError as error:
         return [*said, State("batches", "people", DAMAGED, str(error))]
-    n_asked = sum(len(batch.table) for batch in batches)
-    answered = f", {sum(n_answered(batch, found) for batch in batches)} of them answered" if found is not None else ""
-    return [*said, State("batches", "people", "done", f"{len(batches)} of {n_asked} windows{answered}")]
+    if batches:
+        n_asked = sum(len(batch.table) for batch in batches)
+        n_heard = sum(n_answered(batch, verdicts) for batch in batches)
+        said.append(State("batches", "people", "done", f"{len(batches)} of {n_asked} windows, {n_heard} answered"))
+    return said
 
 
 def _tally(verdicts: pd.Series) -> dict[str, int]:
