@@ -78,6 +78,7 @@ def learn_atoms(sample: Array, size: Size, *, n_atoms: int, n_rounds: int, shrin
 
 
 def spherical_kmeans(x: Array, n_atoms: int, n_rounds: int, seed: int) -> Array:
+    """Return atoms of length 1, shape (n_atoms, n_values), of whitened patches, shape (n_patches, n_values)."""
     random = np.random.default_rng([seed, x.shape[1]])
     atoms = _unit(random.standard_normal((n_atoms, x.shape[1])).astype(np.float32))
     rows = np.arange(len(x))

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from jobs.common.dictionary import Atoms, Dictionary, encode_windows, normalised
-from jobs.dictionary.core import LevelSums, spherical_kmeans, learn_atoms
+from jobs.dictionary.core import LevelSums, learn_atoms, spherical_kmeans
 from lake.constants import CODE_STEP_DB
 
 
