@@ -227,12 +227,11 @@ def config(
 def status(manifest: ManifestArg, as_json: JsonOpt = False) -> None:
     """Say of every run whether it is done, partial, stale and why, missing, or damaged (then with exit code 4)."""
     from jobs.manifest import read_manifest
-    from jobs.review.command import verdicts_state
+    from jobs.review.command import people_states
     from jobs.state import refuse_damaged, states
 
     study = read_manifest(manifest)
-    said = verdicts_state(study)
-    found = [*states(study), *([said] if said else [])]
+    found = [*states(study), *people_states(study)]
     if as_json:
         print_json([vars(state) for state in found])
     else:

@@ -10,6 +10,7 @@ from jobs.manifest import Manifest
 from jobs.review.deliver import Given, Read, read_files
 from jobs.review.windows import open_windows
 from jobs.state import DAMAGED, State
+from lake.batches import batch_names, n_answered, read_batch
 from lake.errors import InputError, StoreError
 from lake.sounds import read_sounds
 from lake.verdicts import (
@@ -72,18 +73,26 @@ def counts(manifest: Manifest) -> tuple[pd.DataFrame, pd.DataFrame]:
     return table, agreement(last)
 
 
-def verdicts_state(manifest: Manifest) -> State | None:
-    """Return what there is of verdicts in a study's lake, ``None`` if there is nothing."""
+def people_states(manifest: Manifest) -> list[State]:
+    """Return what there is of verdicts and of batches in a study's lake; nothing of what there is not."""
     lake = next(iter(manifest.runs.values())).lake
-    keys = deliveries(lake)
-    if not keys:
-        return None
     try:
-        found = read_verdicts(lake)
+        verdicts = read_verdicts(lake)
     except StoreError as error:
-        return State("verdicts", "people", DAMAGED, str(error))
-    detail = f"{len(found)} of {found['sound'].nunique()} sounds, in {len(keys)} deliveries"
-    return State("verdicts", "people", "done", detail)
+        return [State("verdicts", "people", DAMAGED, str(error))]
+    said = []
+    if len(verdicts):
+        detail = f"{len(verdicts)} of {verdicts['sound'].nunique()} sounds, in {len(deliveries(lake))} deliveries"
+        said.append(State("verdicts", "people", "done", detail))
+    try:
+        batches = [read_batch(lake, name) for name in batch_names(lake)]
+    except StoreError as error:
+        return [*said, State("batches", "people", DAMAGED, str(error))]
+    if batches:
+        n_asked = sum(len(batch.table) for batch in batches)
+        n_heard = sum(n_answered(batch, verdicts) for batch in batches)
+        said.append(State("batches", "people", "done", f"{len(batches)} of {n_asked} windows, {n_heard} answered"))
+    return said
 
 
 def _tally(verdicts: pd.Series) -> dict[str, int]:
