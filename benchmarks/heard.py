@@ -9,7 +9,7 @@ from scipy.integrate import quad
 
 from jobs.common.labels import Labels
 from jobs.evaluate.core import NONE, dominant_labels
-from lake.read import grid_of, usable_windows
+from lake.read import Windows, grid_of, usable_windows
 
 MIN_OVERLAP_MS = 500
 
@@ -17,7 +17,7 @@ Ints = NDArray[np.int64]
 
 
 def windows_until_all_kinds(clusters: xr.Dataset, truth: Labels) -> dict[str, float]:
-    """Return how many windows are heard on average until every labelled kind was, by order.
+    """Return how many windows are heard on average until labelled kinds were, by order.
 
     Parameters
     ----------
@@ -29,16 +29,23 @@ def windows_until_all_kinds(clusters: xr.Dataset, truth: Labels) -> dict[str, fl
     Returns
     -------
     dict
+        ``every kind``: until the last of the kinds came; ``a kind``: until a kind came, the mean over the kinds.
         ``exemplars first``: the first exemplar of each cluster, the largest cluster first, then the second ones, and
         so on, then all others at random; ``random order``: all at random. Windows without a label are heard as well.
     """
-    windows, label = usable_windows(clusters, status="cluster_status"), _labels_of_windows(clusters, truth)
+    windows = usable_windows(clusters, status="cluster_status")
+    label = _labels_of_windows(clusters, windows, truth)
     row_of = {place: row for row, place in enumerate(zip(windows.recorder, windows.cell, strict=True))}
     order = np.argsort(-clusters["n_windows"].to_numpy(), kind="stable")
     recorder, cell = (clusters[f"exemplar_{part}"].to_numpy()[order].T.ravel() for part in ("recorder", "cell"))
     there = cell >= 0
     first = [row_of[place] for place in zip(recorder[there], cell[there], strict=True)]
-    return {"exemplars first": mean_until_all(label, first), "random order": mean_until_all(label, [])}
+    return {
+        "every kind, exemplars first": mean_until_all(label, first),
+        "every kind, random order": mean_until_all(label, []),
+        "a kind, exemplars first": mean_until_each(label, first),
+        "a kind, random order": mean_until_each(label, []),
+    }
 
 
 def mean_until_all(label: Ints, first: Sequence[int]) -> float:
@@ -58,6 +65,16 @@ def mean_until_all(label: Ints, first: Sequence[int]) -> float:
         return len(opened) + mean_in_random_order(len(rest), [int(np.sum(rest == kind)) for kind in missing])
     kinds, at = np.unique(opened, return_index=True)
     return float(at[kinds != NONE].max(initial=-1) + 1)
+
+
+def mean_until_each(label: Ints, first: Sequence[int]) -> float:
+    """Return the mean number of windows until a label came, the mean over the labels; see :func:`mean_until_all`."""
+    opened, rest = label[np.asarray(first, dtype=np.int64)], np.delete(label, np.asarray(first, dtype=np.int64))
+    until = []
+    for kind in np.unique(label[label != NONE]):
+        at = np.flatnonzero(opened == kind)
+        until.append(at[0] + 1 if len(at) else len(opened) + (len(rest) + 1) / (np.sum(rest == kind) + 1))
+    return float(np.mean(until)) if until else 0.0
 
 
 def mean_in_random_order(n_windows: int, n_of_kind: Sequence[int]) -> float:
@@ -82,8 +99,8 @@ def mean_in_random_order(n_windows: int, n_of_kind: Sequence[int]) -> float:
     return float((n_windows + 1) * integral)
 
 
-def _labels_of_windows(clusters: xr.Dataset, truth: Labels) -> Ints:
-    grid, windows = grid_of(clusters), usable_windows(clusters, status="cluster_status")
+def _labels_of_windows(clusters: xr.Dataset, windows: Windows, truth: Labels) -> Ints:
+    grid = grid_of(clusters)
     label = np.full(len(windows), NONE, dtype=np.int64)
     for i, recorder in enumerate(clusters["recorder"].to_numpy().tolist()):
         own = windows.recorder == i

@@ -196,7 +196,7 @@ def _labels_saved(manifest: Manifest, scores: Run, seed: int, figures: Figures) 
     clusters = manifest.runs[f"clusters-{seed}" if seed else "clusters"]
     truth = _labels(manifest, scores)
     with open_clusters(clusters.output.url) as store:
-        for order, mean in windows_until_all_kinds(store.load(), truth).items():
+        for order, mean in windows_until_all_kinds(store, truth).items():
             figures.setdefault(HEARD, {}).setdefault(order, []).append(mean)
 
 
@@ -219,7 +219,7 @@ def show(study: str, found: Mapping[str, Mapping[str, list[float]]]) -> None:
             cells = [_cell(found[role].get(measure, [])) for measure in MEASURES]
             print(f"| {title} | {' | '.join(cells)} |")
     heard = ", ".join(f"{order} {np.mean(counts):.0f} ± {np.std(counts):.0f}" for order, counts in found[HEARD].items())
-    print(f"\nwindows heard until every kind was: {heard}")
+    print(f"\nwindows heard until every kind, and until a kind on average: {heard}")
 
 
 def _cell(values: list[float]) -> str:
