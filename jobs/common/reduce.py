@@ -51,7 +51,7 @@ def _reduced(values: NDArray[np.uint8] | NDArray[np.bool_], size: Size) -> Level
         out = _shares(n_mels, size[0]) @ values.astype(np.float32)
     if n_frames % size[1] == 0:
         every = n_frames // size[1]
-        return reduce(np.add, (out[:, :, i::every] for i in range(every)))
+        return np.asarray(reduce(np.add, (out[:, :, i::every] for i in range(every))), dtype=np.float32)
     return out @ _shares(n_frames, size[1]).T
 
 
