@@ -246,22 +246,19 @@ def evenly(
     Notes
     -----
     From the lowest to the highest score there are n steps of the same width. Each in turn, from the top, gives a window
-    drawn at random of a ten minutes that gave none, until there are enough.
+    that is drawn at random, of ten minutes that no higher score is of where there are such, until there are enough.
     """
     lists = {}
     for sound, values in scores.items():
         known = random.permutation(np.flatnonzero(~np.isnan(values)))
         low, high = (float(values[known].min()), float(values[known].max())) if len(known) else (0.0, 0.0)
         step = np.minimum((values[known] - low) / max(high - low, 1e-12) * n, n - 1).astype(np.int64)
-        order = np.argsort(-step, kind="stable")
-        in_turn = known[order][np.argsort(_places(step[order]), kind="stable")]
-        lists[sound] = _one_a_span(population, in_turn)[:n]
+        from_top = np.argsort(-step, kind="stable")
+        known, step = known[from_top], step[from_top]
+        is_again = _places(population.spans(known)) > 0
+        in_step = np.lexsort((is_again, -step))
+        lists[sound] = known[in_step][np.argsort(_places(step[in_step]), kind="stable")][:n]
     return _in_turn(lists, scores, n)
-
-
-def _one_a_span(population: Population, rows: Rows) -> Rows:
-    """Return rows with the first of every ten minutes of a recorder before the others."""
-    return rows[np.argsort(_places(population.spans(rows)) > 0, kind="stable")]
 
 
 def _in_turn(lists: Mapping[str, Rows], values: Mapping[str, NDArray[np.float64]], n: int) -> Chosen:
