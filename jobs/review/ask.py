@@ -39,7 +39,7 @@ def _explore(known: Sources, n: int, _random: np.random.Generator) -> Chosen:
     exemplars, sizes, n_heard = known.exemplars()
     if (exemplars < 0).all():
         raise InputError(
-            "every exemplar of every cluster was heard. Go on with --order far, or margin with a detector."
+            "every exemplar of the clusters was heard. Go on with --order far, or margin with a detector."
         )
     return explore(known.population, exemplars, sizes, n_heard, n)
 
@@ -173,7 +173,7 @@ def kept_batch(manifest: Manifest, name: str, cube: str | None) -> Asked:
     notes = []
     for role, then in batch.asked.get("reads", {}).items():
         run = manifest.runs.get(then["run"])
-        now = finished(run) if run is not None else None
+        now = finished(run) if run is not None and run.output.exists("") else None
         if now is None:
             notes.append(f"{role} {then['run']!r}, which chose these windows, is gone; they are as they were.")
         elif now.get("content_id") != then["content_id"]:
