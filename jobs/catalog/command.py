@@ -22,19 +22,12 @@ from jobs.catalog.summary import count_recordings
 from jobs.catalog.timeline import find_clashes, mark_timeline
 from jobs.catalog.zones import check_zones
 from jobs.common.audio import decoder_versions
+from lake.deployments import assign_deployments, read_deployments, unused_deployments
 from lake.digest import sha256, sha256_of
 from lake.errors import InputError, UsageError
 from lake.outputs import refuse_others, write_outputs
 from lake.receipts import environment
-from lake.recordings import (
-    assign_deployments,
-    make_recordings,
-    read_deployments,
-    read_recordings,
-    recordings_csv,
-    unused_deployments,
-    unwritable_rows,
-)
+from lake.recordings import make_recordings, read_recordings, recordings_csv, unwritable_rows
 from lake.records import seal
 from lake.storage import Storage
 

@@ -13,6 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from jobs.common.cubes import WINDOWS_AT_ONCE, batches, cube_of, drawn
 from jobs.common.dictionary import (
     CARD_FILE,
     WEIGHTS_FILE,
@@ -34,24 +35,13 @@ from jobs.dictionary.config import Config
 from jobs.dictionary.core import LevelSums, learn_atoms
 from jobs.dictionary.picture import draw_atoms
 from lake.errors import InputError
-from lake.read import Windows, grid_of, open_cube, usable_windows
+from lake.read import Windows
 from lake.shards import ReadCodes, open_codes
 
-WINDOWS_AT_ONCE = 16
 SMALLEST_RANGE = 1e-3
 """Patches that differ by less, in deviations, differ by rounding."""
 PICTURE_BYTES = 1_000_000
 """More than the picture of the atoms takes."""
-
-
-@dataclass(frozen=True)
-class Cube:
-    """The parts of a cube that a dictionary needs: usable windows, bands, shape (bands, frames) and window length."""
-
-    windows: Windows
-    mel_hz: NDArray[np.float64]
-    shape: Size
-    window_s: float
 
 
 @dataclass(frozen=True)
@@ -63,10 +53,11 @@ class Sample:
 
     def batches(self, advance: Advance) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Yield the number of the first window and the codes of some windows, in order."""
-        for first in range(0, len(self.windows), WINDOWS_AT_ONCE):
-            part = self.windows.take(slice(first, first + WINDOWS_AT_ONCE))
-            yield first, self.read_codes(part.recorder, part.cell)
-            advance(len(part))
+        first = 0
+        for codes in batches(self.read_codes, self.windows):
+            yield first, codes
+            first += len(codes)
+            advance(len(codes))
 
 
 def execute(run: Run[Config], options: Options) -> Outcome:
@@ -80,12 +71,12 @@ def execute(run: Run[Config], options: Options) -> Outcome:
         If the cube has no usable window, windows that do not vary, or fewer bands or frames than a patch.
     """
     config, cube = run.config, run.inputs["spectrograms"]
-    windows, mel_hz, shape, window_s = (found := _cube(run)).windows, found.mel_hz, found.shape, found.window_s
+    found = cube_of(run, partial=config.partial)
+    mel_hz, shape, window_s = found.mel_hz, found.shape, found.window_s
     view = reduced_size(shape, config.view_size)
     _require_room(run, cube.name, view, config)
     run = options.begin(run, Outcome(did=True, counts={}))
-    drawn = np.random.default_rng([config.seed, 0]).permutation(len(windows))[: config.n_windows]
-    sample = Sample(open_codes(cube.output.url), windows.take(np.sort(drawn)))
+    sample = Sample(open_codes(cube.output.url), drawn(found.windows, config.n_windows, config.seed))
     with threadpool_limits(1):
         dictionary = _learnt(run, sample, view, config)
     card = Card(
@@ -111,7 +102,8 @@ def execute(run: Run[Config], options: Options) -> Outcome:
 
 def describe(run: Run[Config], _options: Options) -> list[str]:
     """Return what a run would read, write and take, without writing anything."""
-    config, cube = run.config, _cube(run)
+    config = run.config
+    cube = cube_of(run, partial=config.partial)
     n_read, view = min(config.n_windows, len(cube.windows)), reduced_size(cube.shape, config.view_size)
     areas = [bands * frames for bands, frames in config.patch_sizes]
     weights_bytes = sum(4 * config.n_atoms * (2 * area + 1) for area in areas) + 4 * view[0]
@@ -123,23 +115,6 @@ def describe(run: Run[Config], _options: Options) -> list[str]:
         takes=Space(weights_bytes + PICTURE_BYTES + 2 * FILE_BYTES, 3),
         memory_bytes=LIBRARIES_BYTES + patches_bytes + WINDOWS_AT_ONCE * 8 * cube.shape[0] * cube.shape[1],
     )
-
-
-def _cube(run: Run[Config]) -> Cube:
-    """Return what is used of the cube.
-
-    Raises
-    ------
-    InputError
-        If it has no usable window.
-    """
-    cube = run.inputs["spectrograms"]
-    with open_cube(cube.output.url) as dataset:
-        windows, mel_hz = usable_windows(dataset, partial=run.config.partial), dataset["mel"].to_numpy()
-        shape, window_s = (dataset.sizes["mel"], dataset.sizes["frame"]), grid_of(dataset).window_ms / 1000
-    if not len(windows):
-        raise InputError(f"run {run.name!r}: the cube {cube.name!r} has no usable window; nothing to learn from.")
-    return Cube(windows, mel_hz, shape, window_s)
 
 
 def _require_room(run: Run[Config], cube: str, view: Size, config: Config) -> None:

@@ -20,8 +20,9 @@ from jobs.spectrograms.days import Day, missing_days
 from jobs.spectrograms.plan import Placed, Plan, make_plan
 from jobs.spectrograms.sizes import memory_for, missing_bands, space_for
 from jobs.spectrograms.store import commit_run, run_spec, stored_rows
+from lake.deployments import assign_deployments, read_deployments, unused_deployments
 from lake.errors import IdentityError, InputError
-from lake.recordings import assign_deployments, read_deployments, read_recordings, unused_deployments
+from lake.recordings import read_recordings
 from lake.schema import DEPLOYMENT_COLUMNS, RECORDING_COLUMNS
 
 if TYPE_CHECKING:

@@ -208,12 +208,12 @@ SIGNALS = {
     "": QUIET,
     "all_zero": np.zeros(5000),
     "constant": np.full(5000, 0.25),
-    "silent": QUIET * 9e-4,
+    "near_silent": QUIET * 9e-4,
     "zero_blocks": np.r_[QUIET, np.zeros(BLOCK_SAMPLES)],
-    "clipped": np.r_[QUIET, [1.0, 1.0, 1.0]],
+    "full_scale": np.r_[QUIET, [1.0, 1.0, 1.0]],
     "not_a_number": np.r_[QUIET, [np.nan]],
     "not_a_number;all_zero": np.r_[np.zeros(99), [np.inf]],
-    "constant;clipped": np.full(5000, -1.0),
+    "constant;full_scale": np.full(5000, -1.0),
 }
 
 

@@ -18,7 +18,7 @@ from jobs.catalog.examine import examine
 from jobs.catalog.names import NameFacts, parse_name
 from jobs.catalog.sources import survey
 from jobs.catalog.times import Start, Witness, resolve_start
-from lake.recordings import read_deployments
+from lake.deployments import read_deployments
 
 HOUR = timedelta(hours=1)
 NOON = datetime(2021, 6, 22, 12)

@@ -19,8 +19,8 @@ from jobs.demo.config import DEMO, SMALL, SMALL_SHA256, STUDY_SHA256, StudyConfi
 from jobs.demo.plan import RECORDERS, plan_takes
 from jobs.demo.scene import LABELS, render
 from jobs.demo.study import StudySummary, make_study, study_digest
+from lake.deployments import read_deployments
 from lake.errors import IdentityError, InputError, TryAgainError
-from lake.recordings import read_deployments
 from lake.storage import Storage
 
 EMPTY = "AM07/20210622_204002.WAV"

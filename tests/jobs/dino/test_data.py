@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from jobs.common.levels import level_statistics
 from jobs.dino.config import Config
 from jobs.dino.data import (
     batches,
@@ -15,7 +16,7 @@ from jobs.dino.data import (
     held,
     ordering,
 )
-from jobs.dino.statistics import level_counts, level_statistics
+from jobs.dino.statistics import level_counts
 from lake.errors import InputError
 
 MakeConfig = Callable[..., Config]
