@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from jobs.common import launch as module
-from jobs.common.launch import ORDER, gravest, launch, run_child
-from lake.errors import DawnchorusError, InputError
+from jobs.common.launch import gravest, launch, run_child
+from lake.errors import BY_GRAVITY, DawnchorusError, InputError
 
 Program = Callable[[str], str]
 HERE = "import os, signal, sys, time\nfrom pathlib import Path\nrank = int(os.environ['DAWNCHORUS_RANK'])\n"
@@ -48,7 +48,7 @@ def test_every_exit_code_of_an_error_has_its_gravity() -> None:
     kinds = [DawnchorusError]
     for kind in kinds:
         kinds += kind.__subclasses__()
-    assert {kind.exit_code for kind in kinds} | {0} == set(ORDER)
+    assert {kind.exit_code for kind in kinds} | {0} == set(BY_GRAVITY)
 
 
 def test_each_process_knows_its_place(program: Program, tmp_path: Path) -> None:
