@@ -17,7 +17,6 @@ from jobs.common.run import Options, Outcome, Run
 from jobs.common.space import Space
 from lake.digest import sha256
 from lake.errors import InputError
-from lake.shards import open_codes
 
 
 def execute(run: Run[Config], options: Options) -> Outcome:
@@ -29,8 +28,8 @@ def execute(run: Run[Config], options: Options) -> Outcome:
         If there are no weights, they are not those of the network, or the cube has no windows.
     """
     config, path, cube = run.config, _weights(run), cube_of(run)
-    some = drawn(cube.windows, config.n_statistics, config.seed)
-    counts = count_codes(batches(open_codes(run.inputs["spectrograms"].output.url), some), len(cube.mel_hz))
+    some = drawn(cube, config.n_statistics, config.seed)
+    counts = count_codes(batches(some), len(cube.mel_hz))
     mean_db, deviation_db = level_statistics(counts[:, 1:], first_code=1)
     card = _card(run, cube, mean_db, deviation_db)
     try:
@@ -40,7 +39,7 @@ def execute(run: Run[Config], options: Options) -> Outcome:
         )
     except InputError as error:
         raise InputError(f"run {run.name!r}: {path}: {error}") from error
-    outcome = Outcome(did=True, counts={"windows_of_the_statistics": len(some)}, backend="torch")
+    outcome = Outcome(did=True, counts={"windows_of_the_statistics": len(some.windows)}, backend="torch")
     run = options.begin(run, outcome)
     save_backbone(run.output.url, model, card)
     keys = run.output.list_keys()

@@ -1,7 +1,7 @@
 """Windows of a cube that a model is made from: all, a seeded sample, and their codes in batches."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from jobs.common.run import Run
 from lake.errors import InputError
 from lake.read import Windows, grid_of, open_cube, usable_windows
-from lake.shards import ReadCodes
+from lake.shards import open_codes
 
 WINDOWS_AT_ONCE: Final = 16
 
@@ -21,8 +21,10 @@ class Cube:
 
     Attributes
     ----------
+    url
+        The store.
     windows
-        Usable windows.
+        Its usable windows, or a sample of them.
     mel_hz
         Centre of each mel band, Hz, shape (n_mels,).
     n_frames
@@ -31,6 +33,7 @@ class Cube:
         Length of a window in seconds.
     """
 
+    url: str
     windows: Windows
     mel_hz: NDArray[np.float64]
     n_frames: int
@@ -56,17 +59,18 @@ def cube_of(run: Run, *, partial: bool = True) -> Cube:
         n_frames, window_s = dataset.sizes["frame"], grid_of(dataset).window_ms / 1000
     if not len(windows):
         raise InputError(f"run {run.name!r}: the cube {cube.name!r} has no usable window.")
-    return Cube(windows, mel_hz, n_frames, window_s)
+    return Cube(cube.output.url, windows, mel_hz, n_frames, window_s)
 
 
-def drawn(windows: Windows, n_most: int, seed: int) -> Windows:
-    """Return a seeded sample of windows in order; all of them if there are no more."""
-    some = np.random.default_rng([seed, 0]).permutation(len(windows))[:n_most]
-    return windows.take(np.sort(some))
+def drawn(cube: Cube, n_most: int, seed: int) -> Cube:
+    """Return a cube with a seeded sample of its windows, in order; all of them if there are no more."""
+    some = np.random.default_rng([seed, 0]).permutation(len(cube.windows))[:n_most]
+    return replace(cube, windows=cube.windows.take(np.sort(some)))
 
 
-def batches(read_codes: ReadCodes, windows: Windows) -> Iterator[NDArray[np.uint8]]:
-    """Yield the codes of windows in order, a few windows at once, uint8, shape (n, n_mels, n_frames)."""
-    for first in range(0, len(windows), WINDOWS_AT_ONCE):
-        part = windows.take(slice(first, first + WINDOWS_AT_ONCE))
+def batches(cube: Cube) -> Iterator[NDArray[np.uint8]]:
+    """Yield the codes of the windows in order, a few windows at once, uint8, shape (n, n_mels, n_frames)."""
+    read_codes = open_codes(cube.url)
+    for first in range(0, len(cube.windows), WINDOWS_AT_ONCE):
+        part = cube.windows.take(slice(first, first + WINDOWS_AT_ONCE))
         yield read_codes(part.recorder, part.cell)

@@ -137,11 +137,6 @@ execute, finalise = SPECTROGRAMS.execute, SPECTROGRAMS.finalise
 progress_of, describe = SPECTROGRAMS.progress_of, SPECTROGRAMS.describe
 
 
-def planned_days(run: Run[Config]) -> list[Day]:
-    """Return what is missing of a run's cube, a recorder's UTC day each."""
-    return missing_days(SPECTROGRAMS.plan(run), run.ledger.written())
-
-
 def partitions_of(run: Run[Config], plan: Plan, days: Sequence[Day], backend: str) -> list["Partition"]:
     """Return the days as workers get them: each with what it needs itself, so that it travels light."""
     from jobs.spectrograms.partition import Partition  # noqa: PLC0415 (torch)
