@@ -12,7 +12,8 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from jobs.common.audio import AudioError, Reading, open_audio, without_impossible
+from jobs.common.audio import AudioError, Reading
+from jobs.common.cutting import joined, piece_samples
 from jobs.common.pages.ogg import COMPRESSION, vorbis
 from jobs.common.run import Recordings
 from lake.read import grid_of
@@ -81,12 +82,8 @@ def cut(
     """
     if not pieces:
         return None
-    rate, n_read = pieces[0].sample_rate_hz, 0
-    window = np.zeros(round(window_s * rate), dtype=np.float32)
-    for piece in pieces:
-        found = _read(piece, root, readings, channel)[: max(len(window) - piece.at_sample, 0)]
-        window[piece.at_sample : piece.at_sample + len(found)] = found
-        n_read += len(found)
+    rate = pieces[0].sample_rate_hz
+    window, n_read = joined(pieces, round(window_s * rate), lambda piece: _read(piece, root, readings, channel))
     if n_read == 0:
         return None
     samples, rate = to_audible(window, rate)
@@ -137,13 +134,10 @@ def _read(piece: Piece, root: Path, readings: Mapping[str, Reading], channel: st
     if reading is None or not path.is_file():
         return np.empty(0, dtype=np.float32)
     try:
-        with open_audio(path, reading) as audio:
-            samples = audio.read(piece.first_sample, piece.last_sample - piece.first_sample)
+        samples = piece_samples(piece, path, reading, channel)
     except AudioError:
         return np.empty(0, dtype=np.float32)
-    samples = without_impossible(samples)
-    mono = samples.mean(axis=0) if channel == "mix" else samples[min(int(channel), len(samples) - 1)]
-    return np.asarray(mono - (mono.mean() if len(mono) else 0), dtype=np.float32)
+    return np.asarray(samples - (samples.mean() if len(samples) else 0), dtype=np.float32)
 
 
 def to_audible(samples: NDArray[np.float32], rate: int) -> tuple[NDArray[np.float32], int]:
