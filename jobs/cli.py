@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from jobs.cli_clusters import commands as cluster_commands
 from jobs.cli_lake import ForceOpt
+from jobs.cli_review import commands as review_commands
 from jobs.cli_trace import commands
 from jobs.cli_verdicts import verdicts as verdict_commands
 from jobs.common.job import Option
@@ -41,6 +42,7 @@ app = typer.Typer(
 )  # fmt: skip
 app.registered_commands += commands.registered_commands
 app.add_typer(cluster_commands)
+app.add_typer(review_commands)
 app.add_typer(verdict_commands, name="verdicts")
 
 ManifestArg = Annotated[Path, typer.Argument(help="the manifest, a TOML file")]

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.atlas.hours import local_time
 from jobs.atlas.study import Stores
+from jobs.common.pages.hours import local_time
 from lake.constants import STATUS
 from lake.errors import StoreError
 from lake.grid import iso

@@ -38,6 +38,8 @@ from lake.read import Windows, grid_of, open_cube, usable_windows
 from lake.shards import ReadCodes, open_codes
 
 WINDOWS_AT_ONCE = 16
+SMALLEST_RANGE = 1e-3
+"""Patches that differ by less, in deviations, differ by rounding."""
 PICTURE_BYTES = 1_000_000
 """More than the picture of the atoms takes."""
 
@@ -75,7 +77,7 @@ def execute(run: Run[Config], options: Options) -> Outcome:
     Raises
     ------
     InputError
-        If the cube has no usable window, or fewer bands or frames than a patch.
+        If the cube has no usable window, windows that do not vary, or fewer bands or frames than a patch.
     """
     config, cube = run.config, run.inputs["spectrograms"]
     windows, mel_hz, shape, window_s = (found := _cube(run)).windows, found.mel_hz, found.shape, found.window_s
@@ -166,6 +168,11 @@ def _learnt(run: Run[Config], sample: Sample, view: Size, config: Config) -> Dic
     with progress(f"{run.name}: atoms", len(found), "sizes of patch") as advance:
         for size in config.patch_sizes:
             patches = found.pop(0)
+            if np.ptp(patches) < SMALLEST_RANGE:
+                raise InputError(
+                    f"run {run.name!r}: the windows of {run.inputs['spectrograms'].name!r} do not vary, so that every "
+                    "patch is the same; nothing to learn from. Look at the recordings."
+                )
             atoms.append(
                 learn_atoms(
                     patches, size, n_atoms=config.n_atoms, n_rounds=config.n_rounds, shrinkage=config.shrinkage,
