@@ -188,7 +188,9 @@ async function loadTable(file) {
 
 function askReviewer() {
   const known = [...new Set(store.all.map((one) => one.reviewer))].sort();
-  $("reviewers").replaceChildren(...known.map((name) => element("option", { value: name })));
+  const buttons = known.map((name) => element("button", { type: "button", textContent: name }));
+  buttons.forEach((button, i) => button.addEventListener("click", () => { $("reviewer-dialog").close(); setReviewer(known[i]); }));
+  $("reviewers").replaceChildren(...buttons.flatMap((button) => [button, " "]));
   $("reviewer-field").value = review.reviewer;
   $("reviewer-cancel").hidden = !review.reviewer;
   $("reviewer-dialog").showModal();
