@@ -116,7 +116,8 @@ def verdicts_on(lake: Lake, recorder: str, start_ms: int, end_ms: int) -> list[d
         {
             "sound": row.sound, "verdict": row.verdict, "reviewer": row.reviewer,
             "decided_at": iso(int(row.decided_at.value) // 10**6), "time_utc": iso(int(row.time_utc.value) // 10**6),
-            "duration_s": row.duration_s, "delivery": row.delivery,
+            "duration_s": row.duration_s, "batch": row.batch, "draw": None if pd.isna(row.draw) else int(row.draw),
+            "delivery": row.delivery,
         }
         for row in rows.itertuples(index=False)
     ]  # fmt: skip

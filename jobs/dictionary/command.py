@@ -32,6 +32,8 @@ from jobs.dictionary.core import LevelSums, learn_atoms
 from jobs.dictionary.picture import draw_atoms
 from lake.errors import InputError
 
+SMALLEST_RANGE = 1e-3
+"""Patches that differ by less, in deviations, differ by rounding."""
 PICTURE_BYTES = 1_000_000
 """More than the picture of the atoms takes."""
 
@@ -44,7 +46,7 @@ def execute(run: Run[Config], options: Options) -> Outcome:
     Raises
     ------
     InputError
-        If the cube has no usable window, or fewer bands or frames than a patch.
+        If the cube has no usable window, windows that do not vary, or fewer bands or frames than a patch.
     """
     config, cube = run.config, run.inputs["spectrograms"]
     found = cube_of(run, partial=config.partial)
@@ -123,6 +125,11 @@ def _learnt(run: Run[Config], sample: Cube, view: Size, config: Config) -> Dicti
     with progress(f"{run.name}: atoms", len(found), "sizes of patch") as advance:
         for size in config.patch_sizes:
             patches = found.pop(0)
+            if np.ptp(patches) < SMALLEST_RANGE:
+                raise InputError(
+                    f"run {run.name!r}: the windows of {run.inputs['spectrograms'].name!r} do not vary, so that every "
+                    "patch is the same; nothing to learn from. Look at the recordings."
+                )
             atoms.append(
                 learn_atoms(
                     patches, size, n_atoms=config.n_atoms, n_rounds=config.n_rounds, shrinkage=config.shrinkage,

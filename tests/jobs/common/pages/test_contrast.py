@@ -5,7 +5,7 @@ from importlib.resources import files
 
 import pytest
 
-STYLE = files("jobs.atlas").joinpath("templates/atlas.css").read_text(encoding="utf-8")
+STYLE = files("jobs.common.pages").joinpath("templates/page.css").read_text(encoding="utf-8")
 
 
 def schemes() -> list[dict[str, str]]:

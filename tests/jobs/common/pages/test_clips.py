@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from jobs.atlas.clips import cut, made_loud, readings_of, to_audible
-from jobs.atlas.ogg import checksum, vorbis, with_serial
 from jobs.common.audio import Reading, Samples
+from jobs.common.pages.clips import cut, made_loud, readings_of, to_audible
+from jobs.common.pages.ogg import checksum, vorbis, with_serial
 from jobs.common.run import Recordings
 from lake.trace import Piece
 

@@ -1,21 +1,24 @@
 """The sound of windows, cut out of the recordings and made loud enough to hear."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from math import gcd
 from pathlib import Path
 from typing import cast
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from jobs.atlas.ogg import vorbis
 from jobs.common.audio import AudioError, Reading
 from jobs.common.cutting import joined, piece_samples
+from jobs.common.pages.ogg import vorbis
 from jobs.common.run import Recordings
+from lake.read import grid_of
 from lake.recordings import read_recordings
-from lake.trace import Piece
+from lake.trace import Piece, pieces, recordings_table
 
 PEAK = 0.5
 MOST_GAIN_DB = 40.0
@@ -78,6 +81,38 @@ def cut(
     samples, rate = to_audible(window, rate)
     loud, gain_db = made_loud(samples, rate)
     return Clip(vorbis(loud, rate), gain_db)
+
+
+def cutter(recordings: Recordings | None, cube: xr.Dataset) -> Callable[[str, int], Clip | None] | None:
+    """Return what cuts the sound of a window out of a study's recordings; ``None`` where they are not at hand.
+
+    Parameters
+    ----------
+    recordings
+        Of the run that made the cube.
+    cube
+        The cube, opened.
+
+    Returns
+    -------
+    Callable or None
+        From a recorder and the start of a window, milliseconds since 1970, to its sound, as :func:`cut`.
+    """
+    readings = readings_of(recordings)
+    if recordings is None or not readings:
+        return None
+    window_ms, channel, root = (
+        grid_of(cube).window_ms,
+        cube.attrs.get("config", {}).get("channel", "mix"),
+        recordings.root,
+    )
+    rows = cache(partial(recordings_table, cube))
+
+    def cut_window(recorder: str, start_ms: int) -> Clip | None:
+        found = pieces(rows(recorder), start_ms, start_ms + window_ms)
+        return cut(found, root=root, readings=readings, window_s=window_ms / 1000, channel=channel)
+
+    return cut_window
 
 
 def _read(piece: Piece, root: Path, readings: Mapping[str, Reading], channel: str | int) -> NDArray[np.float32]:

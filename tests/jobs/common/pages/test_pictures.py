@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import Image
 
-from jobs.atlas.pictures import (
+from jobs.common.pages.pictures import (
     STRIPE_GREYS,
     bands_that_count,
     colour_table,

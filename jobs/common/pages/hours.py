@@ -1,4 +1,4 @@
-"""Local time of windows, and how many windows of each cluster fall into each hour of the day."""
+"""Local time of windows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from lake.constants import MS_PER_HOUR, OFFSET_UNKNOWN_S
 
 HOURS_PER_DAY = 24
-"""What the cube's ``utc_offset_s`` holds where local time is unknown."""
 
 
 @dataclass(frozen=True)
@@ -62,22 +61,6 @@ def local_time(
             offset_s[here] = _zone_offset_s(start_ms[here], zones[i])
             known = known | here
     return LocalTime(offset_s, known)
-
-
-def count_hours(cluster: NDArray[np.int16], hour: NDArray[np.int64], n_clusters: int) -> NDArray[np.int64]:
-    """Return the number of windows by cluster and hour of day, shape (n_clusters, 24).
-
-    Parameters
-    ----------
-    cluster
-        Cluster of each window, 0 to n_clusters - 1, shape (n_windows,).
-    hour
-        Hour of day of each window, 0 to 23, shape (n_windows,).
-    n_clusters
-        Number of clusters.
-    """
-    pairs = cluster.astype(np.int64) * HOURS_PER_DAY + hour
-    return np.bincount(pairs, minlength=n_clusters * HOURS_PER_DAY).reshape(n_clusters, HOURS_PER_DAY)
 
 
 @cache

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.atlas.words import plain
+from jobs.common.pages.words import plain
 
 LEAST_DISTANCE_PERCENT = 8.0
 """Nearest that two ticks of the frequency axis come, so that their labels do not touch."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.atlas.hours import count_hours, local_time
+from jobs.common.pages.hours import local_time
 from lake.constants import OFFSET_UNKNOWN_S
 
 ZONES = ("America/Chicago", "", "No/Such_Zone", "Asia/Kolkata")
@@ -61,10 +61,3 @@ def test_hours_are_those_of_the_clock_on_the_wall(windows: list[tuple[int, int, 
         known.append(offset_s != OFFSET_UNKNOWN_S or deployment in {0, 3})
     found = hours_of([1000 * w[0] for w in windows], [w[1] for w in windows], [w[2] for w in windows])
     assert found == (expected, known)
-
-
-def test_counts_by_cluster_and_hour() -> None:
-    counts = count_hours(np.array([0, 2, 2, 2], dtype=np.int16), np.array([5, 0, 23, 23]), 4)
-    assert counts.shape == (4, 24)
-    assert counts.sum() == 4
-    assert (counts[0, 5], counts[2, 0], counts[2, 23]) == (1, 1, 2)

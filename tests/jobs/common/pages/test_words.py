@@ -2,11 +2,12 @@ import doctest
 
 import pytest
 
-from jobs.atlas import axes, words
+from jobs.atlas import words as atlas_words
+from jobs.common.pages import axes, words
 
 
 def test_the_examples_hold() -> None:
-    for module in (words, axes):
+    for module in (words, axes, atlas_words):
         result = doctest.testmod(module)
         assert result.attempted > 0
         assert result.failed == 0

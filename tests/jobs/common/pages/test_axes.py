@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.atlas.axes import LEAST_DISTANCE_PERCENT, frequency_ticks, linear_ticks
+from jobs.common.pages.axes import LEAST_DISTANCE_PERCENT, frequency_ticks, linear_ticks
 
 
 def mel_centres_hz(n_mels: int, f_max_hz: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
