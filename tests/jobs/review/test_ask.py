@@ -11,8 +11,9 @@ from chains import run_chain, runs, store
 from commands import Cli, Ended
 
 from lake.batches import Batch, batch_names, read_batch, sample_of
+from lake.find import Wanted, find
 from lake.naming import Name, write_names
-from lake.query import open_any, to_table
+from lake.query import open_any
 from lake.verdicts import read_verdicts
 
 SOUNDS = "sound,aliases\nwren,winter wren\nrobin,\n"
@@ -44,12 +45,11 @@ def kept(study: Path, name: str) -> Batch:
 
 def windows_of(study: Path) -> pd.DataFrame:
     with open_any(store(study, "mels")) as cube:
-        table = to_table(cube)
-    return table[["recorder", "time"]]
+        return pd.DataFrame(find(cube, Wanted())[["recorder", "time"]])
 
 
 def places(table: pd.DataFrame) -> set[tuple[str, pd.Timestamp]]:
-    return set(zip(table["recorder"], table.iloc[:, table.columns.get_loc("recorder") + 1], strict=True))
+    return set(table[["recorder", "time" if "time" in table else "time_utc"]].itertuples(index=False, name=None))
 
 
 def answers(
