@@ -118,7 +118,7 @@ def main() -> None:
         for n_hours in HOURS:
             manifest = write_study(Path(name), n_hours, "window_s = 6.0, hop_s = 6.0")
             run = cast("Run[Config]", read_manifest(manifest).runs["mels"])
-            told_bytes = task_bytes(missing_days(SPECTROGRAMS.plan(run), {}), run.config)
+            told_bytes = task_bytes(missing_days(SPECTROGRAMS.plan(run), run.ledger.written()), run.config)
             peaks[n_hours] = peak_of(["-m", "jobs", "run", str(manifest), "--workers", "1"])
     first, last = (peaks[n_hours] for n_hours in HOURS)
     report("memory", [
