@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from dawnchorus._manifests import run, status, verify
     from dawnchorus._stores import open_clusters, open_cube, open_embeddings, query, stores
     from dawnchorus._tables import read_labels
-    from lake.recordings import read_deployments, read_recordings
+    from lake.deployments import read_deployments
+    from lake.recordings import read_recordings
     from lake.similar import similar
     from lake.trace import trace
 
@@ -46,7 +47,8 @@ _HOMES = {
     "dawnchorus._manifests": ("run", "status", "verify"),
     "dawnchorus._stores": ("open_clusters", "open_cube", "open_embeddings", "query", "stores"),
     "dawnchorus._tables": ("read_labels",),
-    "lake.recordings": ("read_deployments", "read_recordings"),
+    "lake.deployments": ("read_deployments",),
+    "lake.recordings": ("read_recordings",),
     "lake.similar": ("similar",),
     "lake.trace": ("trace",),
 }

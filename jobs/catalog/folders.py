@@ -84,11 +84,6 @@ class Listing:
     passed: PassedOver
 
 
-def find_recordings(given: Sequence[Path]) -> list[Path]:
-    """Return all recordings below folders, as :func:`find_files` does, without the files beside them."""
-    return find_files(given).recordings
-
-
 def find_files(given: Sequence[Path]) -> Listing:
     """Return all recordings below folders, and the files that say something about them, sorted by path.
 
