@@ -33,7 +33,7 @@ def figures() -> list[Figure]:
 
 
 def of_study(lake: Path) -> list[Figure]:
-    """Measure whole batches, from the verdicts to the file in the lake, of a study with a cube, vectors and clusters."""
+    """Measure whole batches, from verdicts to the file in the lake, of a study with a cube, vectors and clusters."""
     atlas = study(lake)
     runs = {run.name: run for run in [*atlas.above()][::-1] if run.kind != "atlas"}
     for run in runs.values():
