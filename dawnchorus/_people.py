@@ -82,12 +82,9 @@ def batches(lake: str, **options: Any) -> pd.DataFrame:  # noqa: ANN401 (fsspec'
     rows = []
     for name in batch_names(there):
         batch = _read_batch(there, name)
-        made, sizes = (
-            pd.Timestamp(batch.made["created_at"]).tz_localize(None),
-            (len(batch.table), n_answered(batch, said)),
-        )
-        asked = batch.asked
-        rows.append((name, asked["order"], asked["seed"], tuple(batch.sounds), *sizes, asked["n_population"], made))
+        made_at, sizes = pd.Timestamp(batch.made["created_at"]), (len(batch.table), n_answered(batch, said))
+        order, seed, n_population = (batch.asked[key] for key in ("order", "seed", "n_population"))
+        rows.append((name, order, seed, tuple(batch.sounds), *sizes, n_population, made_at.tz_localize(None)))
     columns = ["batch", "order", "seed", "sounds", "n_windows", "n_answered", "n_population", "created_at"]
     return pd.DataFrame(rows, columns=columns).sort_values("created_at", kind="stable", ignore_index=True)
 

@@ -47,8 +47,8 @@ COLUMNS: Mapping[str, Column] = {
 """Columns of a batch: the number of the draw, from 0, the window, and how it was chosen.
 
 ``probability`` is that with which the window is among those of the batch, empty where the order is not random; the
-order of such draws is random too, so that the first of them are a sample. ``stratum`` is the group of windows that it was
-chosen from (a cluster, a sound), ``score`` the number that decided, and ``proposal`` a sound that it may be: by the
+order of such draws is random too, so that the first of them are a sample. ``stratum`` is the group of windows that it
+was chosen from (a cluster, a sound), ``score`` the number that decided, and ``proposal`` a sound that it may be: by the
 name of its cluster, never a verdict.
 """
 _DIGEST_LETTERS = 16

@@ -190,9 +190,8 @@ def test_what_was_heard_is_not_asked_again(cli: Cli, study: Path) -> None:
     assert places(first.table.iloc[8:]) <= places(second.table), "not answered for every sound"
     assert (said["asked"]["n_heard"], said["asked"]["n_population"], said["n"]) == (8, rest, rest)
     assert (second.table["probability"] == 1).all(), "all that is left"
-    assert (
-        kept(study, ask(cli, study, "--order", "random", "--n", 5)[0]["batch"]).table["probability"].iloc[0] == 5 / rest
-    )
+    few = kept(study, ask(cli, study, "--order", "random", "--n", 5)[0]["batch"])
+    assert few.table["probability"].tolist() == [5 / rest] * 5
     of_robin = ask(cli, study, "--order", "explore", "--sound", "robin", "--n", 1000)[0]
     assert of_robin["asked"]["n_heard"] == 9
     assert ask(cli, study, "--order", "explore", "--n", 1000)[0]["asked"]["n_heard"] == 9, "heard for any sound"
