@@ -47,9 +47,9 @@ COLUMNS: Mapping[str, Column] = {
 """Columns of a batch: the number of the draw, from 0, the window, and how it was chosen.
 
 ``probability`` is that of the draw, given those before it: that this window would be taken of those that were left;
-empty where the order is not random. ``stratum`` is the group of windows that it was chosen from (a cluster, a sound),
-``score`` the number that decided, and ``proposal`` a sound that it may be: by the name of its cluster or by a detector,
-never a verdict.
+in a batch of the order ``count``, that this window is in the batch; empty where the order is not random. ``stratum`` is
+the group of windows that it was chosen from (a cluster, a sound), ``score`` the number that decided, and ``proposal`` a
+sound that it may be: by the name of its cluster or by a detector, never a verdict.
 """
 _DIGEST_LETTERS = 16
 _ID = re.compile(rf"[a-z]+-([0-9a-f]{{{_DIGEST_LETTERS}}})")
