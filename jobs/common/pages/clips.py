@@ -113,11 +113,8 @@ def cutter(
     readings = readings_of(recordings)
     if recordings is None or not readings:
         return None
-    window_ms, channel, root = (
-        grid_of(cube).window_ms,
-        cube.attrs.get("config", {}).get("channel", "mix"),
-        recordings.root,
-    )
+    window_ms, root = grid_of(cube).window_ms, recordings.root
+    channel = cube.attrs.get("config", {}).get("channel", "mix")
     rows = cache(partial(recordings_table, cube))
 
     def cut_window(recorder: str, start_ms: int) -> Clip | None:
