@@ -50,7 +50,7 @@ def windows_of(study: Path) -> pd.DataFrame:
 
 
 def places(table: pd.DataFrame) -> set[tuple[str, pd.Timestamp]]:
-    return set(zip(table["recorder"], table.iloc[:, table.columns.get_loc("recorder") + 1], strict=True))
+    return set(table[["recorder", "time" if "time" in table else "time_utc"]].itertuples(index=False, name=None))
 
 
 def answers(
