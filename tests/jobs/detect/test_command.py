@@ -246,7 +246,7 @@ def test_several_vector_sets_are_joined(tmp_path: Path) -> None:
 
 
 def test_heads_of_other_vectors_are_refused(tmp_path: Path) -> None:
-    vectors, heads, *_ = study(tmp_path)
+    _, heads, *_ = study(tmp_path)
     values, _ = vectors_with_sounds(n_features=7)
     other = make_embeddings(tmp_path, values.astype(np.float16), name="other")
     with pytest.raises(InputError, match=r"'heads' were learnt of 'vectors' .* but the vectors are 'other'"):
