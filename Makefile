@@ -5,7 +5,7 @@ VENV ?= .venv
 WORKERS ?= 2
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint lock images lock-images clean
+.PHONY: demo test test-slow lint settings lock images lock-images clean
 
 # make demo [AUDIO=/some/folder] [ZONE=America/Chicago]
 demo: $(VENV)/ready
@@ -29,6 +29,11 @@ lint: $(VENV)/ready
 # Each prints a table and writes build/bench/<name>.json
 bench-%: $(VENV)/bench-ready
 	$(BIN)/python -m benchmarks.$*
+
+# The page of all settings, from the code
+settings: $(VENV)/ready
+	$(BIN)/python -c 'from jobs.registry import JOBS; from jobs.settings import as_page; print(as_page(JOBS.values()))' > docs/settings.md.new
+	mv docs/settings.md.new docs/settings.md
 
 # The versions that the suite was run with, with their digests: containers/requirements.lock
 lock: $(VENV)/ready

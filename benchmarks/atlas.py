@@ -90,7 +90,9 @@ def paints(folder: Path, *, is_large: bool = False) -> list[Figure]:
             for page, fragment in (("the overview", ""), ("a cluster's page", "#cluster-7"))
         ]
         if is_large:
-            page = browser.new_context(offline=True, viewport={"width": 1280, "height": 900}).new_page()
+            page = browser.new_context(
+                offline=True, bypass_csp=True, viewport={"width": 1280, "height": 900}
+            ).new_page()
             page.goto((folder / "index.html").as_uri())
             page.locator("#map-canvas").scroll_into_view_if_needed()
             figures += atlas_large.motion(page)
@@ -102,7 +104,7 @@ def _first_paint(browser: Browser, folder: Path, fragment: str) -> float:
     """Return the median over loads, each with an empty cache, seconds."""
     found = []
     for _ in range(N_LOADS):
-        context = browser.new_context(offline=True)
+        context = browser.new_context(offline=True, bypass_csp=True)
         page = context.new_page()
         page.goto((folder / "index.html").as_uri() + fragment)
         found.append(float(page.wait_for_function(PAINTED).json_value()))

@@ -11,42 +11,52 @@ MEASURES = {
     "kmeans_nmi": "k-means, NMI", "kmeans_purity": "k-means, purity", "clusters_ami": "30 clusters, AMI",
     "clusters_ari": "30 clusters, ARI", "clusters_nmi": "30 clusters, NMI", "clusters_purity": "30 clusters, purity",
 }  # fmt: skip
-NAMES = {
-    ("chance", ""): "chance", ("chance", "clusters"): "chance, trained",
-    ("chance", "clusters-birdnet"): "chance, birdnet", ("logmel", "logmel"): "logmel",
-    ("untrained", "untrained"): "untrained", ("trained", "vectors"): "trained", ("birdnet", "birdnet"): "birdnet",
-    ("clusters", "clusters"): "trained", ("clusters-birdnet", "clusters-birdnet"): "birdnet",
+TITLES = {
+    "chance": "chance", "logmel": "log-mel", "statistics": "statistics", "dictionary": "dictionary",
+    "untrained": "untrained network", "trained": "trained network", "joined": "dictionary ‖ statistics",
+    "birdnet": "BirdNET", "clusters": "trained network", "clusters-joined": "dictionary ‖ statistics",
+    "clusters-birdnet": "BirdNET",
 }  # fmt: skip
-"""How the tables call a role and run, in the order of the lines."""
-SPLITS = ("leaky", "recording", "day", "recorder", "group")
+"""What the tables call a role, in the order of the lines; other roles follow under their own names."""
+SPLITS = ("leaky", "recording", "day", "recorder", "group", "all")
+
+
+def title_of(row: dict[str, str]) -> str:
+    """Return what a row is about: an input, chance, or the clusters of an input dealt by lot."""
+    if row["role"] == "chance" and row["run"]:
+        return f"chance, {TITLES.get(row['run'], row['run'])}"
+    return TITLES.get(row["role"], row["role"])
+
+
+def place_of(row: dict[str, str]) -> list[int]:
+    """Return where a row stands among others: chance first, then the inputs in the order of the titles."""
+    order = list(TITLES)
+    return [order.index(name) if name in order else len(order) for name in (row["role"], row["run"])]
 
 
 def intervals_table(folder: Path) -> str:
     """Return ``intervals.csv`` of an evaluation as Markdown: a line each measure and input, a column each split."""
     rows = _rows(folder / "intervals.csv")
     splits = [split for split in SPLITS if any(row["split"] == split for row in rows)]
-    cells = {(row["measure"], (row["role"], row["run"]), row["split"]): _told(row, "value") for row in rows}
     lines = [["measure", "of", *splits], ["---"] * (2 + len(splits))]
-    lines += [
-        [title, name, *(cells.get((measure, who, split), "") for split in splits)]
-        for measure, title in MEASURES.items()
-        for who, name in NAMES.items()
-        if any((measure, who, split) in cells for split in splits)
-    ]
+    for measure, name in MEASURES.items():
+        cells: dict[str, dict[str, str]] = {}
+        for row in sorted((row for row in rows if row["measure"] == measure), key=place_of):
+            cells.setdefault(title_of(row), {})[row["split"]] = _told(row, "value")
+        lines += [[name, title, *(found.get(split, "") for split in splits)] for title, found in cells.items()]
     return _markdown(lines)
 
 
 def audit_table(folder: Path) -> str:
     """Return ``audit.csv`` of an evaluation as Markdown."""
-    rows, places = _rows(folder / "audit.csv"), {who: i for i, who in enumerate(NAMES)}
     head = ["of", "told", "windows, values", "k-NN, no recording on both sides", "leaky", "chance", "share"]
     lines = [head, ["---"] * len(head)]
-    for row in sorted(rows, key=lambda row: places[row["role"], row["run"]]):
-        is_clustering, name = row["role"].startswith("clusters"), NAMES[row["role"], row["run"]]
+    for row in sorted(_rows(folder / "audit.csv"), key=place_of):
+        is_clustering = row["role"].startswith("clusters")
         told, leaky = ("", "") if is_clustering else (_told(row, "grouped"), f"{float(row['leaky']):.2f}")
         counts = f"{row['n_windows']}, {row['n_values']}"
         chance, share = (f"{float(row[key]):.2f}" for key in ("chance", "share"))
-        name = f"30 clusters, {name}" if is_clustering else name
+        name = f"30 clusters, {title_of(row)}" if is_clustering else title_of(row)
         lines.append([name, row["target"], counts, told, leaky, chance, share])
     return _markdown(lines)
 

@@ -24,19 +24,18 @@ import numpy as np
 import pandas as pd
 import soundfile
 import tomli_w
-from numpy.typing import NDArray
 
+from benchmarks.heard import windows_until_all_kinds
 from benchmarks.report import FOLDER
 from jobs.catalog.command import run_catalog
 from jobs.common.labels import Labels, read_labels
 from jobs.common.marks import is_plain_table, read_marks
 from jobs.common.placing import labels_of_marks, place_marks, recordings_of
 from jobs.common.run import Options, Run
-from jobs.evaluate.core import NONE, dominant_labels
 from jobs.manifest import Manifest, read_manifest
 from jobs.runner import execute_runs
 from lake.errors import InputError
-from lake.read import grid_of, open_clusters, open_cube, usable_windows
+from lake.read import open_clusters, open_cube
 
 ROOT: Final = Path(__file__).parent.parent
 SEEDED: Final = {"dino", "dictionary", "cluster"}
@@ -52,7 +51,6 @@ MEASURES: Final = {
 }  # fmt: skip
 """Split and name in ``intervals.csv``. V-measure is NMI with the arithmetic mean of both entropies."""
 HEARD: Final = "heard"
-N_ORDERS: Final = 1000
 COLUMNS: Final = ["recording", "start_s", "end_s", "label", "group"]
 PARTS: Final = ("dev/clips", "dev/soundscape", "insects", "pool")
 """Folders of our own collection; the rest of it are broken files. Of another folder all is read."""
@@ -194,30 +192,12 @@ def _collect(table: pd.DataFrame, figures: Figures) -> None:
 
 
 def _labels_saved(manifest: Manifest, scores: Run, seed: int, figures: Figures) -> None:
-    """Add how many windows are heard until every label was: exemplars of clusters first, and in random order."""
+    """Add how many windows are heard until every label was, see :mod:`benchmarks.heard`."""
     clusters = manifest.runs[f"clusters-{seed}" if seed else "clusters"]
     truth = _labels(manifest, scores)
-    with open_clusters(clusters.output.url) as opened:
-        store = opened.load()
-    grid, windows = grid_of(store), usable_windows(store, status="cluster_status")
-    label = np.full(len(windows), NONE, dtype=np.int64)
-    for i, recorder in enumerate(store["recorder"].to_numpy().tolist()):
-        own = windows.recorder == i
-        if recorder in truth.by_recorder:
-            label[own] = dominant_labels(truth.by_recorder[recorder], windows.cell[own], grid, min_overlap_ms=500)
-    row_of = {place: row for row, place in enumerate(zip(windows.recorder, windows.cell, strict=True))}
-    order = np.argsort(-store["n_windows"].to_numpy(), kind="stable")  # the largest cluster first
-    recorder, cell = (store[f"exemplar_{part}"].to_numpy()[order].T.ravel() for part in ("recorder", "cell"))
-    there = cell >= 0
-    first = np.array([row_of[place] for place in zip(recorder[there], cell[there], strict=True)], dtype=np.int64)
-    random = np.random.default_rng(seed)
-    heard: dict[str, list[int]] = {"exemplars first": [], "random order": []}
-    for _ in range(N_ORDERS):
-        by_lot = random.permutation(len(label))
-        heard["random order"].append(_until_all(label[by_lot]))
-        heard["exemplars first"].append(_until_all(label[[*first, *by_lot[~np.isin(by_lot, first)]]]))
-    for name, counts in heard.items():
-        figures.setdefault(HEARD, {}).setdefault(name, []).append(float(np.mean(counts)))
+    with open_clusters(clusters.output.url) as store:
+        for order, mean in windows_until_all_kinds(store, truth).items():
+            figures.setdefault(HEARD, {}).setdefault(order, []).append(mean)
 
 
 def _labels(manifest: Manifest, scores: Run) -> Labels:
@@ -231,12 +211,6 @@ def _labels(manifest: Manifest, scores: Run) -> Labels:
     return labels_of_marks(place_marks(read_marks(scores.labels).marks, there, min_confidence=0.0), there)
 
 
-def _until_all(labels: NDArray[np.int64]) -> int:
-    """Return how many come until each label that is among them came once; -1 is no label."""
-    kinds, first = np.unique(labels, return_index=True)
-    return int(first[kinds != NONE].max()) + 1
-
-
 def show(study: str, found: Mapping[str, Mapping[str, list[float]]]) -> None:
     """Print one table: mean and deviation over the seeds."""
     print(f"\n| {study} | AMI | V-measure | 5-NN | linear |\n|---|---|---|---|---|")
@@ -245,13 +219,13 @@ def show(study: str, found: Mapping[str, Mapping[str, list[float]]]) -> None:
             cells = [_cell(found[role].get(measure, [])) for measure in MEASURES]
             print(f"| {title} | {' | '.join(cells)} |")
     heard = ", ".join(f"{order} {np.mean(counts):.0f} ± {np.std(counts):.0f}" for order, counts in found[HEARD].items())
-    print(f"\nwindows heard until every kind was: {heard}")
+    print(f"\nwindows heard until every kind, and until a kind on average: {heard}")
 
 
 def _cell(values: list[float]) -> str:
     if not values:
         return ""
-    spread = f" ± {np.std(values):.3f}" if np.std(values) > 0 else ""
+    spread = f" ± {np.std(values):.3f}" if np.ptp(values) > 0 else ""
     return f"{np.mean(values):.3f}{spread}"
 
 

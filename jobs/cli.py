@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from jobs.cli_clusters import commands as cluster_commands
 from jobs.cli_lake import ForceOpt
+from jobs.cli_review import commands as review_commands
 from jobs.cli_trace import commands
 from jobs.cli_verdicts import verdicts as verdict_commands
 from jobs.common.job import Option
@@ -41,6 +42,7 @@ app = typer.Typer(
 )  # fmt: skip
 app.registered_commands += commands.registered_commands
 app.add_typer(cluster_commands)
+app.add_typer(review_commands)
 app.add_typer(verdict_commands, name="verdicts")
 
 ManifestArg = Annotated[Path, typer.Argument(help="the manifest, a TOML file")]
@@ -227,12 +229,11 @@ def config(
 def status(manifest: ManifestArg, as_json: JsonOpt = False) -> None:
     """Say of every run whether it is done, partial, stale and why, missing, or damaged (then with exit code 4)."""
     from jobs.manifest import read_manifest
-    from jobs.review.command import verdicts_state
+    from jobs.review.command import people_states
     from jobs.state import refuse_damaged, states
 
     study = read_manifest(manifest)
-    said = verdicts_state(study)
-    found = [*states(study), *([said] if said else [])]
+    found = [*states(study), *people_states(study)]
     if as_json:
         print_json([vars(state) for state in found])
     else:

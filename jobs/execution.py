@@ -14,9 +14,9 @@ from jobs.registry import JOBS, needing
 from jobs.state import files_sha256, labels_sha256
 from lake.claims import Claim, claim, require_free
 from lake.constants import LOST
-from lake.ledger import GRID_RECORD, RUN_RECORD
 from lake.naming import names_digest
 from lake.receipts import latest_receipt, write_receipt
+from lake.run_records import GRID_RECORD, RUN_RECORD
 from lake.verdicts import deliveries
 from lake.verify import UNFINISHED
 

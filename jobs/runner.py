@@ -17,6 +17,7 @@ from jobs.explain import nearest
 from jobs.manifest import Manifest
 from jobs.registry import JOBS, needing
 from jobs.state import State, is_gone, pinned_state, require_inputs
+from lake.batches import batch_names, damaged_batches
 from lake.constants import COPIES
 from lake.errors import InputError, QuarantineError, StoreError, UsageError
 from lake.identity import require_same
@@ -171,7 +172,7 @@ def verify_runs(manifest: Manifest, names: Sequence[str], say: Callable[[str], N
             say(f"  {note}")
         wrong += found
     if not names:
-        wrong += _verify_verdicts(manifest, say)
+        wrong += _verify_people(manifest, say)
     if wrong:
         raise StoreError(
             f"{len(wrong)} files are not what their ledgers say:\n" + "\n".join(f"  {line}" for line in wrong) + "\n"
@@ -180,14 +181,18 @@ def verify_runs(manifest: Manifest, names: Sequence[str], say: Callable[[str], N
         )
 
 
-def _verify_verdicts(manifest: Manifest, say: Callable[[str], None]) -> list[str]:
-    """Compare the deliveries of verdicts, if there are any, with their names."""
+def _verify_people(manifest: Manifest, say: Callable[[str], None]) -> list[str]:
+    """Compare the deliveries of verdicts and the batches, if there are any, with their names."""
     found: list[str] = []
     for lake in {run.lake.storage.url: run.lake for run in manifest.runs.values()}.values():
-        n_deliveries = len(deliveries(lake))
-        if n_deliveries:
-            damaged = list(damaged_deliveries(lake))
-            say(f"verdicts: {n_deliveries} deliveries, {len(damaged)} of them differ")
+        kinds = {
+            "verdicts": (len(deliveries(lake)), "deliveries", damaged_deliveries),
+            "batches": (len(batch_names(lake)), "batches", damaged_batches),
+        }
+        for kind, (n, what, damaged_of) in kinds.items():
+            damaged = list(damaged_of(lake))
+            if n or damaged:
+                say(f"{kind}: {n} {what}, {len(damaged)} of them differ")
             found += damaged
     return found
 

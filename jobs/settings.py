@@ -2,7 +2,7 @@
 
 import json
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,11 @@ UNITS = {"_s": "s", "_hz": "Hz", "_db": "dB", "_px": "pixels"}
 """Unit by the end of a setting's name."""
 TYPES = {"integer": "integer", "number": "number", "boolean": "true or false", "string": "text"}
 COLUMNS = 100
+HEAD = """# Settings
+
+Every setting of every job, as `[runs.<name>.config]` in a manifest takes it (`docs/manifests.md`).
+`dawnchorus config JOB` prints the same as TOML, ready to paste. This page is made from the code by `make settings`."""
+TABLE = ("| setting | default | expected | unit | meaning |", "|---|---|---|---|---|")
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,30 @@ def as_toml(job: Job) -> str:
         lines += [f"# {line}" for line in textwrap.wrap(setting.meaning, COLUMNS)]
         lines += [f"#   {setting.expected}{unit}", _assignment(setting), ""]
     return "\n".join(lines).rstrip("\n")
+
+
+def as_page(jobs: Iterable[Job]) -> str:
+    """Return the settings of jobs as a page of Markdown: a table for each job."""
+    parts = [HEAD]
+    for job in jobs:
+        reads = [line.removeprefix("# ") for line in _inputs(job) if line.startswith("# ")]
+        rows = [
+            f"| `{one.name}` | {_default(one)} | {_cell(one.expected)} | {one.unit or '-'} | {_cell(one.meaning)} |"
+            for one in settings_of(job.config)
+        ]
+        reads = ["Reads ", *("; ".join(reads)), "."] if reads else ["Reads no other run."]
+        parts += [f"## {job.name}", _cell("".join(reads)), "\n".join([*TABLE, *rows])]
+    return "\n\n".join(parts)
+
+
+def _default(setting: Setting) -> str:
+    if setting.is_required:
+        return "needed"
+    return "left out" if setting.default is None else f"`{json.dumps(setting.default, ensure_ascii=False)}`"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _inputs(job: Job) -> Iterator[str]:

@@ -25,7 +25,8 @@ from lake.errors import DawnchorusError, StoreError, TryAgainError
 from lake.grid import Grid, iso
 from lake.keys import chunk_of
 from lake.layout import run_of, safe_name
-from lake.ledger import COMMIT_RECORD, FILES_RECORD, GRID_RECORD, Entry, Ledger
+from lake.ledger import Entry, Ledger
+from lake.run_records import COMMIT_RECORD, FILES_RECORD, GRID_RECORD
 from lake.storage import Storage
 
 ADVICE = "Type `dawnchorus verify MANIFEST`: it names all damaged files, and says what to do about them."

@@ -16,7 +16,7 @@ from lake.query import resolve_recorder
 from lake.scaling import Vectors, scaled
 from lake.threads import in_threads
 from lake.vectors import Span, open_vectors, read_span
-from lake.whitening import shrinkage_notes, study_whitening
+from lake.whitening import study_whitening, whitening_notes
 
 Instant = str | datetime | np.datetime64
 """ISO 8601 in UTC, or a time, of a table for example; without a zone it is UTC."""
@@ -119,7 +119,7 @@ def similar(
     is_whitened = normalise == "whiten" or (normalise == "auto" and sets.is_own)
     scaling = study_whitening(sets, threads=threads) if is_whitened else None
     if scaling is not None and say is not None:
-        for note in shrinkage_notes(sets, scaling):
+        for note in whitening_notes(sets, scaling):
             say(note)
     wanted = wanted if scaling is None else scaled(wanted.astype(np.float32), scaling)
     apart = max(1, -(-round((grid.window_ms / 1000 if apart_s is None else apart_s) * 1000) // grid.hop_ms))

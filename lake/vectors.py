@@ -137,6 +137,8 @@ def read_span(sets: VectorSets, span: Span) -> Vectors:
     ------
     StoreError
         If a window that has a status has no vector.
+    InputError
+        If a vector is not finite.
     """
     return read_arrays(sets.arrays, span)
 
@@ -157,6 +159,13 @@ def _read_one(array: zarr.Array[Any], span: Span) -> Vectors:
         raise StoreError(
             f"{array.store_path}: {int(missing.sum())} windows of recorder {span.recorder} have a status but no "
             f"vector (first at cell {int(span.cells[missing][0])}). Type `dawnchorus verify MANIFEST`."
+        )
+    infinite = np.isinf(vectors).any(axis=1)
+    if infinite.any():
+        raise InputError(
+            f"{array.store_path}: expected finite vectors, found {int(infinite.sum())} windows of recorder "
+            f"{span.recorder} with an infinite number (first at cell {int(span.cells[infinite][0])}). Leave the set "
+            "out, or make it again as float32."
         )
     return vectors
 
@@ -182,6 +191,8 @@ def _require_same(
             f"{', '.join(names[1])}. Join sets made of the same cube."
         )
     keys = [one.recorder.astype(np.int64) * grids[0].n_cells + one.cell for one in windows]
+    if np.array_equal(keys[0], keys[1]):
+        return
     lacking = [np.setdiff1d(keys[0], keys[1]), np.setdiff1d(keys[1], keys[0])]
     if any(map(len, lacking)):
         key = int(lacking[0][0] if len(lacking[0]) else lacking[1][0])

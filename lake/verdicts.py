@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 
 import pandas as pd
 
+from lake.digest import sha256
 from lake.errors import StoreError
 from lake.grid import iso
 from lake.layout import Lake
@@ -116,7 +116,8 @@ def verdicts_on(lake: Lake, recorder: str, start_ms: int, end_ms: int) -> list[d
         {
             "sound": row.sound, "verdict": row.verdict, "reviewer": row.reviewer,
             "decided_at": iso(int(row.decided_at.value) // 10**6), "time_utc": iso(int(row.time_utc.value) // 10**6),
-            "duration_s": row.duration_s, "delivery": row.delivery,
+            "duration_s": row.duration_s, "batch": row.batch, "draw": None if pd.isna(row.draw) else int(row.draw),
+            "delivery": row.delivery,
         }
         for row in rows.itertuples(index=False)
     ]  # fmt: skip
@@ -230,4 +231,4 @@ def _read(folder: Storage, key: str) -> pd.DataFrame:
 
 
 def _digest(data: bytes) -> str:
-    return sha256(data).hexdigest()[:DIGEST_LETTERS]
+    return sha256(data)[:DIGEST_LETTERS]

@@ -19,8 +19,9 @@ from lake.errors import InputError, StoreError
 from lake.grid import Grid, iso
 from lake.identity import content_id
 from lake.keys import outward
-from lake.ledger import GRID_RECORD, Entry, Ledger
+from lake.ledger import Entry, Ledger
 from lake.receipts import read_receipt
+from lake.run_records import GRID_RECORD
 from lake.storage import Storage
 from lake.whole import losses, require_grid
 

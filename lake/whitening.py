@@ -124,17 +124,24 @@ def set_moments(vectors: Vectors, n_features: Sequence[int], *, products: bool) 
     return [moments(each, products=products) for each in parts]
 
 
-def shrinkage_notes(sets: VectorSets, scaling: Scaling, shrinkage: float = SHRINKAGE) -> list[str]:
-    """Return a line for each set that was shrunk further than wanted, because it has fewer windows than features."""
+def whitening_notes(sets: VectorSets, scaling: Scaling, shrinkage: float = SHRINKAGE) -> list[str]:
+    """Return a line for each set that says nothing, or was shrunk further than wanted: it has few windows."""
     if not scaling.shrinkage:
         return []
+    notes = []
     names = [url.rstrip("/").rpartition("/")[2] for url in sets.urls]
-    return [
-        f"{name}: {sets.n_windows} windows of {n_features} features are few to whiten; shrinkage {applied:.3g} was "
-        f"used in place of {shrinkage:.3g}. More recordings make it better."
-        for name, n_features, applied in zip(names, sets.n_features, scaling.shrinkage, strict=True)
-        if applied > shrinkage
-    ]
+    for name, n_features, scale, applied in zip(names, sets.n_features, scaling.scales, scaling.shrinkage, strict=True):
+        if scale.components is not None and len(scale.components) and not scale.components.any():
+            notes.append(
+                f"{name}: its vectors (windows: {sets.n_windows}) are all the same and tell none from another. Look "
+                "at the recordings, or leave the set out."
+            )
+        elif applied > shrinkage:
+            notes.append(
+                f"{name}: {sets.n_windows} windows of {n_features} features are few to whiten; shrinkage {applied:.3g} "
+                f"was used in place of {shrinkage:.3g}. More recordings make it better."
+            )
+    return notes
 
 
 def _key(sets: VectorSets, shrinkage: float, n_axes: int, *, partial: bool) -> tuple[Lake | None, str]:

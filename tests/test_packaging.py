@@ -45,7 +45,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
     files = [path for package in PACKAGES for path in (ROOT / package).rglob("*") if path.is_file()]
     assert ours == {str(path.relative_to(ROOT)) for path in files if path.parent.name != "__pycache__"}
     assert {f"{package}/py.typed" for package in PACKAGES} <= ours
-    assert {"jobs/atlas/templates/base.html.j2", "jobs/demo/demo.toml", "jobs/submit/sites/slurm.toml"} <= ours
+    assert {"jobs/common/pages/templates/base.html.j2", "jobs/demo/demo.toml", "jobs/submit/sites/slurm.toml"} <= ours
     assert len([name for name in ours if name.startswith("jobs/atlas/templates/")]) >= 4
     assert {name.removeprefix(f"{info}/") for name in names - ours} == {
         "METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE",

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.atlas.axes import Tick, linear_ticks
-from jobs.atlas.hours import HOURS_PER_DAY
-from jobs.atlas.words import number, share
+from jobs.common.pages.axes import Tick, linear_ticks
+from jobs.common.pages.hours import HOURS_PER_DAY
+from jobs.common.pages.words import number, share
 
 CHART_WIDTH, CHART_HEIGHT = 480, 150
 """Size of a chart's plot area, in units of its SVG."""

@@ -15,7 +15,6 @@ from jobs.atlas.facts import Map
 from jobs.atlas.labels import Lift, lifts, read_intervals, windows_with
 from jobs.atlas.media import make_media, media_of
 from jobs.atlas.pages import render
-from jobs.atlas.pictures import bands_that_count, level_histogram, level_range
 from jobs.atlas.projection import layouts, sampled_rows
 from jobs.atlas.shown import Pick, Shown, exemplar_picks, shown_windows
 from jobs.atlas.sizes import needed
@@ -25,10 +24,12 @@ from jobs.atlas.thumbs import PER_SHEET, sheet, sheet_key, thumb
 from jobs.atlas.vectors import Seen, Space, look, nearest_clusters, space_of
 from jobs.atlas.windows import Table, clustered_days, read_table
 from jobs.common.folders import publish
+from jobs.common.pages.pictures import bands_that_count, level_histogram, level_range
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run
 from lake.naming import read_names
 from lake.shards import ReadCodes, open_codes
+from lake.threads import in_threads
 
 N_NEIGHBOURS = 5
 N_LABELS = 12
@@ -219,7 +220,7 @@ def _sheets(
             thumbs += [thumb(window, level_range_db) for window in read_codes(row[here], cell[here])]
         return sheet(thumbs)
 
-    with progress(f"{run.name}: map", map_.n_sheets, "sheets") as advance, ThreadPoolExecutor(threads) as pool:
-        for number, data in enumerate(pool.map(one, range(map_.n_sheets))):
+    with progress(f"{run.name}: map", map_.n_sheets, "sheets") as advance:
+        for number, data in enumerate(in_threads(one, range(map_.n_sheets), threads)):
             put(folder, sheet_key(number), data)
             advance(1)

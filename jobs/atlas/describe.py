@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.atlas.axes import frequency_ticks, linear_ticks
 from jobs.atlas.config import Config
-from jobs.atlas.facts import Cluster, Dates, Map, RecorderFacts, Scale, Source, Study, calendar_key
+from jobs.atlas.facts import Cluster, Dates, Map, RecorderFacts, Source, Study, calendar_key
 from jobs.atlas.heat import Heat, date_ticks, heat_png, share_of_effort
 from jobs.atlas.labels import Lift
 from jobs.atlas.shown import Shown
@@ -18,6 +17,7 @@ from jobs.atlas.sun import step_path, sun_hours
 from jobs.atlas.tally import Calendar, Tally, cluster_calendar, recorder_calendar
 from jobs.atlas.windows import Table
 from jobs.common.effort import daily_effort, effort_picture
+from jobs.common.pages.scale import Scale, scale_of
 from jobs.common.run import Run
 from lake.clustering import clustering_id_of
 from lake.layout import safe_name
@@ -183,15 +183,8 @@ def _picture(run: Run, folder: Path) -> str:
 
 def _scale(config: Config, stores: Stores, level_range_db: tuple[float, float]) -> Scale:
     mel_hz = np.asarray(stores.cube["mel"].to_numpy(), dtype=np.float64)
-    window_s = stores.grid.window_ms / 1000
-    return Scale(
-        window_s=window_s,
-        band_hz=(float(mel_hz[0]), float(mel_hz[-1])),
-        level_range_db=level_range_db,
-        time_ticks=linear_ticks(0, window_s),
-        frequency_ticks=frequency_ticks(mel_hz),
-        level_ticks=linear_ticks(*level_range_db, 5),
-        size_px=(config.image_width_px, config.image_height_px),
+    return scale_of(
+        mel_hz, stores.grid.window_ms / 1000, level_range_db, (config.image_width_px, config.image_height_px)
     )
 
 

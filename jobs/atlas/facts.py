@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.atlas import words
-from jobs.atlas.axes import Tick
 from jobs.atlas.heat import Heat
 from jobs.atlas.labels import Lift
 from jobs.atlas.projection import Layout
 from jobs.atlas.shown import Shown
 from jobs.atlas.study import Verdict
 from jobs.atlas.tally import Calendar
+from jobs.common.pages import words
+from jobs.common.pages.scale import Scale
 from lake.naming import Name
 
 
@@ -51,31 +51,6 @@ class RecorderFacts:
     n_partial: int
     span_ms: tuple[int, int]
     time_is_real: bool
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Axes, colours and size that all pictures of an atlas share.
-
-    Attributes
-    ----------
-    window_s, band_hz
-        Length of a window, and the centres of the lowest and the highest band.
-    level_range_db
-        Levels of the darkest and the brightest colour.
-    time_ticks, frequency_ticks, level_ticks
-        Ticks in seconds, kHz and dBFS.
-    size_px
-        Width and height.
-    """
-
-    window_s: float
-    band_hz: tuple[float, float]
-    level_range_db: tuple[float, float]
-    time_ticks: Sequence[Tick]
-    frequency_ticks: Sequence[Tick]
-    level_ticks: Sequence[Tick]
-    size_px: tuple[int, int]
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from scipy.stats import false_discovery_control, hypergeom
 
 from jobs.atlas.study import Stores
 from jobs.atlas.windows import Table
-from jobs.atlas.words import number
 from jobs.common.labels import Labels, read_labels
 from jobs.common.marks import is_plain_table, read_marks
+from jobs.common.pages.words import number
 from jobs.common.placing import labels_of_marks, place_marks, recordings_of
 from lake.text import nearest
 

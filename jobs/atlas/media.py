@@ -1,7 +1,6 @@
 """Pictures and sounds of the windows that are shown."""
 
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,17 +11,16 @@ import zarr
 from jobs.atlas.config import Config
 from jobs.atlas.describe import Read, put
 from jobs.atlas.facts import attention_key, clip_key, image_key
-from jobs.atlas.pictures import picture, veil
-from jobs.atlas.shown import Shown
 from jobs.atlas.study import Stores, cluster_ids
+from jobs.common.pages.pictures import picture, veil
 from jobs.common.progress import progress
 from jobs.common.run import Run
 from lake.read import open_array, open_embeddings, recorder_names
 from lake.shards import ReadCodes
-from lake.trace import pieces, recordings_table
+from lake.threads import in_threads
 
 if TYPE_CHECKING:
-    from jobs.atlas.clips import Clip
+    from jobs.common.pages.clips import Clip
 
 
 @dataclass(frozen=True)
@@ -41,10 +39,8 @@ class Media:
     ----------
     level_range_db, width_px, height_px
         Of all pictures.
-    window_s, channel
-        Length of a window, and the channel that the spectrograms show.
-    root, readings
-        Folder of the recordings, and each one's decoder by path; empty without sound.
+    cut_window
+        From a recorder and the start of a window to its sound; ``None`` without sound.
     attention
         Where the attention of the class token is, if it was stored.
     note
@@ -54,31 +50,24 @@ class Media:
     level_range_db: tuple[float, float]
     width_px: int
     height_px: int
-    window_s: float
-    channel: str | int
-    root: Path
-    readings: Mapping[str, Any]
+    cut_window: "Callable[[str, int], Clip | None] | None"
     note: str
     attention: Attention | None
 
 
 def media_of(run: Run[Config], stores: Stores, level_range_db: tuple[float, float], *, audio: bool) -> Media:
     """Find out how pictures are drawn, and what there is to cut sound from."""
-    readings: Mapping[str, Any] = {}
-    note = "" if audio else "Sound was left out on purpose."
+    cut_window, note = None, "" if audio else "Sound was left out on purpose."
     if audio:
-        from jobs.atlas.clips import readings_of  # noqa: PLC0415 (decoders are loaded only where sound is cut)
+        from jobs.common.pages.clips import cutter  # noqa: PLC0415 (decoders are loaded only where sound is cut)
 
-        readings = readings_of(run.recordings)
-        note = "" if readings else "There is no sound: the recordings were not at hand when this page was made."
+        cut_window = cutter(run.recordings, stores.cube)
+        note = "" if cut_window else "There is no sound: the recordings were not at hand when this page was made."
     return Media(
         level_range_db=level_range_db,
         width_px=run.config.image_width_px,
         height_px=run.config.image_height_px,
-        window_s=stores.grid.window_ms / 1000,
-        channel=stores.cube.attrs.get("config", {}).get("channel", "mix"),
-        root=run.recordings.root if run.recordings else Path(),
-        readings=readings,
+        cut_window=cut_window,
         note=note,
         attention=attention_of(run),
     )
@@ -107,8 +96,6 @@ def make_media(
         For each cluster, the gain in dB of each sound by tag.
     """
     ids = cluster_ids(read.stores)
-    recorders = sorted({shown.recorder for group in read.shown for shown in group}) if media.readings else []
-    tables = {name: recordings_table(read.stores.cube, name) for name in recorders}
 
     def one(place: int) -> dict[str, float]:
         group, gains = read.shown[place], {}
@@ -119,26 +106,16 @@ def make_media(
             if media.attention is not None:
                 found = media.attention.array[media.attention.row[shown.recorder], shown.cell]
                 put(folder, attention_key(ids[place], shown.tag), veil(np.asarray(found)))
-            clip = _clip(shown, media, tables.get(shown.recorder))
+            clip = media.cut_window(shown.recorder, shown.start_ms) if media.cut_window else None
             if clip is not None:
                 put(folder, clip_key(ids[place], shown.tag), clip.data)
                 gains[shown.tag] = clip.gain_db
         return gains
 
     n_pictures = sum(map(len, read.shown))
-    with progress(f"{run.name}: pictures", n_pictures, "pictures") as advance, ThreadPoolExecutor(threads) as pool:
+    with progress(f"{run.name}: pictures", n_pictures, "pictures") as advance:
         found = []
-        for place, gains in enumerate(pool.map(one, range(len(read.shown)))):
+        for place, gains in enumerate(in_threads(one, range(len(read.shown)), threads)):
             found.append(gains)
             advance(len(read.shown[place]))
     return found
-
-
-def _clip(shown: Shown, media: Media, recordings: list[dict[str, Any]] | None) -> "Clip | None":
-    if recordings is None:
-        return None
-    from jobs.atlas.clips import cut  # noqa: PLC0415 (as above)
-
-    end_ms = shown.start_ms + round(1000 * media.window_s)
-    found = pieces(recordings, shown.start_ms, end_ms)
-    return cut(found, root=media.root, readings=media.readings, window_s=media.window_s, channel=media.channel)

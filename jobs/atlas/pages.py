@@ -1,9 +1,7 @@
 """The pages of an atlas: facts in, HTML out. Whatever a study calls its things is text, never markup."""
 
-import json
 from collections.abc import Iterator, Sequence
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import jinja2
@@ -11,13 +9,12 @@ import numpy as np
 
 from jobs.atlas import charts, thumbs, words
 from jobs.atlas.facts import Cluster, Study, attention_key, by_size, calendar_key, clip_key, image_key, page_key
-from jobs.atlas.heat import HEAT_MAP, heat_table
-from jobs.atlas.pictures import COLOUR_MAP, STRIPE_GREYS, colour_table
+from jobs.atlas.heat import heat_table
 from jobs.atlas.projection import N_PLACES
 from jobs.atlas.shown import Shown
 from jobs.atlas.windows import Table
+from jobs.common.pages.render import environment, gradient, package_files, script, shared_files
 
-N_GRADIENT_STOPS = 17
 STYLE_KEY, SCRIPT_KEYS, DATA_KEY = "atlas.css", ("atlas.js", "map.js"), "data.js"
 KINDS = {
     "exemplar": ("Exemplars", "nearest to the centroid first"),
@@ -39,9 +36,9 @@ def render(study: Study, clusters: Sequence[Cluster], table: Table) -> Iterator[
         The windows, for the points of the map.
     """
     ranked = by_size(clusters)
-    common = {"study": study, "n_clusters": len(ranked), "greys": STRIPE_GREYS}
-    for key in (STYLE_KEY, *SCRIPT_KEYS):
-        yield key, files("jobs.atlas").joinpath("templates", key).read_text(encoding="utf-8")
+    common = {"study": study, "n_clusters": len(ranked), "title": study.title, "scale": study.scale}
+    yield from shared_files()
+    yield from package_files("jobs.atlas", (STYLE_KEY, *SCRIPT_KEYS))
     yield DATA_KEY, script("atlasData", data_of(study, ranked, [cluster.id for cluster in clusters], table))
     yield "index.html", _page("index.html.j2").render(**common, clusters=ranked)
     for rank, cluster in enumerate(ranked):
@@ -52,15 +49,6 @@ def render(study: Study, clusters: Sequence[Cluster], table: Table) -> Iterator[
         ids = [other.id for other in clusters]
         text = _page("cluster.html.j2").render(**common, **drawn, cluster=cluster, rank=rank + 1, ids=ids)
         yield page_key(cluster.id), script("atlasCluster", {"id": cluster.id, "html": text, "cells": cluster.cells})
-
-
-def script(function: str, value: Any) -> str:  # noqa: ANN401 (JSON)
-    """Return a script that hands a value to a function of the page.
-
-    A page opened from a folder may load scripts beside it, but not read other files.
-    """
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    return f"{function}({text});\n"
 
 
 def data_of(study: Study, ranked: Sequence[Cluster], ids: Sequence[int], table: Table) -> dict[str, Any]:
@@ -104,41 +92,15 @@ def data_of(study: Study, ranked: Sequence[Cluster], ids: Sequence[int], table: 
     return data
 
 
-def gradient(name: str) -> list[tuple[float, str]]:
-    """Return places in percent, from low to high, and colours that draw a colour map as a gradient."""
-    table = colour_table() if name == COLOUR_MAP else heat_table()
-    places = np.linspace(0, len(table) - 1, N_GRADIENT_STOPS)
-    return [(round(100 * float(p) / (len(table) - 1), 2), "#" + bytes(table[round(float(p))]).hex()) for p in places]
-
-
 @cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("jobs.atlas"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(
-        number=words.number,
-        utc=words.utc,
-        local=words.local,
-        date=words.date,
-        plain=words.plain,
-        degrees=words.degrees,
-        python=repr,
-    )
-    environment.globals.update(
-        share=words.share, percent=words.percent, q_value=words.q_value, flag_words=words.flag_words,
-        stability_words=words.stability_words, spark=charts.spark_path, image_key=image_key, clip_key=clip_key,
-        attention_key=attention_key, calendar_key=calendar_key, by_kind=_by_kind, gradient=gradient, kinds=KINDS,
-        style_key=STYLE_KEY, script_keys=SCRIPT_KEYS, data_key=DATA_KEY, colour_map=COLOUR_MAP, heat_map=HEAT_MAP,
-        chart_size=(charts.CHART_WIDTH, charts.CHART_HEIGHT),
-        spark_size=(charts.SPARK_WIDTH, charts.SPARK_HEIGHT),
+    return environment(
+        "jobs.atlas", style_keys=[STYLE_KEY], script_keys=[*SCRIPT_KEYS, DATA_KEY],
+        q_value=words.q_value, flag_words=words.flag_words, stability_words=words.stability_words,
+        spark=charts.spark_path, image_key=image_key, clip_key=clip_key, attention_key=attention_key,
+        calendar_key=calendar_key, by_kind=_by_kind, kinds=KINDS, heat_colours=gradient(heat_table()),
+        chart_size=(charts.CHART_WIDTH, charts.CHART_HEIGHT), spark_size=(charts.SPARK_WIDTH, charts.SPARK_HEIGHT),
     )  # fmt: skip
-    return environment
 
 
 def _by_kind(cluster: Cluster, kind: str) -> list[Shown]:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.atlas.hours import HOURS_PER_DAY, count_hours
 from jobs.atlas.windows import Table
+from jobs.common.pages.hours import HOURS_PER_DAY
 
 
 @dataclass(frozen=True)
@@ -139,3 +139,19 @@ def recorder_calendar(table: Table, calendar: Calendar, n_recorders: int) -> NDA
 def _dates_hours(table: Table, rows: NDArray[np.integer[Any]], first_day: int, n_days: int) -> NDArray[np.int64]:
     flat = (table.day[rows].astype(np.int64) - first_day) * HOURS_PER_DAY + table.hour[rows]
     return np.bincount(flat, minlength=n_days * HOURS_PER_DAY).reshape(n_days, HOURS_PER_DAY)
+
+
+def count_hours(cluster: NDArray[np.int16], hour: NDArray[np.int64], n_clusters: int) -> NDArray[np.int64]:
+    """Return the number of windows by cluster and hour of day, shape (n_clusters, 24).
+
+    Parameters
+    ----------
+    cluster
+        Cluster of each window, 0 to n_clusters - 1, shape (n_windows,).
+    hour
+        Hour of day of each window, 0 to 23, shape (n_windows,).
+    n_clusters
+        Number of clusters.
+    """
+    pairs = cluster.astype(np.int64) * HOURS_PER_DAY + hour
+    return np.bincount(pairs, minlength=n_clusters * HOURS_PER_DAY).reshape(n_clusters, HOURS_PER_DAY)

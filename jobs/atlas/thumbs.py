@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from jobs.atlas.pictures import coloured, scaled
+from jobs.common.pages.pictures import coloured, scaled
 
 THUMB_WIDTH_PX, THUMB_HEIGHT_PX = 120, 80
 COLUMNS, ROWS = 12, 16

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.atlas.hours import local_time
 from jobs.atlas.study import Stores
+from jobs.common.pages.hours import local_time
 from jobs.common.progress import Advance
 from lake.constants import MS_PER_DAY, STATUS
 from lake.errors import StoreError

@@ -45,7 +45,7 @@ from lake.scaling import (
 from lake.schema import StoreSpec
 from lake.shards import open_codes
 from lake.vectors import VectorSets, by_day, open_vectors
-from lake.whitening import ROWS_OF_PRODUCTS, groups_of, set_moments, shrinkage_notes
+from lake.whitening import ROWS_OF_PRODUCTS, groups_of, set_moments, whitening_notes
 from lake.write import commit
 
 
@@ -93,7 +93,7 @@ def execute(run: Run[Config], options: Options) -> Outcome:
         "flagged_clusters": int(np.count_nonzero(flags)),
         "mean_square_distance": float(f"{totals.squares[0] / sets.n_windows:.6g}"),
     }
-    notes = shrinkage_notes(sets, scaling, config.shrinkage)
+    notes = whitening_notes(sets, scaling, config.shrinkage)
     return Outcome(did=True, counts=counts, backend=blas_backend(), notes=notes)
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import lru_cache
 from typing import Annotated, Final, Literal
 
 import numpy as np
@@ -91,7 +91,7 @@ class Dictionary:
     mean_db, deviation_db
         Mean level of each band of the view over the study, dBFS, shape (n_bands,), and one deviation about them, dB.
     n_rows
-        Parts of equal height that the frequency axis is averaged in.
+        Parts of equal height that the frequency axis is averaged in; neighbours share a place that lies in both.
     atoms
         By size of patch.
     """
@@ -104,10 +104,7 @@ class Dictionary:
 
     def n_features(self, shape: Size) -> int:
         """Return the length of the vectors of windows of some shape."""
-        return sum(
-            2 * len(each.offset) * len(_row_edges(_n_places(shape[0], each.size[0]), self.n_rows))
-            for each in self.atoms
-        )
+        return sum(2 * len(each.offset) * min(self.n_rows, _n_places(shape[0], each.size[0])) for each in self.atoms)
 
 
 def normalised(codes: NDArray[np.uint8], view: Size, mean_db: Array, deviation_db: float) -> Array:
@@ -160,21 +157,26 @@ def encode_windows(codes: NDArray[np.uint8], dictionary: Dictionary) -> Array:
     place counts with what it has above the mean over all atoms there (the "triangle" activation of Coates and Ng 2012).
     """
     levels = normalised(codes, dictionary.view, dictionary.mean_db, dictionary.deviation_db)
-    return np.stack([_encoded(window, dictionary) for window in levels])
+    # Weights less their mean over the atoms give responses less their mean over the atoms.
+    atoms = [
+        (each.size, each.weights - each.weights.mean(axis=1, keepdims=True), each.offset - each.offset.mean())
+        for each in dictionary.atoms
+    ]
+    return np.stack([_encoded(window, atoms, dictionary.n_rows) for window in levels])
 
 
-def _encoded(window: Array, dictionary: Dictionary) -> Array:
+def _encoded(window: Array, atoms: Sequence[tuple[Size, Array, Array]], n_rows: int) -> Array:
     parts: list[Array] = []
-    for atoms in dictionary.atoms:
-        found = patches(window, atoms.size)
-        # Weights less their mean over the atoms give responses less their mean over the atoms.
-        response = found.reshape(-1, found.shape[2]) @ (atoms.weights - atoms.weights.mean(axis=1, keepdims=True))
-        response += atoms.offset - atoms.offset.mean()
-        np.maximum(response, 0, out=response)
-        response = response.reshape(*found.shape[:2], -1)
-        edges = [*_row_edges(len(response), dictionary.n_rows), len(response)]
-        rows = np.stack([response[first:last].mean(axis=0) for first, last in pairwise(edges)])
-        parts += [rows.mean(axis=1).ravel(), rows.std(axis=1).ravel()]
+    for size, weights, offset in atoms:
+        found = patches(window, size)
+        response = found.reshape(-1, found.shape[2]) @ weights
+        np.maximum(response, -offset, out=response)  # max(response + offset, 0) - offset: one pass less
+        shares = _row_shares(len(found), n_rows)
+        rows = (shares @ response.reshape(len(found), -1)).reshape(len(shares), -1, len(offset))
+        mean = rows.mean(axis=1, keepdims=True)
+        rows -= mean
+        deviation = np.sqrt(np.einsum("rta,rta->ra", rows, rows) / np.float32(rows.shape[1]))
+        parts += [(mean[:, 0] + offset).ravel(), deviation.ravel()]
     return np.concatenate(parts)
 
 
@@ -182,10 +184,19 @@ def _n_places(n: int, size: int) -> int:
     return (n - size) // max(1, size // 2) + 1
 
 
-def _row_edges(n_places: int, n_rows: int) -> list[int]:
-    """Return where each row of frequency begins; places that are fewer than rows are rows of their own."""
+@lru_cache(maxsize=16)
+def _row_shares(n_places: int, n_rows: int) -> Array:
+    """Return what each place along the bands counts for in each row of frequency, shape (n_rows, n_places).
+
+    Rows share a place where their number does not divide that of the places, so that none is lower than the others;
+    places that are fewer than rows are rows of their own.
+    """
     n = min(n_rows, n_places)
-    return [i * n_places // n for i in range(n)]
+    shares = np.zeros((n, n_places), dtype=np.float32)
+    for i in range(n):
+        first, last = i * n_places // n, -(-(i + 1) * n_places // n)
+        shares[i, first:last] = 1 / (last - first)
+    return shares
 
 
 def to_tensors(dictionary: Dictionary) -> dict[str, Array]:

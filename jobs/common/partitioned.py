@@ -21,8 +21,9 @@ from jobs.common.run import Options, Outcome, Run, is_committed, listed
 from jobs.common.space import Space, described, refuse_full
 from lake.errors import IdentityError, InputError, StoreError, TryAgainError
 from lake.identity import content_id, short_hash
-from lake.ledger import COMMIT_RECORD, GRID_RECORD, Ledger
+from lake.ledger import Ledger
 from lake.read import grid_of, open_store, recorder_names
+from lake.run_records import COMMIT_RECORD, GRID_RECORD
 from lake.schema import StoreSpec
 from lake.storage import Storage
 

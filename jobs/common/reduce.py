@@ -1,6 +1,6 @@
 """Windows at a lower resolution: the mean level of what falls into each band and frame."""
 
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,14 +34,25 @@ def reduced_levels(codes: NDArray[np.uint8], most: Size) -> Levels:
     """
     n_mels, n_frames = codes.shape[1:]
     size = reduced_size((n_mels, n_frames), most)
-    known = (codes != 0).astype(np.float32)
-    total = codes.astype(np.float32)
-    if size != (n_mels, n_frames):
-        rows, columns = _shares(n_mels, size[0]), _shares(n_frames, size[1])
-        total, known = (rows @ (each @ columns.T) for each in (total, known))
+    is_known = codes != 0 if not codes.all() else np.ones((1, n_mels, n_frames), dtype=np.bool_)
+    total, known = _reduced(codes, size), _reduced(is_known, size)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = total / known
     return np.asarray(mean * np.float32(CODE_STEP_DB) + np.float32(CODE_OFFSET_DB), dtype=np.float32)
+
+
+def _reduced(values: NDArray[np.uint8] | NDArray[np.bool_], size: Size) -> Levels:
+    """Return the sum of what falls into each band and frame, bands first; whole numbers stay exact."""
+    n_mels, n_frames = values.shape[1:]
+    if n_mels % size[0] == 0:
+        parts = values.reshape(len(values), size[0], -1, n_frames)
+        out = parts.sum(axis=2, dtype=np.float32)
+    else:
+        out = _shares(n_mels, size[0]) @ values.astype(np.float32)
+    if n_frames % size[1] == 0:
+        every = n_frames // size[1]
+        return np.asarray(reduce(np.add, (out[:, :, i::every] for i in range(every))), dtype=np.float32)
+    return np.asarray(out @ _shares(n_frames, size[1]).T, dtype=np.float32)
 
 
 @lru_cache(maxsize=8)

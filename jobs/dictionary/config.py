@@ -7,7 +7,8 @@ from pydantic import Field, PositiveInt
 from jobs.common.config import JobConfig
 from jobs.common.job import Input, Job
 
-ALGORITHM = 1
+ALGORITHM = 2
+"""2: k-means as Coates and Ng have it (patches keep their length, of either sign); rows of frequency share places."""
 
 Size = Annotated[tuple[PositiveInt, PositiveInt], Field(strict=False)]
 

@@ -57,8 +57,9 @@ def learn_atoms(sample: Array, size: Size, *, n_atoms: int, n_rounds: int, shrin
     Notes
     -----
     Coates and Ng 2012, "Learning feature representations with k-means": each patch less its own mean, whitened by the
-    principal axes (with shrinkage), then spherical k-means: an atom is the sum of the patches that are nearest to it
-    by cosine, made of length 1. An atom without a patch starts anew on a random one.
+    principal axes (with shrinkage), then their spherical k-means. Each patch belongs to the atom with the largest
+    product, of either sign; an atom becomes itself and the sum of its patches, each times its product, made of length
+    1. An atom without a patch starts anew on a random one.
     """
     sample -= sample.mean(axis=1, keepdims=True)
     centre = sample.mean(axis=0, dtype=np.float64)
@@ -66,7 +67,7 @@ def learn_atoms(sample: Array, size: Size, *, n_atoms: int, n_rounds: int, shrin
     variance, axes = np.linalg.eigh((sample.T @ sample).astype(np.float64) / len(sample))
     scale = np.sqrt(np.maximum(variance, 0) + shrinkage * max(float(variance[-1]), TINY))
     whiten = (axes / scale) @ axes.T
-    atoms = _spherical_kmeans(sample @ whiten.astype(np.float32), n_atoms, n_rounds, seed)
+    atoms = spherical_kmeans(sample @ whiten.astype(np.float32), n_atoms, n_rounds, seed)
     n_values = sample.shape[1]
     less_mean = np.eye(n_values) - 1 / n_values
     weights = less_mean @ whiten @ atoms.T.astype(np.float64)
@@ -76,21 +77,20 @@ def learn_atoms(sample: Array, size: Size, *, n_atoms: int, n_rounds: int, shrin
     )
 
 
-def _spherical_kmeans(x: Array, n_atoms: int, n_rounds: int, seed: int) -> Array:
+def spherical_kmeans(x: Array, n_atoms: int, n_rounds: int, seed: int) -> Array:
+    """Return atoms of length 1, shape (n_atoms, n_values), of whitened patches, shape (n_patches, n_values)."""
     random = np.random.default_rng([seed, x.shape[1]])
-    x = _unit(x)
     atoms = _unit(random.standard_normal((n_atoms, x.shape[1])).astype(np.float32))
+    rows = np.arange(len(x))
     for _ in range(n_rounds):
-        nearness = x @ atoms.T
-        nearest = nearness.argmax(axis=1)
-        sums = np.zeros_like(atoms)
-        order = np.argsort(nearest, kind="stable")
-        counts = np.bincount(nearest, minlength=n_atoms)
-        begins = np.concatenate([[0], np.cumsum(counts)[:-1]])
-        has = counts > 0
-        sums[has] = np.add.reduceat(x[order], begins[has], axis=0)
-        sums[~has] = x[random.integers(0, len(x), int((~has).sum()))]
-        atoms = _unit(sums)
+        product = x @ atoms.T
+        nearest = np.abs(product).argmax(axis=1)
+        code = np.zeros_like(product)
+        code[rows, nearest] = product[rows, nearest]
+        moved = code.T @ x + atoms
+        unused = np.setdiff1d(np.arange(n_atoms), nearest)
+        moved[unused] = x[random.integers(len(x), size=len(unused))]
+        atoms = _unit(moved)
     return atoms
 
 

@@ -10,14 +10,20 @@ from matplotlib.figure import Figure
 from jobs.common.dictionary import Atoms
 
 COLUMNS = 16
+WIDTH_IN, TITLE_IN = 9, 0.3
 
 
 def draw_atoms(atoms: Sequence[Atoms], out: io.BytesIO) -> bytes:
     """Return a PNG: a row of panels for each size of patch, low bands at the bottom, each atom over its own range."""
-    figure = Figure(figsize=(9, 2.6 * len(atoms)), dpi=100, layout="constrained")
+    mosaics = [_mosaic(each) for each in atoms]
+    shares = [mosaic.shape[0] / mosaic.shape[1] for mosaic in mosaics]
+    figure = Figure(
+        figsize=(WIDTH_IN, sum(WIDTH_IN * share + TITLE_IN for share in shares)), dpi=100, layout="constrained"
+    )
     FigureCanvasAgg(figure)
-    for axes, each in zip(np.atleast_1d(figure.subplots(len(atoms), 1)), atoms, strict=True):
-        axes.imshow(_mosaic(each), cmap="RdBu_r", vmin=-1, vmax=1, origin="lower", interpolation="nearest")
+    panels = np.atleast_1d(figure.subplots(len(atoms), 1, height_ratios=shares))
+    for axes, each, mosaic in zip(panels, atoms, mosaics, strict=True):
+        axes.imshow(mosaic, cmap="RdBu_r", vmin=-1, vmax=1, origin="lower", interpolation="nearest")
         axes.set_title(f"{each.size[0]} bands × {each.size[1]} frames", fontsize=9)
         axes.set_axis_off()
     figure.savefig(out, format="png", metadata={"Software": None})

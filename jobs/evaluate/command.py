@@ -45,7 +45,7 @@ from lake.read import open_array, open_clusters, open_cube, open_embeddings, rea
 from lake.scaling import Scaling
 from lake.text import near_or_all
 from lake.vectors import VectorSets, open_vectors
-from lake.whitening import shrinkage_notes, study_whitening
+from lake.whitening import study_whitening, whitening_notes
 
 Ints = NDArray[np.int64]
 MOST_NAMED = 3
@@ -203,7 +203,7 @@ def _notes_on_whitening(run: Run[Config], study: Study) -> list[str]:
         note
         for one in study.vectors.values()
         if one.scaling is not None
-        for note in shrinkage_notes(one.sets, one.scaling, run.config.shrinkage)
+        for note in whitening_notes(one.sets, one.scaling, run.config.shrinkage)
     ]
     return list(dict.fromkeys(notes))
 

@@ -27,7 +27,7 @@ from lake.tables import defused_table
 from lake.threads import in_threads
 from lake.vectors import Span, VectorSets, open_vectors, read_span
 from lake.verdicts import read_verdicts
-from lake.whitening import shrinkage_notes, study_scaling
+from lake.whitening import study_scaling, whitening_notes
 
 FIGURES = {
     "detector_best_f1": "threshold_best_f1",
@@ -86,7 +86,7 @@ def execute(run: Run[Config], options: Options) -> Outcome:
         (Path(scratch) / TABLE_FILE).write_text(table.to_csv(index=False, float_format="%.6g"), encoding="utf-8")
         publish(run, Path(scratch))
     flagged = [f"{one.row['sound']}: {one.row['flags']}" for one in found if one.head is not None and one.row["flags"]]
-    notes = [*shrinkage_notes(sets, scaling, config.shrinkage), *refused]
+    notes = [*whitening_notes(sets, scaling, config.shrinkage), *refused]
     notes += [f"{len(flagged)} heads are guesses ({'; '.join(flagged[:5])}{'; …' * (len(flagged) > 5)})"] * bool(
         flagged
     )
@@ -166,7 +166,7 @@ def _learn(  # noqa: PLR0917 (what all sounds share)
 
     with progress(f"{run.name}: heads", len(tables), "sounds") as advance:
         found = []
-        for one in in_threads(learn, list(tables), threads):
+        for one in in_threads(learn, [str(sound) for sound in tables], threads):
             found.append(one)
             advance(1)
     return found

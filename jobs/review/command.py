@@ -1,7 +1,7 @@
 """The commands on verdicts: adding files of them to the lake, and listing what the lake has."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +10,7 @@ from jobs.manifest import Manifest
 from jobs.review.deliver import Given, Read, read_files
 from jobs.review.windows import open_windows
 from jobs.state import DAMAGED, State
+from lake.batches import Batch, batch_names, n_answered, read_batch, sample_of
 from lake.errors import InputError, StoreError
 from lake.sounds import read_sounds
 from lake.verdicts import (
@@ -43,8 +44,27 @@ def add(manifest: Manifest, paths: Sequence[Path], given: Given, *, cube: str | 
     if not paths:
         raise InputError("verdicts add: name at least one file of verdicts or labels.")
     sounds, windows = read_sounds(manifest.path), open_windows(manifest, cube)
-    read = read_files(paths, windows, sounds, read_verdicts(windows.run.lake), given)
-    return Added(read, add_verdicts(windows.run.lake, read.table))
+    lake = windows.run.lake
+    read = read_files(paths, windows, sounds, read_verdicts(lake), given)
+    delivery = add_verdicts(lake, read.table)
+    names = sorted(set(read.table["batch"]) - {""})
+    notes = [answered(windows.batch(name), read_verdicts(lake)) for name in names]
+    return Added(replace(read, notes=[*read.notes, *notes]), delivery)
+
+
+def answered(batch: Batch, verdicts: pd.DataFrame) -> str:
+    """Return how much of a batch was answered; of a random one also how much of it is a sample, and what that lacks."""
+    n = len(batch.table)
+    told = f"batch {batch.name}: {n_answered(batch, verdicts)} of {n} windows were answered"
+    if not batch.is_random:
+        return f"{told}."
+    n_sample = sample_of(batch, verdicts)["draw"].nunique()
+    if n_sample == n:
+        return f"{told}; all of them are a sample."
+    return (
+        f"{told}; the first {n_sample} are a sample. What follows the window of draw {n_sample} counts once that is "
+        f"answered for {', '.join(batch.sounds)}."
+    )
 
 
 def counts(manifest: Manifest) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -72,18 +92,26 @@ def counts(manifest: Manifest) -> tuple[pd.DataFrame, pd.DataFrame]:
     return table, agreement(last)
 
 
-def verdicts_state(manifest: Manifest) -> State | None:
-    """Return what there is of verdicts in a study's lake, ``None`` if there is nothing."""
+def people_states(manifest: Manifest) -> list[State]:
+    """Return what there is of verdicts and of batches in a study's lake; nothing of what there is not."""
     lake = next(iter(manifest.runs.values())).lake
-    keys = deliveries(lake)
-    if not keys:
-        return None
     try:
-        found = read_verdicts(lake)
+        verdicts = read_verdicts(lake)
     except StoreError as error:
-        return State("verdicts", "people", DAMAGED, str(error))
-    detail = f"{len(found)} of {found['sound'].nunique()} sounds, in {len(keys)} deliveries"
-    return State("verdicts", "people", "done", detail)
+        return [State("verdicts", "people", DAMAGED, str(error))]
+    said = []
+    if len(verdicts):
+        detail = f"{len(verdicts)} of {verdicts['sound'].nunique()} sounds, in {len(deliveries(lake))} deliveries"
+        said.append(State("verdicts", "people", "done", detail))
+    try:
+        batches = [read_batch(lake, name) for name in batch_names(lake)]
+    except StoreError as error:
+        return [*said, State("batches", "people", DAMAGED, str(error))]
+    if batches:
+        n_asked = sum(len(batch.table) for batch in batches)
+        n_heard = sum(n_answered(batch, verdicts) for batch in batches)
+        said.append(State("batches", "people", "done", f"{len(batches)} of {n_asked} windows, {n_heard} answered"))
+    return said
 
 
 def _tally(verdicts: pd.Series) -> dict[str, int]:

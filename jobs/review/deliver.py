@@ -1,18 +1,17 @@
 """Bringing verdicts into the lake: from our own tables and from label files, all checked before any is written."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from jobs.common.labels import read_labels
 from jobs.common.marks import is_plain_table, read_marks
 from jobs.common.placing import PADDED_S, place_marks, recordings_of
 from jobs.common.run import listed
+from jobs.review.cells import instant, milliseconds
 from jobs.review.windows import Windows
 from lake.digest import sha256_of
 from lake.errors import InputError
@@ -24,9 +23,6 @@ from lake.tables import make_table
 from lake.verdicts import COLUMNS, VERDICTS
 
 NEEDED = ("recorder", "time_utc", "sound", "verdict")
-_TIME = re.compile(
-    r"(\d{4})[-/](\d\d)[-/](\d\d)[T ](\d{1,2}):(\d\d)(?::(\d\d)(?:[.,](\d{1,6}))?)?\s?(Z|UTC|[+-]\d\d:?\d\d)?"
-)
 _WORDS = {**{word: word for word in VERDICTS}, **{word[0]: word for word in VERDICTS}}
 
 Row = dict[str, object]
@@ -167,25 +163,47 @@ def _own_row(cells: Mapping[str, str], windows: Windows, sounds: Sounds, given: 
             problems.append(str(error))
 
     take("recorder", windows.recorder_of)
-    take("time_utc", _instant)
+    take("time_utc", instant)
     take("duration_s", to_number, windows.grid.window_ms / 1000)
     take("sound", sounds.resolve)
     take("verdict", _verdict)
     take("reviewer", str, given.reviewer or None)
-    take("decided_at", _instant)
+    take("decided_at", instant)
     take("seconds", to_number)
     take("draw", _whole)
     problems += [f"{key} is empty" for key in NEEDED if key in row and row[key] is None]
     if row["reviewer"] is None:
         problems.append("reviewer is empty; say who decided with --reviewer")
     if not problems:
-        problems = _trace(row, cells.get("digest", ""), windows)
+        problems = [*_trace(row, cells.get("digest", ""), windows), *_asked(row, windows)]
     return row, problems
+
+
+def _asked(row: Row, windows: Windows) -> list[str]:
+    """Return what is wrong with the batch and the draw of a row: they must name its window, or both be empty."""
+    name, draw = str(row["batch"]), row["draw"]
+    if not name and draw is None:
+        return []
+    if not name or draw is None:
+        return [f"batch {name!r} and draw {draw}: expected both, or neither; load the table that the page gave"]
+    try:
+        known = windows.batch(name)
+    except InputError as error:
+        return [f"{str(error).rstrip('.')}; a verdict that was asked for in another lake belongs there"]
+    if not 0 <= int(str(draw)) < len(known.table):
+        return [f"draw {draw}: batch {name!r} has the draws 0 to {len(known.table) - 1}"]
+    asked = known.table.iloc[int(str(draw))]
+    if (asked["recorder"], asked["time_utc"]) == (row["recorder"], row["time_utc"]):
+        return []
+    here = f"{row['recorder']} at {iso(milliseconds(row['time_utc']))}"
+    there = f"{asked['recorder']} at {iso(milliseconds(asked['time_utc']))}"
+    told = f"draw {draw} of batch {name!r} is the window of {there}, the row is of {here}: cells were moved"
+    return [f"{told}; load the table that the page gave"]
 
 
 def _trace(row: Row, digest: str, windows: Windows) -> list[str]:
     """Add to a row what traces its window; return what is wrong."""
-    recorder, start_ms = str(row["recorder"]), _ms(row["time_utc"])
+    recorder, start_ms = str(row["recorder"]), milliseconds(row["time_utc"])
     length_ms = round(float(str(row["duration_s"])) * 1000)
     if length_ms != windows.grid.window_ms:
         here = windows.grid.window_ms / 1000
@@ -293,7 +311,7 @@ def _absences(rows: Sequence[Row], windows: Windows, given: Given) -> list[Row]:
 
 
 def _overlaps(row: Row, start_ms: int, end_ms: int) -> bool:
-    begin_ms = _ms(row["time_utc"])
+    begin_ms = milliseconds(row["time_utc"])
     return begin_ms < end_ms and begin_ms + round(float(str(row["duration_s"])) * 1000) > start_ms
 
 
@@ -302,25 +320,6 @@ def _row(recorder: str, span_ms: tuple[int, int], sound: str, verdict: str, revi
         "recorder": recorder, "time_utc": pd.Timestamp(span_ms[0], unit="ms"),
         "duration_s": (span_ms[1] - span_ms[0]) / 1000, "sound": sound, "verdict": verdict, "reviewer": reviewer,
     }  # fmt: skip
-
-
-def _instant(cell: str) -> pd.Timestamp:
-    """Return a time in UTC, naive; one without seconds was cut short by a spreadsheet and is refused."""
-    match = _TIME.fullmatch(cell.strip())
-    if match is None or match[6] is None:
-        raise ValueError(
-            f"expected a time such as 2021-06-22T05:00:06Z, found {cell!r}: a spreadsheet may have changed it; give "
-            "the column the format Text when the table is opened, or load the table that the page gave"
-        )
-    year, month, day, hour, minute, second, fraction, zone = match.groups()
-    zone = "" if zone in {None, "Z", "UTC"} else zone
-    try:
-        value = datetime.fromisoformat(
-            f"{year}-{month}-{day}T{int(hour):02}:{minute}:{second}.{(fraction or '0').ljust(6, '0')}{zone}"
-        )
-    except ValueError as error:
-        raise ValueError(f"expected a time, found {cell!r} ({error})") from error
-    return pd.Timestamp(value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value)
 
 
 def _verdict(cell: str) -> str:
@@ -335,7 +334,3 @@ def _whole(cell: str) -> int:
     if value != int(value) or value < 0:
         raise ValueError(f"draw: expected a whole number, found {cell!r}")
     return int(value)
-
-
-def _ms(value: object) -> int:
-    return int(np.datetime64(pd.Timestamp(str(value)), "ms").astype(np.int64))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from jobs.common.run import Run
 from jobs.manifest import Manifest
+from lake.batches import Batch, read_batch
 from lake.constants import STATUS
 from lake.errors import InputError
 from lake.grid import Grid, iso
@@ -41,9 +42,10 @@ class Windows:
     cube: xr.Dataset
     grid: Grid
     recorders: list[str]
-    _status: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
+    _usable: dict[int, Cells] = field(default_factory=dict)
     _digests: dict[tuple[str, str], Mapping[int, str]] = field(default_factory=dict)
     _recordings: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    _batches: dict[str, Batch] = field(default_factory=dict)
 
     def cell_of(self, recorder: str, start_ms: int) -> int:
         """Return the cell of the window of a recorder that begins at an instant, milliseconds since 1970.
@@ -67,9 +69,9 @@ class Windows:
 
     def usable(self, i_recorder: int) -> Cells:
         """Return the cells of a recorder that have sound, in order."""
-        if i_recorder not in self._status:
-            self._status[i_recorder] = self.cube["status"][i_recorder].to_numpy()
-        return np.flatnonzero(np.isin(self._status[i_recorder], USABLE))
+        if i_recorder not in self._usable:
+            self._usable[i_recorder] = np.flatnonzero(np.isin(self.cube["status"][i_recorder].to_numpy(), USABLE))
+        return self._usable[i_recorder]
 
     def covered(self, recorder: str, start_ms: int, end_ms: int, *, min_overlap_ms: int) -> Cells:
         """Return the cells of windows that a span equals, or shares at least ``min_overlap_ms`` with."""
@@ -113,6 +115,12 @@ class Windows:
             )
         first = found[0]
         return first.path, round((first.first_sample - first.at_sample) / first.sample_rate_hz, 3)
+
+    def batch(self, name: str) -> Batch:
+        """Return a batch of the lake; raises as :func:`lake.batches.read_batch`."""
+        if name not in self._batches:
+            self._batches[name] = read_batch(self.run.lake, name)
+        return self._batches[name]
 
     def recorder_of(self, name: str) -> str:
         """Return the recorder that is called so; raises ValueError with the nearest names."""

@@ -20,8 +20,9 @@ from jobs.spectrograms.days import Day, missing_days
 from jobs.spectrograms.plan import Placed, Plan, make_plan
 from jobs.spectrograms.sizes import memory_for, missing_bands, space_for
 from jobs.spectrograms.store import commit_run, run_spec, stored_rows
+from lake.deployments import assign_deployments, read_deployments, unused_deployments
 from lake.errors import IdentityError, InputError
-from lake.recordings import assign_deployments, read_deployments, read_recordings, unused_deployments
+from lake.recordings import read_recordings
 from lake.schema import DEPLOYMENT_COLUMNS, RECORDING_COLUMNS
 
 if TYPE_CHECKING:
@@ -134,11 +135,6 @@ class Spectrograms(Partitioned[Config, Plan, Day, "Partition"]):
 SPECTROGRAMS = Spectrograms()
 execute, finalise = SPECTROGRAMS.execute, SPECTROGRAMS.finalise
 progress_of, describe = SPECTROGRAMS.progress_of, SPECTROGRAMS.describe
-
-
-def planned_days(run: Run[Config]) -> list[Day]:
-    """Return what is missing of a run's cube, a recorder's UTC day each."""
-    return missing_days(SPECTROGRAMS.plan(run), run.ledger.written())
 
 
 def partitions_of(run: Run[Config], plan: Plan, days: Sequence[Day], backend: str) -> list["Partition"]:

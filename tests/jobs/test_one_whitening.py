@@ -14,6 +14,7 @@ from jobs.common.run import Options
 from jobs.evaluate import command as evaluate
 from jobs.evaluate.config import Config as EvaluateConfig
 from jobs.evaluate.units import scaled_rows
+from lake.constants import MS_PER_DAY
 from lake.errors import InputError
 from lake.grid import iso
 from lake.read import open_clusters, open_cube
@@ -25,19 +26,20 @@ from lake.whitening import study_whitening
 HOP_MS = 600_000
 
 
-def test_all_readers_give_a_window_the_same_vector(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtypes", [("float32",), ("float16",), ("float32", "float16"), ("float32", "float32")])
+def test_all_readers_give_a_window_the_same_vector(tmp_path: Path, dtypes: tuple[str, ...]) -> None:
     cube = make_cube(tmp_path, random_codes())
     there = np.isin(cube_status(cube.output.url), [1, 2])
     random = np.random.default_rng(0)
     sets = []
-    for name, n_features in (("one", 5), ("other", 8)):
+    for name, n_features, dtype in zip(("one", "other"), (5, 8), dtypes, strict=False):
         vectors = np.full((*there.shape, n_features), np.nan, dtype=np.float32)
         vectors[there] = random.normal(size=(int(there.sum()), n_features)) @ random.normal(
             size=(n_features, n_features)
         )
-        sets.append(make_embeddings(tmp_path, vectors, cube=cube, name=name))
+        sets.append(make_embeddings(tmp_path, vectors.astype(dtype), cube=cube, name=name))
     config = Config(normalise="whiten", n_clusters=3, batch_size=8, n_init_windows=20, n_refits=0)
-    inputs = {"embeddings": sets[0], "embeddings+2": sets[1]}
+    inputs = {"embeddings": sets[0], **{f"embeddings+{i}": one for i, one in enumerate(sets[1:], 2)}}
     run = make_run(tmp_path, "clusters", "cluster", config, inputs=inputs)
     command.execute(run, Options())
     joined = open_vectors([one.output.url for one in sets])
@@ -150,23 +152,65 @@ def test_imported_vectors_are_not_whitened_unless_asked(tmp_path: Path) -> None:
     assert not one["distance"].equals(plain["distance"])
 
 
-@pytest.mark.parametrize("what", ["recorders", "windows", "grid", "length"])
+@pytest.mark.parametrize("what", ["recorders", "order", "windows", "fewer windows", "grid", "length", "hop"])
 def test_sets_that_cannot_be_joined_are_refused(tmp_path: Path, what: str) -> None:
     random = np.random.default_rng(2)
     one = make_embeddings(tmp_path, random.normal(size=(2, 144, 3)).astype(np.float32), name="one")
-    shape = (1 if what == "recorders" else 2, 288 if what == "grid" else 144, 3)
+    shape = (1 if what == "recorders" else 2, 288 if what in {"grid", "hop"} else 144, 3)
     vectors = random.normal(size=shape).astype(np.float32)
     if what == "windows":
         vectors[1, 7] = np.nan
-    names = ["north"] if what == "recorders" else ["north", "south"]
-    window_s = 3.0 if what == "length" else 6.0
-    other = make_embeddings(tmp_path, vectors, name="other", recorders=names, window_s=window_s)
+    if what == "fewer windows":
+        vectors[1] = np.nan
+    names = {"recorders": ["north"], "order": ["south", "north"]}.get(what, ["north", "south"])
+    window_s, hop_s = 3.0 if what == "length" else 6.0, 300.0 if what == "hop" else 600.0
+    other = make_embeddings(tmp_path, vectors, name="other", recorders=names, window_s=window_s, hop_s=hop_s)
     message = {
-        "recorders": "same recorders", "windows": "1 that only the first has", "grid": "one grid",
+        "recorders": "same recorders", "order": "same recorders in the same order.*found north, south and south, north",
+        "windows": "1 that only the first has", "fewer windows": "144 that only the first has", "grid": "one grid",
         "length": "windows of 6000 ms every 600000 ms .* and windows of 3000 ms",
+        "hop": "every 600000 ms .* every 300000 ms",
     }[what]  # fmt: skip
-    with pytest.raises(InputError, match=message):
+    for urls in ([one.output.url, other.output.url], [one.output.url, one.output.url, other.output.url]):
+        with pytest.raises(InputError, match=message):
+            open_vectors(urls)
+
+
+def test_sets_that_begin_on_other_days_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = np.random.default_rng(2).normal(size=(2, 144, 3)).astype(np.float32)
+    one = make_embeddings(tmp_path, vectors, name="one")
+    monkeypatch.setattr("stores.ORIGIN_MS", ORIGIN_MS + MS_PER_DAY)
+    other = make_embeddings(tmp_path, vectors, name="other")
+    with pytest.raises(InputError, match=r"from 2021-06-01T00:00:00\S* to 2021-06-02\S* and .* from 2021-06-02"):
         open_vectors([one.output.url, other.output.url])
+
+
+@pytest.mark.parametrize("value", [0.0, -3.0])
+def test_a_set_whose_windows_are_all_the_same_is_named(tmp_path: Path, value: float) -> None:
+    vectors = few_windows(50, 4)
+    good = make_embeddings(tmp_path, vectors, name="good")
+    same = make_embeddings(tmp_path, np.where(np.isnan(vectors), np.nan, value).astype(np.float32), name="same")
+    config = Config(n_clusters=3, batch_size=8, n_init_windows=50, n_refits=0)
+    found = []
+    for name, inputs in (("alone", {"embeddings": good}), ("both", {"embeddings": good, "embeddings+2": same})):
+        run = make_run(tmp_path, name, "cluster", config, inputs=inputs)
+        notes = command.execute(run, Options()).notes
+        found.append(open_clusters(run.output.url)["cluster"].to_numpy())
+    np.testing.assert_array_equal(found[0], found[1])
+    (note,) = notes
+    assert note == (
+        "same.zarr: its vectors (windows: 50) are all the same and tell none from another. Look at the recordings, or "
+        "leave the set out."
+    )
+
+
+def test_a_study_of_one_window_is_whitened_to_nothing_and_says_so(tmp_path: Path) -> None:
+    run = make_embeddings(tmp_path, few_windows(1, 4))
+    clusters = make_run(
+        tmp_path, "clusters", "cluster", Config(n_clusters=1, n_refits=0), inputs={"embeddings": run}
+    )  # fmt: skip
+    assert "its vectors (windows: 1) are all the same" in next(iter(command.execute(clusters, Options()).notes))
+    assert np.isfinite(open_clusters(clusters.output.url)["centroid"].to_numpy()).all()
 
 
 def cube_status(url: str) -> NDArray[np.int8]:

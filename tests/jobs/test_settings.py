@@ -14,7 +14,7 @@ from jobs.common.config import JobConfig, identity_config
 from jobs.demo.config import StudyConfig
 from jobs.manifest import read_manifest
 from jobs.registry import JOBS
-from jobs.settings import as_toml, settings_of
+from jobs.settings import as_page, as_toml, settings_of
 from lake.identity import config_id
 
 REQUIRED: dict[str, dict[str, Any]] = {"adopt": {"arch": "vit_tiny_patch16_224"}}
@@ -51,6 +51,14 @@ def test_all_settings_are_printed_with_their_defaults(job: str, cli: Cli) -> Non
     assert left_out == {name for name, field in fields.items() if field.is_required() or field.default is None}
     model = JOBS[job].config.model_validate({**table["config"], **REQUIRED.get(job, {})})
     assert model == JOBS[job].config.model_validate(REQUIRED.get(job, {}))
+
+
+def test_the_page_of_settings_is_that_of_the_code() -> None:
+    page = (Path(__file__).parents[2] / "docs/settings.md").read_text(encoding="utf-8")
+    assert page == as_page(JOBS.values()) + "\n", "type `make settings`"
+    for job in JOBS.values():
+        for name in job.config.model_fields:
+            assert f"\n| `{name}` | " in page
 
 
 def test_what_is_printed_of_all_jobs_is_a_manifest(tmp_path: Path) -> None:

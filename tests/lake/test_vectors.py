@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from stores import make_embeddings
 
 from lake import vectors as module
-from lake.errors import StoreError
+from lake.errors import InputError, StoreError
 from lake.read import Windows
 from lake.vectors import Span, by_day, open_vectors, read_span, spans_of
 
@@ -50,3 +50,13 @@ def test_a_status_without_a_vector_is_damage(tmp_path: Path) -> None:
     sets = open_vectors([make_embeddings(tmp_path, vectors).output.url])
     with pytest.raises(StoreError, match=r"1 windows of recorder 1 have a status but no vector \(first at cell 7\)"):
         read_span(sets, Span(1, 0, np.arange(5, 9, dtype=np.int64), 0))
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_an_infinite_number_is_refused_by_name(tmp_path: Path, value: float, dtype: str) -> None:
+    vectors = np.ones((2, 144, 3), dtype=dtype)
+    vectors[0, 8, 1] = value
+    sets = open_vectors([make_embeddings(tmp_path, vectors).output.url])
+    with pytest.raises(InputError, match=r"1 windows of recorder 0 with an infinite number \(first at cell 8\)"):
+        read_span(sets, sets.spans[0])

@@ -3,8 +3,7 @@
 "use strict";
 
 const DAY_MS = 86400000;
-const state = { data: null, names: {}, loaded: {}, wanted: null, shown: null, playing: null, map: null };
-const $ = (id) => document.getElementById(id);
+const state = { data: null, names: {}, loaded: {}, wanted: null, shown: null, map: null };
 
 function atlasData(data) {
   state.data = data;
@@ -59,7 +58,7 @@ function showCluster(id) {
   box.append(besideNav(before, after));
   swap(id);
   startNaming(box.querySelector(".naming"), id);
-  box.querySelectorAll(".play").forEach((button) => button.addEventListener("click", () => toggleSound(button)));
+  box.querySelectorAll(".play").forEach((button) => button.addEventListener("click", () => toggleSound(soundOf(button))));
   startAttention();
   startCalendar(found.cells);
   showNames();
@@ -90,10 +89,6 @@ function besideNav(before, after) {
   return nav;
 }
 
-function element(tag, values) {
-  return Object.assign(document.createElement(tag), values);
-}
-
 function onKey(event) {
   const field = event.target.closest("input, textarea, select");
   if (event.key === "Escape") {
@@ -114,39 +109,9 @@ function onKey(event) {
 
 // --- sound ---------------------------------------------------------------------------------------------------
 
-function toggleSound(button) {
-  const wasPlaying = state.playing && state.playing.button === button;
-  stopSound();
-  if (wasPlaying) return;
-  const audio = button.parentElement.querySelector("audio");
-  const head = button.closest("figure").querySelector(".playhead");
-  const image = button.closest("figure").querySelector("img");
-  state.playing = { button, audio, head };
-  button.setAttribute("aria-pressed", "true");
-  button.textContent = "■ Stop";
-  audio.currentTime = 0;
-  audio.onended = stopSound;
-  audio.onerror = () => { stopSound(); button.textContent = "no sound"; };
-  audio.play().catch(() => {});
-  const move = () => {
-    if (!state.playing || state.playing.audio !== audio) return;
-    if (audio.duration) {
-      head.hidden = false;
-      head.style.left = (image.clientWidth * audio.currentTime) / audio.duration + "px";
-    }
-    requestAnimationFrame(move);
-  };
-  move();
-}
-
-function stopSound() {
-  if (!state.playing) return;
-  const { button, audio, head } = state.playing;
-  state.playing = null;
-  audio.pause();
-  head.hidden = true;
-  button.textContent = "▶ Play";
-  button.removeAttribute("aria-pressed");
+function soundOf(button) {
+  const figure = button.closest("figure");
+  return { button, audio: figure.querySelector("audio"), head: figure.querySelector(".playhead") };
 }
 
 function playNext() {
@@ -154,9 +119,8 @@ function playNext() {
   if (!buttons.length) return;
   const place = buttons.indexOf(state.last);
   state.last = buttons[(place + 1) % buttons.length];
-  stopSound();
   state.last.scrollIntoView({ block: "center" });
-  toggleSound(state.last);
+  playSound(soundOf(state.last));
 }
 
 // --- attention -----------------------------------------------------------------------------------------------
@@ -223,11 +187,6 @@ function showNames() {
   $("names-table").tBodies[0].replaceChildren(...rows);
 }
 
-// Cells that a spreadsheet would run get an apostrophe in front, which goes when they are read: lake/escapes.py.
-const RUN = "(?![+-]\\d+([.,:]\\d+)*([eE][+-]?\\d+)?$)[\\s\\x00-\\x1f\\ufeff]*[=+\\-@\\t\\r\\n\uff1d\uff0b\uff0d\uff20]";
-const defused = (text) => (new RegExp("^'*" + RUN).test(text) ? "'" + text : text);
-const asWritten = (text) => (new RegExp("^'+" + RUN).test(text) ? text.slice(1) : text);
-
 function downloadNames() {
   const n = saveNames(state.names, state.data.names_id, "names.csv");
   $("names-said").textContent = n + (n === 1 ? " cluster" : " clusters") + " in names.csv.";
@@ -235,14 +194,10 @@ function downloadNames() {
 
 // Rows carry the identity of the clustering: elsewhere the same number is another sound.
 function saveNames(names, identity, file) {
-  const quoted = (text) => (/[",;\r\n]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text);
   const ids = Object.keys(names).map(Number).filter((id) => isGiven(names[id])).sort((a, b) => a - b);
-  const lines = ids.map((id) => [String(id), names[id].name, names[id].notes, identity].map(defused).map(quoted).join(","));
-  const blob = new Blob([["cluster,name,notes,clustering_id", ...lines, ""].join("\n")], { type: "text/csv;charset=utf-8" });
-  const link = element("a", { href: URL.createObjectURL(blob), download: file });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-  return lines.length;
+  const rows = ids.map((id) => [id, names[id].name, names[id].notes, identity]);
+  saveTable([["cluster", "name", "notes", "clustering_id"], ...rows], file);
+  return rows.length;
 }
 
 // Older pages kept names by the run's settings, which an earlier clustering may share: they are offered, not shown.
@@ -295,37 +250,6 @@ function takeNames([header, ...rows]) {
   return n + (n === 1 ? " name" : " names") + " taken over; others stay as they were." +
     (unknown.length ? " Not here: cluster " + unknown.slice(0, 5).join(", ") + (unknown.length > 5 ? " …" : "") + "." : "") +
     (read.length && !read.some((row) => row[3]) ? " The file does not say of which clustering it is." : "");
-}
-
-function decodeText(bytes) {
-  const head = new Uint8Array(bytes.slice(0, 2));
-  if (head[0] === 0xff && head[1] === 0xfe) return new TextDecoder("utf-16le").decode(bytes);
-  if (head[0] === 0xfe && head[1] === 0xff) return new TextDecoder("utf-16be").decode(bytes);
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch {
-    return new TextDecoder("windows-1252").decode(bytes);
-  }
-}
-
-function parseCsv(text) {
-  const first = text.split("\n", 1)[0];
-  const separator = [",", ";", "\t"].reduce((best, one) => (first.split(one).length > first.split(best).length ? one : best));
-  const rows = [];
-  let row = [], cell = "", quoted = false;
-  for (let i = 0; i < text.length; i++) {
-    const c = text[i];
-    if (quoted) {
-      if (c !== '"') cell += c;
-      else if (text[i + 1] === '"') { cell += '"'; i += 1; }
-      else quoted = false;
-    } else if (c === '"') quoted = true;
-    else if (c === separator) { row.push(cell); cell = ""; }
-    else if (c === "\n") { rows.push([...row, cell]); row = []; cell = ""; }
-    else if (c !== "\r" && c !== "\ufeff") cell += c;
-  }
-  if (cell || row.length) rows.push([...row, cell]);
-  return rows;
 }
 
 // --- calendar ------------------------------------------------------------------------------------------------

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 from atlases import N_CLUSTERS, ODD, build_study, scripted, write_attention, write_labels, write_sound
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from jobs.atlas.config import Config
 from lake.naming import Name, names_key, write_names
 
 Opened = Callable[[Path], Page]
-BY_SOUND = "state.playing && state.playing.audio.currentTime > 0.05"
+BY_SOUND = "player.now && player.now.audio.currentTime > 0.05"
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +71,13 @@ def test_a_sound_plays_and_stops(sounding: Path, opened: Opened) -> None:
     button.click()
     page.wait_for_function(BY_SOUND)
     expect(button).to_have_text("■ Stop")
-    assert page.evaluate("state.playing.audio.duration") == pytest.approx(6, abs=0.05)
+    assert page.evaluate("player.now.audio.duration") == pytest.approx(6, abs=0.05)
     button.click()
     expect(button).to_have_text("▶ Play")
     page.keyboard.press("p")
     page.wait_for_function(BY_SOUND)
     page.keyboard.press("j")
-    page.wait_for_function("state.playing === null")
+    page.wait_for_function("player.now === null")
 
 
 def test_attention_can_be_switched_on_and_off(sounding: Path, opened: Opened) -> None:
@@ -103,14 +103,14 @@ def test_a_name_stays_and_comes_out_as_a_table(sounding: Path, opened: Opened, t
     page = opened(sounding)
     to_cluster(page, 2)
     page.keyboard.press("n")
-    page.keyboard.type('<img src=x onerror=alert(1)>, "robin"')
+    page.keyboard.type('<img src=data:,x onerror=alert(1)>, "robin"')
     page.keyboard.press("Tab")
     page.keyboard.type("second line\nof notes")
     page.keyboard.press("Escape")
     page.reload()
-    expect(page.locator("#cluster h1")).to_contain_text('<img src=x onerror=alert(1)>, "robin"')
+    expect(page.locator("#cluster h1")).to_contain_text('<img src=data:,x onerror=alert(1)>, "robin"')
     page.keyboard.press("Escape")
-    expect(page.locator("#card-2 .name")).to_have_text('<img src=x onerror=alert(1)>, "robin"')
+    expect(page.locator("#card-2 .name")).to_have_text('<img src=data:,x onerror=alert(1)>, "robin"')
     with page.expect_download() as download:
         page.locator("#names-download").click()
     download.value.save_as(tmp_path / "names.csv")
@@ -118,7 +118,7 @@ def test_a_name_stays_and_comes_out_as_a_table(sounding: Path, opened: Opened, t
         rows = list(csv.reader(file))
     assert rows == [
         ["cluster", "name", "notes", "clustering_id"],
-        ["2", '<img src=x onerror=alert(1)>, "robin"', "second line\nof notes", rows[1][3]],
+        ["2", '<img src=data:,x onerror=alert(1)>, "robin"', "second line\nof notes", rows[1][3]],
         ["3", f"carried {ODD}", "old", rows[1][3]],
     ]
     assert re.fullmatch("[0-9a-f]{16}", rows[1][3])
@@ -146,7 +146,7 @@ def test_whatever_a_study_calls_its_things_is_text(sounding: Path, opened: Opene
     expect(page.locator("table.labels")).to_contain_text("<b>wren</b>")
     expect(page.locator("table.recorders")).to_contain_text(f"site of {ODD}")
     assert page.locator("table.labels b").count() == 0
-    assert page.locator("script").count() == 3 + N_CLUSTERS, "the page's own"
+    assert page.locator("script").count() == 6 + N_CLUSTERS, "the page's own"
     assert page.locator("script:not([src])").count() == 0
     page.keyboard.press("Escape")
     for by in ("name", "recorder"):
@@ -314,3 +314,20 @@ def test_everything_has_a_name_for_those_who_do_not_see_it(sounding: Path, opene
     assert page.evaluate(nameless) == []
     to_cluster(page, 1)
     assert page.evaluate(nameless) == []
+
+
+def test_nothing_of_the_page_is_against_its_own_policy(sounding: Path, chromium: Browser) -> None:
+    """Pages of the other tests are opened without the policy, which keeps playwright's polling out too."""
+    page = chromium.new_context(offline=True).new_page()
+    wrong: list[str] = []
+    page.on("console", lambda message: wrong.append(message.text))
+    page.goto((sounding / "index.html").as_uri())
+    page.keyboard.press("j")
+    expect(page.locator("#cluster .play").first).to_be_visible()
+    page.locator("#cluster .play").first.click()
+    expect(page.locator("#cluster .playhead").first).to_be_visible()
+    page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=data:,x onerror=\"window.run = 1\">')")
+    expect(page.locator("#overview h1")).to_have_count(1)
+    assert page.evaluate("window.run") is None
+    assert len([text for text in wrong if "Content Security Policy" in text]) == len(wrong) == 1
+    page.context.close()

@@ -16,7 +16,7 @@ from jobs.atlas.heat import date_ticks, heat_png, heat_table, share_of_effort
 from jobs.atlas.labels import Intervals, lifts, windows_with
 from jobs.atlas.study import open_stores
 from jobs.atlas.sun import EPOCH, step_path, sun_hours
-from jobs.atlas.tally import calendar_of, cluster_calendar, tally
+from jobs.atlas.tally import calendar_of, cluster_calendar, count_hours, tally
 from jobs.atlas.windows import Table, read_table
 
 
@@ -135,3 +135,10 @@ def test_the_instants_are_those_of_the_clock(windows: Table) -> None:
         start_s = 1622505600 + int(windows.cell[row]) * 600 + int(windows.offset_s[row])
         local = datetime.fromtimestamp(start_s, UTC)
         assert (local.hour, (local.date() - EPOCH).days) == (windows.hour[row], windows.day[row])
+
+
+def test_counts_by_cluster_and_hour() -> None:
+    counts = count_hours(np.array([0, 2, 2, 2], dtype=np.int16), np.array([5, 0, 23, 23]), 4)
+    assert counts.shape == (4, 24)
+    assert counts.sum() == 4
+    assert (counts[0, 5], counts[2, 0], counts[2, 23]) == (1, 1, 2)

@@ -26,7 +26,7 @@ AUDIO = Path(os.environ.get("DAWNCHORUS_AUDIO", REPOSITORY.parent / "shared/audi
 """Real recordings, which the repository does not hold."""
 DEMO = Path(os.environ.get("DAWNCHORUS_DEMO", REPOSITORY / "data/demo")) / "atlas/atlas"
 """The page that `make demo` leaves."""
-PLAYING = "state.playing && state.playing.audio.currentTime > 0.05"
+PLAYING = "player.now && player.now.audio.currentTime > 0.05"
 LOADED = "[...document.images].every((image) => image.complete && image.naturalWidth > 0)"
 Opened = Callable[[Path], Page]
 

@@ -70,6 +70,31 @@ def test_patches_larger_than_windows(tmp_path: Path, size: tuple[int, int], foun
         command.execute(run, Options())
 
 
+@pytest.mark.parametrize(("n_mels", "n_frames"), [(1, 16), (8, 1), (1, 1), (7, 256), (128, 7)])
+def test_a_cube_smaller_than_the_default_patches_names_those_that_do_not_fit(
+    tmp_path: Path, n_mels: int, n_frames: int
+) -> None:
+    codes = np.full((1, 144, n_mels, n_frames), 9, dtype=np.uint8)
+    cube = make_cube(tmp_path, codes, recorders=["one"])
+    small = [f"{a} × {b}" for a, b in Config().patch_sizes if a > n_mels or b > n_frames]
+    with pytest.raises(InputError, match=f"{' and '.join(small)} bands × frames.*have {n_mels} × {n_frames}"):
+        command.execute(dictionary_run(tmp_path, cube, Config()), Options())
+    for features, numbers in (("statistics", 5), ("logmel", 3)):
+        config = EmbedConfig.model_validate({"features": features})
+        run = make_run(tmp_path, features, "embed", config, inputs={"spectrograms": cube})
+        embed_command.execute(run, Options())
+        with open_embeddings(run.output.url) as store:
+            assert store.sizes["feature"] == numbers * n_mels
+            assert np.isfinite(store["embedding"].to_numpy()).all()
+
+
+@pytest.mark.parametrize("code", [1, 9, 255])
+def test_a_cube_of_one_level_has_nothing_to_learn(tmp_path: Path, code: int) -> None:
+    cube = make_cube(tmp_path, np.full((1, 144, 8, 16), code, dtype=np.uint8), recorders=["one"])
+    with pytest.raises(InputError, match=r"run 'atoms': .* of 'mels' do not vary, .* Look at the recordings"):
+        command.execute(dictionary_run(tmp_path, cube), Options())
+
+
 def test_a_cube_without_windows(tmp_path: Path) -> None:
     cube = make_cube(tmp_path, np.zeros((1, 144, 8, 16), dtype=np.uint8), recorders=["one"])
     with pytest.raises(InputError, match="no usable window"):

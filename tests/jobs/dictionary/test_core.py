@@ -1,13 +1,11 @@
 """Dictionaries of patches against a slow twin, and on sounds that are known."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from jobs.common.dictionary import Atoms, Dictionary, encode_windows, normalised
-from jobs.dictionary.core import LevelSums, learn_atoms
+from jobs.dictionary.core import LevelSums, learn_atoms, spherical_kmeans
 from lake.constants import CODE_STEP_DB
 
 
@@ -24,21 +22,55 @@ def learnt(sample: NDArray[np.float32], n_atoms: int = 3, seed: int = 0) -> Atom
     return learn_atoms(sample.copy(), (4, 4), n_atoms=n_atoms, n_rounds=15, shrinkage=0.05, seed=seed)
 
 
-def test_each_planted_pattern_has_an_atom_of_its_own() -> None:
+def test_each_planted_pattern_has_atoms_of_its_own() -> None:
     sample, _, kind = planted()
-    atoms = learnt(sample)
+    atoms = learnt(sample, n_atoms=9)
     strongest = (sample @ atoms.weights + atoms.offset).argmax(axis=1)
-    table = np.zeros((3, 3))
+    table = np.zeros((3, 9))
     np.add.at(table, (kind, strongest), 1)
-    assert (table.max(axis=1) > 0.99 * table.sum(axis=1)).all()
-    assert len(set(table.argmax(axis=1).tolist())) == 3
+    assert table.max(axis=0).sum() > 0.99 * len(sample), "patches whose atom is one of their pattern"
+    assert set(table.argmax(axis=0)[table.any(axis=0)].tolist()) == {0, 1, 2}
+
+
+def kmeans_by_hand(x: NDArray[np.float64], n_atoms: int, n_rounds: int, seed: int) -> NDArray[np.float64]:
+    """Do spherical k-means as Coates and Ng 2012 write it, patch by patch."""
+    atoms = np.random.default_rng([seed, x.shape[1]]).standard_normal((n_atoms, x.shape[1]))
+    atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)
+    for _ in range(n_rounds):
+        code = np.zeros((n_atoms, len(x)))
+        for i, patch in enumerate(x):
+            product = atoms @ patch
+            nearest = np.abs(product).argmax()
+            code[nearest, i] = product[nearest]
+        atoms = code @ x + atoms
+        atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)
+    return atoms
+
+
+def test_kmeans_is_that_of_the_paper() -> None:
+    x = np.random.default_rng(4).normal(size=(300, 6)) * [3, 1, 1, 1, 1, 0.5]
+    found = spherical_kmeans(x.astype(np.float32), 4, 5, seed=1)
+    np.testing.assert_allclose(found, kmeans_by_hand(x, 4, 5, seed=1), atol=2e-3)
+
+
+def test_an_atom_without_a_patch_starts_anew_on_one() -> None:
+    x = np.zeros((50, 40), dtype=np.float32)
+    x[:, 0] = np.arange(1, 51)
+    atoms = spherical_kmeans(x, 3, 2, seed=0)
+    np.testing.assert_allclose(np.abs(atoms[:, 0]), 1, atol=1e-3)
+
+
+def test_patches_of_silence_alone_leave_finite_atoms() -> None:
+    atoms = learn_atoms(np.zeros((200, 16), np.float32), (4, 4), n_atoms=3, n_rounds=4, shrinkage=0.05, seed=0)
+    assert all(np.isfinite(each).all() for each in (atoms.weights, atoms.offset, atoms.shown))
 
 
 def test_atoms_are_shown_as_the_patches_that_they_are_of() -> None:
     sample, patterns, _ = planted()
-    shown = learnt(sample).shown.reshape(3, 16)
-    likeness = shown @ patterns.T / np.linalg.norm(shown, axis=1)[:, None] / np.linalg.norm(patterns, axis=1)
-    assert likeness.max(axis=0).min() > 0.75
+    shown = learnt(sample, n_atoms=9).shown.reshape(9, 16)
+    centred = patterns - patterns.mean(axis=0)
+    likeness = shown @ centred.T / np.linalg.norm(shown, axis=1)[:, None] / np.linalg.norm(centred, axis=1)
+    assert np.abs(likeness).max(axis=0).min() > 0.9
 
 
 def test_the_level_of_a_patch_does_not_count() -> None:
@@ -106,8 +138,9 @@ def encoded_by_hand(codes: NDArray[np.uint8], dictionary: Dictionary) -> NDArray
                 value = patch @ atoms.weights + atoms.offset
                 response[i, j] = np.maximum(0, value - value.mean())
         n_rows = min(dictionary.n_rows, len(bands))
-        edges = [i * len(bands) // n_rows for i in range(n_rows)] + [len(bands)]
-        rows = np.stack([response[a:b].mean(axis=0) for a, b in pairwise(edges)])
+        height_of_row = len(bands) / n_rows  # a place that lies in two rows counts in both
+        ends = [(int(i * height_of_row + 1e-9), int(np.ceil((i + 1) * height_of_row - 1e-9))) for i in range(n_rows)]
+        rows = np.stack([response[a:b].mean(axis=0) for a, b in ends])
         out += [*rows.mean(axis=1).ravel(), *rows.std(axis=1).ravel()]
     return np.array(out)
 

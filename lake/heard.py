@@ -1,0 +1,82 @@
+"""What verdicts say of the windows of a cube: spans that equal a window, or cover it."""
+
+import numpy as np
+import pandas as pd
+
+from lake.grid import Grid
+from lake.sounds import SPEECH
+from lake.verdicts import last_decisions
+
+MIN_OVERLAP_MS = 500
+"""Milliseconds that a span of ``yes`` must share with a window to count for it."""
+_EQUAL = -1
+_RANK = {"yes": 0, "unsure": 1, "no": 2}
+
+
+def windows_heard(
+    found: pd.DataFrame, grid: Grid, recorders: list[str], *, min_overlap_ms: int = MIN_OVERLAP_MS
+) -> pd.DataFrame:
+    """Return what holds of each window and sound.
+
+    Parameters
+    ----------
+    found
+        As :func:`lake.verdicts.settled` gives them.
+    grid, recorders
+        Of the cube.
+    min_overlap_ms
+        See :data:`MIN_OVERLAP_MS`.
+
+    Returns
+    -------
+    DataFrame
+        ``i_recorder``, ``cell``, ``sound`` and ``verdict``, one row for each window and sound, by recorder and time. A
+        span that equals a window decides alone. Otherwise ``yes`` counts for windows that it shares enough with, the
+        others for windows that lie wholly within the span; of several that do, ``yes`` is first and ``no`` is last.
+    """
+    near = _touched(found, grid, recorders)
+    near["verdict"] = found["verdict"].to_numpy()[near["row"]]
+    near["sound"] = found["sound"].to_numpy()[near["row"]]
+    is_yes = (near["verdict"] == "yes") & (near["shared_ms"] >= min_overlap_ms)
+    kept = near[is_yes | near["is_equal"] | (near["shared_ms"] == grid.window_ms)]
+    rank = kept["verdict"].map(_RANK).astype("int64").where(~kept["is_equal"], _EQUAL)
+    ordered = kept.assign(rank=rank).sort_values(["i_recorder", "cell", "sound", "rank"], kind="stable")
+    best = ordered.drop_duplicates(["i_recorder", "cell", "sound"])
+    return best[["i_recorder", "cell", "sound", "verdict"]].reset_index(drop=True)
+
+
+def windows_touching(spans: pd.DataFrame, grid: Grid, recorders: list[str]) -> pd.DataFrame:
+    """Return ``i_recorder`` and ``cell`` of the windows that share any time with spans, each window once."""
+    return _touched(spans, grid, recorders)[["i_recorder", "cell"]].drop_duplicates(ignore_index=True)
+
+
+def windows_of_speech(verdicts: pd.DataFrame, grid: Grid, recorders: list[str]) -> pd.DataFrame:
+    """Return ``i_recorder`` and ``cell`` of the windows that share time with what any reviewer last said is speech.
+
+    Parameters
+    ----------
+    verdicts
+        As :func:`lake.verdicts.read_verdicts` gives them.
+    grid, recorders
+        Of the cube.
+    """
+    last = last_decisions(verdicts)
+    return windows_touching(last[(last["sound"] == SPEECH) & (last["verdict"] == "yes")], grid, recorders)
+
+
+def _touched(spans: pd.DataFrame, grid: Grid, recorders: list[str]) -> pd.DataFrame:
+    """Return the cells that each span shares time with, how much, and whether it equals the cell's window."""
+    numbers = spans["recorder"].map({name: i for i, name in enumerate(recorders)}).fillna(-1).to_numpy(dtype=np.int64)
+    start_ms = spans["time_utc"].to_numpy().astype("datetime64[ms]").astype(np.int64) - grid.origin_ms
+    end_ms = start_ms + np.rint(spans["duration_s"].to_numpy(dtype=np.float64) * 1000).astype(np.int64)
+    first = np.maximum((start_ms - grid.window_ms) // grid.hop_ms + 1, 0)
+    last = np.minimum(-(-end_ms // grid.hop_ms), grid.n_cells)
+    n = np.where(numbers >= 0, np.maximum(last - first, 0), 0)
+    row = np.repeat(np.arange(len(n)), n)
+    cell = np.arange(len(row)) - np.repeat(np.cumsum(n) - n, n) + first[row]
+    begin_ms = cell * grid.hop_ms
+    shared_ms = np.minimum(begin_ms + grid.window_ms, end_ms[row]) - np.maximum(begin_ms, start_ms[row])
+    is_equal = (begin_ms == start_ms[row]) & (end_ms[row] - start_ms[row] == grid.window_ms)
+    found = {"row": row, "i_recorder": numbers[row], "cell": cell, "shared_ms": shared_ms, "is_equal": is_equal}
+    kept = shared_ms > 0
+    return pd.DataFrame({name: values[kept] for name, values in found.items()})
