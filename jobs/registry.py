@@ -16,6 +16,8 @@ PACKAGES = (
     "jobs.embed",
     "jobs.imports",
     "jobs.cluster",
+    "jobs.learn",
+    "jobs.detect",
     "jobs.evaluate",
     "jobs.atlas",
 )

@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 
 from lake.grid import Grid
+from lake.sounds import SPEECH
+from lake.verdicts import last_decisions
 
 MIN_OVERLAP_MS = 500
 """Milliseconds that a span of ``yes`` must share with a window to count for it."""
@@ -46,6 +48,20 @@ def windows_heard(
 def windows_touching(spans: pd.DataFrame, grid: Grid, recorders: list[str]) -> pd.DataFrame:
     """Return ``i_recorder`` and ``cell`` of the windows that share any time with spans, each window once."""
     return _touched(spans, grid, recorders)[["i_recorder", "cell"]].drop_duplicates(ignore_index=True)
+
+
+def windows_of_speech(verdicts: pd.DataFrame, grid: Grid, recorders: list[str]) -> pd.DataFrame:
+    """Return ``i_recorder`` and ``cell`` of the windows that share time with what any reviewer last said is speech.
+
+    Parameters
+    ----------
+    verdicts
+        As :func:`lake.verdicts.read_verdicts` gives them.
+    grid, recorders
+        Of the cube.
+    """
+    last = last_decisions(verdicts)
+    return windows_touching(last[(last["sound"] == SPEECH) & (last["verdict"] == "yes")], grid, recorders)
 
 
 def _touched(spans: pd.DataFrame, grid: Grid, recorders: list[str]) -> pd.DataFrame:

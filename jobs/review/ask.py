@@ -20,11 +20,11 @@ from lake import read
 from lake.batches import COLUMNS, Batch, keep_batch, read_batch
 from lake.digest import cell_digest, sha256, sha256_of
 from lake.errors import InputError
-from lake.heard import windows_heard, windows_touching
+from lake.heard import windows_heard, windows_of_speech
 from lake.identity import canonical
 from lake.sounds import SPEECH, Sounds, read_sounds
 from lake.tables import make_table
-from lake.verdicts import deliveries, last_decisions, read_verdicts, settled
+from lake.verdicts import deliveries, read_verdicts, settled
 
 N_SAMPLE: Final = 20_000
 """Windows that `far` looks at."""
@@ -224,8 +224,6 @@ def _heard(
 
     Nothing is asked again once it has a verdict: on all sounds that are asked about if ``needs_all``, or on any.
     """
-    last = last_decisions(verdicts)
-    speech = last[(last["sound"] == SPEECH) & (last["verdict"] == "yes")]
     found = windows_heard(settled(verdicts), windows.grid, windows.recorders)
     found = found[found["sound"] != SPEECH]
     every = found.drop_duplicates(["i_recorder", "cell"])
@@ -233,7 +231,7 @@ def _heard(
     if needs_all:
         n_sounds = found[found["sound"].isin(sounds)].groupby(["i_recorder", "cell"]).size()
         done = n_sounds[n_sounds == len(sounds)].reset_index()
-    return _windows(every), _windows(done), _windows(windows_touching(speech, windows.grid, windows.recorders))
+    return _windows(every), _windows(done), _windows(windows_of_speech(verdicts, windows.grid, windows.recorders))
 
 
 def _left(wanted: read.Windows, out: Sequence[read.Windows], windows: Windows) -> tuple[Population, list[int]]:

@@ -2,7 +2,7 @@
 
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,11 +25,16 @@ from jobs.review.pictures import SIDE_SHARE, steps_aside, with_sides
 from jobs.review.windows import Windows
 from lake.errors import InputError
 from lake.grid import iso
+from lake.heard import windows_of_speech
 from lake.shards import ReadCodes, open_codes
 from lake.threads import in_threads
+from lake.verdicts import read_verdicts
 
 PICTURE_PX = (480, 320)
 """Of a window; what is beside it comes on top."""
+PICTURE_QUALITY = 60
+SOUND_COMPRESSION = 0.65
+"""1,000 windows of 6 s at 48 kHz then take less than 80 MB, white noise too, at 60 to 75 kbit/s."""
 PERCENTILES = (10.0, 99.9)
 """Of the levels of the windows shown: those of the darkest and the brightest colour."""
 N_FOR_LEVELS = 200
@@ -96,17 +101,27 @@ def write_page(
     if rows.empty or not sounds:
         raise InputError(f"{batch_id}: expected windows and sounds to ask about, found none.")
     table = rows.sort_values("draw", kind="stable", ignore_index=True)
+    speech = windows_of_speech(read_verdicts(windows.run.lake), windows.grid, windows.recorders)
+    withheld = set(zip(speech["i_recorder"].tolist(), speech["cell"].tolist(), strict=True))
     shown = _places(table, windows)
-    media = _Media(windows, open_codes(windows.run.output.url), neighbours=neighbours)
+    is_open = [(place.cube_row, place.cell) not in withheld for place in shown]
+    table, shown = table[is_open], [place for place, yes in zip(shown, is_open, strict=True) if yes]
+    if not shown:
+        raise InputError(f"{batch_id}: expected windows to show; all {len(is_open)} were marked as speech.")
+    media = _Media(windows, open_codes(windows.run.output.url), neighbours=neighbours, withheld=withheld)
     cut_window, notes = _cutter(windows, audio=audio)
+    if len(shown) < len(is_open):
+        notes.append(f"{len(is_open) - len(shown)} windows are left out: they were marked as speech.")
     scale = media.scale(shown)
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     aside.mkdir()
     try:
-        gains = _write_media(aside, table["draw"].tolist(), shown, media, scale, cut_window, workers)
+        draws = table["draw"].tolist()
+        gains = _write_media(aside, draws, shown, media=media, scale=scale, cut_window=cut_window, workers=workers)
         if cut_window is not None and not all(gain is not None for gain in gains):
-            notes = [f"{sum(gain is None for gain in gains)} windows have no sound: their recordings are not at hand."]
+            n_silent = sum(gain is None for gain in gains)
+            notes.append(f"{n_silent} windows have no sound: their recordings are not at hand, or cannot be read.")
         data = {
             "batch": batch_id, "sounds": list(sounds), "known": list(known), "every_sound": every_sound,
             "window_s": scale.window_s, "highest_khz": round(scale.band_hz[1] / 1000, 1), "notes": notes,
@@ -164,15 +179,17 @@ def _cutter(windows: Windows, *, audio: bool) -> tuple[Callable[[str, int], Any]
         return None, ["Sound was left out on purpose."]
     from jobs.common.pages.clips import cutter  # noqa: PLC0415 (decoders are loaded only where sound is cut)
 
-    found = cutter(windows.run.recordings, windows.cube)
+    found = cutter(windows.run.recordings, windows.cube, SOUND_COMPRESSION)
     return found, [] if found else ["There is no sound: the recordings were not at hand when this page was made."]
 
 
 class _Media:
     """The codes of windows and of what is beside them."""
 
-    def __init__(self, windows: Windows, read_codes: ReadCodes, *, neighbours: bool) -> None:
-        self.windows, self.read_codes, self.neighbours = windows, read_codes, neighbours
+    def __init__(
+        self, windows: Windows, read_codes: ReadCodes, *, neighbours: bool, withheld: Set[tuple[int, int]]
+    ) -> None:
+        self.windows, self.read_codes, self.neighbours, self.withheld = windows, read_codes, neighbours, withheld
 
     def scale(self, shown: Sequence[Place]) -> Scale:
         """Return the scale of all pictures: the range of levels is that of a sample of the windows."""
@@ -194,7 +211,12 @@ class _Media:
         step = steps_aside(self.windows.grid)
         for place in shown:
             usable = self.windows.usable(place.cube_row)
-            cells = [cell for cell in (place.cell - step, place.cell, place.cell + step) if _has(usable, cell)]
+            beside = [
+                cell
+                for cell in (place.cell - step, place.cell + step)
+                if _has(usable, cell) and (place.cube_row, cell) not in self.withheld
+            ]
+            cells = [place.cell, *beside]
             found = dict(zip(cells, self.read_codes([place.cube_row] * len(cells), cells), strict=True))
             before, after = found.get(place.cell - step), found.get(place.cell + step)
             yield with_sides(found[place.cell], before, after, self.windows.grid)
@@ -209,6 +231,7 @@ def _write_media(
     folder: Path,
     draws: Sequence[int],
     shown: Sequence[Place],
+    *,
     media: _Media,
     scale: Scale,
     cut_window: Callable[[str, int], Any] | None,
@@ -224,7 +247,7 @@ def _write_media(
         here = slice(first, first + N_AT_ONCE)
         for draw, place, codes in zip(draws[here], shown[here], media.codes(shown[here]), strict=True):
             width, height = scale.size_px
-            data = picture(codes, scale.level_range_db, width_px=width, height_px=height)
+            data = picture(codes, scale.level_range_db, width_px=width, height_px=height, quality=PICTURE_QUALITY)
             (folder / picture_key(draw)).write_bytes(data)
             clip = cut_window(place.recorder, place.start_ms) if cut_window is not None else None
             if clip is not None:
@@ -240,7 +263,7 @@ def _write_media(
     return found
 
 
-def _facts(row: dict[str, Any], place: Place, gain_db: float | None, windows: Windows) -> dict[str, Any]:
+def _facts(row: Mapping[Hashable, Any], place: Place, gain_db: float | None, windows: Windows) -> dict[str, Any]:
     """Return what the page says of a window."""
     when = "" if not place.time_is_real else utc(place.start_ms)
     score = row.get("score")

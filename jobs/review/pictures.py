@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from lake.grid import Grid
 
-SIDE_SHARE = 0.5
+SIDE_SHARE = 1 / 3
 """Of a window's length, shown at each side."""
 
 Codes = NDArray[np.uint8]

@@ -25,7 +25,7 @@ def spans(*rows: tuple[str, float, float, str, str]) -> pd.DataFrame:
 
 def said(*rows: tuple[str, float, float, str, str]) -> dict[tuple[int, int, str], str]:
     found = windows_heard(spans(*rows), GRID, ["a", "b"])
-    return {(int(r.i_recorder), int(r.cell), str(r.sound)): str(r.verdict) for r in found.itertuples(index=False)}
+    return {(row["i_recorder"], row["cell"], row["sound"]): row["verdict"] for row in found.to_dict("records")}
 
 
 def test_a_span_that_is_a_window_is_of_that_window_alone() -> None:

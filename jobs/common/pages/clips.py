@@ -14,7 +14,7 @@ from scipy.signal import resample_poly
 
 from jobs.common.audio import AudioError, Reading
 from jobs.common.cutting import joined, piece_samples
-from jobs.common.pages.ogg import vorbis
+from jobs.common.pages.ogg import COMPRESSION, vorbis
 from jobs.common.run import Recordings
 from lake.read import grid_of
 from lake.recordings import read_recordings
@@ -52,7 +52,13 @@ def readings_of(recordings: Recordings | None) -> Mapping[str, Reading]:
 
 
 def cut(
-    pieces: Sequence[Piece], *, root: Path, readings: Mapping[str, Reading], window_s: float, channel: str | int
+    pieces: Sequence[Piece],
+    *,
+    root: Path,
+    readings: Mapping[str, Reading],
+    window_s: float,
+    channel: str | int,
+    compression: float = COMPRESSION,
 ) -> Clip | None:
     """Cut the sound of a window out of the recordings that it is made of.
 
@@ -66,6 +72,8 @@ def cut(
         Length of a window in seconds.
     channel
         ``mix`` or a channel's number, as the spectrograms were made.
+    compression
+        Of the codec, 0 large to 1 small.
 
     Returns
     -------
@@ -80,10 +88,12 @@ def cut(
         return None
     samples, rate = to_audible(window, rate)
     loud, gain_db = made_loud(samples, rate)
-    return Clip(vorbis(loud, rate), gain_db)
+    return Clip(vorbis(loud, rate, compression), gain_db)
 
 
-def cutter(recordings: Recordings | None, cube: xr.Dataset) -> Callable[[str, int], Clip | None] | None:
+def cutter(
+    recordings: Recordings | None, cube: xr.Dataset, compression: float = COMPRESSION
+) -> Callable[[str, int], Clip | None] | None:
     """Return what cuts the sound of a window out of a study's recordings; ``None`` where they are not at hand.
 
     Parameters
@@ -92,6 +102,8 @@ def cutter(recordings: Recordings | None, cube: xr.Dataset) -> Callable[[str, in
         Of the run that made the cube.
     cube
         The cube, opened.
+    compression
+        Of the codec, 0 large to 1 small.
 
     Returns
     -------
@@ -101,16 +113,14 @@ def cutter(recordings: Recordings | None, cube: xr.Dataset) -> Callable[[str, in
     readings = readings_of(recordings)
     if recordings is None or not readings:
         return None
-    window_ms, channel, root = (
-        grid_of(cube).window_ms,
-        cube.attrs.get("config", {}).get("channel", "mix"),
-        recordings.root,
-    )
+    window_ms, root = grid_of(cube).window_ms, recordings.root
+    channel = cube.attrs.get("config", {}).get("channel", "mix")
     rows = cache(partial(recordings_table, cube))
 
     def cut_window(recorder: str, start_ms: int) -> Clip | None:
         found = pieces(rows(recorder), start_ms, start_ms + window_ms)
-        return cut(found, root=root, readings=readings, window_s=window_ms / 1000, channel=channel)
+        length_s = window_ms / 1000
+        return cut(found, root=root, readings=readings, window_s=length_s, channel=channel, compression=compression)
 
     return cut_window
 

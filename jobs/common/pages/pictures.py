@@ -67,7 +67,14 @@ def level_range(histogram: NDArray[np.int64], percentiles: tuple[float, float]) 
     return float(low_db), float(high_db)
 
 
-def picture(codes: NDArray[np.uint8], level_range_db: tuple[float, float], *, width_px: int, height_px: int) -> bytes:
+def picture(
+    codes: NDArray[np.uint8],
+    level_range_db: tuple[float, float],
+    *,
+    width_px: int,
+    height_px: int,
+    quality: int = WEBP_QUALITY,
+) -> bytes:
     """Draw the spectrogram of one window.
 
     Parameters
@@ -78,6 +85,8 @@ def picture(codes: NDArray[np.uint8], level_range_db: tuple[float, float], *, wi
         Levels of the darkest and the brightest colour in dBFS; what lies beyond has the colour of the end.
     width_px, height_px
         Size of the picture; smaller where the spectrogram is, since enlarging adds nothing.
+    quality
+        WebP's, 0 to 100.
 
     Returns
     -------
@@ -88,7 +97,7 @@ def picture(codes: NDArray[np.uint8], level_range_db: tuple[float, float], *, wi
     levels, recorded = scaled(codes, width_px=width_px, height_px=height_px)
     pixels = coloured(levels, recorded, level_range_db)[::-1]
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "WEBP", quality=WEBP_QUALITY, method=WEBP_METHOD)
+    Image.fromarray(pixels).save(file, "WEBP", quality=quality, method=WEBP_METHOD)
     return file.getvalue()
 
 

@@ -45,12 +45,11 @@ def kept(study: Path, name: str) -> Batch:
 
 def windows_of(study: Path) -> pd.DataFrame:
     with open_any(store(study, "mels")) as cube:
-        table = find(cube, Wanted())
-    return table[["recorder", "time"]]
+        return pd.DataFrame(find(cube, Wanted())[["recorder", "time"]])
 
 
 def places(table: pd.DataFrame) -> set[tuple[str, pd.Timestamp]]:
-    return set(zip(table["recorder"], table.iloc[:, table.columns.get_loc("recorder") + 1], strict=True))
+    return set(table[["recorder", "time" if "time" in table else "time_utc"]].itertuples(index=False, name=None))
 
 
 def answers(
