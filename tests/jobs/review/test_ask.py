@@ -45,8 +45,7 @@ def kept(study: Path, name: str) -> Batch:
 
 def windows_of(study: Path) -> pd.DataFrame:
     with open_any(store(study, "mels")) as cube:
-        table = find(cube, Wanted())
-    return table[["recorder", "time"]]
+        return pd.DataFrame(find(cube, Wanted())[["recorder", "time"]])
 
 
 def places(table: pd.DataFrame) -> set[tuple[str, pd.Timestamp]]:
