@@ -13,8 +13,13 @@ from jobs.common.run import Run
 from jobs.manifest import Manifest
 from jobs.review.cells import milliseconds
 from jobs.review.listed import read_list
+<<<<<<< HEAD
 from jobs.review.orders import Chosen, Population, at_random, evenly, explore, farthest, ranked, spread
 from jobs.review.sources import Sources, finished_runs, scored_sounds
+=======
+from jobs.review.orders import Chosen, Population, at_random, evenly, explore, farthest, for_counts, ranked, spread
+from jobs.review.sources import Sources, finished_runs
+>>>>>>> main
 from jobs.review.windows import Windows, open_windows
 from jobs.state import finished
 from lake import read
@@ -57,16 +62,21 @@ def _top(known: Sources, n: int, _random: np.random.Generator) -> Chosen:
     return ranked(known.population, known.scores("score"), n, key=lambda values: values)
 
 
+def _count(known: Sources, n: int, random: np.random.Generator) -> Chosen:
+    return for_counts(known.population, known.probabilities(), n, random)
+
+
 ORDERS: Final[Mapping[str, Order]] = {
     "explore": _explore,
     "far": _far,
     "margin": _margin,
     "top": _top,
     "precision": lambda known, n, random: evenly(known.population, known.scores("score"), n, random),
+    "count": _count,
     "random": lambda known, n, random: at_random(known.population, n, random),
 }
 """An order takes what is known, how many windows are wanted and a generator, and returns windows of the population."""
-RANDOM: Final = {"random"}
+RANDOM: Final = {"random", "count"}
 """Orders whose draws have probabilities: there each window is to be answered for every sound."""
 
 

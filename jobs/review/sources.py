@@ -130,6 +130,19 @@ class Sources:
             )
         return scored
 
+    def probabilities(self) -> NDArray[np.float64]:
+        """Return the probability of each window of the population and sound; NaN where there is none.
+
+        Without detections all are NaN: a draw for counts needs none.
+        """
+        shape = (len(self.population), len(self.sounds))
+        if not self.runs.get("detections"):
+            self.notes.append("there are no detections: windows are drawn with equal probabilities")
+            return np.full(shape, np.nan)
+        found = self.scores("probability")
+        missing = np.full(shape[0], np.nan)
+        return np.stack([found.get(sound, missing) for sound in self.sounds], axis=1)
+
     def proposals(self, windows: Windows) -> list[str]:
         """Return the name that people gave to the cluster of each window; empty where there is none."""
         runs = self.runs.get("clusters") or ()
