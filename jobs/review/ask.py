@@ -13,13 +13,8 @@ from jobs.common.run import Run
 from jobs.manifest import Manifest
 from jobs.review.cells import milliseconds
 from jobs.review.listed import read_list
-<<<<<<< HEAD
-from jobs.review.orders import Chosen, Population, at_random, evenly, explore, farthest, ranked, spread
-from jobs.review.sources import Sources, finished_runs, scored_sounds
-=======
 from jobs.review.orders import Chosen, Population, at_random, evenly, explore, farthest, for_counts, ranked, spread
-from jobs.review.sources import Sources, finished_runs
->>>>>>> main
+from jobs.review.sources import Sources, finished_runs, scored_sounds
 from jobs.review.windows import Windows, open_windows
 from jobs.state import finished
 from lake import read
