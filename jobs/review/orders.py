@@ -62,7 +62,7 @@ class Chosen:
     rows
         Numbers in the population, each once.
     probability
-        Of each draw, given those before it; ``None`` if the order is not random.
+        With which each window is among those chosen; ``None`` if the order is not random.
     score
         The number that decided, NaN where none did.
     stratum
@@ -76,15 +76,14 @@ class Chosen:
 
 
 def at_random(population: Population, n: int, random: np.random.Generator) -> Chosen:
-    """Draw windows uniformly, one after the other, without replacement.
+    """Draw windows uniformly, without replacement, in an order that is random.
 
     Notes
     -----
-    A smaller ``n`` gives the beginning of a larger one. Draw k has the probability 1 / (N - k) of each window that is
-    left, so any number of first draws is a simple random sample.
+    A smaller ``n`` gives the beginning of a larger one, and any number of first draws is a simple random sample.
     """
     rows = random.permutation(len(population))[:n]
-    return Chosen(rows, 1 / (len(population) - np.arange(len(rows), dtype=np.float64)))
+    return Chosen(rows, np.full(len(rows), len(rows) / len(population)))
 
 
 def for_counts(population: Population, probability: NDArray[np.float64], n: int, random: np.random.Generator) -> Chosen:

@@ -16,8 +16,9 @@ from jobs.detect import command
 from jobs.detect.command import Partition, write_partition
 from jobs.detect.config import Config
 from lake.errors import InputError
+from lake.find import Wanted, find
 from lake.layout import Lake
-from lake.query import open_any, to_table
+from lake.query import open_any
 from lake.read import open_detections
 from lake.trace import trace
 from lake.verify import damages, notes
@@ -71,7 +72,7 @@ def test_query_and_trace_take_the_store(tmp_path: Path) -> None:
     heard(tmp_path, values, has)
     heads = learnt(tmp_path, vectors)
     found = detected(tmp_path, vectors, heads)
-    table = to_table(open_any(found.output.url))
+    table = find(open_any(found.output.url), Wanted())
     assert list(table.columns) == ["recorder", "time", "detection_status"]
     assert len(table) == int((~np.isnan(values[..., 0])).sum())
     there = trace(found.output.url, table["recorder"][0], table["time"][0])
@@ -246,7 +247,7 @@ def test_several_vector_sets_are_joined(tmp_path: Path) -> None:
 
 
 def test_heads_of_other_vectors_are_refused(tmp_path: Path) -> None:
-    vectors, heads, *_ = study(tmp_path)
+    _, heads, *_ = study(tmp_path)
     values, _ = vectors_with_sounds(n_features=7)
     other = make_embeddings(tmp_path, values.astype(np.float16), name="other")
     with pytest.raises(InputError, match=r"'heads' were learnt of 'vectors' .* but the vectors are 'other'"):

@@ -188,7 +188,9 @@ def test_what_was_heard_is_not_asked_again(cli: Cli, study: Path) -> None:
     assert not places(second.table) & places(first.table.iloc[:8]), "those are certain"
     assert places(first.table.iloc[8:]) <= places(second.table), "not answered for every sound"
     assert (said["asked"]["n_heard"], said["asked"]["n_population"], said["n"]) == (8, rest, rest)
-    assert second.table["probability"].iloc[0] == 1 / rest
+    assert (second.table["probability"] == 1).all(), "all that is left"
+    few = kept(study, ask(cli, study, "--order", "random", "--n", 5)[0]["batch"])
+    assert few.table["probability"].tolist() == [5 / rest] * 5
     of_robin = ask(cli, study, "--order", "explore", "--sound", "robin", "--n", 1000)[0]
     assert of_robin["asked"]["n_heard"] == 9
     assert ask(cli, study, "--order", "explore", "--n", 1000)[0]["asked"]["n_heard"] == 9, "heard for any sound"
@@ -349,7 +351,7 @@ def test_a_list_is_asked_in_its_order(cli: Cli, study: Path) -> None:
     assert "1 windows are there more than once" in error
     drawn, _ = ask(cli, study, "--windows", store_list(study, wanted), "--order", "random")
     assert places(kept(study, drawn["batch"]).table) == places(wanted)
-    assert kept(study, drawn["batch"]).table["probability"].iloc[0] == pytest.approx(1 / 3)
+    assert kept(study, drawn["batch"]).table["probability"].tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -389,3 +391,38 @@ def test_no_list_at_all(cli: Cli, study: Path, text: str) -> None:
     path.write_text(text)
     assert f"--windows {path}: expected" in refused(cli, study, "--windows", path)
     assert f"--windows {path}x: expected" in refused(cli, study, "--windows", f"{path}x")
+
+
+# The page --------------------------------------------------------------------------------------------------
+
+
+def test_the_page_of_a_batch_stands_beside_the_manifest(cli: Cli, study: Path) -> None:
+    code, out, error = cli("review", study, "--n", 3, "--no-audio", "--order", "random")
+    assert code == 0, error
+    (folder,) = (study.parent / "review").iterdir()
+    assert f"look       {folder / 'index.html'}" in out
+    assert f"dawnchorus verdicts add {study} FILE" in out
+    assert folder.name == batch_names(runs(study)["mels"].lake)[0]
+    assert len(list((folder / "pictures").iterdir())) == 3
+    assert '"every_sound": true' in (folder / "data.js").read_text().replace(
+        '"every_sound":true', '"every_sound": true'
+    )
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    again = cli("review", study, "--n", 3, "--no-audio", "--order", "random")
+    assert (again.code, again.out) == (0, out)
+    assert "is there already and stays as it is" in again.error
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    shutil.rmtree(folder)
+    assert cli("review", study, "--batch", folder.name, "--no-audio").code == 0
+    assert before.keys() == {path for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(cli: Cli, study: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "index.html").write_text("frogs")
+    code, _, error = cli("review", study, "--n", 3, "--no-audio", "--out", folder)
+    assert (code, "Name another" in error) == (3, True)
+    assert (folder / "index.html").read_text() == "frogs"
+    (name,) = batch_names(runs(study)["mels"].lake)
+    assert cli("review", study, "--batch", name, "--no-audio", "--out", tmp_path / "other").code == 0
