@@ -207,13 +207,18 @@ def _reason(row: Any, problems: Sequence[str], start_ms: int | None, config: Con
         return problems[0] if problems else "unreadable"
     if pd.isna(row.n_samples) or row.n_samples <= 0:
         return "empty"
-    if n_usable_bands(config, int(row.sample_rate_hz)) == 0:
-        return NO_BAND
-    if config.channel != "mix" and int(row.n_channels) <= config.channel:
-        return NO_CHANNEL
+    if unfit := _unfit(int(row.sample_rate_hz), int(row.n_channels), config):
+        return unfit
     if start_ms is None and config.untimed == "skip":
         return next((problem for problem in problems if problem in UNTIMED_CODES), "no_time")
     return ""
+
+
+def _unfit(sample_rate_hz: int, n_channels: int, config: Config) -> str:
+    """Return why the settings find nothing in a recording, or nothing."""
+    if n_usable_bands(config, sample_rate_hz) == 0:
+        return NO_BAND
+    return NO_CHANNEL if config.channel != "mix" and n_channels <= config.channel else ""
 
 
 def _placed(row: Any, recorder: str, start_ms: int) -> Placed:  # noqa: ANN401 (a named tuple)
