@@ -12,6 +12,8 @@ Open a lake's stores, as xarray datasets
 Ask a store, for pandas tables
     `query` (windows by recorder, day, hour, site and cluster), `similar` (the nearest windows), `trace` (from a window
     back to its recordings and runs).
+Hear
+    `verdicts` (what people said of windows), `batches` (what they were asked), `read_batch` (the windows of one).
 Count
     `draw` (which windows to hear), `estimate` (how many hold the sound, with intervals).
 Read tables
@@ -31,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dawnchorus import errors
     from dawnchorus._manifests import run, status, verify
+    from dawnchorus._people import batches, read_batch, verdicts
     from dawnchorus._stores import open_clusters, open_cube, open_embeddings, query, stores
     from dawnchorus._tables import read_labels
     from lake.counting.draws import draw
@@ -43,12 +46,14 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
-    "draw", "errors", "estimate", "open_clusters", "open_cube", "open_embeddings", "query", "read_deployments",
-    "read_labels", "read_recordings", "run", "similar", "status", "stores", "trace", "verify",
+    "batches", "draw", "errors", "estimate", "open_clusters", "open_cube", "open_embeddings", "query", "read_batch",
+    "read_deployments", "read_labels", "read_recordings", "run", "similar", "status", "stores", "trace", "verdicts",
+    "verify",
 ]  # fmt: skip
 
 _HOMES = {
     "dawnchorus._manifests": ("run", "status", "verify"),
+    "dawnchorus._people": ("batches", "read_batch", "verdicts"),
     "dawnchorus._stores": ("open_clusters", "open_cube", "open_embeddings", "query", "stores"),
     "dawnchorus._tables": ("read_labels",),
     "lake.counting.draws": ("draw",),

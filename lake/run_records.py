@@ -16,6 +16,7 @@ GRID_RECORD = "grid.json"
 FILES_RECORD = "files.json"
 COMMIT_RECORD = "commit.json"
 OTHERS_RECORD = "others.json"
+SUPERSEDED_RECORD = "superseded.json"
 PUBLISHING = "publishing.json"
 """Lists what is replaced and written while the files of a folder are; gone when all of them stand."""
 COMMITTING = "committing"
@@ -26,6 +27,7 @@ ADVICE = {
     FILES_RECORD: "Restore it from a copy; or remove it and type `dawnchorus run`: it is written again.",
     OTHERS_RECORD: "Restore it from a copy; or remove it: the files that it lists are then not compared any more.",
     COMMIT_RECORD: "Restore it from a copy; or remove it and type `dawnchorus run`: it is written again.",
+    SUPERSEDED_RECORD: "Restore it from a copy; or remove it, and the files of the store that no other record lists.",
     PUBLISHING: "Remove it: files of a run that was stopped may then stay among those of the next.",
 }
 """What to do about a damaged record, by its key."""
@@ -100,6 +102,14 @@ class RunRecords:
     def others(self) -> dict[str, str] | None:
         """Return SHA-256 by key of files that no job reads, such as metrics and checkpoints, or ``None``."""
         return self._digests(OTHERS_RECORD)
+
+    def superseded(self) -> dict[str, str] | None:
+        """Return SHA-256 by key of files of the arrays before those of the ledger's lines, or ``None``."""
+        return self._digests(SUPERSEDED_RECORD)
+
+    def settle_superseded(self, files: Mapping[str, str]) -> None:
+        """Store which files, SHA-256 by key, are of the arrays before; see :mod:`lake.generations`."""
+        self._settle(SUPERSEDED_RECORD, dict(files))
 
     def settle_files(self, files: Mapping[str, str], others: Mapping[str, str] | None = None) -> None:
         """Store the files of a run whose output is a folder; they must stand already.

@@ -1,8 +1,8 @@
 """Scaling of vectors before they are compared: z-score, principal axes, soft whitening, unit length."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -301,6 +301,28 @@ def scaling_tables(scaling: Scaling) -> dict[str, NDArray[np.generic]]:
             sets = np.repeat(np.arange(len(scales)), [scale.n_scaled for scale in scales])
             tables["component_set"] = sets.astype("i2")
     return tables
+
+
+def packed_scaling(scaling: Scaling) -> dict[str, NDArray[np.generic]]:
+    """Return the arrays that a file keeps a scaling in, set by set; :func:`unpacked_scaling` reads them."""
+    arrays: dict[str, NDArray[np.generic]] = {"shrinkage": np.asarray(scaling.shrinkage, dtype=np.float64)}
+    for i, scale in enumerate(scaling.scales):
+        arrays |= {f"mean{i}": scale.mean, f"deviation{i}": scale.deviation, f"unit{i}": np.asarray(scale.unit)}
+        if scale.components is not None:
+            arrays[f"components{i}"] = scale.components
+    return arrays
+
+
+def unpacked_scaling(arrays: Mapping[str, NDArray[Any]], n_sets: int) -> Scaling:
+    """Return the scaling that :func:`packed_scaling` made arrays of; ``KeyError`` if one is missing."""
+    scales = [
+        Scale(
+            arrays[f"mean{i}"], arrays[f"deviation{i}"], bool(arrays[f"unit{i}"]),
+            arrays.get(f"components{i}"),
+        )
+        for i in range(n_sets)
+    ]  # fmt: skip
+    return Scaling(tuple(scales), tuple(float(share) for share in arrays["shrinkage"]))
 
 
 def in_features(centroids: Vectors, scaling: Scaling) -> Vectors:

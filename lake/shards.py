@@ -231,7 +231,11 @@ def open_codes(url: str, *, n_threads: int = 1) -> ReadCodes:
             output.require_window(int(recorder[i]), int(cell[i]), codes[i])
 
         windows = range(len(cell))
-        for _ in map(read_one, windows) if n_threads == 1 else in_threads(read_one, windows, n_threads):
+        # All at once: a window is read into its place, so none is held; fewer ahead cost a fifth of the rate.
+        reads = (
+            in_threads(read_one, windows, n_threads, ahead=len(windows)) if n_threads > 1 else map(read_one, windows)
+        )
+        for _ in reads:
             pass
         return codes
 

@@ -1,6 +1,7 @@
 """Outputs that are folders of files: scores, pages."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from jobs.common.run import Run
@@ -29,7 +30,7 @@ def publish(run: Run, folder: Path) -> dict[str, str]:
 
 def publish_files(run: Run, files: Mapping[str, bytes]) -> dict[str, str]:
     """Put files, bytes by key, into a run's output as :func:`publish` does."""
-    return _put(run, {key: (lambda data=data: data) for key, data in sorted(files.items())})
+    return _put(run, {key: partial(bytes, data) for key, data in sorted(files.items())})
 
 
 def _put(run: Run, contents: Mapping[str, Callable[[], bytes]]) -> dict[str, str]:

@@ -72,7 +72,8 @@ def estimate(sample: pd.DataFrame, n_windows: int | Mapping[Any, int], *, level:
     and Thompson 1952), whatever the detector was worth and whenever it was fitted anew, since each batch has its own
     probabilities. Batches are combined in proportion to the number of windows answered in each, never by what was found
     in them. This holds if what ends a session does not depend on the answers. An estimate may therefore be below the
-    verified minimum, or above the number of windows; its interval is cut to what is possible.
+    verified minimum, or above the number of windows; its interval is cut to what is possible. Where every window was
+    heard, the estimate is what was heard.
 
     Intervals: exact ones by the hypergeometric distribution where all probabilities of a cell are equal; else
     :func:`lake.counting.limits.limits`. ``docs/counts.md`` shows their coverage, and what was tried and failed:

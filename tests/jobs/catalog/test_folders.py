@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.catalog.folders import AUDIO_SUFFIXES, PassedOver, find_files
+from jobs.catalog.folders import PassedOver, find_files
+from jobs.common.suffixes import AUDIO_SUFFIXES
 from lake.errors import InputError
 
 

@@ -26,7 +26,8 @@ def test_pieces_go_where_they_belong_and_the_rest_is_zero() -> None:
 
 def test_a_piece_that_ends_early_or_lies_outside_fills_no_more_than_there_is() -> None:
     assert joined([piece(0, 5)], 4, lambda _: np.ones(2, np.float32))[0].tolist() == [1, 1, 0, 0]
-    assert joined([piece(0, 5, at=9)], 4, lambda _: np.ones(5, np.float32)) == (pytest.approx([0] * 4), 0)
+    silence, n_read = joined([piece(0, 5, at=9)], 4, lambda _: np.ones(5, np.float32))
+    assert (silence.tolist(), n_read) == ([0] * 4, 0)
     assert joined([], 2, lambda _: np.ones(5, np.float32))[1] == 0
 
 
