@@ -26,6 +26,7 @@ async function reviewData(data) {
 const refusalWords = () => "This browser keeps nothing for this page (" + store.refusal + "): decisions are lost when it is closed. Download the table every " + ASK_EVERY + " decisions.";
 
 function setReviewer(name) {
+  if (document.activeElement) document.activeElement.blur(); // a closed dialog holds the keys until the next frame
   review.reviewer = name;
   $("reviewer-name").textContent = name || "nobody";
   if (name) keepSetting("reviewer", name);

@@ -109,9 +109,9 @@ def test_a_page_that_fails_leaves_nothing(whole: Path, tmp_path: Path, monkeypat
 
 def test_all_windows_that_do_not_exist_are_named(whole: Path, tmp_path: Path) -> None:
     rows = all_rows(open_windows(read_manifest(whole)), 4)
-    rows.loc[1, "recorder"] = "nobody"
-    rows.loc[2, "time_utc"] += pd.Timedelta(milliseconds=1)
-    rows.loc[3, "duration_s"] = 99.0
+    late = rows["time_utc"] + pd.to_timedelta([0, 0, 1, 0], unit="ms")
+    window_s = rows["duration_s"].tolist()[:3]
+    rows = rows.assign(recorder=["a", "nobody", "a", "a"], time_utc=late, duration_s=[*window_s, 99.0])
     with pytest.raises(InputError) as caught:
         make_page(tmp_path / "page", whole, rows=rows)
     for said in ("3 windows", "draw 1: recorder 'nobody'", "draw 2: recorder", "draw 3: expected a window of"):
