@@ -46,7 +46,7 @@ await press(page, "z");
 seen.afterUndo = await place(page);
 await page.keyboard.press(" "); // where there is no sound card Firefox decodes, and its clock stands still
 await wait(500);
-seen.sound = await page.evaluate(() => [Boolean(player.now), soundHere().audio.readyState, Math.round(soundHere().audio.duration)]);
+seen.sound = await page.evaluate(() => [soundHere().audio.readyState, Math.round(soundHere().audio.duration)]);
 await page.reload();
 await wait(500);
 seen.afterReload = await place(page);

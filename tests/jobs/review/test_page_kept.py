@@ -70,7 +70,7 @@ def test_a_decision_outlives_a_browser_that_is_killed(playwright: Playwright, wh
 @pytest.mark.slow
 def test_a_thousand_windows(playwright: Playwright, cli: Cli, tmp_path: Path) -> None:
     study = Study(tmp_path)
-    for i in range(8):
+    for i in range(9):
         study.add("a", 250 * i, np.tile(sound(25, i), (10, 1)))
     manifest = study.write()
     (manifest.parent / "sounds.csv").write_text(SOUNDS_CSV)
