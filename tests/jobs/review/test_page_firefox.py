@@ -31,7 +31,8 @@ def test_firefox_keeps_and_shows_the_same(whole: Path, tmp_path: Path) -> None:
     done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {
-        "afterUndo": "Window 10 of 12", "sound": [4, 4], "afterReload": "Window 10 of 12", "afterKill": "Window 11 of 12",
+        "afterUndo": "Window 10 of 12", "sound": [4, 4], "afterReload": "Window 10 of 12",
+        "afterKill": "Window 11 of 12",
         "picture": 26, "second": "Window 1 of 12", "tiles": 12, "refusal": "", "wrong": [],
     }  # fmt: skip
     (table,) = (tmp_path / "tables").iterdir()
