@@ -18,7 +18,7 @@ from lake.query import open_any
 
 
 def spans(starts_s: list[float], window_s: float = 5.0, **joining: float) -> list[tuple[int, int]]:
-    return list(joined(np.array(starts_s) * 1000, round(window_s * 1000), Joining(**joining)))  # type: ignore[arg-type]
+    return list(joined(np.array(starts_s) * 1000, round(window_s * 1000), Joining(**joining)))
 
 
 def test_windows_that_touch_or_overlap_are_one_event() -> None:
@@ -54,7 +54,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> tuple[xr.Dataset, xr.Data
 
 def slow(detections: xr.Dataset, threshold: float, gap_s: float) -> list[tuple[object, ...]]:
     """Return events by walking through the windows one by one."""
-    out = []
+    out: list[tuple[object, ...]] = []
     for recorder in detections["recorder"].to_numpy().tolist():
         for sound in sorted(detections["sound"].to_numpy().tolist()):
             p = detections["probability"].sel(recorder=recorder, sound=sound)
