@@ -210,7 +210,6 @@ def test_one_recording_over_several_days_is_flagged(tmp_path: Path) -> None:
 
 
 def test_recordings_are_held_out_whole(tmp_path: Path) -> None:
-    """The two recordings of one day differ in sound and in verdict: within a recording all is known, outside nothing."""
     values = np.random.default_rng(0).normal(size=(2, 144, 6)).astype(np.float32)
     vectors = make_embeddings(tmp_path, values)
     rows = [
