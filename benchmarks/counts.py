@@ -169,7 +169,7 @@ def eighteen() -> Iterator[Setting]:
 
 
 def others() -> Iterator[tuple[str, Setting]]:
-    """Yield settings that nothing was chosen by."""
+    """Yield other settings, which were looked at as well while the method was chosen."""
     for n in HEARD:
         for prevalence in (0.0005, 0.01, 0.3):
             for distance in (0.0, 2.0, 4.0, -1.0):

@@ -23,7 +23,7 @@ def review(
     sound: Annotated[list[str] | None, typer.Option(help="ask about this sound; can be given again")] = None,
     n: Annotated[int, typer.Option("--n", min=1, help="windows to hear")] = 100,
     order: Annotated[
-        str, typer.Option(help="explore, far, margin, top, precision, random, or auto: by what is known")
+        str, typer.Option(help="explore, far, margin, top, precision, random, count, or auto: by what is known")
     ] = "auto",
     seed: Annotated[int, typer.Option(min=0, help="another number draws other windows")] = 0,
     windows: Annotated[Path | None, typer.Option(help="only the windows of this table: recorder, time_utc")] = None,

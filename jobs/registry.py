@@ -18,6 +18,7 @@ PACKAGES = (
     "jobs.cluster",
     "jobs.learn",
     "jobs.detect",
+    "jobs.count",
     "jobs.evaluate",
     "jobs.atlas",
 )

@@ -5,7 +5,7 @@ from typing import Final
 FORMAT_VERSION: Final = 2
 """Version of the store format this release writes; it reads this one and older ones."""
 
-KINDS: Final = ("spectrograms", "models", "embeddings", "clusters", "detections", "scores", "atlas")
+KINDS: Final = ("spectrograms", "models", "embeddings", "clusters", "detections", "tables", "scores", "atlas")
 """Folders of a lake that hold the outputs of runs."""
 
 STORES: Final = ("spectrograms", "embeddings", "clusters", "detections")

@@ -31,14 +31,16 @@ def windows_heard(
     -------
     DataFrame
         ``i_recorder``, ``cell``, ``sound`` and ``verdict``, one row for each window and sound, by recorder and time. A
-        span that equals a window decides alone. Otherwise ``yes`` counts for windows that it shares enough with, the
-        others for windows that lie wholly within the span; of several that do, ``yes`` is first and ``no`` is last.
+        span that equals a window is of that window alone, since the sound may be anywhere in it, and decides there. Of
+        other spans ``yes`` counts for windows that it shares enough with, ``no`` and ``unsure`` for those that lie
+        wholly within; of several that do, ``yes`` is first and ``no`` is last.
     """
     near = _touched(found, grid, recorders)
     near["verdict"] = found["verdict"].to_numpy()[near["row"]]
     near["sound"] = found["sound"].to_numpy()[near["row"]]
+    is_window = near["is_equal"].groupby(near["row"]).transform("any")
     is_yes = (near["verdict"] == "yes") & (near["shared_ms"] >= min_overlap_ms)
-    kept = near[is_yes | near["is_equal"] | (near["shared_ms"] == grid.window_ms)]
+    kept = near[near["is_equal"] | (~is_window & (is_yes | (near["shared_ms"] == grid.window_ms)))]
     rank = kept["verdict"].map(_RANK).astype("int64").where(~kept["is_equal"], _EQUAL)
     ordered = kept.assign(rank=rank).sort_values(["i_recorder", "cell", "sound", "rank"], kind="stable")
     best = ordered.drop_duplicates(["i_recorder", "cell", "sound"])

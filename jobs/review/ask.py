@@ -9,11 +9,12 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from jobs.common.run import Run
 from jobs.manifest import Manifest
 from jobs.review.cells import milliseconds
 from jobs.review.listed import read_list
 from jobs.review.orders import Chosen, Population, at_random, evenly, explore, farthest, for_counts, ranked, spread
-from jobs.review.sources import Sources, finished_runs
+from jobs.review.sources import Sources, finished_runs, scored_sounds
 from jobs.review.windows import Windows, open_windows
 from jobs.state import finished
 from lake import read
@@ -200,15 +201,17 @@ def _asked_sounds(sounds: Sounds, names: Sequence[str]) -> list[str]:
 
 
 def _order_of(
-    request: Request, runs: Mapping[str, Sequence[object]], sounds: Sequence[str], *, n_verdicts: int
+    request: Request, runs: Mapping[str, Sequence[Run]], sounds: Sequence[str], *, n_verdicts: int
 ) -> tuple[str, str]:
     """Return the order to take, and why; the user's own if it is one."""
     if request.order != AUTO:
         return request.order, ""
     if request.listed is not None:
         return LISTED, "the windows of the list, in its order"
-    if n_verdicts and runs.get("detections"):
-        return "margin", f"there is a detector; these are the windows that it is least sure of ({', '.join(sounds)})"
+    scored = scored_sounds(runs["detections"][0]) if n_verdicts and runs.get("detections") else []
+    asked = [sound for sound in sounds if sound in scored]
+    if asked:
+        return "margin", f"there is a detector; these are the windows that it is least sure of ({', '.join(asked)})"
     why = "no detector yet" if n_verdicts else "nothing was heard yet"
     if runs.get("clusters"):
         return "explore", f"{why}; these are typical of the clusters that were heard least, the largest first"

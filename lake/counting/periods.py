@@ -39,7 +39,8 @@ def period_of(time_local: pd.Series, kind: str) -> pd.Series:
         return pd.Series(SEASON, index=time.index, dtype="object")
     if kind == "hour":
         names = time.dt.strftime("%H")
+    elif kind == "week":
+        names = (time - pd.to_timedelta(time.dt.day_of_week, unit="D")).dt.strftime("%Y-%m-%d")
     else:
-        shift = {"week": pd.to_timedelta(time.dt.day_of_week, unit="D"), "night": pd.Timedelta("12h")}.get(kind)
-        names = (time if shift is None else time - shift).dt.strftime("%Y-%m-%d")
+        names = (time - pd.Timedelta(hours=12 if kind == "night" else 0)).dt.strftime("%Y-%m-%d")
     return names.astype("object").where(time.notna(), np.nan)

@@ -134,7 +134,7 @@ def sample_for(sound: str, windows: Windows, answers: Answers) -> pd.DataFrame:
     parts = [_of_batch(sound, batch, windows, answers, number) for batch in answers.batches if sound in batch.sounds]
     mine = answers.heard[answers.heard["sound"] == sound]
     other = pd.DataFrame({"window": number(mine["i_recorder"], mine["cell"]), "verdict": mine["verdict"].to_numpy()})
-    other = other.assign(probability=np.nan, batch="", draw=pd.NA, stratum="")
+    other = other.assign(probability=np.nan, batch="", draw=np.nan, stratum="")
     found = pd.concat([*parts, other[other["window"] >= 0]], ignore_index=True)
     found["draw"] = found["draw"].astype("Int64")
     in_sample = found.loc[found["probability"].notna(), "window"]
@@ -197,7 +197,7 @@ def _certain(sound: str, batch: Batch, windows: Windows, answers: Answers, numbe
     verdict = dict(zip(number(now["i_recorder"], now["cell"]).tolist(), now["verdict"], strict=True))
     return rows.assign(
         verdict=[verdict.get(window, "unsure") for window in rows["window"].tolist()], probability=1.0,
-        batch=batch.name, draw=pd.NA, stratum="",
+        batch=batch.name, draw=np.nan, stratum="",
     )  # fmt: skip
 
 
@@ -237,8 +237,9 @@ def count_sound(
     for kind in kinds:
         if kind != SEASON:
             table = _by_draws(kind, sample, windows, level)
-            has_model = probability is not None and bool(np.isfinite(probability).any())
-            parts.append(_assisted(table, season, kind, windows, probability) if has_model else table)  # type: ignore[arg-type]
+            if probability is not None and np.isfinite(probability).any():
+                table = _assisted(table, season, kind, windows, probability)
+            parts.append(table)
     found = pd.concat(parts, ignore_index=True)
     found.insert(0, "sound", sound)
     found.insert(4, "unit", UNIT)

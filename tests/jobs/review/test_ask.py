@@ -14,6 +14,7 @@ from lake.batches import Batch, batch_names, read_batch, sample_of
 from lake.find import Wanted, find
 from lake.naming import Name, write_names
 from lake.query import open_any
+from lake.read import open_detections
 from lake.verdicts import read_verdicts
 
 SOUNDS = "sound,aliases\nwren,winter wren\nrobin,\n"
@@ -45,8 +46,7 @@ def kept(study: Path, name: str) -> Batch:
 
 def windows_of(study: Path) -> pd.DataFrame:
     with open_any(store(study, "mels")) as cube:
-        table = find(cube, Wanted())
-    return table[["recorder", "time"]]
+        return pd.DataFrame(find(cube, Wanted())[["recorder", "time"]])
 
 
 def places(table: pd.DataFrame) -> set[tuple[str, pd.Timestamp]]:
@@ -427,3 +427,58 @@ def test_a_folder_with_something_else_in_it_is_left_alone(cli: Cli, study: Path,
     assert (folder / "index.html").read_text() == "frogs"
     (name,) = batch_names(runs(study)["mels"].lake)
     assert cli("review", study, "--batch", name, "--no-audio", "--out", tmp_path / "other").code == 0
+
+
+# With a detector -------------------------------------------------------------------------------------------
+
+DETECTOR = """
+[runs.heads]
+job = "learn"
+inputs = { embeddings = "vectors" }
+[runs.detections]
+job = "detect"
+inputs = { embeddings = "vectors", heads = "heads" }
+"""
+
+
+@pytest.fixture
+def scored(cli: Cli, study: Path) -> Path:
+    """Return a study with a detector of the wren, none of the robin, and windows that nobody heard."""
+    batch = kept(study, ask(cli, study, "--order", "random", "--n", 40, "--sound", "wren")[0]["batch"])
+    is_early = batch.table["time_utc"].dt.second < 30
+    rows = [
+        [*row[:4], "yes" if early else "no", *row[5:]]
+        for row, early in zip(answers(batch, sounds=("wren",)), is_early, strict=True)
+    ]
+    assert deliver(cli, study, rows).code == 0
+    study.write_text(study.read_text() + DETECTOR)
+    run_chain(study, "heads", "detections")
+    return study
+
+
+def test_orders_by_score(cli: Cli, scored: Path) -> None:
+    with open_detections(store(scored, "detections")) as opened:
+        found = opened.sel(sound="wren", drop=True)[["score", "probability"]].to_dataframe().dropna(how="all")
+    assert found.index.names == ["recorder", "time"]
+    n_left = len(windows_of(scored)) - 40
+    batches = {}
+    for order in ("margin", "top", "precision", "auto"):
+        said, error = ask(cli, scored, "--order", order, "--n", 100)
+        batch = batches[order] = kept(scored, said["batch"])
+        assert len(batch.table) == n_left, "what was heard is not asked again"
+        assert "no scores of robin; they play no part in the choice" in error
+        assert set(batch.table["stratum"]) == {"wren"}
+        assert "detections" in batch.asked["reads"]
+        name = "score" if order in {"top", "precision"} else "probability"
+        wanted = found[name].reindex(pd.MultiIndex.from_frame(batch.table[["recorder", "time_utc"]]))
+        assert batch.table["score"].tolist() == pytest.approx(wanted.tolist(), rel=1e-5)
+    assert batches["auto"].name == batches["margin"].name
+    assert "least sure" in ask(cli, scored, "--n", 100)[0]["why"]
+    best = batches["top"].table["score"]
+    assert best.iloc[0] == best.max()
+
+
+def test_a_sound_without_scores(cli: Cli, scored: Path) -> None:
+    error = refused(cli, scored, "--order", "top", "--sound", "robin")
+    assert "has no scores of robin; it has those of wren" in error
+    assert ask(cli, scored, "--sound", "robin")[0]["asked"]["order"] == "explore", "auto does without"
