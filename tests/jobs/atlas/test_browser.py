@@ -2,17 +2,16 @@
 
 import csv
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from atlases import N_CLUSTERS, ODD, build_study, scripted, write_attention, write_labels, write_sound
+from browsers import Opened
 from playwright.sync_api import Browser, Page, expect
 
 from jobs.atlas.config import Config
 from lake.naming import Name, names_key, write_names
 
-Opened = Callable[[Path], Page]
 BY_SOUND = "player.now && player.now.audio.currentTime > 0.05"
 
 
