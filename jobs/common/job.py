@@ -30,7 +30,7 @@ class Input:
     role
         Key in the ``inputs`` of the manifest, or :data:`ANY_ROLE`.
     kinds
-        Folders of the lake that such a run writes into, whatever its job; the folder named like the role if empty.
+        What such a run gives (:attr:`Job.gives`), whatever its job; what is named like the role if empty.
     optional
         Whether the manifest may leave it out.
     several
@@ -88,6 +88,8 @@ class Job(Generic[C]):
         The model of its settings; and the number that is raised when other numbers come out of the same settings.
     writes
         Folder of the lake that its outputs stand in.
+    gives
+        What its outputs are to the jobs that read them; ``writes`` if empty.
     extra
         The extra of the distribution, and the image, that has what the job needs.
     inputs, files
@@ -116,6 +118,10 @@ class Job(Generic[C]):
     extends: bool = False
     follows: frozenset[Option] = field(default=frozenset())
     processes: Processes = "one"
+    gives: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "gives", self.gives or self.writes)
 
     @property
     def options(self) -> frozenset[Option]:
