@@ -6,6 +6,7 @@ import time
 from contextlib import nullcontext
 from pathlib import Path
 
+from benchmarks.cluster_bytes import count_gathered, count_sent, gathered_bytes, sent_bytes
 from jobs.cluster import command
 from jobs.cluster.config import Config
 from jobs.common.machines import local_client
@@ -28,11 +29,19 @@ def main() -> None:
     run.ledger.open_run(run.name, run.record)
     start = time.perf_counter()
     with local_client(workers) if workers else nullcontext() as client:
+        if client is not None:
+            count_sent()
+            count_gathered(client)
+            client.run(count_sent)
         began = time.perf_counter()
         outcome = command.execute(run, Options(workers=2))
         seconds = time.perf_counter() - began
         peaks = list(client.run(peak_bytes).values()) if client is not None else []
-    found = {"seconds": seconds, "start": began - start, "driver": peak_bytes(), "workers": peaks, **outcome.counts}
+        sent = sent_bytes() + sum(client.run(sent_bytes).values()) if client is not None else 0
+    found = {
+        "seconds": seconds, "start": began - start, "driver": peak_bytes(), "workers": peaks, "sent": sent,
+        "results": gathered_bytes(), **outcome.counts,
+    }  # fmt: skip
     print(json.dumps(found))
 
 
