@@ -38,9 +38,7 @@ Order = Callable[[Sources, int, np.random.Generator], Chosen]
 def _explore(known: Sources, n: int, _random: np.random.Generator) -> Chosen:
     exemplars, sizes, n_heard = known.exemplars()
     if (exemplars < 0).all():
-        raise InputError(
-            "every exemplar of the clusters was heard. Go on with --order far, or margin with a detector."
-        )
+        raise InputError("every exemplar of the clusters was heard. Go on with --order far, or margin with a detector.")
     return explore(known.population, exemplars, sizes, n_heard, n)
 
 
