@@ -48,7 +48,7 @@ FOLLOW = {
     "--mix": {"spectrograms", "dino", "embed", "cluster"},
     "--device cpu": {"dino", "embed"},
     "--no-audio": {"atlas"},
-    "--partition 0/2": {"spectrograms", "embed"},
+    "--partition 0/2": {"spectrograms", "embed", "cluster"},
 }
 
 
