@@ -1,6 +1,7 @@
 """One whole cluster job in a process of its own, on threads or on the workers of a local Dask cluster."""
 
 import json
+import shutil
 import sys
 import time
 from contextlib import nullcontext
@@ -26,6 +27,8 @@ def main() -> None:
     vectors = Run(lake, name, "embed", "embeddings", EmbedConfig(features="logmel"), 1, "x", {})
     config = Config.model_validate({"n_epochs": epochs, "normalise": normalise})
     run = Run(lake, f"clusters-{name}", "cluster", "clusters", config, 3, "y", {"embeddings": vectors})
+    for left in (run.output, run.ledger.storage):  # labels that stand would not be made again
+        shutil.rmtree(left.root, ignore_errors=True)
     run.ledger.open_run(run.name, run.record)
     start = time.perf_counter()
     with local_client(workers) if workers else nullcontext() as client:
