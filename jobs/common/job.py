@@ -64,11 +64,15 @@ class Whole(Protocol[C_contra]):
         """Return lines on what `execute` would do, write and need, without writing anything."""
 
 
-class Extending(Whole[C_contra], Protocol[C_contra]):
-    """The command module of a job whose output grows with its input, partition by partition."""
+class Sharing(Whole[C_contra], Protocol[C_contra]):
+    """The command module of a job whose partitions several processes can share (`run --partition`)."""
 
     def finalise(self, run: Run[C_contra], options: Options, /) -> Outcome:
         """Make the output readable after all shares are done; call ``options.begin`` as `execute` does."""
+
+
+class Extending(Sharing[C_contra], Protocol[C_contra]):
+    """The command module of a job whose output grows with its input, partition by partition."""
 
     def progress_of(self, run: Run[C_contra], /) -> tuple[int, int]:
         """Return how many windows are written, and how many there are to write."""
@@ -136,6 +140,10 @@ class Job(Generic[C]):
 
     def command(self) -> Whole[C]:
         """Import the job's command module, and with it what the job needs."""
+        return import_module(f"{self.package}.command")
+
+    def sharing(self) -> Sharing[C]:
+        """Import the command module of a job that follows ``--partition``."""
         return import_module(f"{self.package}.command")
 
     def extending(self) -> Extending[C]:

@@ -57,7 +57,7 @@ FOLLOW = {
     "--mix": {"spectrograms", "dino", "embed", "cluster", "detect"},
     "--device cpu": {"dino", "embed"},
     "--no-audio": {"atlas"},
-    "--partition 0/2": {"spectrograms", "embed", "detect"},
+    "--partition 0/2": {"spectrograms", "embed", "cluster", "detect"},
 }
 
 
