@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from jobs.cli_clusters import commands as cluster_commands
+from jobs.cli_events import commands as event_commands
 from jobs.cli_lake import ForceOpt
 from jobs.cli_review import commands as review_commands
 from jobs.cli_trace import commands
@@ -42,6 +43,7 @@ app = typer.Typer(
 )  # fmt: skip
 app.registered_commands += commands.registered_commands
 app.add_typer(cluster_commands)
+app.add_typer(event_commands)
 app.add_typer(review_commands)
 app.add_typer(verdict_commands, name="verdicts")
 

@@ -13,6 +13,8 @@ from lake.storage import Storage
 
 RUN_RECORD = "run.json"
 GRID_RECORD = "grid.json"
+CHECKPOINTS = ".checkpoints"
+"""Folder of what a run that is not finished goes on from; nothing of it is left when it is."""
 FILES_RECORD = "files.json"
 COMMIT_RECORD = "commit.json"
 OTHERS_RECORD = "others.json"

@@ -1,7 +1,7 @@
 """The last pass: every window's cluster, a recorder's day at a time, and what the labels say of the clusters."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,9 @@ from jobs.cluster.core import assign
 from jobs.cluster.exemplars import Candidates, joined, narrowed, span_of
 from jobs.cluster.source import Part, Read, opened
 from jobs.common.processors import blas_backend
+from lake.blocks import block_key, decode_block
 from lake.constants import MS_PER_HOUR, UNTIMED
+from lake.digest import sha256
 from lake.grid import Grid
 from lake.ledger import Entry, Ledger
 from lake.scaling import Vectors
@@ -19,17 +21,30 @@ from lake.storage import Storage
 from lake.write import write_block
 
 HOURS = 24
+Labels = tuple[NDArray[np.int16], NDArray[np.float32]]
+"""Cluster and distance of each window."""
 DAYS_HELD = 64
 """Days whose candidates for exemplars are held before they are narrowed together."""
 
 
 @dataclass(frozen=True)
 class Day:
-    """One recorder's day: the number of its recorder, its spans, and the digest of what its vectors were made from."""
+    """One recorder's day.
+
+    Attributes
+    ----------
+    recorder, parts
+        Number of its recorder, and its spans.
+    inputs
+        Digest of the centroids, and of what its vectors were made from.
+    files
+        SHA-256 by key of the labels that stand in the store already; empty if there are none of these inputs.
+    """
 
     recorder: int
     parts: tuple[Part, ...]
     inputs: str
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def number(self) -> int:
@@ -95,30 +110,50 @@ class Labeller:
     n_near: int
 
     def __call__(self, day: Day) -> Counted:
-        """Label and write a day."""
+        """Label and write a day, or read what stands of it."""
         spans = [span for _, span in day.parts]
         cells = np.concatenate([span.cells for span in spans])
-        vectors = np.empty((len(cells), self.centroids.shape[1]), dtype=np.float32)
-        for part in day.parts:
-            first = part[1].first_row - spans[0].first_row
-            vectors[first : first + len(part[1].cells)] = self.read(part)
         grid, name = self.spec.grid, self.recorders[day.recorder]
-        labelled = label_day(
-            vectors, self.centroids, recorder=day.recorder, cells=cells, grid=grid, span_ms=self.span_ms,
-            n_near=self.n_near,
-        )  # fmt: skip
-        self._write(day, labelled)
+        labels = self._standing(day, cells)
+        if labels is None:
+            labels = assign(self._vectors(day, len(cells)), self.centroids)
+            self._write(day, cells, *labels)
+        labelled = described(
+            *labels, recorder=day.recorder, cells=cells, grid=grid, span_ms=self.span_ms, n_near=self.n_near
+        )
         return count(labelled, len(self.centroids), recorder=day.recorder, name=name, grid=grid)
 
-    def _write(self, day: Day, labelled: Labelled) -> None:
+    def _vectors(self, day: Day, n_windows: int) -> Vectors:
+        first_row = day.parts[0][1].first_row
+        vectors = np.empty((n_windows, self.centroids.shape[1]), dtype=np.float32)
+        for part in day.parts:
+            first = part[1].first_row - first_row
+            vectors[first : first + len(part[1].cells)] = self.read(part)
+        return vectors
+
+    def _standing(self, day: Day, cells: NDArray[np.int64]) -> Labels | None:
+        """Return the labels of a day as they stand in the store; ``None`` unless all of its files are whole."""
+        found = []
+        for array in self.spec.data:
+            key = block_key(array, (day.recorder, day.number))
+            data = self.store.read_or_none(key)
+            if data is None or sha256(data) != day.files.get(key):
+                return None
+            found.append(decode_block(array, data)[0, cells - day.number * self.spec.cells_per_block])
+        cluster, distance = found
+        return cluster, distance
+
+    def _write(
+        self, day: Day, cells: NDArray[np.int64], cluster: NDArray[np.int16], distance: NDArray[np.float32]
+    ) -> None:
         first = day.number * self.spec.cells_per_block
         (status,) = opened((self.status_url,), "embedding_status", self.token)
-        there = np.asarray(status[day.recorder, first : first + self.spec.cells_per_block])[labelled.cells - first]
+        there = np.asarray(status[day.recorder, first : first + self.spec.cells_per_block])[cells - first]
         blocks = {data.name: np.full(data.block, data.fill, dtype=data.dtype) for data in self.spec.data}
-        blocks["cluster"][0, labelled.cells - first] = labelled.cluster
-        blocks["distance"][0, labelled.cells - first] = labelled.distance
+        blocks["cluster"][0, cells - first] = cluster
+        blocks["distance"][0, cells - first] = distance
         entry = Entry(
-            recorder=self.recorders[day.recorder], block=day.number, files={}, cells=labelled.cells.tolist(),
+            recorder=self.recorders[day.recorder], block=day.number, files={}, cells=cells.tolist(),
             digests=[], backend=blas_backend(), inputs=day.inputs, index={"cluster_status": there.tolist()},
         )  # fmt: skip
         write_block(self.store, self.ledger, self.spec, blocks, entry, i_recorder=day.recorder)
@@ -144,28 +179,21 @@ def no_totals(n_clusters: int, n_recorders: int) -> Totals:
     return Totals(by_recorder, by_hour, np.zeros(1))
 
 
-def label_day(
-    vectors: Vectors,
-    centroids: Vectors,
-    *,
-    recorder: int,
-    cells: NDArray[np.int64],
-    grid: Grid,
-    span_ms: int,
-    n_near: int,
-) -> Labelled:
-    """Label the windows of one recorder's day.
+def described(
+    cluster: NDArray[np.int16], distance: NDArray[np.float32], *, recorder: int, cells: NDArray[np.int64], grid: Grid,
+    span_ms: int, n_near: int,
+) -> Labelled:  # fmt: skip
+    """Return the labels of a recorder's day with the windows that may become exemplars.
 
     Parameters
     ----------
-    vectors, centroids
-        Scaled, shapes (n_windows, n_features) and (n_clusters, n_features).
+    cluster, distance
+        Of each window, shape (n_windows,).
     recorder, cells, grid
         Where the windows stand.
     span_ms, n_near
         Length of the spans that give one exemplar each, and exemplars of a cluster.
     """
-    cluster, distance = assign(vectors, centroids)
     span = span_of(cells, hop_ms=grid.hop_ms, cells_per_day=grid.cells_per_day, span_ms=span_ms)
     windows = Candidates(cluster, distance, np.full(len(cells), recorder, dtype=np.int32), cells, span)
     return Labelled(cells, cluster, distance, narrowed(windows, n_near))
