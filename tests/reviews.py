@@ -39,7 +39,8 @@ def all_rows(windows: Windows, n: int | None = None) -> pd.DataFrame:
 def kept(manifest: Path, n: int | None = 12) -> str:
     """Keep a batch of a study's first windows in its lake, and return its name."""
     windows = open_windows(read_manifest(manifest))
-    table = make_table([dict(row) for row in all_rows(windows, n).to_dict("records")], COLUMNS)
+    rows = [{str(key): value for key, value in row.items()} for row in all_rows(windows, n).to_dict("records")]
+    table = make_table(rows, COLUMNS)
     asked = {"order": "random", "seed": 0, "sounds": list(SOUNDS[:1]), "every_sound": False, "n": n}
     return keep_batch(windows.run.lake, table, asked, {}).name
 
