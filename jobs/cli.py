@@ -39,7 +39,7 @@ class Commands(TyperGroup):
 app = typer.Typer(
     cls=Commands, name="dawnchorus", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Months of passive sound recordings in; sound clusters to look at and query out.",
+    help="Months of passive sound recordings in; sounds to look at, listen to, verify and count out.",
 )  # fmt: skip
 app.registered_commands += commands.registered_commands
 app.add_typer(cluster_commands)

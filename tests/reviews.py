@@ -12,6 +12,7 @@ from jobs.manifest import read_manifest
 from jobs.review.page import Written, write_page
 from jobs.review.windows import Windows, open_windows
 from lake.batches import COLUMNS, keep_batch
+from lake.tables import make_table
 
 BATCH = "random-0123456789abcdef"
 SOUNDS = ("wren", "robin", "rain")
@@ -38,7 +39,8 @@ def all_rows(windows: Windows, n: int | None = None) -> pd.DataFrame:
 def kept(manifest: Path, n: int | None = 12) -> str:
     """Keep a batch of a study's first windows in its lake, and return its name."""
     windows = open_windows(read_manifest(manifest))
-    table = all_rows(windows, n).reindex(columns=list(COLUMNS))
+    rows = [{str(key): value for key, value in row.items()} for row in all_rows(windows, n).to_dict("records")]
+    table = make_table(rows, COLUMNS)
     asked = {"order": "random", "seed": 0, "sounds": list(SOUNDS[:1]), "every_sound": False, "n": n}
     return keep_batch(windows.run.lake, table, asked, {}).name
 
