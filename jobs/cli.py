@@ -26,13 +26,13 @@ from jobs.locales import use_utf8
 from lake.errors import DawnchorusError, QuarantineError, UsageError
 from lake.outputs import refuse_others
 
-ORDER = (
+COMMANDS = (
     "demo", "catalog", "config", "run", "finalise", "status", "verify",
     "query", "similar", "trace", "export", "import", "names",
     "review", "verdicts", "events",
     "submit", "certificate", "reproduce",
 )  # fmt: skip
-"""The commands in the order of the work."""
+"""All commands, in the order of the work."""
 
 
 class Commands(TyperGroup):
@@ -40,7 +40,7 @@ class Commands(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 (typer's own types)
         """Return the names of the commands in the order of the work."""
-        return sorted(super().list_commands(ctx), key=ORDER.index)
+        return sorted(super().list_commands(ctx), key=COMMANDS.index)
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (typer's own types)
         """Run the command that was typed."""
