@@ -91,7 +91,8 @@ def timed(function: Callable[[], Any]) -> float:
 
 def all_sent(client: Client) -> int:
     """Return the bytes that this process and all workers have written."""
-    return sent_bytes() + sum(client.run(sent_bytes).values())
+    here: int = sent_bytes()
+    return here + sum(int(n) for n in client.run(sent_bytes).values())
 
 
 def _one(client: Client) -> list[float]:
