@@ -91,8 +91,7 @@ def timed(function: Callable[[], Any]) -> float:
 
 def all_sent(client: Client) -> int:
     """Return the bytes that this process and all workers have written."""
-    here: int = sent_bytes()
-    return here + sum(int(n) for n in client.run(sent_bytes).values())
+    return sent_bytes() + sum(int(n) for n in client.run(sent_bytes).values())
 
 
 def _one(client: Client) -> list[float]:

@@ -14,7 +14,8 @@ from jobs.cluster.kmeans import State
 from jobs.common.terminal import complain
 from lake.digest import has_own_digest, with_digest
 from lake.errors import TryAgainError
-from lake.ledger import CHECKPOINTS, Ledger
+from lake.ledger import Ledger
+from lake.run_records import CHECKPOINTS
 from lake.scaling import Scale, Scaling, Vectors
 
 SURVEY: Final = f"{CHECKPOINTS}/survey.npz"

@@ -21,7 +21,7 @@ from jobs.common.run import Run
 from jobs.common.terminal import complain
 from lake.claims import claim, live_claims
 from lake.errors import TryAgainError
-from lake.ledger import CHECKPOINTS
+from lake.run_records import CHECKPOINTS
 from lake.scaling import (
     N_AXES,
     Moments,

@@ -13,9 +13,12 @@ C = TypeVar("C", bound=JobConfig, default=JobConfig)
 C_contra = TypeVar("C_contra", bound=JobConfig, contravariant=True, default=JobConfig)
 
 Processes = Literal["one", "share partitions", "train together"]
-Reads = Literal["labels", "cluster_names"]
+Reads = Literal["labels", "cluster_names", "verdicts"]
 Option = Literal["scheduler", "partition", "ranks", "max-memory", "refresh", "mix", "device", "no-audio"]
-"""Options of `run` that not every job can follow; with `partition` a job has `finalise`. `--workers` is a bound, which each keeps that works alone."""
+"""Options of `run` that not every job can follow; with `partition` a job has `finalise`.
+
+`--workers` is a bound, which each keeps that works alone.
+"""
 
 ANY_ROLE: Final = "*"
 """Role of an :class:`Input` that stands for every role that no other input has."""
@@ -30,7 +33,7 @@ class Input:
     role
         Key in the ``inputs`` of the manifest, or :data:`ANY_ROLE`.
     kinds
-        Folders of the lake that such a run writes into, whatever its job; the folder named like the role if empty.
+        What such a run gives (:attr:`Job.gives`), whatever its job; what is named like the role if empty.
     optional
         Whether the manifest may leave it out.
     several
@@ -92,12 +95,15 @@ class Job(Generic[C]):
         The model of its settings; and the number that is raised when other numbers come out of the same settings.
     writes
         Folder of the lake that its outputs stand in.
+    gives
+        What its outputs are to the jobs that read them; ``writes`` if empty.
     extra
         The extra of the distribution, and the image, that has what the job needs.
     inputs, files
         The runs and the files that it reads.
     reads
-        What else of a study it reads: the table of labels, and the names that people gave to its ``clusters``.
+        What else of a study it reads: the table of labels, the names that people gave to its ``clusters``, and the
+        verdicts of the lake.
     extends
         Whether a run grows with its input, as :class:`Extending`; otherwise it stays as it is until refreshed.
     follows
@@ -119,6 +125,10 @@ class Job(Generic[C]):
     extends: bool = False
     follows: frozenset[Option] = field(default=frozenset())
     processes: Processes = "one"
+    gives: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "gives", self.gives or self.writes)
 
     @property
     def options(self) -> frozenset[Option]:

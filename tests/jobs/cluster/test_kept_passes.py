@@ -20,7 +20,7 @@ from jobs.cluster.kmeans import Schedule, begun, steps
 from jobs.common.machines import local_client
 from jobs.common.run import Options, Run
 from lake.errors import StoreError, TryAgainError
-from lake.ledger import CHECKPOINTS
+from lake.run_records import CHECKPOINTS
 from lake.scaling import Scale, Scaling
 
 MOMENTS = {
