@@ -30,12 +30,12 @@ def test_hits_are_those_of_trace_and_of_the_clustering(cli: Cli, whole: Path) ->
     assert found["distance"].is_monotonic_increasing
     assert len(found) > 5
     labels = open_any(store(whole, "clusters"))["cluster"]
-    for row in found.itertuples():
-        piece = trace(url, str(row.recorder), row.time).pieces[0]
-        assert (row.recording, row.start_s) == (piece.path, piece.first_sample / piece.sample_rate_hz)
-        assert row.end_s == piece.last_sample / piece.sample_rate_hz
-        assert row.time - row.time_local == pd.Timedelta("5h"), "the study is five hours behind UTC"
-        assert row.cluster == labels.sel(recorder=row.recorder, time=row.time).item()
+    assert (found["time"] - found["time_local"] == pd.Timedelta("5h")).all(), "the study is five hours behind UTC"
+    for row in found.to_dict("records"):
+        piece = trace(url, row["recorder"], row["time"]).pieces[0]
+        assert (row["recording"], row["start_s"]) == (piece.path, piece.first_sample / piece.sample_rate_hz)
+        assert row["end_s"] == piece.last_sample / piece.sample_rate_hz
+        assert row["cluster"] == labels.sel(recorder=row["recorder"], time=row["time"]).item()
 
 
 def test_a_table_in_a_file(cli: Cli, whole: Path, tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_selections_for_raven(cli: Cli, whole: Path, tmp_path: Path) -> None:
     url = store(whole, "vectors")
     found = table(cli("similar", url, *WINDOW, "--n", 6).out)
     ended = cli("similar", url, *WINDOW, "--n", 6, "--to", "raven", "--out", tmp_path)
-    assert (ended.code, ended.error) == (0, "") or ended.error.startswith(("note:", "similar"))
+    assert ended.code == 0
     sheets = sorted(tmp_path.rglob("*.selections.txt"))
     assert len(sheets) == found["recording"].nunique()
     rows = pd.concat([pd.read_csv(sheet, sep="\t") for sheet in sheets]).sort_values("Distance")
