@@ -16,6 +16,7 @@ from jobs.cli_clusters import commands as cluster_commands
 from jobs.cli_events import commands as event_commands
 from jobs.cli_lake import ForceOpt
 from jobs.cli_review import commands as review_commands
+from jobs.cli_similar import commands as similar_commands
 from jobs.cli_trace import commands
 from jobs.cli_verdicts import verdicts as verdict_commands
 from jobs.common.job import Option
@@ -57,6 +58,7 @@ app.registered_commands += commands.registered_commands
 app.add_typer(cluster_commands)
 app.add_typer(event_commands)
 app.add_typer(review_commands)
+app.add_typer(similar_commands)
 app.add_typer(verdict_commands, name="verdicts")
 
 ManifestArg = Annotated[Path, typer.Argument(help="the manifest, a TOML file")]
