@@ -123,32 +123,6 @@ def similar(
     )  # fmt: skip
 
 
-def similar_to(
-    urls: Sequence[str], vector: Vectors, *, n: int = 20, metric: Metric = "cosine", normalise: Normalise = "auto",
-    threads: int = 2, advance: Callable[[int], None] | None = None, say: Callable[[str], None] | None = None,
-) -> pd.DataFrame:  # fmt: skip
-    """Return the windows whose vectors are nearest to a vector, as :func:`similar` does; none is left out.
-
-    Parameters
-    ----------
-    urls
-        Embedding stores of the same windows.
-    vector
-        As it would stand in the stores, those of several side by side, shape (n_features,).
-    n, metric, normalise, threads, advance, say
-        See :func:`similar`.
-
-    Raises
-    ------
-    InputError
-        If stores are not of the same windows.
-    """
-    sets = open_vectors(urls)
-    return _nearest(
-        sets, vector, None, n=n, metric=metric, normalise=normalise, threads=threads, advance=advance, say=say
-    )
-
-
 def _nearest(
     sets: VectorSets, vector: NDArray[np.floating], beside: tuple[Place, int] | None, *, n: int, metric: Metric,
     normalise: Normalise, threads: int, advance: Callable[[int], None] | None, say: Callable[[str], None] | None,
