@@ -14,6 +14,8 @@ from lake.outputs import refuse_others, write_outputs
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lake.layout import Lake
+
 commands = typer.Typer()
 
 StoreArg = Annotated[
@@ -58,6 +60,19 @@ def query(
     if table.empty:
         complain(f"note: no window is all of that; {extent(open_any(store))}.")
     give(table, out, force=force, as_json=as_json)
+
+
+def without_speech(table: "pd.DataFrame", lake: "Lake", start: "pd.Series", end: "pd.Series") -> "pd.DataFrame":
+    """Return the rows whose spans, in UTC, share no time with what somebody marked as speech; say how many do."""
+    from lake.heard import shares_speech
+    from lake.verdicts import read_verdicts
+
+    verdicts = read_verdicts(lake)
+    spans_ms = (times.to_numpy().astype("datetime64[ms]").astype("int64") for times in (start, end))
+    withheld = shares_speech(verdicts, table["recorder"], *spans_ms)
+    if withheld.any():
+        complain(f"note: rows that are left out, as somebody marked their sound as speech: {int(withheld.sum())}.")
+    return table[~withheld].reset_index(drop=True)
 
 
 def check_out(out: Path | None, *, force: bool) -> None:

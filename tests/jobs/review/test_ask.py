@@ -491,3 +491,27 @@ def test_a_sound_without_scores(cli: Cli, scored: Path) -> None:
     error = refused(cli, scored, "--order", "top", "--sound", "robin")
     assert "has no scores of robin; it has those of wren" in error
     assert ask(cli, scored, "--sound", "robin")[0]["asked"]["order"] == "explore", "auto does without"
+
+
+def test_speech_is_in_no_export(cli: Cli, scored: Path, tmp_path: Path) -> None:
+    def exported(name: str) -> tuple[set[tuple[str, str]], str]:
+        ended = cli("export", store(scored, "clusters"), "--out", tmp_path / name)
+        assert ended.code == 0, ended.error
+        return set(pd.read_csv(tmp_path / name)[["recorder", "time"]].itertuples(index=False, name=None)), ended.error
+
+    def events(name: str) -> tuple[int, str]:
+        ended = cli("events", scored, "detections", "--threshold", "0.000001", "--out", tmp_path / name)
+        assert ended.code == 0, ended.error
+        return len(pd.read_csv(tmp_path / name)), ended.error
+
+    before, said = exported("before.csv")
+    assert "speech" not in said
+    assert events("before-events.csv")[0] > 0
+    batch = kept(scored, ask(cli, scored, "--order", "random", "--n", 5, "--seed", 3)[0]["batch"])
+    assert deliver(cli, scored, answers(batch, verdict="yes", sounds=("speech",))).code == 0
+    after, said = exported("after.csv")
+    gone = set(zip(batch.table["recorder"], batch.table["time_utc"].astype(str), strict=True))
+    assert "left out, as somebody marked their sound as speech" in said
+    assert len(gone) == 5
+    assert gone <= {(recorder, time[:19]) for recorder, time in before - after}
+    assert "speech" in events("after-events.csv")[1]
