@@ -54,7 +54,13 @@ def ours(url: str) -> Vectors:
         kept.pool_reader(as_they_are), [len(span.cells) for span in spans], plan, buffer_windows=CONFIG.buffer_windows,
         seed=0, threads=THREADS,
     )  # fmt: skip
-    return fit(stream, first_centroids(np.concatenate(sample), K, 0), CONFIG, plan, threads=THREADS)
+    return fit(
+        (batch.vectors for batch in stream),
+        first_centroids(np.concatenate(sample), K, 0),
+        CONFIG,
+        plan,
+        threads=THREADS,
+    )
 
 
 def theirs(vectors: Vectors, threads: int) -> Vectors:

@@ -28,6 +28,8 @@ PUBLISHING = "publishing.json"
 """Lists what is replaced and written while the files of a folder are; gone when all of them stand."""
 COMMITTING = "committing"
 """There while a finalise writes, and after one that was killed."""
+CHECKPOINTS = "checkpoints"
+"""Folder of a run's ledger with what a run that is made as a whole goes on from after it was killed."""
 USABLE = (STATUS["ok"], STATUS["partial"])
 ADVICE = {
     RUN_RECORD: "Restore it from a copy; or remove it and type `dawnchorus run`: it is written again.",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import count, islice, pairwise
 
 import numpy as np
@@ -13,9 +14,44 @@ from lake.scaling import Vectors
 ReadPool = Callable[[list[int]], list[Vectors]]
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where the stream of batches stands between two pools.
+
+    Attributes
+    ----------
+    n_pools, n_batches
+        Pools and batches before it.
+    left
+        Vectors that the pools before left over, shape (n_left, n_features).
+    """
+
+    n_pools: int
+    n_batches: int
+    left: Vectors
+
+
+BEGIN = Place(0, 0, np.empty((0, 0), dtype=np.float32))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The vectors of a batch, shape (plan.batch_size, n_features); and, if it ends a pool, where the stream stands."""
+
+    vectors: Vectors
+    after: Place | None
+
+
 def batches(
-    read_pool: ReadPool, sizes: Sequence[int], plan: Schedule, *, buffer_windows: int, seed: int, threads: int = 1
-) -> Iterator[Vectors]:
+    read_pool: ReadPool,
+    sizes: Sequence[int],
+    plan: Schedule,
+    *,
+    buffer_windows: int,
+    seed: int,
+    threads: int = 1,
+    place: Place = BEGIN,
+) -> Iterator[Batch]:
     """Yield the batches of a fit.
 
     Parameters
@@ -34,14 +70,12 @@ def batches(
         Of all orders.
     threads
         With more than one, a thread gets the next pool while this one is used, and another cuts the next batch.
-
-    Yields
-    ------
-    NDArray
-        Shape (plan.batch_size, n_features).
+    place
+        Where to go on; batches are the same from there on.
     """
-    pooled = _read_ahead(read_pool, pools(sizes, buffer_windows, seed), threads)
-    cut = islice(_cut(pooled, plan.batch_size, seed), plan.n_batches)
+    wanted = islice(pools(sizes, buffer_windows, seed), place.n_pools, None)
+    pooled = _read_ahead(read_pool, wanted, threads)
+    cut = islice(_cut(pooled, plan.batch_size, seed, place), plan.n_batches - place.n_batches)
     try:
         yield from cut if threads <= 1 else _cut_ahead(cut)
     finally:
@@ -60,16 +94,18 @@ def pools(sizes: Sequence[int], buffer_windows: int, seed: int) -> Iterator[list
             yield order[first:last].tolist()
 
 
-def _cut(pooled: Iterator[list[Vectors]], batch_size: int, seed: int) -> Iterator[Vectors]:
-    left = np.empty((0, 0), dtype=np.float32)
-    for i, pool in enumerate(pooled):
+def _cut(pooled: Iterator[list[Vectors]], batch_size: int, seed: int, place: Place) -> Iterator[Batch]:
+    left, done = place.left, place.n_batches
+    for i, pool in enumerate(pooled, place.n_pools):
         parts = [left, *pool] if len(left) else pool
         begins = np.cumsum([0, *(len(part) for part in parts)])
         order = np.random.default_rng([seed, 3, i]).permutation(begins[-1])
         n_full = len(order) // batch_size
-        for first, last in pairwise(range(0, (n_full + 1) * batch_size, batch_size)):
-            yield _taken(parts, begins, order[first:last])
         left = _taken(parts, begins, order[n_full * batch_size :])
+        for first, last in pairwise(range(0, (n_full + 1) * batch_size, batch_size)):
+            done += 1
+            after = Place(i + 1, done, left) if last == n_full * batch_size else None
+            yield Batch(_taken(parts, begins, order[first:last]), after)
 
 
 def _taken(parts: list[Vectors], begins: NDArray[np.int64], rows: NDArray[np.int64]) -> Vectors:
@@ -84,7 +120,7 @@ def _taken(parts: list[Vectors], begins: NDArray[np.int64], rows: NDArray[np.int
     return out
 
 
-def _cut_ahead(cut: Iterator[Vectors]) -> Iterator[Vectors]:
+def _cut_ahead(cut: Iterator[Batch]) -> Iterator[Batch]:
     """Yield batches that a thread cuts while the one before is used."""
     with ThreadPoolExecutor(1) as cutter:
         coming = cutter.submit(next, cut, None)

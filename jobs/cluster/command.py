@@ -8,22 +8,25 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from jobs.cluster.batches import batches
+from jobs.cluster.batches import BEGIN, batches
 from jobs.cluster.config import Config
 from jobs.cluster.core import Clustering, first_centroids, number_of_clusters
 from jobs.cluster.exemplars import Candidates, exemplars
 from jobs.cluster.flags import contrast_db, flags_of, largest_shares
-from jobs.cluster.kmeans import fit, schedule
+from jobs.cluster.kmeans import begun, schedule, steps
 from jobs.cluster.labels import Counted, Day, Labeller, Totals, no_totals, summed
+from jobs.cluster.resuming import Checkpoints, Written, checkpoints
 from jobs.cluster.sizes import needed
 from jobs.cluster.source import Kept, Part, Read
 from jobs.cluster.stability import scan, stability
 from jobs.cluster.store import Tables, clustering_tables, scan_tables, store_spec
-from jobs.common.ordered import Team, team
+from jobs.common import checkpoint
+from jobs.common.ordered import team
 from jobs.common.partitioned import require_worker
 from jobs.common.processors import blas_backend
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run
+from jobs.common.terminal import complain
 from lake.clustering import ARRAYS, ATTRIBUTE, clustering_id
 from lake.digest import sha256
 from lake.errors import InputError
@@ -54,7 +57,8 @@ def execute(run: Run[Config], options: Options) -> Outcome:
 
     Every pass but the fit itself is made of steps that threads, or the workers of a Dask scheduler, work on: reading
     and moments, the vectors of the fit's next batches, labels, scan and stability. Batches are fitted one after the
-    other in this process, and each matrix product has one thread, so nothing of it changes a byte.
+    other in this process, and each matrix product has one thread, so nothing of it changes a byte. After a kill the
+    statistics and the fit go on from their last checkpoint, and days that were labelled are not labelled again.
 
     Raises
     ------
@@ -69,13 +73,18 @@ def execute(run: Run[Config], options: Options) -> Outcome:
     workers = team(options.workers, partial(_require_here, run.ledger, blas_backend(), mix=options.mix))
     n_scaled = config.n_components or N_AXES if normalise == "whiten" else 2**31
     kept = Kept(sets, min(sum(sets.n_features), n_scaled), workers)
+    made = [one.ledger.written() for one in run.sources("embeddings")]
+    saved = checkpoints(run, made)
     with threadpool_limits(1):
-        scaling, sample = _survey(run, kept, normalise, n_clusters, workers)
-        start = first_centroids(sample, n_clusters, config.seed)
-        clustering = Clustering(scaling, _fit(run, kept, scaling, start))
+        found = saved.survey()
+        if found is None:
+            found = _survey(run, kept, normalise, n_clusters)
+            saved.save_survey(*found)
+        scaling, sample = found
+        clustering = Clustering(scaling, _fit(run, kept, found, n_clusters, saved))
         tried = scan(sample, config, workers)
         spec = store_spec(run, sets.grid, clustering, normalise=normalise, n_scanned=len(tried))
-        totals, near = _label(run, kept, clustering, spec, workers)
+        totals, near = _label(run, kept, clustering, spec, made)
         tables = {
             **clustering_tables(clustering),
             **scan_tables(tried),
@@ -85,6 +94,7 @@ def execute(run: Run[Config], options: Options) -> Outcome:
     typed = {array.name: tables[array.name].astype(array.dtype) for array in spec.tables if array.name in ARRAYS}
     spec = replace(spec, attrs={**spec.attrs, ATTRIBUTE: clustering_id(typed)})
     commit(run.output, run.ledger, spec, sets.recorders, tables)
+    checkpoint.remove(run.ledger)
     flags = tables["cluster_flags"]
     counts = {
         "windows": sets.n_windows,
@@ -137,9 +147,7 @@ def _n_clusters(run: Run[Config], config: Config, sets: VectorSets) -> int:
     return wanted
 
 
-def _survey(
-    run: Run[Config], kept: Kept, normalise: Normalise, n_clusters: int, workers: Team
-) -> tuple[Scaling, Vectors]:
+def _survey(run: Run[Config], kept: Kept, normalise: Normalise, n_clusters: int) -> tuple[Scaling, Vectors]:
     """Return how to scale vectors, and a scaled sample of them, uniform over all windows."""
     config, sets = run.config, kept.sets
     n_windows = sets.n_windows
@@ -150,7 +158,7 @@ def _survey(
     look = partial(_look, kept.read_raw, sets.n_features, products=normalise == "whiten")
     with progress(f"{run.name}: statistics", n_windows, "windows") as advance:
         groups = groups_of(sets, ROWS_OF_PRODUCTS if normalise == "whiten" else 1)
-        for vectors, found in workers.in_order(look, (_group(sets, group, rows) for group in groups)):
+        for vectors, found in kept.team.in_order(look, (_group(sets, group, rows) for group in groups)):
             over_all = [*map(merge, over_all, found)] if over_all else found
             samples.append(vectors)
             advance(found[0].n)
@@ -186,35 +194,47 @@ def _look(read: Read, n_features: Sequence[int], group: _Group, *, products: boo
     return vectors[group.sampled], set_moments(vectors, n_features, products=products)
 
 
-def _fit(run: Run[Config], kept: Kept, scaling: Scaling, start: Vectors) -> Vectors:
-    config, sets, threads = run.config, kept.sets, kept.team.threads
-    plan = schedule(sets.n_windows, len(start), config.batch_size, config.n_epochs, config.max_batches)
+def _fit(run: Run[Config], kept: Kept, survey: tuple[Scaling, Vectors], n_clusters: int, saved: Checkpoints) -> Vectors:
+    """Return the centroids; after a kill the fit goes on from its last checkpoint."""
+    config, sets, threads, (scaling, sample) = run.config, kept.sets, kept.team.threads, survey
+    plan = schedule(sets.n_windows, n_clusters, config.batch_size, config.n_epochs, config.max_batches)
+    found = saved.fit(config.seed) if saved.has_survey else None
+    state, place = found or (begun(first_centroids(sample, n_clusters, config.seed), config.seed), BEGIN)
+    if found is not None:
+        complain(f"{run.name}: the fit goes on after {state.n_batches} of {plan.n_batches} batches")
     stream = batches(
         kept.pool_reader(scaling), [len(span.cells) for span in sets.spans], plan,
-        buffer_windows=config.buffer_windows, seed=config.seed, threads=threads,
+        buffer_windows=config.buffer_windows, seed=config.seed, threads=threads, place=place,
     )  # fmt: skip
     with progress(f"{run.name}: fit", plan.n_batches * plan.batch_size, "windows") as advance:
+        advance(state.n_batches * plan.batch_size)
 
-        def counted(batch: Vectors) -> Vectors:
-            advance(len(batch))
-            return batch
+        def vectors() -> Iterator[Vectors]:
+            for batch in stream:
+                yield batch.vectors
+                advance(plan.batch_size)
+                if batch.after is not None:
+                    saved.save_fit(scaling, sample, state, batch.after)
 
-        return fit(map(counted, stream), start, config, plan, threads=threads)
+        for _ in steps(vectors(), state, config, plan, threads=threads):
+            pass
+    saved.save_fit(scaling, sample, state, replace(place, n_batches=plan.n_batches))
+    return state.centroids
 
 
 def _label(
-    run: Run[Config], kept: Kept, clustering: Clustering, spec: StoreSpec, workers: Team
+    run: Run[Config], kept: Kept, clustering: Clustering, spec: StoreSpec, made: list[Written]
 ) -> tuple[Totals, Candidates]:
     """Label every window and write every block; return what the labels say."""
     config, sets = run.config, kept.sets
     run.ledger.settle_grid(sets.grid, sets.recorders)
-    made = [one.ledger.written() for one in run.sources("embeddings")]
     digest = sha256(clustering.centroids.tobytes())
     label = Labeller(
         read=kept.read_scaled(clustering.scaling), centroids=clustering.centroids, store=run.output,
         ledger=run.ledger, spec=spec,
         recorders=sets.recorders, status_url=sets.urls[0], token=kept.reader.token,
         span_ms=round(config.exemplar_span_s * 1000), n_near=config.n_exemplars,
+        resumes=bool(run.ledger.line_files()),
     )  # fmt: skip
 
     def days() -> Iterator[Day]:
@@ -232,7 +252,7 @@ def _label(
             advance(day.n_windows)
             return day
 
-        return totals, summed(map(counted, workers.in_order(label, days())), totals, config.n_exemplars)
+        return totals, summed(map(counted, kept.team.in_order(label, days())), totals, config.n_exemplars)
 
 
 def _require_here(ledger: Ledger, backend: str, *, mix: bool) -> None:

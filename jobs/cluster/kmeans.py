@@ -1,6 +1,6 @@
 """The fit: mini-batch k-means, one matrix product a batch."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -35,6 +35,37 @@ class Schedule:
     n_settling: int
 
 
+@dataclass
+class State:
+    """Where a fit stands: all that its next batches change or depend on.
+
+    Attributes
+    ----------
+    centroids
+        float32, shape (n_clusters, n_features).
+    taken
+        Windows that each has taken since it began, float64, shape (n_clusters,).
+    random
+        Chooses where clusters start anew.
+    n_batches
+        Batches that it has seen.
+    n_since
+        Windows since clusters were last looked through for those that start anew.
+    """
+
+    centroids: Vectors
+    taken: NDArray[np.float64]
+    random: np.random.Generator
+    n_batches: int = 0
+    n_since: int = 0
+
+
+def begun(first: Vectors, seed: int) -> State:
+    """Return where a fit begins that has these centroids."""
+    centroids = np.array(first, dtype=np.float32)
+    return State(centroids, np.zeros(len(centroids)), np.random.default_rng([seed, 1]))
+
+
 def schedule(n_windows: int, n_clusters: int, batch_size: int, n_epochs: int, max_batches: int | None) -> Schedule:
     """Return the schedule of a fit; windows left over by an epoch go into the next one's batches."""
     size = min(n_windows, max(batch_size, n_clusters))
@@ -44,14 +75,24 @@ def schedule(n_windows: int, n_clusters: int, batch_size: int, n_epochs: int, ma
 
 
 def fit(batches: Iterable[Vectors], first: Vectors, config: Config, plan: Schedule, *, threads: int = 1) -> Vectors:
-    """Move centroids, batch by batch.
+    """Return the centroids after all batches, float32, shape (n_clusters, n_features); see :func:`steps`."""
+    state = begun(first, config.seed)
+    for _ in steps(batches, state, config, plan, threads=threads):
+        pass
+    return state.centroids
+
+
+def steps(
+    batches: Iterable[Vectors], state: State, config: Config, plan: Schedule, *, threads: int = 1
+) -> Iterator[None]:
+    """Move centroids, batch by batch; yield after each.
 
     Parameters
     ----------
     batches
         Scaled vectors, each shape (n, n_features) with n at least the number of clusters.
-    first
-        Centroids to begin with, shape (n_clusters, n_features).
+    state
+        Where the fit stands; changed in place.
     config
         The job's configuration.
     plan
@@ -61,11 +102,6 @@ def fit(batches: Iterable[Vectors], first: Vectors, config: Config, plan: Schedu
     threads
         That share the products of a batch; they change no byte.
 
-    Returns
-    -------
-    NDArray
-        float32, shape (n_clusters, n_features).
-
     Notes
     -----
     Sculley 2010, "Web-scale k-means clustering", a batch at a time: a centroid is the mean of all windows it
@@ -73,19 +109,18 @@ def fit(batches: Iterable[Vectors], first: Vectors, config: Config, plan: Schedu
     cluster, or while one has none, those below ``reassignment_ratio`` of the largest, and of a batch's
     windows half at most. Same batches and no restarts give scikit-learn's centroids up to rounding.
     """
-    random = np.random.default_rng([config.seed, 1])
-    centroids = np.array(first, dtype=np.float32)
-    taken = np.zeros(len(centroids))
-    n_since = 0
+    centroids, taken = state.centroids, state.taken
     with ThreadPoolExecutor(max(1, threads - 1)) as others:
-        for i, batch in enumerate(batches):
+        for batch in batches:
             _move(centroids, taken, batch, _nearest(batch, centroids, others if threads > 1 else None))
-            n_since += len(batch)
-            is_due = n_since >= 10 * len(centroids) or not taken.all()
-            if is_due and config.reassignment_ratio > 0 and plan.n_settling <= i < plan.n_batches - plan.n_settling:
-                n_since = 0
-                _restart(centroids, taken, batch, config.reassignment_ratio, random)
-    return centroids
+            state.n_since += len(batch)
+            is_due = state.n_since >= 10 * len(centroids) or not taken.all()
+            may_restart = plan.n_settling <= state.n_batches < plan.n_batches - plan.n_settling
+            if is_due and config.reassignment_ratio > 0 and may_restart:
+                state.n_since = 0
+                _restart(centroids, taken, batch, config.reassignment_ratio, state.random)
+            state.n_batches += 1
+            yield
 
 
 def fit_sample(sample: Vectors, n_clusters: int, config: Config, *, seed: int) -> Vectors:

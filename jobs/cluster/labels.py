@@ -1,7 +1,7 @@
 """The last pass: every window's cluster, a recorder's day at a time, and what the labels say of the clusters."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +11,13 @@ from jobs.cluster.exemplars import Candidates, joined, narrowed, span_of
 from jobs.cluster.source import Part, Read, opened
 from jobs.common.processors import blas_backend
 from lake.constants import MS_PER_HOUR, UNTIMED
+from lake.errors import StoreError
 from lake.grid import Grid
-from lake.ledger import Entry, Ledger
+from lake.ledger import Entry, Ledger, day_of_block
 from lake.scaling import Vectors
 from lake.schema import StoreSpec
 from lake.storage import Storage
-from lake.write import write_block
+from lake.write import read_block, write_block
 
 HOURS = 24
 DAYS_HELD = 64
@@ -81,6 +82,8 @@ class Labeller:
         The store that says which windows are whole, and the token of :func:`jobs.cluster.source.opened`.
     span_ms, n_near
         Length of the spans that give one exemplar each, and exemplars of a cluster.
+    resumes
+        Whether blocks may stand that need not be written again.
     """
 
     read: Read
@@ -93,34 +96,60 @@ class Labeller:
     token: str
     span_ms: int
     n_near: int
+    resumes: bool = False
 
     def __call__(self, day: Day) -> Counted:
-        """Label and write a day."""
+        """Label and write a day, unless it stands."""
+        cells = np.concatenate([span.cells for _, span in day.parts])
+        entry = self._entry(day, cells)
+        found = self._written(day, entry) if self.resumes else None
+        cluster, distance = found or assign(self._vectors(day), self.centroids)
+        grid, name = self.spec.grid, self.recorders[day.recorder]
+        labelled = labelled_day(
+            cluster, distance, recorder=day.recorder, cells=cells, grid=grid, span_ms=self.span_ms, n_near=self.n_near
+        )
+        if found is None:
+            self._write(day, labelled, entry)
+        return count(labelled, len(self.centroids), recorder=day.recorder, name=name, grid=grid)
+
+    def _vectors(self, day: Day) -> Vectors:
         spans = [span for _, span in day.parts]
-        cells = np.concatenate([span.cells for span in spans])
-        vectors = np.empty((len(cells), self.centroids.shape[1]), dtype=np.float32)
+        vectors = np.empty((sum(len(span.cells) for span in spans), self.centroids.shape[1]), dtype=np.float32)
         for part in day.parts:
             first = part[1].first_row - spans[0].first_row
             vectors[first : first + len(part[1].cells)] = self.read(part)
-        grid, name = self.spec.grid, self.recorders[day.recorder]
-        labelled = label_day(
-            vectors, self.centroids, recorder=day.recorder, cells=cells, grid=grid, span_ms=self.span_ms,
-            n_near=self.n_near,
-        )  # fmt: skip
-        self._write(day, labelled)
-        return count(labelled, len(self.centroids), recorder=day.recorder, name=name, grid=grid)
+        return vectors
 
-    def _write(self, day: Day, labelled: Labelled) -> None:
+    def _entry(self, day: Day, cells: NDArray[np.int64]) -> Entry:
+        """Return the ledger's entry of a day, without files and digests."""
         first = day.number * self.spec.cells_per_block
         (status,) = opened((self.status_url,), "embedding_status", self.token)
-        there = np.asarray(status[day.recorder, first : first + self.spec.cells_per_block])[labelled.cells - first]
+        there = np.asarray(status[day.recorder, first : first + self.spec.cells_per_block])[cells - first]
+        return Entry(
+            recorder=self.recorders[day.recorder], block=day.number, files={}, cells=cells.tolist(),
+            digests=[], backend=blas_backend(), inputs=day.inputs, index={"cluster_status": there.tolist()},
+        )  # fmt: skip
+
+    def _written(self, day: Day, entry: Entry) -> tuple[NDArray[np.int16], NDArray[np.float32]] | None:
+        """Return cluster and distance of a day's windows if its block stands whole, made of the same as now."""
+        found = self.ledger.day(entry.recorder, day_of_block(self.spec.grid, self.spec.cells_per_block, day.number))
+        stored = found.get(day.number)
+        if stored is None or replace(stored, files={}, digests=[]) != entry:
+            return None
+        try:
+            cluster, distance = (
+                read_block(self.store, array, day.recorder, day.number, stored.files) for array in self.spec.data
+            )
+        except StoreError:  # damaged, or in another format: it is written again
+            return None
+        rows = np.asarray(entry.cells) - day.number * self.spec.cells_per_block
+        return cluster[0, rows], distance[0, rows]
+
+    def _write(self, day: Day, labelled: Labelled, entry: Entry) -> None:
+        first = day.number * self.spec.cells_per_block
         blocks = {data.name: np.full(data.block, data.fill, dtype=data.dtype) for data in self.spec.data}
         blocks["cluster"][0, labelled.cells - first] = labelled.cluster
         blocks["distance"][0, labelled.cells - first] = labelled.distance
-        entry = Entry(
-            recorder=self.recorders[day.recorder], block=day.number, files={}, cells=labelled.cells.tolist(),
-            digests=[], backend=blas_backend(), inputs=day.inputs, index={"cluster_status": there.tolist()},
-        )  # fmt: skip
         write_block(self.store, self.ledger, self.spec, blocks, entry, i_recorder=day.recorder)
 
 
@@ -144,9 +173,9 @@ def no_totals(n_clusters: int, n_recorders: int) -> Totals:
     return Totals(by_recorder, by_hour, np.zeros(1))
 
 
-def label_day(
-    vectors: Vectors,
-    centroids: Vectors,
+def labelled_day(
+    cluster: NDArray[np.int16],
+    distance: NDArray[np.float32],
     *,
     recorder: int,
     cells: NDArray[np.int64],
@@ -154,18 +183,17 @@ def label_day(
     span_ms: int,
     n_near: int,
 ) -> Labelled:
-    """Label the windows of one recorder's day.
+    """Return what the labels of one recorder's day say.
 
     Parameters
     ----------
-    vectors, centroids
-        Scaled, shapes (n_windows, n_features) and (n_clusters, n_features).
+    cluster, distance
+        Of each window, shape (n_windows,).
     recorder, cells, grid
         Where the windows stand.
     span_ms, n_near
         Length of the spans that give one exemplar each, and exemplars of a cluster.
     """
-    cluster, distance = assign(vectors, centroids)
     span = span_of(cells, hop_ms=grid.hop_ms, cells_per_day=grid.cells_per_day, span_ms=span_ms)
     windows = Candidates(cluster, distance, np.full(len(cells), recorder, dtype=np.int32), cells, span)
     return Labelled(cells, cluster, distance, narrowed(windows, n_near))

@@ -1,5 +1,6 @@
 """What a job is given and what it gives back."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,13 +14,16 @@ from lake.claims import Claim
 from lake.digest import sha256
 from lake.graph import above
 from lake.layout import Lake
-from lake.ledger import GRID_RECORD, RUN_RECORD, Ledger
+from lake.ledger import CHECKPOINTS, GRID_RECORD, RUN_RECORD, Ledger
 from lake.receipts import latest_receipt
 from lake.storage import Storage
 from lake.verify import UNFINISHED
 
 C = TypeVar("C", bound=JobConfig, default=JobConfig)
 C_co = TypeVar("C_co", bound=JobConfig, covariant=True, default=JobConfig)
+
+_PASSING = re.compile(rf"claims/.*|{CHECKPOINTS}/[^/]+\.npz")
+"""Files of a ledger that say nothing of what was written."""
 
 
 @dataclass(frozen=True)
@@ -239,7 +243,7 @@ def is_replaceable(run: Run, stored: Mapping[str, Any]) -> bool:
     if stored["config_id"] == run.config_id:
         return False
     leftovers = {RUN_RECORD, GRID_RECORD, UNFINISHED}
-    keys = [key for key in run.ledger.storage.list_keys() if key not in leftovers and not key.startswith("claims/")]
+    keys = [key for key in run.ledger.storage.list_keys() if key not in leftovers and not _PASSING.fullmatch(key)]
     return not keys and not run.output.list_keys() and not run.lake.receipts(run.name).list_keys()
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clusterings import CONFIG, contents, expected, study
 from daskclusters import Cluster
 from numpy.typing import NDArray
-from stores import make_embeddings, make_run
 
 from jobs.cluster import command, source
 from jobs.cluster.config import Config
@@ -19,40 +19,14 @@ from jobs.cluster.exemplars import Candidates, exemplars, joined
 from jobs.cluster.labels import Counted, no_totals, summed
 from jobs.common.machines import connected, local_client
 from jobs.common.ordered import Team, team
-from jobs.common.run import Options, Run
+from jobs.common.run import Options
 from lake.errors import DawnchorusError, InputError, StoreError, TryAgainError
-
-CONFIG = Config(
-    n_clusters=5, batch_size=32, n_init_windows=120, buffer_windows=64, n_exemplars=3, exemplar_span_s=1800,
-    n_refits=2, scan_n_clusters=(2, 3, 4), n_epochs=4,
-)  # fmt: skip
-
-
-def study(lake: Path, config: Config = CONFIG, *, n_days: int = 4) -> Run[Config]:
-    """Return a run on vectors of two recorders, a third of whose windows are there."""
-    random = np.random.default_rng(3)
-    kinds = random.integers(5, size=(2, n_days * 144))
-    vectors = np.random.default_rng(9).normal(size=(5, 6))[kinds] * 3 + random.normal(size=(*kinds.shape, 6))
-    vectors[random.random(kinds.shape) > 0.3] = np.nan
-    embeddings = make_embeddings(lake, vectors.astype(np.float32))
-    return make_run(lake, "clusters", "cluster", config, inputs={"embeddings": embeddings})
-
-
-def contents(run: Run[Config]) -> dict[str, bytes]:
-    lines = {key: run.ledger.storage.read(key) for key in run.ledger.line_files()}
-    return {**{key: run.output.read(key) for key in run.output.list_keys()}, **lines}
 
 
 @pytest.fixture
 def kept_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every epoch of a fit read its vectors again, as it does where they are too many to be kept."""
     monkeypatch.setattr(source, "KEPT_BYTES", 0)
-
-
-def expected(tmp_path: Path, config: Config = CONFIG) -> dict[str, bytes]:
-    run = study(tmp_path / "expected", config)
-    command.execute(run, Options(workers=1))
-    return contents(run)
 
 
 def check(tmp_path: Path, name: str, config: Config = CONFIG, workers: int = 2) -> None:
