@@ -38,6 +38,8 @@ N_WINDOWS: Final = 192
 BATCH: Final = 32
 ROUNDS: Final = 5
 N_CORES: Final = len(os.sched_getaffinity(0))
+THREADS: Final = tuple(sorted({1, N_CORES, 2 * N_CORES}))
+"""Threads that read: a training has as many as its ``--workers``."""
 CONFIG: Final = Config(batch_size=BATCH, active_share=0.5)
 N_VIEWS: Final = CONFIG.n_global + CONFIG.n_local
 
@@ -55,8 +57,8 @@ def main() -> None:
         del codes
         ways: dict[str, Callable[[], int]] = {
             "ours": partial(ours, folder), "plain": partial(pictures, folder, plain=True),
-            "authors": partial(pictures, folder, plain=False), "read": partial(read_ours, folder),
-            "tensorstore": partial(read_tensorstore, folder),
+            "authors": partial(pictures, folder, plain=False), "tensorstore": partial(read_tensorstore, folder),
+            **{f"read {n}": partial(read_ours, folder, n) for n in THREADS},
         }  # fmt: skip
         rates = measured(ways)
     report("loader", [
@@ -66,8 +68,8 @@ def main() -> None:
                rates["ours"] / rates["authors"]),
         Figure("PNG, PIL, RandomResizedCrop", rates["plain"], "views/s"),
         Figure("the same with flips, blur and solarize", rates["authors"], "views/s"),
-        Figure("windows/s, read at random", rates["read"], "windows/s", "tensorstore",
-               rates["read"] / rates["tensorstore"]),
+        *(Figure(f"windows/s, read at random, {n} threads", rates[f"read {n}"], "windows/s", "tensorstore",
+                 rates[f"read {n}"] / rates["tensorstore"]) for n in THREADS),
         Figure("tensorstore", rates["tensorstore"], "windows/s"),
     ])  # fmt: skip
 
@@ -111,10 +113,10 @@ def write_store(path: Path, codes: NDArray[np.uint8]) -> None:
         zarr.consolidate_metadata(path, zarr_format=3)
 
 
-def source_of(folder: Path) -> Source:
-    """Return the store's windows, read as a training with ``--workers`` of as many as there are cores reads them."""
+def source_of(folder: Path, n_threads: int = N_CORES) -> Source:
+    """Return the store's windows, read as a training with so many ``--workers`` reads them."""
     places = np.zeros(N_WINDOWS, dtype=np.int32), np.arange(N_WINDOWS)
-    read = open_windows(str(folder / "mels.zarr"), *places, n_threads=N_CORES)
+    read = open_windows(str(folder / "mels.zarr"), *places, n_threads=n_threads)
     return Source(N_WINDOWS, SIDE, SIDE, read, "")
 
 
@@ -179,9 +181,9 @@ def pictures(folder: Path, *, plain: bool) -> int:
         return sum(len(view) for views in loader for view in views)
 
 
-def read_ours(folder: Path) -> int:
+def read_ours(folder: Path, n_threads: int) -> int:
     """Read windows at random, batch by batch."""
-    source, random = source_of(folder), np.random.default_rng(0)
+    source, random = source_of(folder, n_threads), np.random.default_rng(0)
     for _ in range(6):
         source.read(random.permutation(N_WINDOWS)[:64])
     return 6 * 64

@@ -22,8 +22,9 @@ import soundfile
 from benchmarks.report import Figure, report
 from jobs.common.run import Run
 from jobs.manifest import read_manifest
-from jobs.spectrograms.command import planned_days
+from jobs.spectrograms.command import SPECTROGRAMS
 from jobs.spectrograms.config import Config
+from jobs.spectrograms.days import missing_days
 from jobs.spectrograms.sizes import task_bytes
 from lake.recordings import make_recordings, write_recordings
 
@@ -117,7 +118,7 @@ def main() -> None:
         for n_hours in HOURS:
             manifest = write_study(Path(name), n_hours, "window_s = 6.0, hop_s = 6.0")
             run = cast("Run[Config]", read_manifest(manifest).runs["mels"])
-            told_bytes = task_bytes(planned_days(run), run.config)
+            told_bytes = task_bytes(missing_days(SPECTROGRAMS.plan(run), run.ledger.written()), run.config)
             peaks[n_hours] = peak_of(["-m", "jobs", "run", str(manifest), "--workers", "1"])
     first, last = (peaks[n_hours] for n_hours in HOURS)
     report("memory", [

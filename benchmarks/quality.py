@@ -225,7 +225,7 @@ def show(study: str, found: Mapping[str, Mapping[str, list[float]]]) -> None:
 def _cell(values: list[float]) -> str:
     if not values:
         return ""
-    spread = f" ± {np.std(values):.3f}" if np.std(values) > 0 else ""
+    spread = f" ± {np.std(values):.3f}" if np.ptp(values) > 0 else ""
     return f"{np.mean(values):.3f}{spread}"
 
 

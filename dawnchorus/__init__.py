@@ -12,6 +12,10 @@ Open a lake's stores, as xarray datasets
 Ask a store, for pandas tables
     `query` (windows by recorder, day, hour, site and cluster), `similar` (the nearest windows), `trace` (from a window
     back to its recordings and runs).
+Hear
+    `verdicts` (what people said of windows), `batches` (what they were asked), `read_batch` (the windows of one).
+Count
+    `draw` (which windows to hear), `estimate` (how many hold the sound, with intervals).
 Read tables
     `read_recordings`, `read_deployments`, `read_labels`.
 Run a manifest
@@ -29,24 +33,33 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dawnchorus import errors
     from dawnchorus._manifests import run, status, verify
+    from dawnchorus._people import batches, read_batch, verdicts
     from dawnchorus._stores import open_clusters, open_cube, open_embeddings, query, stores
     from dawnchorus._tables import read_labels
-    from lake.recordings import read_deployments, read_recordings
+    from lake.counting.draws import draw
+    from lake.counting.estimates import estimate
+    from lake.deployments import read_deployments
+    from lake.recordings import read_recordings
     from lake.similar import similar
     from lake.trace import trace
 
     __version__: str
 
 __all__ = [
-    "errors", "open_clusters", "open_cube", "open_embeddings", "query", "read_deployments", "read_labels",
-    "read_recordings", "run", "similar", "status", "stores", "trace", "verify",
+    "batches", "draw", "errors", "estimate", "open_clusters", "open_cube", "open_embeddings", "query", "read_batch",
+    "read_deployments", "read_labels", "read_recordings", "run", "similar", "status", "stores", "trace", "verdicts",
+    "verify",
 ]  # fmt: skip
 
 _HOMES = {
     "dawnchorus._manifests": ("run", "status", "verify"),
+    "dawnchorus._people": ("batches", "read_batch", "verdicts"),
     "dawnchorus._stores": ("open_clusters", "open_cube", "open_embeddings", "query", "stores"),
     "dawnchorus._tables": ("read_labels",),
-    "lake.recordings": ("read_deployments", "read_recordings"),
+    "lake.counting.draws": ("draw",),
+    "lake.counting.estimates": ("estimate",),
+    "lake.deployments": ("read_deployments",),
+    "lake.recordings": ("read_recordings",),
     "lake.similar": ("similar",),
     "lake.trace": ("trace",),
 }

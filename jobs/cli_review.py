@@ -23,7 +23,7 @@ def review(
     sound: Annotated[list[str] | None, typer.Option(help="ask about this sound; can be given again")] = None,
     n: Annotated[int, typer.Option("--n", min=1, help="windows to hear")] = 100,
     order: Annotated[
-        str, typer.Option(help="explore, far, margin, top, precision, random, or auto: by what is known")
+        str, typer.Option(help="explore, far, margin, top, precision, random, count, or auto: by what is known")
     ] = "auto",
     seed: Annotated[int, typer.Option(min=0, help="another number draws other windows")] = 0,
     windows: Annotated[Path | None, typer.Option(help="only the windows of this table: recorder, time_utc")] = None,
@@ -34,7 +34,8 @@ def review(
     clusters: Annotated[str | None, typer.Option(help="run of clusters; else the one that an atlas shows")] = None,
     vectors: Annotated[str | None, typer.Option(help="run of vectors for far; else those of the clusters")] = None,
     detections: Annotated[str | None, typer.Option(help="run of detections; else the first that is done")] = None,
-    force: Annotated[bool, typer.Option("--force", help="replace files that others wrote or changed")] = False,
+    no_audio: Annotated[bool, typer.Option("--no-audio", help="a page without sound")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="threads that draw and cut")] = 2,
     as_json: JsonOpt = False,
 ) -> None:
     """Choose windows to hear next, keep them in the lake as a batch, and make a page that asks for verdicts."""
@@ -52,20 +53,29 @@ def review(
         request = Request(order, n, seed, tuple(sound or ()), windows, cube, clusters, vectors, detections)
         asked = choose_batch(study, request, shlex.join(["dawnchorus", *sys.argv[1:]]))
     folder = (out or manifest.resolve().parent / "review" / asked.batch.name) if page else None
-    if folder is not None:
-        _make_page(folder, asked, force=force)
-    _say(asked, folder, as_json=as_json)
+    notes = [] if folder is None else _make_page(folder, asked, audio=not no_audio, workers=workers)
+    for note in [*asked.notes, *notes]:
+        complain(f"note: {note}")
+    _say(manifest, asked, folder, as_json=as_json)
 
 
-def _make_page(folder: Path, asked: "Asked", *, force: bool) -> None:
-    raise NotImplementedError
+def _make_page(folder: Path, asked: "Asked", *, audio: bool, workers: int) -> list[str]:
+    """Make the page of a batch, unless it is there already; return notes."""
+    from jobs.review.page import write_page
+
+    batch, index = asked.batch, folder / "index.html"
+    if index.is_file() and batch.name in index.read_text(encoding="utf-8", errors="replace"):
+        return [f"{folder}: the page of this batch is there already and stays as it is; remove it to make it again."]
+    written = write_page(
+        folder, batch_id=batch.name, sounds=batch.sounds, rows=batch.table, windows=asked.windows,
+        known=asked.sounds.names, every_sound=bool(batch.asked["every_sound"]), audio=audio, workers=workers,
+    )  # fmt: skip
+    return list(written.notes)
 
 
-def _say(asked: "Asked", folder: Path | None, *, as_json: bool) -> None:
+def _say(manifest: Path, asked: "Asked", folder: Path | None, *, as_json: bool) -> None:
     """Say which windows were chosen and why, and what to do next."""
     batch = asked.batch
-    for note in asked.notes:
-        complain(f"note: {note}")
     index = None if folder is None else str(folder / "index.html")
     if as_json:
         print_json({"batch": batch.name, "n": len(batch.table), "asked": batch.asked, "why": asked.why, "page": index})
@@ -76,4 +86,4 @@ def _say(asked: "Asked", folder: Path | None, *, as_json: bool) -> None:
     print_line(f"sounds     {', '.join(batch.sounds)}")
     if index is not None:
         print_line(f"look       {index}")
-        print_line("then       dawnchorus verdicts add MANIFEST FILE, with the table that the page gives")
+        print_line(f"then       dawnchorus verdicts add {manifest} FILE, with the table that the page gives")

@@ -14,9 +14,10 @@ from jobs.registry import JOBS, needing
 from jobs.state import files_sha256, labels_sha256
 from lake.claims import Claim, claim, require_free
 from lake.constants import LOST
-from lake.ledger import GRID_RECORD, RUN_RECORD
 from lake.naming import names_digest
 from lake.receipts import latest_receipt, write_receipt
+from lake.run_records import GRID_RECORD, RUN_RECORD
+from lake.verdicts import deliveries
 from lake.verify import UNFINISHED
 
 
@@ -96,6 +97,8 @@ def _made_of(run: Run) -> dict[str, Any]:
         told |= {"labels": str(run.labels) if run.labels else None, "labels_sha256": labels_sha256(run)}
     if "cluster_names" in JOBS[run.job].reads:
         told["names_sha256"] = names_digest(run.inputs["clusters"].output)
+    if "verdicts" in JOBS[run.job].reads:
+        told["deliveries"] = deliveries(run.lake)
     if run.files:
         told |= {"files": {key: str(path) for key, path in run.files.items()}, "files_sha256": files_sha256(run)}
     if not run.inputs and run.recordings is not None:

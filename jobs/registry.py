@@ -16,6 +16,9 @@ PACKAGES = (
     "jobs.embed",
     "jobs.imports",
     "jobs.cluster",
+    "jobs.learn",
+    "jobs.detect",
+    "jobs.count",
     "jobs.evaluate",
     "jobs.atlas",
 )

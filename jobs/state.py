@@ -14,6 +14,7 @@ from lake.errors import DawnchorusError, StoreError
 from lake.identity import differences, require_same
 from lake.naming import names_digest
 from lake.receipts import latest_receipt
+from lake.verdicts import deliveries
 from lake.verify import UNFINISHED
 from lake.whole import losses, require_grid
 
@@ -177,9 +178,18 @@ def _changes(run: Run, receipt: Mapping[str, Any]) -> list[str]:
     why += [f"{run.files[key].name} changed" for key, now in files_sha256(run).items() if now != then_files.get(key)]
     if "labels" in JOBS[run.job].reads and labels_sha256(run) != receipt.get("labels_sha256"):
         why.append(f"{run.labels.name if run.labels else 'the table of labels'} changed")
+    if "verdicts" in JOBS[run.job].reads:
+        why += _new_deliveries(run, receipt)
     if "names_sha256" in receipt and names_digest(run.inputs["clusters"].output) != receipt["names_sha256"]:
         why.append("the names of the clusters changed")
     return why
+
+
+def _new_deliveries(run: Run, receipt: Mapping[str, Any]) -> list[str]:
+    """Return what deliveries of verdicts came, or went, since a receipt; a delivery is named after its bytes."""
+    now, then = set(deliveries(run.lake)), set(receipt.get("deliveries", []))
+    numbers = {"came": len(now - then), "are gone": len(then - now)}
+    return [f"{n} deliveries of verdicts {what}" for what, n in numbers.items() if n]
 
 
 def labels_sha256(run: Run) -> str | None:

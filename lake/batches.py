@@ -46,10 +46,10 @@ COLUMNS: Mapping[str, Column] = {
 }
 """Columns of a batch: the number of the draw, from 0, the window, and how it was chosen.
 
-``probability`` is that of the draw, given those before it: that this window would be taken of those that were left;
-empty where the order is not random. ``stratum`` is the group of windows that it was chosen from (a cluster, a sound),
-``score`` the number that decided, and ``proposal`` a sound that it may be: by the name of its cluster or by a detector,
-never a verdict.
+``probability`` is that with which the window is among those of the batch, empty where the order is not random; the
+order of such draws is random too, so that the first of them are a sample. ``stratum`` is the group of windows that it
+was chosen from (a cluster, a sound), ``score`` the number that decided, and ``proposal`` a sound that it may be: by the
+name of its cluster, never a verdict.
 """
 _DIGEST_LETTERS = 16
 _ID = re.compile(rf"[a-z]+-([0-9a-f]{{{_DIGEST_LETTERS}}})")
@@ -85,7 +85,7 @@ class Batch:
 
     @property
     def is_random(self) -> bool:
-        """Whether the probability of every draw is known."""
+        """Whether the probability of every window is known."""
         return bool(self.table["probability"].notna().all())
 
 
@@ -163,7 +163,7 @@ def sample_of(batch: Batch, verdicts: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     batch
-        Whose draws have probabilities.
+        Whose windows have probabilities.
     verdicts
         As :func:`lake.verdicts.read_verdicts` gives them.
 

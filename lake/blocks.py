@@ -17,12 +17,13 @@ from zarr.core.buffer import Buffer, default_buffer_prototype
 from lake.schema import ArraySpec, StoreSpec
 from lake.shards import ZSTD_LEVEL, Shard
 
-CHUNK_KEYS = {"name": "default", "separator": "."}
+CHUNK_KEYS = {"c.": {"name": "default", "separator": "."}, "": {"name": "v2", "separator": "."}}
+"""Encoding of the keys of chunks by their prefix."""
 
 
 def block_key(spec: ArraySpec, position: tuple[int, ...]) -> str:
     """Return the key, below the store, of the file that holds a block."""
-    return ".".join([f"{spec.name}/c", *map(str, position)])
+    return f"{spec.name}/{spec.key_prefix}{'.'.join(map(str, position))}"
 
 
 def encode_block(spec: ArraySpec, block: NDArray[Any]) -> bytes | None:
@@ -50,7 +51,7 @@ def encode_block(spec: ArraySpec, block: NDArray[Any]) -> bytes | None:
         return None if data is None else bytes(data)
     memory: dict[str, Buffer] = {}
     _create(spec, spec.block, zarr.storage.MemoryStore(memory), path="")[...] = block
-    key = ".".join(["c", *("0" for _ in spec.block)])
+    key = _only_key(spec)
     return memory[key].to_bytes() if key in memory else None
 
 
@@ -65,8 +66,13 @@ def decode_block(spec: ArraySpec, data: bytes) -> NDArray[Any]:
     """Return the block, shape ``spec.block``, that a file's bytes hold."""
     memory: dict[str, Buffer] = {}
     array = _create(spec, spec.block, zarr.storage.MemoryStore(memory), path="")
-    memory[".".join(["c", *("0" for _ in spec.block)])] = default_buffer_prototype().buffer.from_bytes(data)
+    memory[_only_key(spec)] = default_buffer_prototype().buffer.from_bytes(data)
     return np.asarray(array[...])
+
+
+def _only_key(spec: ArraySpec) -> str:
+    """Return the key, below the array, of its first block."""
+    return block_key(spec, tuple(0 for _ in spec.block)).partition("/")[2]
 
 
 def holds_same(one: bytes, other: bytes) -> bool:
@@ -123,7 +129,7 @@ def _create(spec: ArraySpec, shape: tuple[int, ...], store: zarr.storage.MemoryS
             fill_value=spec.fill,
             compressors=[ZstdCodec(level=ZSTD_LEVEL, checksum=True)],
             dimension_names=spec.dims,
-            chunk_key_encoding=CHUNK_KEYS,  # type: ignore[arg-type] # zarr takes the JSON form too
+            chunk_key_encoding=CHUNK_KEYS[spec.key_prefix],  # type: ignore[arg-type] # zarr takes the JSON form too
             attributes=dict(spec.attrs),
             config={"write_empty_chunks": False},
         )

@@ -5,13 +5,13 @@ from typing import Final
 FORMAT_VERSION: Final = 2
 """Version of the store format this release writes; it reads this one and older ones."""
 
-KINDS: Final = ("spectrograms", "models", "embeddings", "clusters", "scores", "atlas")
+KINDS: Final = ("spectrograms", "models", "embeddings", "clusters", "detections", "tables", "scores", "atlas")
 """Folders of a lake that hold the outputs of runs."""
 
-STORES: Final = ("spectrograms", "embeddings", "clusters")
+STORES: Final = ("spectrograms", "embeddings", "clusters", "detections")
 """Kinds whose outputs are Zarr stores; those of the others are folders of files."""
 
-DATA_ARRAYS: Final = ("spectrogram", "embedding", "attention", "cluster", "distance")
+DATA_ARRAYS: Final = ("spectrogram", "embedding", "attention", "cluster", "distance", "score", "probability")
 """Arrays that jobs write in blocks; the ledger lists their files."""
 
 S_PER_DAY: Final = 86_400
@@ -39,8 +39,8 @@ STATUS: Final = {"missing": 0, "ok": 1, "partial": 2, "unreadable": 3}
 STATUS_NAMES: Final = {value: name for name, value in STATUS.items()}
 """Name of each status."""
 
-STATUS_ARRAYS: Final = ("status", "embedding_status", "cluster_status")
-"""Arrays that hold a status: of cubes, embeddings and clusters."""
+STATUS_ARRAYS: Final = ("status", "embedding_status", "cluster_status", "detection_status")
+"""Arrays that hold a status: of cubes, embeddings, clusters and detections."""
 
 OFFSET_ARRAY: Final = "embedding_offset_s"
 """Variable with the seconds from the start of a cell to that of its vector's sound; vectors made elsewhere have it."""

@@ -2,6 +2,7 @@
 
 import errno
 from pathlib import Path
+from typing import Final
 
 
 class DawnchorusError(Exception):
@@ -50,6 +51,9 @@ class TryAgainError(DawnchorusError):
 
     exit_code = 75
 
+
+BY_GRAVITY: Final = (0, 5, 75, 2, 3, 4, 1)
+"""Exit codes, the gravest last; any other one, as of a process that was killed, is graver still."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}

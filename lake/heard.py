@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 
 from lake.grid import Grid
+from lake.sounds import SPEECH
+from lake.verdicts import last_decisions
 
 MIN_OVERLAP_MS = 500
 """Milliseconds that a span of ``yes`` must share with a window to count for it."""
@@ -29,14 +31,16 @@ def windows_heard(
     -------
     DataFrame
         ``i_recorder``, ``cell``, ``sound`` and ``verdict``, one row for each window and sound, by recorder and time. A
-        span that equals a window decides alone. Otherwise ``yes`` counts for windows that it shares enough with, the
-        others for windows that lie wholly within the span; of several that do, ``yes`` is first and ``no`` is last.
+        span that equals a window is of that window alone, since the sound may be anywhere in it, and decides there. Of
+        other spans ``yes`` counts for windows that it shares enough with, ``no`` and ``unsure`` for those that lie
+        wholly within; of several that do, ``yes`` is first and ``no`` is last.
     """
     near = _touched(found, grid, recorders)
     near["verdict"] = found["verdict"].to_numpy()[near["row"]]
     near["sound"] = found["sound"].to_numpy()[near["row"]]
+    is_window = near["is_equal"].groupby(near["row"]).transform("any")
     is_yes = (near["verdict"] == "yes") & (near["shared_ms"] >= min_overlap_ms)
-    kept = near[is_yes | near["is_equal"] | (near["shared_ms"] == grid.window_ms)]
+    kept = near[near["is_equal"] | (~is_window & (is_yes | (near["shared_ms"] == grid.window_ms)))]
     rank = kept["verdict"].map(_RANK).astype("int64").where(~kept["is_equal"], _EQUAL)
     ordered = kept.assign(rank=rank).sort_values(["i_recorder", "cell", "sound", "rank"], kind="stable")
     best = ordered.drop_duplicates(["i_recorder", "cell", "sound"])
@@ -46,6 +50,20 @@ def windows_heard(
 def windows_touching(spans: pd.DataFrame, grid: Grid, recorders: list[str]) -> pd.DataFrame:
     """Return ``i_recorder`` and ``cell`` of the windows that share any time with spans, each window once."""
     return _touched(spans, grid, recorders)[["i_recorder", "cell"]].drop_duplicates(ignore_index=True)
+
+
+def windows_of_speech(verdicts: pd.DataFrame, grid: Grid, recorders: list[str]) -> pd.DataFrame:
+    """Return ``i_recorder`` and ``cell`` of the windows that share time with what any reviewer last said is speech.
+
+    Parameters
+    ----------
+    verdicts
+        As :func:`lake.verdicts.read_verdicts` gives them.
+    grid, recorders
+        Of the cube.
+    """
+    last = last_decisions(verdicts)
+    return windows_touching(last[(last["sound"] == SPEECH) & (last["verdict"] == "yes")], grid, recorders)
 
 
 def _touched(spans: pd.DataFrame, grid: Grid, recorders: list[str]) -> pd.DataFrame:

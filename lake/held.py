@@ -23,8 +23,10 @@ from lake.constants import DATA_ARRAYS
 from lake.digest import cell_digest, sha256
 from lake.errors import DawnchorusError, StoreError, TryAgainError
 from lake.grid import Grid, iso
+from lake.keys import chunk_of
 from lake.layout import run_of, safe_name
-from lake.ledger import COMMIT_RECORD, FILES_RECORD, GRID_RECORD, Entry, Ledger
+from lake.ledger import Entry, Ledger
+from lake.run_records import COMMIT_RECORD, FILES_RECORD, GRID_RECORD
 from lake.storage import Storage
 
 ADVICE = "Type `dawnchorus verify MANIFEST`: it names all damaged files, and says what to do about them."
@@ -77,7 +79,7 @@ class Held:
     def _listed(self, ledger: Ledger) -> dict[str, str]:
         for record in (COMMIT_RECORD, FILES_RECORD):
             if ledger.storage.exists(record):
-                return _read_files(ledger, record)
+                return {**(ledger.superseded() or {}), **_read_files(ledger, record)}
         if self.output.exists("zarr.json") and not ledger.is_committing():
             path = ledger.storage.path(COMMIT_RECORD)
             raise StoreError(f"{path}: expected the record of what a finalise wrote, found no file. {ADVICE}")
@@ -122,7 +124,7 @@ class Held:
         """Compare a shard of which a part is to be read with the ledger: whole the first time, if it is not large."""
         if self.ledger is None or key in self._seen:
             return
-        if _array_of(key) == CODES:
+        if chunk_of(key)[0] == CODES:
             return
         self.read(key)
         self._seen.add(key)
@@ -184,10 +186,11 @@ class Held:
         if self.ledger is None:
             return None
         found = self.files.get(key)
-        if found is not None or _array_of(key) not in DATA_ARRAYS:
+        array, position = chunk_of(key)
+        if found is not None or array not in DATA_ARRAYS:
             return found
-        i_recorder, block = map(int, key.partition("/c.")[2].split(".")[:2])
-        cell = block * self._cells_per_block(_array_of(key))
+        i_recorder, block = position[:2]
+        cell = block * self._cells_per_block(array)
         entry = self._entries(i_recorder, self._grid()[0].day_of(cell)).get(block)
         return None if entry is None else entry.files.get(key)
 
@@ -308,12 +311,6 @@ def _path_of(getter: ByteGetter) -> str:
     """Return the path of the file that zarr reads a chunk from."""
     store, key = getattr(getter, "store", None), getattr(getter, "path", str(getter))
     return store.held.output.path(key) if isinstance(store, HeldStore) else key
-
-
-def _array_of(key: str) -> str:
-    """Return the array whose chunk or shard a key is of, empty if of none."""
-    name, is_chunk, _ = key.partition("/c.")
-    return name if is_chunk else ""
 
 
 def _sha256(data: Buffer | bytes) -> str:

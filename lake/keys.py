@@ -4,6 +4,7 @@ import re
 
 from lake.errors import StoreError
 
+_CHUNK = re.compile(r"([^/]+)/(?:c\.)?(\d+(?:\.\d+)*)")
 _DISK = re.compile(r"[A-Za-z]:[/\\]|[/\\]")
 
 
@@ -22,6 +23,12 @@ def outward(path: str) -> str:
     if _DISK.match(path):
         return "it begins at the root of a disk"
     return "it leads out of a folder (..)" if ".." in re.split(r"[/\\]", path) else ""
+
+
+def chunk_of(key: str) -> tuple[str, tuple[int, ...]]:
+    """Return the array and the position of the chunk or shard that a key of a store is of; ``("", ())`` if of none."""
+    found = _CHUNK.fullmatch(key)
+    return ("", ()) if found is None else (found[1], tuple(map(int, found[2].split("."))))
 
 
 def inside(path: str, place: str) -> str:

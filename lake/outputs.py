@@ -2,10 +2,9 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
 
-from lake.digest import sha256_of
+from lake.digest import sha256, sha256_of
 from lake.errors import UsageError
 from lake.storage import Storage
 
@@ -76,7 +75,7 @@ def write_outputs(folder: Path, files: Mapping[str, bytes], *, force: bool = Fal
     storage = Storage(folder.absolute())
     for key in files:
         storage.path(key)
-    wanted = {key: [sha256(data).hexdigest()] for key, data in files.items()}
+    wanted = {key: [sha256(data)] for key, data in files.items()}
     if not force:
         refuse_others(folder, files, known=wanted, option=option)
     known = _record(folder)

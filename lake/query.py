@@ -11,9 +11,9 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from lake.constants import STATUS_ARRAYS, STORES
+from lake.constants import STORES
 from lake.errors import InputError, StoreFormatError, UsageError
-from lake.read import open_store, recorder_names
+from lake.read import open_store
 from lake.storage import Storage
 from lake.text import nearest_hint, resolve
 from lake.whole import store_attributes
@@ -56,26 +56,6 @@ def parse_dates(text: str) -> tuple[date, date]:
     return first[0], last[1]
 
 
-def select(dataset: xr.Dataset, recorders: Sequence[str] = (), dates: tuple[date, date] | None = None) -> xr.Dataset:
-    """Return the part of a store that belongs to recorders and UTC days, as lazily as it came.
-
-    Raises
-    ------
-    InputError
-        If the store has no such recorder.
-    """
-    known = recorder_names(dataset)
-    wanted = [known.index(name) for name in dict.fromkeys(resolve_recorder(name, known) for name in recorders)]
-    part = dataset.isel(recorder=wanted) if recorders else dataset
-    if dates is None:
-        return part
-    # In whole days: nanoseconds end in the year 2262.
-    days = part["time"].to_numpy().astype("datetime64[D]")
-    low = np.searchsorted(days, np.datetime64(dates[0]), side="left")
-    high = np.searchsorted(days, np.datetime64(dates[1]), side="right")
-    return part.isel(time=slice(int(low), int(high)))
-
-
 def resolve_recorder(name: str, known: Sequence[str]) -> str:
     """Return the recorder of a store that has a name, in any form of Unicode; ``InputError`` if it has none."""
     found = resolve(name, known)
@@ -84,31 +64,6 @@ def resolve_recorder(name: str, known: Sequence[str]) -> str:
             f"recorder {name!r} is not in the store; it has {', '.join(known)}.{nearest_hint(name, known)}"
         )
     return found
-
-
-def to_table(dataset: xr.Dataset, *, features: bool = False) -> pd.DataFrame:
-    """Return one row for each window that is not missing: recorder, time and what the store says of it.
-
-    Parameters
-    ----------
-    dataset
-        A store, or a selection of it.
-    features
-        Whether the embedding's features are columns, ``f0`` and up.
-
-    Raises
-    ------
-    InputError
-        If features are wanted of a store that has none.
-    """
-    tables = []
-    for i in range(dataset.sizes["recorder"]):
-        cells = np.arange(dataset.sizes["time"])
-        status = next((name for name in STATUS_ARRAYS if name in dataset), None)
-        if status:
-            cells = np.flatnonzero(dataset.variables[status][i].to_numpy() > 0)
-        tables.append(rows_of(dataset, i, cells, features=features))
-    return pd.concat(tables, ignore_index=True)
 
 
 def rows_of(

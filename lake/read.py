@@ -11,7 +11,7 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
-from lake.constants import FORMAT_VERSION, MS_PER_DAY, STATUS
+from lake.constants import FORMAT_VERSION, MS_PER_DAY, STATUS, STATUS_ARRAYS
 from lake.errors import DawnchorusError, InputError, StoreError, StoreFormatError
 from lake.grid import Grid
 from lake.held import CODES, UNREADABLE, HeldStore, held, naming, open_held
@@ -35,7 +35,7 @@ def open_store(
     url
         The store: a local path or an fsspec URL.
     kind
-        ``spectrograms``, ``embeddings`` or ``clusters``.
+        ``spectrograms``, ``embeddings``, ``clusters`` or ``detections``.
     mask_and_scale
         Decode codes to levels and missing cells to NaN.
     compared
@@ -120,6 +120,11 @@ def open_clusters(url: str, **options: Any) -> xr.Dataset:  # noqa: ANN401 (fssp
     return open_store(url, "clusters", mask_and_scale=False, **options)
 
 
+def open_detections(url: str, **options: Any) -> xr.Dataset:  # noqa: ANN401 (fsspec's own options)
+    """Open a store of detections; the score of a missing window, or of a sound without a head, is NaN."""
+    return open_store(url, "detections", **options)
+
+
 def grid_of(dataset: xr.Dataset) -> Grid:
     """Return the time grid of a store."""
     config = dataset.attrs["grid"]
@@ -197,7 +202,7 @@ def usable_windows(dataset: xr.Dataset, *, partial: bool = True, status: str = "
     partial
         Whether partial windows are taken.
     status
-        The status variable's name: ``status``, ``embedding_status`` or ``cluster_status``.
+        The status variable's name, one of ``lake.constants.STATUS_ARRAYS``.
 
     Notes
     -----
@@ -232,7 +237,7 @@ def values_at(dataset: xr.Dataset, name: str, recorder: NDArray[Any], cell: NDAr
     """
     source = dataset.encoding.get("source")
     out = np.full(len(cell), open_array(source, name).fill_value if source else 0, dtype=dataset[name].dtype)
-    status = next(one for one in ("status", "embedding_status", "cluster_status") if one in dataset)
+    status = next(one for one in STATUS_ARRAYS if one in dataset)
     for i, first, last in _spans(dataset, status):
         rows = np.flatnonzero((recorder == i) & (cell >= first) & (cell < last))
         if len(rows):

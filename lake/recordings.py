@@ -1,12 +1,10 @@
-"""The tables of recordings and deployments: their columns, what they mean, and how one is read and written."""
+"""The table of recordings: its columns, what they mean, and how one is read and written."""
 
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from zoneinfo import available_timezones
 
-import numpy as np
 import pandas as pd
 
 from lake.constants import COPIES, S_PER_DAY
@@ -31,25 +29,25 @@ from lake.tables import (
     write_bytes,
     wrong_columns,
 )
-from lake.text import near_or_all, normal
 
 PROBLEMS: Mapping[str, str] = {
     "all_zero": "every sample looked at is zero; used, and marked",
     "beyond_scale": "floating-point samples, most of them beyond 1,000 times full scale: not used",
     "channels_out_of_range": "more than 128 channels: not used",
-    "clipped": "samples at full scale, several in a row; used",
     "clock_reset": "the start cannot be right: before 2001, in the future, or years from the recorder's others",
     "constant": "every sample looked at has one value; used, and marked",
     "crashed": "the decoder died of it: not used",
     "date_out_of_range": "a start before 1900 or after 2199, and no other: not placed in time",
     "duplicate": "the same bytes as a recording before it: not used",
     "empty": "a file of 0 bytes: not used",
+    "full_scale": "samples at full scale (32767/32768), several in a row; used",
     "gain_out_of_range": "a gain beyond 200 dB: not used",
     "header_size": "the header's size is missing or wrong; all samples that are there are used",
     "length_out_of_range": "longer than 366 days: not used",
     "local_time_repeated": "the local time happens twice when clocks go back; the first is taken",
     "local_time_skipped": "clocks jump over this local time; the recorder's clock is taken as not switched",
     "name_not_utf8": "the name is no text: not used; rename the file",
+    "near_silent": "no sample above -80 dBFS: a dead microphone; used, and marked",
     "no_samples": "a header, and no sample that decodes: not used",
     "no_time": "no time in the name, the header or the card's log",
     "not_a_file": "a folder, pipe or device: not used",
@@ -62,7 +60,6 @@ PROBLEMS: Mapping[str, str] = {
     "rate_conflict": "GUANO's TE or Samplerate and the file's rate do not agree; the file's rate is used",
     "rate_out_of_range": "a rate below 10 Hz or above 4 MHz: not used",
     "same_sound": "the same sound as a recording of another format, sample by sample: not used",
-    "silent": "no sample above -80 dBFS: a dead microphone; used, and marked",
     "start_disputed": "the same bytes stand under two starts; the first by path is used",
     "time_expanded": "played slower than it was recorded (GUANO's TE); the true rate is used",
     "timeout": "took too long to examine: not used",
@@ -98,7 +95,7 @@ PROBLEMS: Mapping[str, str] = {
     "WA004": "Wildlife Acoustics: no header, and bytes like noise: not used",
 }
 """What each code in the column ``problems`` means, and what was done. Codes of two letters and a number are those of
-https://github.com/ecoacoustics/known-problems."""
+https://github.com/ecoacoustics/known-problems. A code that is also in :data:`lake.constants.QUALITY` means the same."""
 
 
 def _relative_path(cell: str) -> str:
@@ -110,18 +107,10 @@ def _relative_path(cell: str) -> str:
     return cell
 
 
-def _zone(cell: str) -> str:
-    if cell and cell not in available_timezones():
-        raise ValueError("an IANA zone such as America/Chicago")
-    return cell
-
-
 _MAX_NAME_BYTES = 255
 _DATE = r"\d{4}-\d\d-\d\d"
 _CLOCK = r"\d\d:\d\d:\d\d(\.\d{1,3})?"
 _OFFSET = r"[+-]\d\d:\d\d"
-_EDGE = rf"{_DATE}([T ]\d\d:\d\d(:\d\d(\.\d{{1,3}})?)?(Z|{_OFFSET})?)?"
-_EDGE_HINT = "a time such as 2021-06-01T05:00:00-05:00 (UTC when it has no offset)"
 
 _RECORDINGS: Mapping[str, Column] = {
     "path": Column(_relative_path),
@@ -146,34 +135,6 @@ _RECORDINGS: Mapping[str, Column] = {
     "latitude": Column(number(-90, 90), "float64"),
     "longitude": Column(number(-180, 180), "float64"),
 }
-_DEPLOYMENTS: Mapping[str, Column] = {
-    "deployment": Column(name),
-    "recorder": Column(name),
-    "site": Column(text, is_optional=True),
-    "latitude": Column(number(-90, 90), "float64", is_optional=True),
-    "longitude": Column(number(-180, 180), "float64", is_optional=True),
-    "start": Column(instant(_EDGE, _EDGE_HINT, is_required=True), "datetime64[ms]"),
-    "end": Column(instant(_EDGE, _EDGE_HINT), "datetime64[ms]", is_optional=True),
-    "gain_db": Column(number(), "float64", is_optional=True),
-    "habitat": Column(text, is_optional=True),
-    "zone": Column(_zone, is_optional=True),
-}
-
-CAMTRAP_DP: Mapping[str, str | None] = {
-    "deploymentID": "deployment",
-    "cameraID": "recorder",
-    "locationName": "site",
-    "deploymentStart": "start",
-    "deploymentEnd": "end",
-    **dict.fromkeys((
-        "locationID", "coordinateUncertainty", "setupBy", "cameraModel", "cameraDelay", "cameraHeight", "cameraDepth",
-        "cameraTilt", "cameraHeading", "detectionDistance", "timestampIssues", "baitUse", "featureType",
-        "deploymentGroups", "deploymentTags", "deploymentComments",
-    )),
-}  # fmt: skip
-"""Columns of ``deployments.csv`` in Camtrap DP 1.0 by ours; ``latitude``, ``longitude`` and ``habitat`` are called the
-same there, and what a table of deployments has no use for is passed over."""
-
 COLUMNS = tuple(_RECORDINGS)
 """Columns of a table of recordings, in order."""
 
@@ -289,116 +250,6 @@ def is_usable(table: pd.DataFrame) -> "pd.Series[bool]":
 def has_problem(table: pd.DataFrame, code: str) -> "pd.Series[bool]":
     """Tell which rows have a code of :data:`PROBLEMS` among theirs."""
     return (";" + table["problems"] + ";").str.contains(f";{code};", regex=False).astype(bool)
-
-
-def read_deployments(source: str | Path) -> pd.DataFrame:
-    """Read a table of deployments: which recorder stood where, when and with which gain.
-
-    Parameters
-    ----------
-    source
-        Path or fsspec URL of a CSV file. ``deployment``, ``recorder`` and ``start`` are obligatory; ``site,
-        latitude, longitude, end, gain_db, habitat, zone`` are optional. Times without an offset are UTC; an
-        empty ``end`` is open. Camtrap DP's names (:data:`CAMTRAP_DP`) are understood as well.
-
-    Returns
-    -------
-    pandas.DataFrame
-        All ten columns, empty where the file lacks one; ``start`` and ``end`` datetime64[ms] in UTC.
-
-    Raises
-    ------
-    InputError
-        If the file is missing or no such table, a deployment is there twice, does not end after it starts,
-        or overlaps another of its recorder; the message lists all problems with their rows.
-
-    Examples
-    --------
-    >>> import dawnchorus
-    >>> deployments = dawnchorus.read_deployments("data/demo/study/deployments.csv")
-    >>> deployments["end"].min() > deployments["start"].min()
-    True
-    """
-    table, problems = read_table(
-        source, _DEPLOYMENTS, what="deployments", remedy="name another, or leave it out", aliases=CAMTRAP_DP
-    )
-    problems += repeated(table, "deployment")
-    problems += [(row, "end is not after start") for row in table.index[table["end"] <= table["start"]]]
-    by_recorder = table.sort_values("start", kind="stable").groupby(table["recorder"].map(normal))
-    for recorder, own in by_recorder:
-        ends = own["end"].fillna(np.datetime64("9999-12-31", "ms"))
-        is_over = (ends.shift(1) > own["start"]).to_numpy()
-        problems += [
-            (row, f"overlaps the deployment of recorder {recorder} in row {before}")
-            for before, row in zip(own.index[:-1][is_over[1:]], own.index[is_over], strict=True)
-        ]
-    refuse(source, "deployments", in_order(problems))
-    return table.reset_index(drop=True)
-
-
-def assign_deployments(recordings: pd.DataFrame, deployments: pd.DataFrame) -> pd.DataFrame:
-    """Fill in the deployment of each recording and, where they are empty, its gain and position.
-
-    Parameters
-    ----------
-    recordings, deployments
-        As :func:`read_recordings` and :func:`read_deployments` return them. A recording belongs to the
-        deployment of its recorder with start ≤ ``start_utc`` < end, unless its row names one already. Recorders are
-        compared in Unicode's NFC.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A copy with ``deployment``, ``gain_db``, ``latitude`` and ``longitude`` filled; what was there stays.
-    """
-    table = recordings.copy()
-    start = table["start_utc"]
-    recorder = table["recorder"].map(normal)
-    for row in deployments.to_dict("records"):
-        is_during = (start >= row["start"]) & ~(start >= row["end"])
-        is_own = (recorder == normal(row["recorder"])) & is_during & (table["deployment"] == "")
-        table.loc[is_own, "deployment"] = row["deployment"]
-        is_here = table["deployment"] == row["deployment"]
-        for key in ("gain_db", "latitude", "longitude"):
-            table.loc[is_here & table[key].isna(), key] = row[key]
-    return table
-
-
-def unused_deployments(recordings: pd.DataFrame, deployments: pd.DataFrame) -> list[str]:
-    """Return what to say of deployments that no recording is in: of no recorder, or of a period without recordings.
-
-    Parameters
-    ----------
-    recordings, deployments
-        As :func:`assign_deployments` takes them, the deployments assigned.
-    """
-    known = {normal(name): name for name in recordings["recorder"].unique().tolist()}
-    used = set(recordings["deployment"].map(normal))
-    unused = deployments[~deployments["deployment"].map(normal).isin(used)]
-    is_known = unused["recorder"].map(normal).isin(known)
-    messages = []
-    for recorder, own in unused[~is_known].groupby("recorder"):
-        messages.append(
-            f"{_deployments(own)} of no recorder of the study: {recorder!r} "
-            f"({near_or_all(str(recorder), known.values())}). Give the recorder the name that it has in the table of "
-            "recordings."
-        )
-    for recorder, own in unused[is_known].groupby("recorder"):
-        edges = zip(own["start"].tolist()[:3], own["end"].tolist()[:3], strict=True)
-        spans = ", ".join(f"{_iso(start)} to {_iso(end) or 'now'}" for start, end in edges)
-        more = ", …" if len(own) > 3 else ""
-        messages.append(f"{_deployments(own)} without a recording: {recorder!r} has none that starts in {spans}{more}.")
-    return messages
-
-
-def _deployments(own: pd.DataFrame, most: int = 8) -> str:
-    names = own["deployment"].tolist()
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{len(names)} deployment{'s' if len(names) > 1 else ''} ({', '.join(names[:most])}{more})"
-
-
-def _iso(time_utc: pd.Timestamp) -> str:
-    return "" if pd.isna(time_utc) else time_utc.isoformat() + "Z"
 
 
 def _impossible(table: pd.DataFrame) -> list[RowProblem]:

@@ -1,8 +1,8 @@
 """Scaling of vectors before they are compared: z-score, principal axes, soft whitening, unit length."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,13 +165,29 @@ def with_components(scale: Scale, sample: Vectors, n_components: int) -> Scale:
 
     Notes
     -----
-    The eigenvectors of the scaled sample's covariance with the largest values; each one's largest element is
-    made positive, so that its sign is no accident.
+    The eigenvectors of the scaled sample's covariance with the largest values (:func:`principal_axes`).
     """
     plain = scaled_set(sample, replace(scale, unit=False)).astype(np.float64)
     plain -= plain.mean(axis=0)
-    _, axes = np.linalg.eigh(plain.T @ plain)
-    return replace(scale, components=_signed(axes[:, ::-1].T[:n_components]).astype(np.float32))
+    axes, _ = principal_axes(plain.T @ plain)
+    return replace(scale, components=axes[:n_components].astype(np.float32))
+
+
+def principal_axes(products: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the principal axes of sums of products about the means, and what of the products lies along each.
+
+    Returns
+    -------
+    axes
+        Shape (n_features, n_features), one a row, the largest first. The largest element of each is positive, so that
+        its sign is no accident.
+    values
+        Eigenvalues, at least 0, shape (n_features,).
+    """
+    values, axes = np.linalg.eigh(products)
+    axes = axes[:, ::-1].T
+    largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1)
+    return axes * np.sign(largest), np.maximum(values[::-1], 0)
 
 
 def whitening(sets: Sequence[Moments], *, shrinkage: float = SHRINKAGE, n_axes: int = N_AXES) -> Scaling:
@@ -287,6 +303,28 @@ def scaling_tables(scaling: Scaling) -> dict[str, NDArray[np.generic]]:
     return tables
 
 
+def packed_scaling(scaling: Scaling) -> dict[str, NDArray[np.generic]]:
+    """Return the arrays that a file keeps a scaling in, set by set; :func:`unpacked_scaling` reads them."""
+    arrays: dict[str, NDArray[np.generic]] = {"shrinkage": np.asarray(scaling.shrinkage, dtype=np.float64)}
+    for i, scale in enumerate(scaling.scales):
+        arrays |= {f"mean{i}": scale.mean, f"deviation{i}": scale.deviation, f"unit{i}": np.asarray(scale.unit)}
+        if scale.components is not None:
+            arrays[f"components{i}"] = scale.components
+    return arrays
+
+
+def unpacked_scaling(arrays: Mapping[str, NDArray[Any]], n_sets: int) -> Scaling:
+    """Return the scaling that :func:`packed_scaling` made arrays of; ``KeyError`` if one is missing."""
+    scales = [
+        Scale(
+            arrays[f"mean{i}"], arrays[f"deviation{i}"], bool(arrays[f"unit{i}"]),
+            arrays.get(f"components{i}"),
+        )
+        for i in range(n_sets)
+    ]  # fmt: skip
+    return Scaling(tuple(scales), tuple(float(share) for share in arrays["shrinkage"]))
+
+
 def in_features(centroids: Vectors, scaling: Scaling) -> Vectors:
     """Return centroids as points in the space of the features; right-angled axes of length 1 leave them as they are."""
     components = scaling.scales[0].components
@@ -329,18 +367,11 @@ def _principal(over_all: Moments) -> tuple[NDArray[np.float64], NDArray[np.float
     if over_all.products is None:
         raise ValueError("whitening needs sums of products")
     inverse = np.where(_varies(over_all), 1 / _deviation(over_all), 0.0)
-    variance, axes = np.linalg.eigh(over_all.products * np.outer(inverse, inverse) / over_all.n)
-    variance, axes = np.maximum(variance[::-1], 0), axes[:, ::-1].T
+    axes, variance = principal_axes(over_all.products * np.outer(inverse, inverse) / over_all.n)
     if not variance[0] > 0:  # all windows are the same
         return np.zeros((1, len(inverse))), np.ones(1)
     n_axes = min(over_all.n - 1, int(np.count_nonzero(variance > EMPTY_AXIS * variance[0])))
-    return _signed(axes[:n_axes]), variance[:n_axes]
-
-
-def _signed(axes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return axes with the largest element of each made positive, so that its sign is no accident."""
-    largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1)
-    return axes * np.sign(largest)
+    return axes[:n_axes], variance[:n_axes]
 
 
 def _varies(over_all: Moments) -> NDArray[np.bool_]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import nan
-from typing import Any
+from typing import Any, Final, Literal
 
 from lake.constants import (
     CLUSTER_FLAGS,
@@ -17,6 +17,8 @@ from lake.constants import (
 )
 from lake.grid import Grid, iso
 
+KeyPrefix = Literal["c.", ""]
+"""Zarr v3 chunk keys: ``c.0.1`` (default encoding) or ``0.1`` (the encoding ``v2``); the separator is a dot."""
 TIME_CHUNK_DAYS = 16
 """Days of time coordinates in one chunk; fixed, so that a grown store keeps its chunks."""
 TABLE_CHUNK_ROWS = 1024
@@ -34,6 +36,13 @@ _SCALING = {
     "component_set": (("component",), "vector set that the axis is of"),
 }
 """Dimensions and meaning of the tables that a scaling has beside mean and deviation."""
+DETECTOR_TABLES: Final = {
+    "detector_best_f1": "score from which on F1 is best among held-out verdicts",
+    "detector_precision": "score at which the stated precision is reached, by a logistic fit to held-out verdicts",
+    "detector_average_precision": "average precision on held-out verdicts",
+    "detector_auroc": "area under the ROC curve on held-out verdicts",
+}
+"""Tables of a store of detections with a value for each sound, and their meaning."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,8 @@ class ArraySpec:
         Cells in one shard (the unit of a write), or ``None`` where a chunk is a file of its own.
     attrs
         CF attributes.
+    key_prefix
+        What the keys of its files begin with, below its name; see :mod:`lake.generations`.
     """
 
     name: str
@@ -59,6 +70,7 @@ class ArraySpec:
     chunks: tuple[int, ...]
     shards: tuple[int, ...] | None = None
     attrs: Mapping[str, Any] = field(default_factory=dict)
+    key_prefix: KeyPrefix = "c."
 
     @property
     def block(self) -> tuple[int, ...]:
@@ -73,7 +85,7 @@ class StoreSpec:
     Attributes
     ----------
     kind
-        ``spectrograms``, ``embeddings`` or ``clusters``.
+        ``spectrograms``, ``embeddings``, ``clusters`` or ``detections``.
     grid, sizes
         The time grid, and the size of every dimension but ``recorder`` and ``time`` and of tables.
     data
@@ -266,6 +278,37 @@ def with_figures(spec: StoreSpec, *, n_scanned: int, scaling: Mapping[str, tuple
         more.append(_whole("scan_n_clusters", ("scan",), "int32", (n_scanned,), "clusters"))
         more += [_whole(name, ("scan",), "float32", (n_scanned,), told) for name, told in SCAN.items()]
     return replace(spec, tables=(*spec.tables, *more))
+
+
+def detection_spec(grid: Grid, *, n_sounds: int, key_prefix: KeyPrefix, attrs: Mapping[str, Any]) -> StoreSpec:
+    """Return the schema of a store of detections; a shard is one UTC day of all sounds, a chunk that of one sound.
+
+    ``key_prefix`` is that of the arrays that change with the heads; see :mod:`lake.generations`.
+    """
+    day = grid.cells_per_day
+
+    def of_windows(name: str, long_name: str, **more: object) -> ArraySpec:
+        return ArraySpec(
+            name, ("recorder", "time", "sound"), "float32", nan, chunks=(1, day, 1), shards=(1, day, n_sounds),
+            attrs={"long_name": long_name, **more}, key_prefix=key_prefix,
+        )  # fmt: skip
+
+    of_sounds = [
+        replace(_table(name, "sound", "float64", long_name), key_prefix=key_prefix)
+        for name, long_name in DETECTOR_TABLES.items()
+    ]
+    return StoreSpec(
+        kind="detections",
+        grid=grid,
+        sizes={"sound": n_sounds},
+        data=(
+            of_windows("score", "score of the sound's detector; its zero is no threshold"),
+            of_windows("probability", "probability that the sound is in the window", units="1"),
+        ),
+        index=(_status(grid, "detection_status", "status of the window that was scored"),),
+        tables=(*_grid_tables(grid), _table("sound", "sound", "str", "sound that the detector is of"), *of_sounds),
+        attrs=_attrs("detections", attrs, coordinates=" ".join(DETECTOR_TABLES)),
+    )
 
 
 def _index(  # noqa: PLR0917 (read as a table, one line a variable)

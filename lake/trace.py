@@ -10,10 +10,11 @@ from lake.chain import Made, made_by
 from lake.constants import OFFSET_ARRAY, STATUS, STATUS_NAMES
 from lake.errors import InputError, StoreError
 from lake.grid import Grid, iso
-from lake.ledger import RUN_RECORD, Entry, Ledger
+from lake.ledger import Entry, Ledger
 from lake.ownership import compose, own_segments
 from lake.ownership import end_ms as recording_end_ms
 from lake.read import grid_of, open_cube, open_embeddings, paths_of, recorder_names, table_rows
+from lake.run_records import RUN_RECORD
 from lake.schema import RECORDING_COLUMNS
 from lake.similar import Instant, place_of
 from lake.verdicts import verdicts_on

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 
 import pandas as pd
 
+from lake.digest import sha256
 from lake.errors import StoreError
 from lake.grid import iso
 from lake.layout import Lake
@@ -231,4 +231,4 @@ def _read(folder: Storage, key: str) -> pd.DataFrame:
 
 
 def _digest(data: bytes) -> str:
-    return sha256(data).hexdigest()[:DIGEST_LETTERS]
+    return sha256(data)[:DIGEST_LETTERS]

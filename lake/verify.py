@@ -19,12 +19,18 @@ from lake.errors import InputError, StoreError
 from lake.grid import Grid, iso
 from lake.identity import content_id
 from lake.keys import outward
-from lake.ledger import GRID_RECORD, Entry, Ledger
+from lake.ledger import Entry, Ledger
 from lake.receipts import read_receipt
+from lake.run_records import GRID_RECORD
 from lake.storage import Storage
 from lake.whole import losses, require_grid
 
-DATA_ARRAYS = {"spectrograms": ("spectrogram",), "embeddings": ("embedding",), "clusters": ("cluster", "distance")}
+DATA_ARRAYS = {
+    "spectrograms": ("spectrogram",),
+    "embeddings": ("embedding",),
+    "clusters": ("cluster", "distance"),
+    "detections": ("score", "probability"),
+}
 """Arrays whose shards the ledger lists, in the order that a cell's digest takes them."""
 OPTIONAL_ARRAYS = ("attention",)
 """Those that come after them, in stores that have them."""
@@ -36,7 +42,7 @@ ROWS = {
 }
 """For an index variable of row numbers: the entry's rows, their key, and the store's table of that key."""
 _OF_LEDGER = re.compile(
-    r"(run|grid|files|others|commit)\.json|unfinished|committing|checkpoints/[a-z]+\.npz|(claims|\.meeting)/.*"
+    r"(run|grid|files|others|commit|superseded)\.json|unfinished|committing|checkpoints/[a-z]+\.npz|(claims|\.meeting)/.*"
     r"|[^/]+/[^/]+\.jsonl|[^/]+/[^/]+/\d+\.json"
 )
 GROWN = "it has grown since its last finalise: files beside its shards were not compared; type `dawnchorus run`"
@@ -77,7 +83,7 @@ def notes(output: Storage, ledger: Ledger, kind: str, receipts: Storage | None =
 def n_files(ledger: Ledger) -> int:
     """Return how many files a ledger lists; those of damaged records are not counted."""
     n = 0
-    for read in (ledger.files, ledger.others, lambda: (ledger.committed() or ("", {}))[1]):
+    for read in (ledger.files, ledger.others, ledger.superseded, lambda: (ledger.committed() or ("", {}))[1]):
         try:
             n += len(read() or {})
         except (StoreError, InputError):
@@ -106,6 +112,7 @@ class _Check:
         """Yield all lines."""
         receipt = self._latest_receipt()
         files, others = self._try(self.ledger.files) or {}, self._try(self.ledger.others)
+        files = {**files, **(self._try(self.ledger.superseded) or {})}
         settled, committed = self._try(self.ledger.grid), self._try(self.ledger.committed)
         self._try(self.ledger.record)
         is_finished = receipt is not None and not self.ledger.storage.exists(UNFINISHED)

@@ -14,7 +14,22 @@ from lake.errors import DawnchorusError, InputError
 from lake.identity import short_hash
 from lake.layout import Lake
 from lake.ledger import Ledger
-from lake.scaling import N_AXES, SHRINKAGE, Moments, Scale, Scaling, Vectors, merge, moments, whitening
+from lake.scaling import (
+    N_AXES,
+    SHRINKAGE,
+    UNIT_LENGTH,
+    Moments,
+    Normalise,
+    Scale,
+    Scaling,
+    Vectors,
+    merge,
+    moments,
+    packed_scaling,
+    scale_of,
+    unpacked_scaling,
+    whitening,
+)
 from lake.threads import in_threads
 from lake.vectors import VectorSets, read_span
 
@@ -51,23 +66,43 @@ def study_whitening(
     lake, key = _key(sets, shrinkage, n_axes, partial=partial)
     if lake is not None and (found := _kept(lake, key, sets)) is not None:
         return found
-    groups = groups_of(sets, ROWS_OF_PRODUCTS)
-
-    def look(group: list[int]) -> tuple[int, list[Moments]]:
-        parts = [read_span(sets, sets.spans[i]) for i in group]
-        vectors = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        return len(vectors), set_moments(vectors, sets.n_features, products=True)
-
-    over_all: list[Moments] = []
     with threadpool_limits(1):  # as in the `cluster` job: the number of BLAS threads may change the last bits
-        for n_windows, found_here in in_threads(look, groups, threads, ahead=threads + 1):
-            over_all = [*map(merge, over_all, found_here)] if over_all else found_here
-            advance(n_windows)
+        over_all = _over_all(sets, threads, advance, products=True)
         scaling = whitening(over_all, shrinkage=shrinkage, n_axes=n_axes)
     if lake is not None:
         with suppress(DawnchorusError, OSError):  # somebody else's lake, or a full one: it is computed again next time
             lake.storage.write(f"{FOLDER}/{key}.npz", _packed(scaling))
     return scaling
+
+
+def study_scaling(
+    sets: VectorSets, normalise: Normalise, *, shrinkage: float = SHRINKAGE, n_axes: int = N_AXES,
+    partial: bool = True, threads: int = 2, advance: Callable[[int], None] = lambda _: None,
+) -> Scaling:  # fmt: skip
+    """Return how vector sets are scaled by a normalisation, over all of their windows; see :func:`study_whitening`."""
+    if normalise == "whiten":
+        return study_whitening(
+            sets, shrinkage=shrinkage, n_axes=n_axes, partial=partial, threads=threads, advance=advance
+        )
+    if not normalise.startswith("zscore"):  # nothing depends on the windows
+        unit = normalise in UNIT_LENGTH
+        return Scaling(tuple(Scale(np.zeros(n), np.ones(n), unit) for n in sets.n_features))
+    return Scaling(tuple(scale_of(each, normalise) for each in _over_all(sets, threads, advance, products=False)))
+
+
+def _over_all(sets: VectorSets, threads: int, advance: Callable[[int], None], *, products: bool) -> list[Moments]:
+    """Return the moments of each set over all windows."""
+
+    def look(group: list[int]) -> tuple[int, list[Moments]]:
+        parts = [read_span(sets, sets.spans[i]) for i in group]
+        vectors = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return len(vectors), set_moments(vectors, sets.n_features, products=products)
+
+    over_all: list[Moments] = []
+    for n_windows, found in in_threads(look, groups_of(sets, ROWS_OF_PRODUCTS), threads, ahead=threads + 1):
+        over_all = [*map(merge, over_all, found)] if over_all else found
+        advance(n_windows)
+    return over_all
 
 
 def groups_of(sets: VectorSets, n_windows: int) -> list[list[int]]:
@@ -125,10 +160,7 @@ def _key(sets: VectorSets, shrinkage: float, n_axes: int, *, partial: bool) -> t
 
 
 def _packed(scaling: Scaling) -> bytes:
-    arrays: dict[str, Any] = {"shrinkage": scaling.shrinkage}
-    for i, scale in enumerate(scaling.scales):
-        assert scale.components is not None, "whitened scales have axes"
-        arrays |= {f"mean{i}": scale.mean, f"deviation{i}": scale.deviation, f"components{i}": scale.components}
+    arrays: dict[str, Any] = packed_scaling(scaling)
     out = io.BytesIO()
     np.savez(out, **arrays)
     return out.getvalue()
@@ -141,12 +173,8 @@ def _kept(lake: Lake, key: str, sets: VectorSets) -> Scaling | None:
         return None
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            scales = [
-                Scale(arrays[f"mean{i}"], arrays[f"deviation{i}"], True, arrays[f"components{i}"])
-                for i in range(len(sets.arrays))
-            ]
-            shrinkage = tuple(float(share) for share in arrays["shrinkage"])
+            found = unpacked_scaling(arrays, len(sets.arrays))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
-    fits = [scale.n_features for scale in scales] == list(sets.n_features)
-    return Scaling(tuple(scales), shrinkage) if fits else None
+    fits = [scale.n_features for scale in found.scales] == list(sets.n_features)
+    return found if fits else None

@@ -8,7 +8,8 @@ from lake.constants import STORES
 from lake.errors import StoreError
 from lake.identity import content_id
 from lake.layout import safe_name
-from lake.ledger import ADVICE, COMMIT_RECORD, FILES_RECORD, GRID_RECORD, RUN_RECORD, Ledger
+from lake.ledger import Ledger
+from lake.run_records import ADVICE, COMMIT_RECORD, FILES_RECORD, GRID_RECORD, RUN_RECORD
 from lake.storage import Storage
 
 

@@ -24,7 +24,8 @@ from jobs.manifest import read_manifest
 from jobs.runner import execute_runs
 from jobs.state import states
 from lake.errors import DawnchorusError
-from lake.query import open_any, to_table
+from lake.find import Wanted, find
+from lake.query import open_any
 from lake.similar import similar
 from lake.trace import trace
 
@@ -141,7 +142,7 @@ def _run(name: str) -> Act:
 def _query(url: str) -> Act:
     def act(folder: Path) -> Result:
         with open_any(str(folder / url)) as dataset:
-            return _text(to_table(dataset, features="embedding" in dataset).to_csv())
+            return _text(find(dataset, Wanted(), features="embedding" in dataset).to_csv())
 
     return act
 

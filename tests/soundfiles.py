@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from jobs.common.run import Run
 from jobs.manifest import read_manifest
+from jobs.spectrograms.command import SPECTROGRAMS
 from jobs.spectrograms.config import Config
+from jobs.spectrograms.days import Day, missing_days
 from lake.recordings import write_recordings
 
 RATE = 8000
@@ -33,6 +35,11 @@ def sound(seconds: float, seed: int, rate: int = RATE, n_channels: int = 1) -> N
 def mels_of(manifest: Path) -> Run[Config]:
     """Return the run of a study's cube."""
     return cast("Run[Config]", read_manifest(manifest).runs["mels"])
+
+
+def planned_days(run: Run[Config]) -> list[Day]:
+    """Return what is missing of a run's cube, a recorder's UTC day each, as a run plans it."""
+    return missing_days(SPECTROGRAMS.plan(run), run.ledger.written())
 
 
 @dataclass

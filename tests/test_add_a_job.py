@@ -1,5 +1,6 @@
 """The page on adding a job, followed to the letter: its code is a package, its manifest runs."""
 
+import ast
 import json
 import os
 import re
@@ -119,3 +120,12 @@ def test_the_job_of_the_page_is_behind_the_walls(checkout: Path) -> None:
 def test_the_page_adds_a_package_and_one_line() -> None:
     assert {path.rpartition("/")[0] for path in blocks("python")} == {"jobs/loudness"}
     assert [text.count("\n") for text in blocks("text").values()] == [1]
+
+
+def test_the_job_of_the_page_is_ten_lines_of_its_own() -> None:
+    """Statements of its functions, and its settings: the rest is the same in every job."""
+    command, config = (ast.parse(blocks("python")[f"jobs/loudness/{name}.py"]) for name in ("command", "config"))
+    functions = [node for node in command.body if isinstance(node, ast.FunctionDef)]
+    settings = [node for node in ast.walk(config) if isinstance(node, ast.AnnAssign)]
+    assert {node.name for node in functions} == {"execute", "describe"}
+    assert sum(len(node.body) - 1 for node in functions) + len(settings) <= 10

@@ -1,6 +1,5 @@
 """The ``adopt`` job: a file of weights and a cube around the pure core."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,28 +7,16 @@ import torch
 from numpy.typing import NDArray
 
 from jobs.adopt.config import Config
-from jobs.adopt.core import adopted, count_codes, level_statistics, read_tensors
+from jobs.adopt.core import adopted, read_tensors
 from jobs.common.backbone import build_backbone, save_backbone
 from jobs.common.card import ModelCard
+from jobs.common.cubes import WINDOWS_AT_ONCE, Cube, batches, cube_of, drawn
+from jobs.common.levels import count_codes, level_statistics
 from jobs.common.needs import FILE_BYTES, TORCH_BYTES, described
 from jobs.common.run import Options, Outcome, Run
 from jobs.common.space import Space
 from lake.digest import sha256
 from lake.errors import InputError
-from lake.read import Windows, grid_of, open_cube, usable_windows
-from lake.shards import open_codes
-
-WINDOWS_AT_ONCE = 16
-
-
-@dataclass(frozen=True)
-class Cube:
-    """The parts of a cube that a card needs: usable windows, bands, and the length of windows in seconds and frames."""
-
-    windows: Windows
-    mel_hz: NDArray[np.float64]
-    window_s: float
-    n_frames: int
 
 
 def execute(run: Run[Config], options: Options) -> Outcome:
@@ -40,15 +27,10 @@ def execute(run: Run[Config], options: Options) -> Outcome:
     InputError
         If there are no weights, they are not those of the network, or the cube has no windows.
     """
-    config, path, cube = run.config, _weights(run), _cube(run)
-    drawn = np.random.default_rng([config.seed, 0]).permutation(len(cube.windows))[: config.n_statistics]
-    some = cube.windows.take(np.sort(drawn))
-    read_codes = open_codes(run.inputs["spectrograms"].output.url)
-    counts = np.zeros((len(cube.mel_hz), 256), dtype=np.int64)
-    for first in range(0, len(some), WINDOWS_AT_ONCE):
-        part = some.take(slice(first, first + WINDOWS_AT_ONCE))
-        counts += count_codes(read_codes(part.recorder, part.cell))
-    mean_db, deviation_db = level_statistics(counts)
+    config, path, cube = run.config, _weights(run), cube_of(run)
+    some = drawn(cube, config.n_statistics, config.seed)
+    counts = count_codes(batches(some), len(cube.mel_hz))
+    mean_db, deviation_db = level_statistics(counts[:, 1:], first_code=1)
     card = _card(run, cube, mean_db, deviation_db)
     try:
         model = build_backbone(card)
@@ -57,7 +39,7 @@ def execute(run: Run[Config], options: Options) -> Outcome:
         )
     except InputError as error:
         raise InputError(f"run {run.name!r}: {path}: {error}") from error
-    outcome = Outcome(did=True, counts={"windows_of_the_statistics": len(some)}, backend="torch")
+    outcome = Outcome(did=True, counts={"windows_of_the_statistics": len(some.windows)}, backend="torch")
     run = options.begin(run, outcome)
     save_backbone(run.output.url, model, card)
     keys = run.output.list_keys()
@@ -67,8 +49,8 @@ def execute(run: Run[Config], options: Options) -> Outcome:
 
 def describe(run: Run[Config], _options: Options) -> list[str]:
     """Return what a run would read, write and take, without writing anything."""
-    weights, cube = _weights(run), _cube(run)
-    shape, n_read = (len(cube.mel_hz), cube.n_frames), min(run.config.n_statistics, len(cube.windows))
+    weights, cube = _weights(run), cube_of(run)
+    shape, n_read = cube.shape, min(run.config.n_statistics, len(cube.windows))
     with torch.device("meta"):
         model = build_backbone(_card(run, cube, np.zeros(shape[0]), 1.0))
     n_values = sum(value.numel() for value in model.state_dict().values())
@@ -87,23 +69,6 @@ def _weights(run: Run[Config]) -> Path:
     if not path.is_file():
         raise InputError(f"run {run.name!r}: {path}: expected weights, found no file. Nothing is downloaded.")
     return path
-
-
-def _cube(run: Run[Config]) -> Cube:
-    """Return what is used of the cube.
-
-    Raises
-    ------
-    InputError
-        If it has no usable window.
-    """
-    cube = run.inputs["spectrograms"]
-    with open_cube(cube.output.url) as dataset:
-        windows, mel_hz = usable_windows(dataset), dataset["mel"].to_numpy()
-        window_s, n_frames = grid_of(dataset).window_ms / 1000, dataset.sizes["frame"]
-    if not len(windows):
-        raise InputError(f"run {run.name!r}: the cube {cube.name!r} has no usable window.")
-    return Cube(windows, mel_hz, window_s, n_frames)
 
 
 def _card(run: Run[Config], cube: Cube, mean_db: NDArray[np.float64], deviation_db: float) -> ModelCard:

@@ -1,19 +1,16 @@
-"""Weights of another network as those of a backbone with one channel, and the levels of a cube."""
+"""Weights of another network as those of a backbone with one channel."""
 
 import io
 from pickle import UnpicklingError
 from typing import Any
 
-import numpy as np
 import safetensors.torch
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models import VisionTransformer
 from torch import Tensor
 
-from lake.constants import CODE_OFFSET_DB, CODE_STEP_DB
 from lake.errors import InputError
 
 WRAPPERS = ("state_dict", "model", "teacher", "student")
@@ -65,37 +62,6 @@ def adopted(tensors: dict[str, Any], model: VisionTransformer) -> dict[str, Tens
         listed = "\n".join(f"  {problem}" for problem in problems[:10])
         raise InputError(f"the weights are not those of this network:\n{listed}{more}\nLook at arch and patch_size.")
     return found
-
-
-def count_codes(codes: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return how often each band has each code, shape (n_mels, 256), of windows (n_windows, n_mels, n_frames)."""
-    n_mels = codes.shape[1]
-    flat = codes.astype(np.int64) + 256 * np.arange(n_mels)[None, :, None]
-    return np.bincount(flat.ravel(), minlength=256 * n_mels).reshape(n_mels, 256)
-
-
-def level_statistics(counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:
-    """Return the mean level per mel band and one deviation about those means, dBFS and dB.
-
-    Parameters
-    ----------
-    counts
-        From :func:`count_codes`; code 0 is missing. A band that no window has takes the mean of the others.
-
-    Raises
-    ------
-    InputError
-        If there is no level at all.
-    """
-    weights = counts[:, 1:].astype(np.float64)
-    levels = np.arange(1, 256) * CODE_STEP_DB + CODE_OFFSET_DB
-    n = weights.sum(axis=1)
-    if not n.any():
-        raise InputError("expected levels in the windows, found none: every code is missing. Look at the cube.")
-    mean = weights @ levels / np.maximum(n, 1)
-    mean[n == 0] = mean[n > 0].mean()
-    variance = (weights * np.square(levels - mean[:, None])).sum() / n.sum()
-    return mean, max(float(np.sqrt(variance)), CODE_STEP_DB)
 
 
 def _plain(name: str) -> str:

@@ -29,6 +29,7 @@ from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run
 from lake.naming import read_names
 from lake.shards import ReadCodes, open_codes
+from lake.threads import in_threads
 
 N_NEIGHBOURS = 5
 N_LABELS = 12
@@ -219,7 +220,7 @@ def _sheets(
             thumbs += [thumb(window, level_range_db) for window in read_codes(row[here], cell[here])]
         return sheet(thumbs)
 
-    with progress(f"{run.name}: map", map_.n_sheets, "sheets") as advance, ThreadPoolExecutor(threads) as pool:
-        for number, data in enumerate(pool.map(one, range(map_.n_sheets))):
+    with progress(f"{run.name}: map", map_.n_sheets, "sheets") as advance:
+        for number, data in enumerate(in_threads(one, range(map_.n_sheets), threads)):
             put(folder, sheet_key(number), data)
             advance(1)

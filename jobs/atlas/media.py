@@ -1,7 +1,6 @@
 """Pictures and sounds of the windows that are shown."""
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from jobs.common.progress import progress
 from jobs.common.run import Run
 from lake.read import open_array, open_embeddings, recorder_names
 from lake.shards import ReadCodes
+from lake.threads import in_threads
 
 if TYPE_CHECKING:
     from jobs.common.pages.clips import Clip
@@ -113,9 +113,9 @@ def make_media(
         return gains
 
     n_pictures = sum(map(len, read.shown))
-    with progress(f"{run.name}: pictures", n_pictures, "pictures") as advance, ThreadPoolExecutor(threads) as pool:
+    with progress(f"{run.name}: pictures", n_pictures, "pictures") as advance:
         found = []
-        for place, gains in enumerate(pool.map(one, range(len(read.shown)))):
+        for place, gains in enumerate(in_threads(one, range(len(read.shown)), threads)):
             found.append(gains)
             advance(len(read.shown[place]))
     return found

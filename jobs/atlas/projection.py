@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from lake.scaling import Vectors
+from lake.scaling import Vectors, principal_axes
 
 N_TSNE_COMPONENTS = 30
 LEAST_FOR_TSNE = 12
@@ -93,19 +93,16 @@ def principal(sample: Vectors, n_components: int) -> tuple[Vectors, NDArray[np.f
     Returns
     -------
     scores
-        float32, shape (n_windows, n). The sign of each is such that its largest loading is positive.
+        float32, shape (n_windows, n), each with the sign of :func:`~lake.scaling.principal_axes`.
     shares
         Of the total variance, shape (n,).
     """
     centred = sample.astype(np.float64) - sample.mean(axis=0, dtype=np.float64)
-    values, vectors = np.linalg.eigh(centred.T @ centred)
-    values, vectors = values[::-1].clip(0), vectors[:, ::-1]
-    n = min(n_components, vectors.shape[1])
-    vectors = vectors[:, :n]
-    vectors = vectors * np.where(vectors[np.abs(vectors).argmax(axis=0), np.arange(n)] < 0, -1, 1)
+    axes, values = principal_axes(centred.T @ centred)
+    n = min(n_components, len(axes))
     shares = values[:n] / max(float(values.sum()), 1e-300)
     missing = max(0, 2 - n)
-    scores = np.pad(centred @ vectors, ((0, 0), (0, missing)))
+    scores = np.pad(centred @ axes[:n].T, ((0, 0), (0, missing)))
     return scores.astype(np.float32), np.pad(shares, (0, missing))
 
 

@@ -20,21 +20,14 @@ from jobs.catalog.reading import Examine, examine_apart
 from jobs.catalog.sources import common_root, survey
 from jobs.catalog.summary import count_recordings
 from jobs.catalog.timeline import find_clashes, mark_timeline
-from jobs.catalog.zones import check_zones
+from jobs.catalog.zones import parsed_zones
 from jobs.common.audio import decoder_versions
+from lake.deployments import assign_deployments, read_deployments, unused_deployments
 from lake.digest import sha256, sha256_of
 from lake.errors import InputError, UsageError
 from lake.outputs import refuse_others, write_outputs
 from lake.receipts import environment
-from lake.recordings import (
-    assign_deployments,
-    make_recordings,
-    read_deployments,
-    read_recordings,
-    recordings_csv,
-    unused_deployments,
-    unwritable_rows,
-)
+from lake.recordings import make_recordings, read_recordings, recordings_csv, unwritable_rows
 from lake.records import seal
 from lake.storage import Storage
 
@@ -105,7 +98,7 @@ def run_catalog(
     unknown = sorted(set(guesses) - GUESSES.keys())
     if unknown:
         raise UsageError(f"--guess {', '.join(unknown)}: expected {' or '.join(GUESSES)}.")
-    check_zones(zones)
+    known_zones = parsed_zones(zones)
     sources = survey(audio)
     root = common_root(sources)
     unreadable: dict[str, str] = {}
@@ -121,7 +114,7 @@ def run_catalog(
         notes.append(f"recorders are named anew, since the table that is replaced cannot be read: {error}")
     table = catalog(
         sources,
-        zones=zones,
+        zones=known_zones,
         root=root,
         workers=workers,
         guesses=guesses,

@@ -1,6 +1,6 @@
 """What the catalog's facts depend on."""
 
-ALGORITHM = 3
+ALGORITHM = 4
 """Raised when the same file would get other facts."""
 DEADLINE_S = 300.0
 """Seconds that examining a file may take, besides those for its bytes."""

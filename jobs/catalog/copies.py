@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-NO_SOUND = frozenset({"all_zero", "constant", "silent"})
+NO_SOUND = frozenset({"all_zero", "constant", "near_silent"})
 """Codes of recordings whose bytes say nothing about where and when they were made."""
 NOT_USED = frozenset({"duplicate", "same_sound"})
 

@@ -4,6 +4,7 @@ What the bytes of a file, its name, and the card it was on say about it are gath
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import tzinfo
 from pathlib import Path, PurePath
 
 import pandas as pd
@@ -16,7 +17,7 @@ from jobs.catalog.reading import Examine, digest_sounds, examine_apart, examine_
 from jobs.catalog.recorders import Row, Seen, may_be_serial, name_recorders
 from jobs.catalog.rows import Heard, listen, make_row, site_zones
 from jobs.catalog.sources import Sources
-from jobs.catalog.zones import ALL, Place, check_keys, check_zones, choose_zones
+from jobs.catalog.zones import ALL, Place, check_keys, choose_zones
 from lake.keys import outward
 from lake.recordings import make_recordings
 from lake.text import normal
@@ -34,7 +35,7 @@ OnNote = Callable[[str], None]
 def catalog(
     sources: Sources,
     *,
-    zones: Mapping[str, str],
+    zones: Mapping[str, tzinfo],
     root: PurePath,
     workers: int = 1,
     guesses: Sequence[str] = (),
@@ -90,9 +91,8 @@ def catalog(
     Raises
     ------
     InputError
-        If a recording lies outside ``root``, or a zone is unknown or names no folder.
+        If a recording lies outside ``root``, or a zone names no folder and no recorder.
     """
-    check_zones(zones)
     n_root = len(root.as_posix().rstrip("/")) + 1
 
     def tell(path: PurePath, message: str) -> None:
@@ -142,7 +142,7 @@ def _tell_fact(on_fact: OnFirmware | None, recorder: str, fact: str) -> None:
         on_fact(recorder, fact)
 
 
-def _check_early(zones: Mapping[str, str], heard: Sequence[Heard], rows: Sequence[Row]) -> None:
+def _check_early(zones: Mapping[str, tzinfo], heard: Sequence[Heard], rows: Sequence[Row]) -> None:
     """Refuse, before any recording is read, zones of places that there are not; a header may yet have a serial."""
     if zones.keys() - {ALL}:
         seen = [one.seen() for one in heard]

@@ -12,13 +12,9 @@ from fsspec.implementations.local import LocalFileSystem
 
 from jobs.catalog.remote import begins_as
 from jobs.catalog.sidecars import is_sidecar
+from jobs.common.suffixes import AUDIO_SUFFIXES
 from lake.errors import InputError
 
-AUDIO_SUFFIXES = (
-    ".aac", ".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".rf64",
-    ".snd", ".w64", ".wac", ".wav", ".wave", ".wma", ".wv",
-)  # fmt: skip
-"""Suffixes of recordings, in lower case. ``.wac`` has no decoder here: it is listed, so that it is not missed."""
 OTHER_SUFFIXES = frozenset({
     ".3gp", ".ac3", ".aa3", ".aax", ".amr", ".ape", ".avi", ".dff", ".dsf", ".dss", ".ds2", ".dts", ".m4b", ".m4r",
     ".mka", ".mkv", ".mov", ".mp1", ".mp2", ".mp4", ".mpc", ".mpeg", ".mpg", ".ra", ".sd2", ".shn", ".sud", ".tak",
@@ -82,11 +78,6 @@ class Listing:
     recordings: list[Path]
     sidecars: list[Path]
     passed: PassedOver
-
-
-def find_recordings(given: Sequence[Path]) -> list[Path]:
-    """Return all recordings below folders, as :func:`find_files` does, without the files beside them."""
-    return find_files(given).recordings
 
 
 def find_files(given: Sequence[Path]) -> Listing:

@@ -14,6 +14,7 @@ from jobs.catalog.folders import as_text
 from jobs.catalog.sources import Sources
 from jobs.common.audio import AudioError
 from jobs.common.decoder import Decoder, this_decoder
+from lake.threads import in_threads
 
 BATCH_FILES = 256
 """Files that are handed to the workers ahead, and lines that are written to the cache at once."""
@@ -131,8 +132,7 @@ def digest_sounds(
         except AudioError:
             return ""
 
-    with ThreadPoolExecutor(workers) as pool:
-        found = dict(zip(wanted, pool.map(one, wanted), strict=True))
+    found = dict(zip(wanted, in_threads(one, wanted, workers), strict=True))
     new = [(i, sources.stand(sources.files[i])) for i in wanted if found[i] and not facts[i].sound]
     if cache:
         lines = [
@@ -153,7 +153,10 @@ def _in_order(
     cache: Path | None,
     decoders: Collection[Decoder],
 ) -> Iterator[Found]:
-    """Begin with all files, some ahead; write what is new to the cache in batches, and when it is stopped."""
+    """Begin with all files, some ahead; write what is new to the cache in batches, and when it is stopped.
+
+    Not :func:`lake.threads.in_threads`: when it is stopped, what is done already is kept, and decoders are killed.
+    """
     ahead: deque[Started] = deque()
     unwritten: list[Found] = []
     written_s = time.monotonic()

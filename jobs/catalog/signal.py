@@ -1,4 +1,4 @@
-"""What is wrong with the samples of a recording: silent, constant, clipped, not numbers, with holes."""
+"""Faults of the samples of a recording: zeros, one value, near silence, full scale, no numbers, holes."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ BLOCK_SAMPLES = 4096
 N_BLOCKS = 32
 """So many blocks, evenly spread, are looked at; of recordings that are no longer than they are, all of it."""
 FULL_SCALE_16_BIT = 32_767 / 32_768
-"""Largest sample of 16 bits; the spectrograms take 0.999 for full scale."""
+"""Largest sample of 16 bits. The cube's bit ``clipped`` takes 0.999 for full scale."""
 SILENT_PEAK = 1e-4
 """No sample above this (-80 dBFS) is no microphone: the quietest recorders' own noise is louder."""
 
@@ -63,10 +63,10 @@ def judge(blocks: Sequence[NDArray[np.float32]], *, is_float: bool = False) -> t
     Returns
     -------
     tuple of str
-        ``all_zero``; else ``constant`` (each channel has one value); else ``silent`` (no sample above
+        ``all_zero``; else ``constant`` (each channel has one value); else ``near_silent`` (no sample above
         :data:`SILENT_PEAK`); else ``zero_blocks`` (a whole block of :data:`BLOCK_SAMPLES` is zero, others are not).
-        Also ``clipped`` (:data:`~lake.constants.CLIP_RUN` samples in a row at full scale), ``not_a_number`` (some are
-        no numbers, or beyond :data:`jobs.common.audio.MAX_PEAK`) and ``beyond_scale`` (most are beyond it).
+        Also ``full_scale`` (:data:`~lake.constants.CLIP_RUN` samples in a row there), ``not_a_number`` (some are no
+        numbers, or beyond :data:`jobs.common.audio.MAX_PEAK`) and ``beyond_scale`` (most are beyond it).
     """
     if not blocks:
         return ()
@@ -83,11 +83,11 @@ def judge(blocks: Sequence[NDArray[np.float32]], *, is_float: bool = False) -> t
     elif (samples == samples[:, :1]).all():
         found.append("constant")
     elif peak <= SILENT_PEAK:
-        found.append("silent")
+        found.append("near_silent")
     elif any(block.shape[1] == BLOCK_SAMPLES and not block.any() for block in blocks):
         found.append("zero_blocks")
     if peak >= FULL_SCALE_16_BIT and any(_is_clipped(block, is_float=is_float) for block in blocks):
-        found.append("clipped")
+        found.append("full_scale")
     return tuple(found)
 
 

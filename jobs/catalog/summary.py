@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from jobs.catalog.timeline import Clock, as_facts
+from lake.constants import S_PER_DAY
 from lake.recordings import PROBLEMS, has_problem, is_usable
 
 _MOST_WIDTH = 40
@@ -169,7 +170,7 @@ def _n(n: int, what: str) -> str:
 
 
 def _span(seconds: float) -> str:
-    for size, unit in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
+    for size, unit in ((S_PER_DAY, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"
     return f"{seconds:.1f} s"

@@ -26,36 +26,35 @@ class Place:
     serial: str = ""
 
 
-def choose_zones(zones: Mapping[str, str], places: Sequence[Place]) -> list[tzinfo | None]:
+def choose_zones(zones: Mapping[str, tzinfo], places: Sequence[Place]) -> list[tzinfo | None]:
     """Choose the zone of each recording.
 
     Parameters
     ----------
     zones
-        IANA zone, or offset such as ``-05:00``, by folder. A key is a recorder, its serial, or the last parts of the
-        path of a folder that holds the recording, directly or not; the deepest folder wins, a recorder wins over
-        folders, and the empty key takes the rest. Names are compared in Unicode's NFC.
+        Zone by folder (:func:`parsed_zones`). A key is a recorder, its serial, or the last parts of the path of a
+        folder that holds the recording, directly or not; the deepest folder wins, a recorder wins over folders, and
+        the empty key takes the rest. Names are compared in Unicode's NFC.
     places
         Of each recording.
 
     Raises
     ------
     InputError
-        If a zone is unknown, or a key names no folder and no recorder; the message lists all of them.
+        If a key names no folder and no recorder; the message lists all of them.
     """
-    known = check_zones(zones)
     check_keys(zones, places)
-    keys = {key: _parts(key) for key in known if key != ALL}
+    keys = {key: _parts(key) for key in zones if key != ALL}
     chosen: dict[Place, str | None] = {}
     for place in dict.fromkeys(places):
         depths = {key: _depth(key, parts, place) for key, parts in keys.items()}
         best = max(depths, key=lambda key: (depths[key], len(keys[key])), default=None)
-        chosen[place] = best if best is not None and depths[best] else ALL if ALL in known else None
+        chosen[place] = best if best is not None and depths[best] else ALL if ALL in zones else None
     keys_of = (chosen[place] for place in places)
-    return [known[key] if key is not None else None for key in keys_of]
+    return [zones[key] if key is not None else None for key in keys_of]
 
 
-def check_keys(zones: Mapping[str, str], places: Sequence[Place], *, but: Callable[[str], bool] | None = None) -> None:
+def check_keys(zones: Collection[str], places: Sequence[Place], *, but: Callable[[str], bool] | None = None) -> None:
     """Refuse keys that name no folder and no recorder; those that ``but`` is true of may yet name one."""
     distinct = dict.fromkeys(places)
     keys = {key: _parts(key) for key in zones if key != ALL and not (but and but(key))}
@@ -66,8 +65,14 @@ def check_keys(zones: Mapping[str, str], places: Sequence[Place], *, but: Callab
         raise InputError("\n".join(_unused_message(key, names, last) for key in unused))
 
 
-def check_zones(zones: Mapping[str, str]) -> dict[str, tzinfo]:
-    """Return the zones that names, or offsets, mean; ``InputError`` with near names for all that mean none."""
+def parsed_zones(zones: Mapping[str, str]) -> dict[str, tzinfo]:
+    """Return the zones that IANA names, or offsets such as ``-05:00``, mean, by their keys.
+
+    Raises
+    ------
+    InputError
+        With near names for all that mean none.
+    """
     names = available_timezones()
     by_lower = {name.lower(): name for name in sorted(names)}
     by_lower |= {name.rpartition("/")[2].lower(): name for name in sorted(names, reverse=True)} | by_lower

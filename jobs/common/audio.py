@@ -26,6 +26,7 @@ __all__ = [
     "Samples",
     "decoder_versions",
     "is_float",
+    "one_channel",
     "open_audio",
     "probe",
     "read_samples",
@@ -152,6 +153,13 @@ def is_float(format_name: str) -> bool:
 def without_impossible(samples: Samples) -> Samples:
     """Return samples with zeros for what is no number, or beyond :data:`MAX_PEAK`."""
     return np.where(np.abs(samples) <= MAX_PEAK, samples, np.float32(0))
+
+
+def one_channel(samples: Samples, channel: str | int) -> Samples:
+    """Return one channel of samples of shape (n_channels, n), shape (n,); their mean where ``channel`` is ``mix``."""
+    if isinstance(channel, int):
+        return np.asarray(samples[channel])
+    return np.asarray(samples[0] if len(samples) == 1 else samples.mean(axis=0, dtype=np.float32))
 
 
 def decoder_versions() -> dict[str, str]:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from jobs.common.terminal import complain
 from lake.digest import has_own_digest, with_digest
-from lake.ledger import CHECKPOINTS, Ledger
+from lake.ledger import Ledger
+from lake.run_records import CHECKPOINTS
 
 MADE_OF: Final = "made_of"
 SUFFIX: Final = ".npz"

@@ -1,18 +1,18 @@
 """Cutting the sound of a traced window out of its recordings."""
 
 import math
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import soundfile
-from numpy.typing import NDArray
 
-from jobs.common.audio import Reading, probe, read_samples, without_impossible
+from jobs.common.audio import Reading, Samples, one_channel, probe, read_samples, without_impossible
 from lake.digest import sha256_of
 from lake.errors import InputError
 from lake.outputs import write_outputs
-from lake.trace import Trace
+from lake.trace import Piece, Trace
 
 
 def cut(found: Trace, root: Path, out: Path, *, force: bool = False) -> float:
@@ -54,31 +54,65 @@ def cut(found: Trace, root: Path, out: Path, *, force: bool = False) -> float:
     return round(20 * math.log10(gain), 2)
 
 
-def window_samples(found: Trace, root: Path) -> tuple[NDArray[np.float32], int]:
+def window_samples(found: Trace, root: Path) -> tuple[Samples, int]:
     """Return the samples of a window, shape (n_samples,), and their rate in Hz."""
     if not found.pieces:
         raise InputError(f"{found.recorder} at {found.start_utc}: no recording of the table holds any of it.")
     rate = found.pieces[0].sample_rate_hz
     n_samples = round((_ms(found.end_utc) - _ms(found.start_utc)) * rate / 1000)
-    out = np.zeros(n_samples, dtype=np.float32)
-    for piece in found.pieces:
+
+    def read(piece: Piece) -> Samples:
         path = root / piece.path
-        if not path.is_file():
-            raise InputError(
-                f"{path}: expected the recording, found no file; name the folder of recordings with --root."
-            )
-        digest = sha256_of(path)
-        if digest != piece.sha256:
-            raise InputError(
-                f"{path}: is another file than the store was made from: expected SHA-256 {piece.sha256[:12]}…, found "
-                f"{digest[:12]}…. Restore it."
-            )
-        reading: Reading = probe(path).reading
-        count = min(piece.last_sample - piece.first_sample, n_samples - piece.at_sample)
-        channels = without_impossible(read_samples(path, piece.first_sample, count, reading=reading))
-        one = channels[found.channel] if isinstance(found.channel, int) else channels.mean(axis=0)
-        out[piece.at_sample : piece.at_sample + one.shape[-1]] = one
-    return out, rate
+        _require_unchanged(path, piece.sha256)
+        return piece_samples(piece, path, probe(path).reading, found.channel)
+
+    return joined(found.pieces, n_samples, read)[0], rate
+
+
+def joined(pieces: Iterable[Piece], n_samples: int, read: Callable[[Piece], Samples]) -> tuple[Samples, int]:
+    """Return a window put together of its pieces, shape (n_samples,), and how many of its samples were read.
+
+    Parameters
+    ----------
+    pieces
+        Which samples of which recordings are in the window (:func:`lake.trace.pieces`); the rest is zero.
+    n_samples
+        Length of the window.
+    read
+        Returns the samples of one piece, shape (n,); fewer than it should have, or none, where they do not decode.
+    """
+    window, n_read = np.zeros(n_samples, dtype=np.float32), 0
+    for piece in pieces:
+        samples = read(piece)[: max(n_samples - piece.at_sample, 0)]
+        window[piece.at_sample : piece.at_sample + len(samples)] = samples
+        n_read += len(samples)
+    return window, n_read
+
+
+def piece_samples(piece: Piece, path: Path, reading: Reading, channel: str | int) -> Samples:
+    """Return the samples of one piece, shape (n,), of the channel that the spectrograms show; none if it lacks it.
+
+    Raises
+    ------
+    AudioError
+        If the file does not decode.
+    """
+    count = piece.last_sample - piece.first_sample
+    samples = without_impossible(read_samples(path, piece.first_sample, count, reading=reading))
+    if isinstance(channel, int) and channel >= len(samples):
+        return np.empty(0, dtype=np.float32)  # fewer channels than the window's first recording: it was not mixed in
+    return one_channel(samples, channel)
+
+
+def _require_unchanged(path: Path, sha256: str) -> None:
+    if not path.is_file():
+        raise InputError(f"{path}: expected the recording, found no file; name the folder of recordings with --root.")
+    digest = sha256_of(path)
+    if digest != sha256:
+        raise InputError(
+            f"{path}: is another file than the store was made from: expected SHA-256 {sha256[:12]}…, found "
+            f"{digest[:12]}…. Restore it."
+        )
 
 
 def _ms(time: str) -> int:

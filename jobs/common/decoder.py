@@ -25,7 +25,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 import numpy as np
 
 from jobs.common import decoder_child
-from jobs.common.audio import AudioError, AudioInfo, Reading, Samples, open_audio, probe
+from jobs.common.audio import AudioError, Reading, Samples, open_audio
 from jobs.common.decoder_child import Opener, Print, Stand
 from lake.errors import TryAgainError
 
@@ -209,17 +209,6 @@ def this_decoder() -> Decoder:
     if not hasattr(_OF_THREAD, "decoder"):
         _OF_THREAD.decoder = Decoder()
     return _OF_THREAD.decoder  # type: ignore[no-any-return] # a thread's own attributes have no type
-
-
-def probe_apart(path: str | Path, *, deadline_s: float = PROBE_DEADLINE_S) -> AudioInfo:
-    """Find out what can be decoded of a sound file, in this thread's decoder; see :func:`jobs.common.audio.probe`.
-
-    Raises
-    ------
-    AudioError
-        As there; and ``timeout`` or ``crashed`` if the decoder was stopped or died.
-    """
-    return this_decoder().call(probe, path, deadline_s, str(path), deadline_s=deadline_s)
 
 
 def fingerprint(path: str | Path, *, deadline_s: float = READ_DEADLINE_S) -> Print:

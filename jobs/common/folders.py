@@ -1,5 +1,7 @@
 """Outputs that are folders of files: scores, pages."""
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from jobs.common.run import Run
@@ -22,11 +24,20 @@ def publish(run: Run, folder: Path) -> dict[str, str]:
     dict
         SHA-256 by key.
     """
-    paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    before = run.ledger.begin_files(paths)
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return _put(run, {path.relative_to(folder).as_posix(): path.read_bytes for path in paths})
+
+
+def publish_files(run: Run, files: Mapping[str, bytes]) -> dict[str, str]:
+    """Put files, bytes by key, into a run's output as :func:`publish` does."""
+    return _put(run, {key: partial(bytes, data) for key, data in sorted(files.items())})
+
+
+def _put(run: Run, contents: Mapping[str, Callable[[], bytes]]) -> dict[str, str]:
+    before = run.ledger.begin_files(contents)
     files: dict[str, str] = {}
-    for key, path in paths.items():
-        data = path.read_bytes()
+    for key, read in contents.items():
+        data = read()
         run.output.write_if_changed(key, data)
         files[key] = sha256(data)
     run.ledger.settle_files(files)

@@ -13,7 +13,7 @@ C = TypeVar("C", bound=JobConfig, default=JobConfig)
 C_contra = TypeVar("C_contra", bound=JobConfig, contravariant=True, default=JobConfig)
 
 Processes = Literal["one", "share partitions", "train together"]
-Reads = Literal["labels", "cluster_names"]
+Reads = Literal["labels", "cluster_names", "verdicts"]
 Option = Literal["scheduler", "partition", "ranks", "max-memory", "refresh", "mix", "device", "no-audio"]
 """Options of `run` that not every job can follow. `--workers` is a bound, which each keeps that works alone."""
 
@@ -93,7 +93,8 @@ class Job(Generic[C]):
     inputs, files
         The runs and the files that it reads.
     reads
-        What else of a study it reads: the table of labels, and the names that people gave to its ``clusters``.
+        What else of a study it reads: the table of labels, the names that people gave to its ``clusters``, and the
+        verdicts of the lake.
     extends
         Whether a run grows with its input, as :class:`Extending`; otherwise it stays as it is until refreshed.
     follows

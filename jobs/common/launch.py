@@ -20,7 +20,7 @@ from typing import Final
 
 from jobs.common.processes import LAUNCHERS, MEETING, NODES, OWN
 from jobs.common.terminal import complain
-from lake.errors import InputError
+from lake.errors import BY_GRAVITY, InputError
 
 GRACE_S: Final = 60.0
 """How long the others may go on after one of the processes failed; they mostly notice at once."""
@@ -28,8 +28,6 @@ KILL_S: Final = 30.0
 """How long a process that was asked to end may take."""
 POLL_S: Final = 0.1
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
-ORDER: Final = (0, 5, 75, 2, 3, 4, 1)
-"""Exit codes by gravity; any other one, as of a process that was killed, is graver."""
 _BOOT: Final = (
     "import sys, runpy; sys.path[:] = {path!r}; runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
 )
@@ -128,7 +126,7 @@ def _has_group(child: _Rank) -> bool:
 
 def gravest(codes: Sequence[int]) -> int:
     """Return the gravest of exit codes: killed, bug, store, input, usage, try again, too many set aside, done."""
-    return max(codes, key=lambda code: (ORDER.index(code) if code in ORDER else len(ORDER), code))
+    return max(codes, key=lambda code: (BY_GRAVITY.index(code) if code in BY_GRAVITY else len(BY_GRAVITY), code))
 
 
 def _own(folder: Path) -> Path:

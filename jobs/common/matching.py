@@ -6,13 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
+from jobs.common.suffixes import AUDIO_SUFFIXES
 from lake.errors import InputError
 from lake.text import nearest, normal
 
-AUDIO_SUFFIXES = frozenset({
-    ".aac", ".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".rf64",
-    ".snd", ".w64", ".wac", ".wav", ".wave", ".wma", ".wv",
-})  # fmt: skip
 MOST_NAMED = 3
 
 Parts = tuple[str, ...]

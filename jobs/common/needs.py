@@ -27,7 +27,9 @@ def reads(run: Run) -> list[str]:
     return [f"to read: {', '.join([*names, *map(str, run.files.values())])}"]
 
 
-def described(run: Run, *, read: Sequence[str], written: str, takes: Space, memory_bytes: int) -> list[str]:
+def described(
+    run: Run, *, read: Sequence[str], written: str, takes: Space, memory_bytes: int = LIBRARIES_BYTES
+) -> list[str]:
     """Return the lines of a dry run.
 
     Parameters
@@ -39,7 +41,7 @@ def described(run: Run, *, read: Sequence[str], written: str, takes: Space, memo
     takes
         What the output takes on disk at most.
     memory_bytes
-        What the process takes, about.
+        What the process takes, about; that of its libraries alone if left out.
     """
     return [
         f"to read: {', '.join(read)}",

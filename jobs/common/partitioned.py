@@ -21,8 +21,9 @@ from jobs.common.run import Options, Outcome, Run, is_committed, listed
 from jobs.common.space import Space, described, refuse_full
 from lake.errors import IdentityError, InputError, StoreError, TryAgainError
 from lake.identity import content_id, short_hash
-from lake.ledger import COMMIT_RECORD, GRID_RECORD, Ledger
+from lake.ledger import Ledger
 from lake.read import grid_of, open_store, recorder_names
+from lake.run_records import COMMIT_RECORD, GRID_RECORD
 from lake.schema import StoreSpec
 from lake.storage import Storage
 
@@ -99,6 +100,9 @@ class Partitioned(ABC, Generic[C, P, D, T]):
     def check(self, run: Run[C], plan: P) -> None:
         """Refuse a plan that does not go on from the store."""
 
+    def prepare(self, run: Run[C], plan: P) -> None:
+        """Write what must stand before the first block; called under the claim, by each process of several."""
+
     @abstractmethod
     def require(self, work: Work[C, P, D]) -> str:
         """Refuse what cannot be computed here; return the backend that it would be computed on."""
@@ -150,6 +154,7 @@ class Partitioned(ABC, Generic[C, P, D, T]):
         if is_done:
             return self._idle(run, plan)
         run.ledger.settle_grid(plan.grid, plan.recorders)
+        self.prepare(run, plan)
         counts = self._write(work, [replace(task, ledger=run.ledger) for task in tasks])
         if options.part is None:
             self.commit(run, plan)

@@ -22,7 +22,7 @@ from jobs.common.memory import Memory, refuse_little, refuse_small_workers, work
 from jobs.common.progress import Advance
 from jobs.common.run import listed
 from jobs.common.terminal import complain
-from lake.errors import DawnchorusError, InputError, StoreError, TryAgainError, UsageError, of_system
+from lake.errors import DawnchorusError, InputError, StoreError, TryAgainError, of_system
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -60,18 +60,10 @@ class Work(Generic[Task, Result]):
 
 
 def share(tasks: Sequence[Task], part: tuple[int, int] | None) -> list[Task]:
-    """Return every n-th task from the i-th on, or all of them.
-
-    Raises
-    ------
-    UsageError
-        If i is not below n.
-    """
+    """Return every n-th task from the i-th on, i being below n, or all of them."""
     if part is None:
         return list(tasks)
     i, n = part
-    if not 0 <= i < n:
-        raise UsageError(f"--partition {i}/{n}: expected i/n with 0 <= i < n, for example 0/4 to 3/4.")
     return list(tasks[i::n])
 
 

@@ -52,7 +52,7 @@ def _reduced(values: NDArray[np.uint8] | NDArray[np.bool_], size: Size) -> Level
     if n_frames % size[1] == 0:
         every = n_frames // size[1]
         return np.asarray(reduce(np.add, (out[:, :, i::every] for i in range(every))), dtype=np.float32)
-    return out @ _shares(n_frames, size[1]).T
+    return np.asarray(out @ _shares(n_frames, size[1]).T, dtype=np.float32)
 
 
 @lru_cache(maxsize=8)

@@ -14,8 +14,9 @@ from lake.claims import Claim
 from lake.digest import sha256
 from lake.graph import above
 from lake.layout import Lake
-from lake.ledger import CHECKPOINTS, GRID_RECORD, RUN_RECORD, Ledger
+from lake.ledger import Ledger
 from lake.receipts import latest_receipt
+from lake.run_records import CHECKPOINTS, GRID_RECORD, RUN_RECORD
 from lake.storage import Storage
 from lake.verify import UNFINISHED
 

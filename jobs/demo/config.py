@@ -33,9 +33,9 @@ DEMO = StudyConfig()
 """The demo's study."""
 
 STUDY_SHA256 = "b1ff4571e0eb54c71d18411a772078c0e85b9e72a5754cba1254c7b933da9f05"
-"""`jobs.demo.study.study_digest` of `DEMO`, fixed before any model was trained on it."""
+"""Digest (`jobs.demo.study.StudySummary`) of `DEMO`, fixed before any model was trained on it."""
 
 SMALL = StudyConfig(n_days=1, scale=0.05)
 """One day in takes of 15 s (6.5 minutes of sound): every irregularity, made in seconds."""
 SMALL_SHA256 = "044e4a30b5ebca1c0b56a2beeaa87cfdb852b331fb95e167ddda1904f992a684"
-"""`jobs.demo.study.study_digest` of `SMALL`."""
+"""Digest of `SMALL`."""

@@ -18,10 +18,8 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-import soundfile
-
 from jobs.demo.config import ALGORITHM, DEMO, StudyConfig
-from jobs.demo.files import Made, bytes_line, flac_line, total_digest, write_take
+from jobs.demo.files import Made, bytes_line, total_digest, write_take
 from jobs.demo.plan import RECORDERS, Take, plan_takes
 from jobs.demo.tables import make_tables
 from lake.errors import IdentityError, InputError, StoreError, TryAgainError
@@ -44,7 +42,9 @@ class StudySummary:
     folder
         Where it is; its recordings are below ``audio``.
     digest
-        See `study_digest`.
+        SHA-256, hexadecimal, over a line for each recording, sorted: path, rate, channels and the SHA-256 of the
+        decoded 16-bit samples of a FLAC file (its bytes depend on the encoder), or path and SHA-256 of the bytes of
+        another; then a line for each of `TABLES`.
     is_new
         Whether this call made it.
     n_files, n_events, n_bytes
@@ -115,35 +115,6 @@ def make_study(
             if on_progress is not None:
                 on_progress(len(made), len(takes))
         return _finish(folder, aside, config, takes, made)
-
-
-def study_digest(folder: Path) -> str:
-    """Return the digest of a study on disk.
-
-    Parameters
-    ----------
-    folder
-        A study.
-
-    Returns
-    -------
-    str
-        SHA-256, hexadecimal, over a line for each recording, sorted: path, rate, channels and the SHA-256 of the
-        decoded 16-bit samples of a FLAC file (its bytes depend on the encoder), or path and SHA-256 of the
-        bytes of another; then a line for each of `TABLES`.
-    """
-    folder = Path(folder)
-    lines = []
-    for path in sorted((folder / "audio").rglob("*")):
-        if path.is_file():
-            name = path.relative_to(folder / "audio").as_posix()
-            if path.suffix == ".flac":
-                samples, rate = soundfile.read(path, dtype="int16", always_2d=True)
-                lines.append(flac_line(name, samples, rate))
-            else:
-                lines.append(bytes_line(name, path.read_bytes()))
-    tables = [bytes_line(name, (folder / name).read_bytes()) for name in TABLES]
-    return total_digest(lines, tables)
 
 
 def _existing(folder: Path, config: StudyConfig) -> StudySummary | None:

@@ -2,10 +2,6 @@
 
 import io
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import safetensors.numpy
@@ -13,6 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from jobs.common.cubes import WINDOWS_AT_ONCE, Cube, batches, cube_of, drawn
 from jobs.common.dictionary import (
     CARD_FILE,
     WEIGHTS_FILE,
@@ -23,10 +20,10 @@ from jobs.common.dictionary import (
     normalised,
     to_tensors,
 )
-from jobs.common.folders import publish
+from jobs.common.folders import publish_files
 from jobs.common.needs import FILE_BYTES, LIBRARIES_BYTES, described
 from jobs.common.processors import blas_backend
-from jobs.common.progress import Advance, progress
+from jobs.common.progress import progress
 from jobs.common.reduce import Size, reduced_levels, reduced_size
 from jobs.common.run import Options, Outcome, Run
 from jobs.common.space import Space
@@ -34,39 +31,11 @@ from jobs.dictionary.config import Config
 from jobs.dictionary.core import LevelSums, learn_atoms
 from jobs.dictionary.picture import draw_atoms
 from lake.errors import InputError
-from lake.read import Windows, grid_of, open_cube, usable_windows
-from lake.shards import ReadCodes, open_codes
 
-WINDOWS_AT_ONCE = 16
 SMALLEST_RANGE = 1e-3
 """Patches that differ by less, in deviations, differ by rounding."""
 PICTURE_BYTES = 1_000_000
 """More than the picture of the atoms takes."""
-
-
-@dataclass(frozen=True)
-class Cube:
-    """The parts of a cube that a dictionary needs: usable windows, bands, shape (bands, frames) and window length."""
-
-    windows: Windows
-    mel_hz: NDArray[np.float64]
-    shape: Size
-    window_s: float
-
-
-@dataclass(frozen=True)
-class Sample:
-    """The windows of a cube that a dictionary is learnt from."""
-
-    read_codes: ReadCodes
-    windows: Windows
-
-    def batches(self, advance: Advance) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        """Yield the number of the first window and the codes of some windows, in order."""
-        for first in range(0, len(self.windows), WINDOWS_AT_ONCE):
-            part = self.windows.take(slice(first, first + WINDOWS_AT_ONCE))
-            yield first, self.read_codes(part.recorder, part.cell)
-            advance(len(part))
 
 
 def execute(run: Run[Config], options: Options) -> Outcome:
@@ -80,12 +49,12 @@ def execute(run: Run[Config], options: Options) -> Outcome:
         If the cube has no usable window, windows that do not vary, or fewer bands or frames than a patch.
     """
     config, cube = run.config, run.inputs["spectrograms"]
-    windows, mel_hz, shape, window_s = (found := _cube(run)).windows, found.mel_hz, found.shape, found.window_s
+    found = cube_of(run, partial=config.partial)
+    mel_hz, shape, window_s = found.mel_hz, found.shape, found.window_s
     view = reduced_size(shape, config.view_size)
     _require_room(run, cube.name, view, config)
     run = options.begin(run, Outcome(did=True, counts={}))
-    drawn = np.random.default_rng([config.seed, 0]).permutation(len(windows))[: config.n_windows]
-    sample = Sample(open_codes(cube.output.url), windows.take(np.sort(drawn)))
+    sample = drawn(found, config.n_windows, config.seed)
     with threadpool_limits(1):
         dictionary = _learnt(run, sample, view, config)
     card = Card(
@@ -94,24 +63,25 @@ def execute(run: Run[Config], options: Options) -> Outcome:
         seconds_per_frame=window_s / view[1], mel_first_hz=float(mel_hz[0]), mel_last_hz=float(mel_hz[-1]),
         run=run.name, config_id=run.config_id,
     )  # fmt: skip
-    with TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        (folder / WEIGHTS_FILE).write_bytes(safetensors.numpy.save(to_tensors(dictionary)))
-        (folder / "atoms.png").write_bytes(draw_atoms(dictionary.atoms, io.BytesIO()))
-        content = {
-            "architecture": "dictionary",
-            "num_features": dictionary.n_features(view),
-            "card": card.model_dump(mode="json"),
-        }
-        (folder / CARD_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        publish(run, folder)
+    content = {
+        "architecture": "dictionary",
+        "num_features": dictionary.n_features(view),
+        "card": card.model_dump(mode="json"),
+    }
+    files = {
+        WEIGHTS_FILE: safetensors.numpy.save(to_tensors(dictionary)),
+        CARD_FILE: f"{json.dumps(content, indent=2)}\n".encode(),
+        "atoms.png": draw_atoms(dictionary.atoms, io.BytesIO()),
+    }
+    publish_files(run, files)
     counts = {"windows": len(sample.windows), "atoms": sum(len(each.offset) for each in dictionary.atoms)}
     return Outcome(did=True, counts=counts, backend=blas_backend())
 
 
 def describe(run: Run[Config], _options: Options) -> list[str]:
     """Return what a run would read, write and take, without writing anything."""
-    config, cube = run.config, _cube(run)
+    config = run.config
+    cube = cube_of(run, partial=config.partial)
     n_read, view = min(config.n_windows, len(cube.windows)), reduced_size(cube.shape, config.view_size)
     areas = [bands * frames for bands, frames in config.patch_sizes]
     weights_bytes = sum(4 * config.n_atoms * (2 * area + 1) for area in areas) + 4 * view[0]
@@ -125,23 +95,6 @@ def describe(run: Run[Config], _options: Options) -> list[str]:
     )
 
 
-def _cube(run: Run[Config]) -> Cube:
-    """Return what is used of the cube.
-
-    Raises
-    ------
-    InputError
-        If it has no usable window.
-    """
-    cube = run.inputs["spectrograms"]
-    with open_cube(cube.output.url) as dataset:
-        windows, mel_hz = usable_windows(dataset, partial=run.config.partial), dataset["mel"].to_numpy()
-        shape, window_s = (dataset.sizes["mel"], dataset.sizes["frame"]), grid_of(dataset).window_ms / 1000
-    if not len(windows):
-        raise InputError(f"run {run.name!r}: the cube {cube.name!r} has no usable window; nothing to learn from.")
-    return Cube(windows, mel_hz, shape, window_s)
-
-
 def _require_room(run: Run[Config], cube: str, view: Size, config: Config) -> None:
     small = [size for size in config.patch_sizes if size[0] > view[0] or size[1] > view[1]]
     if small:
@@ -151,19 +104,23 @@ def _require_room(run: Run[Config], cube: str, view: Size, config: Config) -> No
         )
 
 
-def _learnt(run: Run[Config], sample: Sample, view: Size, config: Config) -> Dictionary:
+def _learnt(run: Run[Config], sample: Cube, view: Size, config: Config) -> Dictionary:
     sums = LevelSums(view[0])
     with progress(f"{run.name}: levels", len(sample.windows), "windows") as advance:
-        for _, codes in sample.batches(advance):
+        for codes in batches(sample):
             sums.add(reduced_levels(codes, view))
+            advance(len(codes))
     mean_db, deviation_db = sums.statistics()
     places = [_places(len(sample.windows), view, size, config) for size in config.patch_sizes]
     found = [np.empty((config.n_patches, size[0] * size[1]), dtype=np.float32) for size in config.patch_sizes]
     with progress(f"{run.name}: patches", len(sample.windows), "windows") as advance:
-        for first, codes in sample.batches(advance):
+        first = 0
+        for codes in batches(sample):
             levels = normalised(codes, view, mean_db, deviation_db)
             for size, place, out in zip(config.patch_sizes, places, found, strict=True):
                 _cut(levels, first, size, place, out)
+            first += len(codes)
+            advance(len(codes))
     atoms: list[Atoms] = []
     with progress(f"{run.name}: atoms", len(found), "sizes of patch") as advance:
         for size in config.patch_sizes:

@@ -17,6 +17,7 @@ import xarray as xr
 
 from jobs.common.card import CARD_FILE, WEIGHT_FILES, ModelCard
 from jobs.common.devices import backend_of, choose_device, peak_flops
+from jobs.common.levels import level_statistics
 from jobs.common.processes import ALONE, Place, place
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run
@@ -28,7 +29,7 @@ from jobs.dino.loop import fit
 from jobs.dino.reading import open_windows
 from jobs.dino.schedule import n_steps
 from jobs.dino.sizes import described
-from jobs.dino.statistics import backgrounds, level_counts, level_counts_by_recorder, level_statistics
+from jobs.dino.statistics import backgrounds, level_counts, level_counts_by_recorder
 from jobs.dino.watch import Surroundings
 from lake.constants import MS_PER_DAY, MS_PER_HOUR
 from lake.digest import sha256

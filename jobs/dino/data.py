@@ -199,21 +199,14 @@ def batches(
     Parameters
     ----------
     source, config
-        The windows; batch size and seed.
+        The windows; batch size, at most their number (:func:`require_windows`), and seed.
     steps
         Consecutive numbers of steps; step i holds the samples from ``i * batch_size`` on.
     rank, n_ranks
-        This process's place, and the number of processes that share every batch.
+        This process's place, and the number of processes that share every batch evenly (:func:`require_shares`).
     ahead
         Batches that a thread holds ready.
-
-    Raises
-    ------
-    InputError
-        If there are fewer windows than a batch takes, or processes do not share it evenly.
     """
-    require_windows(source, config)
-    require_shares(config, n_ranks)
     share = config.batch_size // n_ranks
     windows_of = ordering(source, config)
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from jobs.dino.draws import MIX_GROUP, Plan, plans
 from jobs.dino.shrink import shrunk_size
 from jobs.dino.views import Views, make_views
 from lake.constants import CODE_OFFSET_DB, CODE_STEP_DB
+from lake.threads import in_threads
 
 
 def views_of(
@@ -70,8 +70,8 @@ def views_of(
         of_global.finish(clean, masked, group, card.deviation_db)
         of_local.finish(local, local, group, card.deviation_db)
 
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        list(pool.map(make, range(0, len(samples), MIX_GROUP)))
+    for _ in in_threads(make, range(0, len(samples), MIX_GROUP), torch.get_num_threads()):
+        pass
     student = (masked, local) if config.n_local else (masked,)
     return Views(torch.from_numpy(clean), tuple(torch.from_numpy(views) for views in student))
 

@@ -6,15 +6,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.common.levels import LEVELS_DB, count_codes
 from jobs.dino.config import Config
 from jobs.dino.data import Source
-from lake.constants import CODE_OFFSET_DB, CODE_STEP_DB
-from lake.errors import InputError
+from lake.constants import CODE_STEP_DB
 
 STATISTICS_STREAM: Final = 2**63
 """Stands in the place of a pass's number where the windows of the statistics are drawn."""
 
-LEVELS_DB: Final = np.arange(256) * CODE_STEP_DB + CODE_OFFSET_DB
 WINDOWS_AT_ONCE: Final = 32
 
 
@@ -84,41 +83,5 @@ def _some(windows: NDArray[np.int64], n: int, random: np.random.Generator) -> ND
 
 
 def _counted(source: Source, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
-    counts = np.zeros(source.n_mels * 256, dtype=np.int64)
-    first_bin = np.arange(source.n_mels)[None, :, None] * 256
-    for first in range(0, len(chosen), WINDOWS_AT_ONCE):
-        codes = source.read(chosen[first : first + WINDOWS_AT_ONCE])
-        counts += np.bincount((codes + first_bin).ravel(), minlength=len(counts))
-    return counts.reshape(source.n_mels, 256)
-
-
-def level_statistics(counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:
-    """Return the mean level per mel band and one deviation about those means.
-
-    Parameters
-    ----------
-    counts
-        Number of pixels by code, shape (n_mels, 256); code 0 is missing and does not count.
-
-    Returns
-    -------
-    mean_db, deviation_db
-        dBFS, shape (n_mels,), and dB. A band that no window has takes the mean of the others; the
-        deviation is at least one step of the codes, so that silence has one.
-
-    Raises
-    ------
-    InputError
-        If there is no level at all.
-    """
-    counts = counts.astype(np.float64)
-    counts[:, 0] = 0.0
-    n = counts.sum(axis=1)
-    if not n.any():
-        raise InputError("expected levels in the windows, found none: every code is missing. Look at the cube.")
-    has_levels = n > 0
-    mean = np.full(len(counts), np.nan)
-    mean[has_levels] = (counts @ LEVELS_DB)[has_levels] / n[has_levels]
-    mean[~has_levels] = mean[has_levels].mean()
-    variance = (counts * (LEVELS_DB - mean[:, None]) ** 2).sum() / n.sum()
-    return mean, max(float(np.sqrt(variance)), CODE_STEP_DB)
+    parts = (chosen[first : first + WINDOWS_AT_ONCE] for first in range(0, len(chosen), WINDOWS_AT_ONCE))
+    return count_codes(map(source.read, parts), source.n_mels)

@@ -55,8 +55,8 @@ class Audited:
     chance
         Balanced accuracy of a guess.
     share
-        Of vectors: the share of their variance (standardised features) between the values, less what chance
-        would give. Of clusters: the share of their entropy, likewise.
+        Of vectors: the share of their variance (as the probes get them: whitened, or standardised features) between
+        the values, less what chance would give. Of clusters: the share of their entropy, likewise.
     """
 
     role: str
@@ -119,7 +119,7 @@ def audit_vectors(
         n_values = len(np.unique(values))
         value, low, high = (round(v, 4) for v in told["balanced_accuracy"])
         leak, chance = round(leaky["balanced_accuracy"], 4), round(1 / n_values, 4)
-        share = round(between(x, values), 4)
+        share = round(between(prepare(x, x)[0], values), 4)
         rows.append(Audited(role, run, target, len(there), n_values, value, low, high, leak, chance, share))
     return rows
 
@@ -141,14 +141,13 @@ def audit_clusters(role: str, run: str, clusters: Ints, found: Nuisances) -> lis
 
 
 def between(vectors: NDArray[np.float32], values: Ints) -> float:
-    """Return the share of the variance of standardised vectors that lies between groups, less what chance gives.
+    """Return the share of the vectors' variance that lies between groups, less what chance gives.
 
     Notes
     -----
     1 - (SSW / (n - g)) / (SST / (n - 1)), the adjusted coefficient of determination, over all features.
     """
-    deviation = vectors.std(axis=0, dtype=np.float64)
-    x = (vectors - vectors.mean(axis=0, dtype=np.float64)) / np.where(deviation > 0, deviation, 1)
+    x = vectors - vectors.mean(axis=0, dtype=np.float64)
     n, groups = len(x), np.unique(values, return_inverse=True)[1]
     sizes = np.bincount(groups)
     if n <= len(sizes):

@@ -9,22 +9,23 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from jobs.common.run import Run
 from jobs.manifest import Manifest
 from jobs.review.cells import milliseconds
 from jobs.review.listed import read_list
-from jobs.review.orders import Chosen, Population, at_random, evenly, explore, farthest, ranked, spread
-from jobs.review.sources import Sources, finished_runs
+from jobs.review.orders import Chosen, Population, at_random, evenly, explore, farthest, for_counts, ranked, spread
+from jobs.review.sources import Sources, finished_runs, scored_sounds
 from jobs.review.windows import Windows, open_windows
 from jobs.state import finished
 from lake import read
 from lake.batches import COLUMNS, Batch, keep_batch, read_batch
 from lake.digest import cell_digest, sha256, sha256_of
 from lake.errors import InputError
-from lake.heard import windows_heard, windows_touching
+from lake.heard import windows_heard, windows_of_speech
 from lake.identity import canonical
 from lake.sounds import SPEECH, Sounds, read_sounds
 from lake.tables import make_table
-from lake.verdicts import deliveries, last_decisions, read_verdicts, settled
+from lake.verdicts import deliveries, read_verdicts, settled
 
 N_SAMPLE: Final = 20_000
 """Windows that `far` looks at."""
@@ -38,9 +39,7 @@ Order = Callable[[Sources, int, np.random.Generator], Chosen]
 def _explore(known: Sources, n: int, _random: np.random.Generator) -> Chosen:
     exemplars, sizes, n_heard = known.exemplars()
     if (exemplars < 0).all():
-        raise InputError(
-            "every exemplar of the clusters was heard. Go on with --order far, or margin with a detector."
-        )
+        raise InputError("every exemplar of the clusters was heard. Go on with --order far, or margin with a detector.")
     return explore(known.population, exemplars, sizes, n_heard, n)
 
 
@@ -58,16 +57,21 @@ def _top(known: Sources, n: int, _random: np.random.Generator) -> Chosen:
     return ranked(known.population, known.scores("score"), n, key=lambda values: values)
 
 
+def _count(known: Sources, n: int, random: np.random.Generator) -> Chosen:
+    return for_counts(known.population, known.probabilities(), n, random)
+
+
 ORDERS: Final[Mapping[str, Order]] = {
     "explore": _explore,
     "far": _far,
     "margin": _margin,
     "top": _top,
     "precision": lambda known, n, random: evenly(known.population, known.scores("score"), n, random),
+    "count": _count,
     "random": lambda known, n, random: at_random(known.population, n, random),
 }
 """An order takes what is known, how many windows are wanted and a generator, and returns windows of the population."""
-RANDOM: Final = {"random"}
+RANDOM: Final = {"random", "count"}
 """Orders whose draws have probabilities: there each window is to be answered for every sound."""
 
 
@@ -197,15 +201,17 @@ def _asked_sounds(sounds: Sounds, names: Sequence[str]) -> list[str]:
 
 
 def _order_of(
-    request: Request, runs: Mapping[str, Sequence[object]], sounds: Sequence[str], *, n_verdicts: int
+    request: Request, runs: Mapping[str, Sequence[Run]], sounds: Sequence[str], *, n_verdicts: int
 ) -> tuple[str, str]:
     """Return the order to take, and why; the user's own if it is one."""
     if request.order != AUTO:
         return request.order, ""
     if request.listed is not None:
         return LISTED, "the windows of the list, in its order"
-    if n_verdicts and runs.get("detections"):
-        return "margin", f"there is a detector; these are the windows that it is least sure of ({', '.join(sounds)})"
+    scored = scored_sounds(runs["detections"][0]) if n_verdicts and runs.get("detections") else []
+    asked = [sound for sound in sounds if sound in scored]
+    if asked:
+        return "margin", f"there is a detector; these are the windows that it is least sure of ({', '.join(asked)})"
     why = "no detector yet" if n_verdicts else "nothing was heard yet"
     if runs.get("clusters"):
         return "explore", f"{why}; these are typical of the clusters that were heard least, the largest first"
@@ -221,8 +227,6 @@ def _heard(
 
     Nothing is asked again once it has a verdict: on all sounds that are asked about if ``needs_all``, or on any.
     """
-    last = last_decisions(verdicts)
-    speech = last[(last["sound"] == SPEECH) & (last["verdict"] == "yes")]
     found = windows_heard(settled(verdicts), windows.grid, windows.recorders)
     found = found[found["sound"] != SPEECH]
     every = found.drop_duplicates(["i_recorder", "cell"])
@@ -230,7 +234,7 @@ def _heard(
     if needs_all:
         n_sounds = found[found["sound"].isin(sounds)].groupby(["i_recorder", "cell"]).size()
         done = n_sounds[n_sounds == len(sounds)].reset_index()
-    return _windows(every), _windows(done), _windows(windows_touching(speech, windows.grid, windows.recorders))
+    return _windows(every), _windows(done), _windows(windows_of_speech(verdicts, windows.grid, windows.recorders))
 
 
 def _left(wanted: read.Windows, out: Sequence[read.Windows], windows: Windows) -> tuple[Population, list[int]]:

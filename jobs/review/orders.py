@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lake.constants import MS_PER_HOUR
+from lake.counting.draws import draw
+from lake.counting.periods import cells_per_window
 from lake.grid import Grid
 from lake.read import Windows
 from lake.scaling import Vectors
@@ -15,6 +17,8 @@ Rows = NDArray[np.int64]
 """Numbers of windows in their population."""
 SPAN_MS = 600_000
 """Windows of a recorder within one such span of the clock may be of one bout."""
+LEAST_OF_RECORDER = 10
+"""Windows that each recorder must get in a draw for counts to be a stratum of its own."""
 POOL = 10
 """Of so many times the windows that are wanted, the best, those are taken that are spread most."""
 
@@ -58,7 +62,7 @@ class Chosen:
     rows
         Numbers in the population, each once.
     probability
-        Of each draw, given those before it; ``None`` if the order is not random.
+        With which each window is among those chosen; ``None`` if the order is not random.
     score
         The number that decided, NaN where none did.
     stratum
@@ -72,15 +76,43 @@ class Chosen:
 
 
 def at_random(population: Population, n: int, random: np.random.Generator) -> Chosen:
-    """Draw windows uniformly, one after the other, without replacement.
+    """Draw windows uniformly, without replacement, in an order that is random.
 
     Notes
     -----
-    A smaller ``n`` gives the beginning of a larger one. Draw k has the probability 1 / (N - k) of each window that is
-    left, so any number of first draws is a simple random sample.
+    A smaller ``n`` gives the beginning of a larger one, and any number of first draws is a simple random sample.
     """
     rows = random.permutation(len(population))[:n]
-    return Chosen(rows, 1 / (len(population) - np.arange(len(rows), dtype=np.float64)))
+    return Chosen(rows, np.full(len(rows), len(rows) / len(population)))
+
+
+def for_counts(population: Population, probability: NDArray[np.float64], n: int, random: np.random.Generator) -> Chosen:
+    """Draw windows for counts: more often where a detector hears one of the sounds, a part evenly, in each recorder.
+
+    Parameters
+    ----------
+    population
+        Windows that may be asked. Of those that overlap every one is taken that begins where another ends.
+    probability
+        Of each window and sound, shape (n_windows, n_sounds); NaN where there is none.
+    n
+        How many to draw. Recorders are strata where each gets :data:`LEAST_OF_RECORDER` or more.
+    random
+        Draws them.
+
+    Returns
+    -------
+    Chosen
+        ``probability`` is that of the window to be in the batch; see :func:`lake.counting.draws.draw`.
+    """
+    whole = np.flatnonzero(population.windows.cell % cells_per_window(population.grid) == 0)
+    recorders = population.windows.recorder[whole]
+    names = [f"recorder {number}" for number in recorders]
+    is_enough = n >= LEAST_OF_RECORDER * len(np.unique(recorders))
+    seed = int(random.integers(2**63))
+    drawn = draw(probability[whole], n, seed=seed, strata=names if is_enough else None)
+    strata = [str(name) for name in drawn["stratum"]] if is_enough else []
+    return Chosen(whole[drawn["window"].to_numpy()], drawn["probability"].to_numpy(np.float64), stratum=strata)
 
 
 def spread(population: Population, ranked: Rows, n: int) -> Rows:

@@ -13,7 +13,7 @@ from jobs.review.orders import Population, Rows
 from jobs.state import finished
 from lake.errors import DawnchorusError, InputError
 from lake.naming import names_digest, read_names
-from lake.read import Windows, open_array, open_clusters, open_store, read_rows, values_at
+from lake.read import Windows, open_array, open_clusters, open_detections, read_rows, values_at
 from lake.scaling import Scaling, Vectors, moments, scaled, stored_scaling, whitening
 from lake.text import near_or_all
 from lake.threads import in_threads
@@ -108,8 +108,8 @@ class Sources:
         """
         run = self._only("detections", "detect", "This order needs the scores of detectors")
         windows = self.population.windows
-        with open_store(run.output.url, "detections") as store:
-            known = [str(sound) for sound in store["sound"].to_numpy()]
+        with open_detections(run.output.url, times=False) as store:
+            known = scored_sounds(run)
             wanted = [sound for sound in self.sounds if sound in known]
             found = {
                 sound: values_at(
@@ -129,6 +129,19 @@ class Sources:
                 f"run {run.name!r} has no scores of {', '.join(without)}; they play no part in the choice"
             )
         return scored
+
+    def probabilities(self) -> NDArray[np.float64]:
+        """Return the probability of each window of the population and sound; NaN where there is none.
+
+        Without detections all are NaN: a draw for counts needs none.
+        """
+        shape = (len(self.population), len(self.sounds))
+        if not self.runs.get("detections"):
+            self.notes.append("there are no detections: windows are drawn with equal probabilities")
+            return np.full(shape, np.nan)
+        found = self.scores("probability")
+        missing = np.full(shape[0], np.nan)
+        return np.stack([found.get(sound, missing) for sound in self.sounds], axis=1)
 
     def proposals(self, windows: Windows) -> list[str]:
         """Return the name that people gave to the cluster of each window; empty where there is none."""
@@ -205,6 +218,12 @@ def finished_runs(manifest: Manifest, cube: Run, named: Mapping[str, str | None]
             raise InputError(f"--{kind} {name}: expected a run of {kind} that is done, of {cube.name!r}; {known}.")
         runs.sort(key=lambda run: run.name != name)
     return done
+
+
+def scored_sounds(run: Run) -> list[str]:
+    """Return the sounds that a run of detections has detectors of."""
+    with open_detections(run.output.url, times=False) as store:
+        return [str(sound) for sound in store["sound"].to_numpy()]
 
 
 def clusters_of(run: Run, windows: Windows) -> NDArray[np.int64]:

@@ -18,10 +18,11 @@ from jobs.common.space import Space
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.days import Day, missing_days
 from jobs.spectrograms.plan import Placed, Plan, make_plan
-from jobs.spectrograms.sizes import memory_for, missing_bands, space_for
+from jobs.spectrograms.sizes import memory_for, missing_sound, space_for
 from jobs.spectrograms.store import commit_run, run_spec, stored_rows
+from lake.deployments import assign_deployments, read_deployments, unused_deployments
 from lake.errors import IdentityError, InputError
-from lake.recordings import assign_deployments, read_deployments, read_recordings, unused_deployments
+from lake.recordings import read_recordings
 from lake.schema import DEPLOYMENT_COLUMNS, RECORDING_COLUMNS
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class Spectrograms(Partitioned[Config, Plan, Day, "Partition"]):
     def outcome(self, run: Run[Config], plan: Plan, *, did: bool, counts: Mapping[str, int], backend: str) -> Outcome:
         """Return what was counted, with the recordings that are set aside."""
         n = len(plan.recordings) + len(plan.quarantined)
-        notes = (*plan.notes, *missing_bands(plan, run.config))
+        notes = (*plan.notes, *missing_sound(plan, run.config))
         return Outcome(
             did, dict(counts), quarantined=plan.quarantined, n_recordings=n,
             backend=backend or (_backend() if did else ""), notes=notes,
@@ -125,7 +126,7 @@ class Spectrograms(Partitioned[Config, Plan, Day, "Partition"]):
         plan = work.plan
         total = sum(len(block.cells) for block in plan.blocks)
         aside = [f"{len(plan.quarantined)} recordings are set aside"] if plan.quarantined else []
-        bands = missing_bands(plan, work.run.config)
+        bands = missing_sound(plan, work.run.config)
         notes = [f"note: {note}" for note in (*plan.notes, *bands, *_absent_note(work.run, work.days))]
         n_recordings = f"{len(plan.recordings)} recordings of {len(plan.recorders)} recorders"
         return [f"{n_recordings}, {total} windows in all", *aside, *notes]
@@ -134,11 +135,6 @@ class Spectrograms(Partitioned[Config, Plan, Day, "Partition"]):
 SPECTROGRAMS = Spectrograms()
 execute, finalise = SPECTROGRAMS.execute, SPECTROGRAMS.finalise
 progress_of, describe = SPECTROGRAMS.progress_of, SPECTROGRAMS.describe
-
-
-def planned_days(run: Run[Config]) -> list[Day]:
-    """Return what is missing of a run's cube, a recorder's UTC day each."""
-    return missing_days(SPECTROGRAMS.plan(run), run.ledger.written())
 
 
 def partitions_of(run: Run[Config], plan: Plan, days: Sequence[Day], backend: str) -> list["Partition"]:

@@ -10,7 +10,7 @@ import torch
 import torchaudio.functional
 from numpy.typing import NDArray
 
-from jobs.common.audio import MAX_PEAK, without_impossible
+from jobs.common.audio import MAX_PEAK, one_channel, without_impossible
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.fourier import plan_transform
 from jobs.spectrograms.kernels import SPECTRA_AT_ONCE, Tools, bank_of, frame_codes, scratch_for
@@ -79,7 +79,7 @@ def window_codes(
     clean = without_impossible(samples) if broken else samples
     if broken:
         found = _measured(clean, runs, is_float=is_float)
-    signal = np.ascontiguousarray(_one_channel(clean, config.channel), dtype=np.float32)
+    signal = np.ascontiguousarray(one_channel(clean, config.channel), dtype=np.float32)
     rate = config.sample_rate_hz or sample_rate_hz
     n_samples = signal.shape[0] if rate == sample_rate_hz else round(config.window_s * rate)
     codes = np.zeros((config.n_mels, config.n_frames), dtype=np.uint8)
@@ -133,12 +133,6 @@ def _resampled(part: NDArray[np.float32], first: int, rate: int, new_rate: int) 
     out = torchaudio.functional.resample(padded, rate, new_rate, lowpass_filter_width=64, rolloff=0.9476)
     start, count = round(pad * new_rate / rate), round(len(part) * new_rate / rate)
     return out[start : start + count].numpy(), round(first * new_rate / rate)
-
-
-def _one_channel(samples: NDArray[np.float32], channel: str | int) -> NDArray[np.float32]:
-    if isinstance(channel, int):
-        return np.asarray(samples[channel])
-    return np.asarray(samples[0] if len(samples) == 1 else samples.mean(axis=0, dtype=np.float32))
 
 
 def _measured(channels: NDArray[np.float32], runs: Sequence[Run], *, is_float: bool) -> list[Measures]:

@@ -22,6 +22,8 @@ UNTIMED_CODES = frozenset({"no_time", "zone_unknown", "date_out_of_range"})
 """Codes of recordings without a start."""
 NO_BAND = "no_band"
 """Reason of a recording whose Nyquist frequency is below the upper edge of the lowest band."""
+NO_CHANNEL = "no_channel"
+"""Reason of a recording that lacks the channel of the settings."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,8 @@ def accept(
     """Return the recordings that have a place, in the table's order, and by path why the others have none.
 
     ``outside_study`` is a start before 2001 (a clock that was not set), outside the named span, or one that the
-    catalog says cannot be right; ``no_band`` a sample rate too low for the lowest band.
+    catalog says cannot be right; ``no_band`` a sample rate too low for the lowest band;
+    ``no_channel`` that the channel of the settings is not in it.
     """
     low = span_ms[0] if span_ms[0] is not None else EARLIEST_MS
     high = span_ms[1] if span_ms[1] is not None else np.inf
@@ -204,11 +207,18 @@ def _reason(row: Any, problems: Sequence[str], start_ms: int | None, config: Con
         return problems[0] if problems else "unreadable"
     if pd.isna(row.n_samples) or row.n_samples <= 0:
         return "empty"
-    if n_usable_bands(config, int(row.sample_rate_hz)) == 0:
-        return NO_BAND
+    if unfit := _unfit(int(row.sample_rate_hz), int(row.n_channels), config):
+        return unfit
     if start_ms is None and config.untimed == "skip":
         return next((problem for problem in problems if problem in UNTIMED_CODES), "no_time")
     return ""
+
+
+def _unfit(sample_rate_hz: int, n_channels: int, config: Config) -> str:
+    """Return why the settings find nothing in a recording, or nothing."""
+    if n_usable_bands(config, sample_rate_hz) == 0:
+        return NO_BAND
+    return NO_CHANNEL if config.channel != "mix" and n_channels <= config.channel else ""
 
 
 def _placed(row: Any, recorder: str, start_ms: int) -> Placed:  # noqa: ANN401 (a named tuple)

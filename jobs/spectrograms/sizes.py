@@ -8,7 +8,7 @@ from jobs.common.space import Space
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.days import Day
 from jobs.spectrograms.mel import n_usable_bands
-from jobs.spectrograms.plan import NO_BAND, Placed, Plan
+from jobs.spectrograms.plan import NO_BAND, NO_CHANNEL, Placed, Plan
 
 STORED_SHARE = 0.6
 """Stored bytes per byte of codes, on the safe side."""
@@ -70,10 +70,11 @@ def memory_for(days: Sequence[Day], config: Config, allowed_bytes: int | None) -
     return Memory(task_bytes(days, config), allowed_bytes, why)
 
 
-def missing_bands(plan: Plan, config: Config) -> list[str]:
-    """Return which recorders have no sound in a part of the band, a line for each rate, and what is set aside for it.
+def missing_sound(plan: Plan, config: Config) -> list[str]:
+    """Return which recorders have no sound in a part of the band, a line for each rate, and what is set aside.
 
-    Bands above a recording's Nyquist frequency hold no levels; a recording without any other band is set aside.
+    Bands above a recording's Nyquist frequency hold no levels; a recording without any other band is set aside, and so
+    is one without the channel of the settings.
     """
     lowest: dict[str, int] = {}
     for recording in plan.recordings:
@@ -95,6 +96,12 @@ def missing_bands(plan: Plan, config: Config) -> list[str]:
         lines.append(
             f"{len(bare)} recordings are set aside (no_band): half of their sample rate is below the lowest band, from "
             f"f_min_hz = {config.f_min_hz:,.0f} on; the first is {bare[0]}"
+        )
+    narrow = sorted(path for path, reason in plan.quarantined.items() if reason == NO_CHANNEL)
+    if narrow:
+        lines.append(
+            f"{len(narrow)} recordings are set aside (no_channel): they have no channel {config.channel}, counted from "
+            f"0; the first is {narrow[0]}"
         )
     return lines
 

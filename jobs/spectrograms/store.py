@@ -12,8 +12,8 @@ from jobs.spectrograms.mel import mel_centres_hz
 from jobs.spectrograms.plan import Plan
 from lake.errors import StoreError
 from lake.grid import Grid
-from lake.ledger import COMMIT_RECORD
 from lake.read import open_store, table_rows
+from lake.run_records import COMMIT_RECORD
 from lake.schema import DEPLOYMENT_COLUMNS, RECORDING_COLUMNS, StoreSpec, cube_spec
 from lake.write import commit, row_key
 

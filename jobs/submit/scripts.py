@@ -151,10 +151,11 @@ def _shares(step: Step, site: Site, scheduler: Scheduler) -> str:
 
 
 def _ranks(step: Step, site: Site, scheduler: Scheduler) -> str:
-    """Return what starts processes that train together, or take a share each."""
+    """Return what starts processes that train together, or take a share each; a training reads with all its threads."""
+    workers = f"--workers {step.threads}"
     if step.nodes == 1:
-        return _on_this_node('run --ranks "$n_processes" --workers 1')
-    one = _on_this_node('run --ranks "$n_processes" --node "$i/$n_nodes" --meet "$meeting" --workers 1')
+        return _on_this_node(f'run --ranks "$n_processes" {workers}')
+    one = _on_this_node(f'run --ranks "$n_processes" --node "$i/$n_nodes" --meet "$meeting" {workers}')
     return _on_each_node(one, step.nodes, site, scheduler)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from chains import run_chain, write_chain
 from commands import Cli, Ended
+from manifesttexts import Write
 from soundfiles import Study, usual_study
 
 from jobs.cli import main
@@ -50,3 +51,15 @@ def cli(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> C
         return Ended(caught.value.code, *capfd.readouterr())
 
     return typed
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Return a function that writes a manifest and returns its path."""
+
+    def written(text: str) -> Path:
+        path = tmp_path / "study.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return written

@@ -20,6 +20,8 @@ from jobs.common.job import ANY_ROLE
 from jobs.common.run import Options, Outcome, Run
 from jobs.manifest import Manifest, read_manifest
 from jobs.registry import JOBS, PACKAGES, makers
+from jobs.review.command import add as bring_in
+from jobs.review.deliver import Given
 from jobs.runner import execute_runs
 from lake.constants import KINDS
 
@@ -42,8 +44,19 @@ config = { arch = "vit_tiny_patch16_224", input_size = [8, 8], patch_size = [4, 
 job = "dictionary"
 inputs = { spectrograms = "mels" }
 config = { view_size = [8, 8], patch_sizes = [[4, 4]], n_atoms = 3, n_patches = 100 }
+[runs.of-learn]
+job = "learn"
+inputs = { embeddings = "vectors" }
+[runs.of-detect]
+job = "detect"
+inputs = { embeddings = "vectors", heads = "of-learn" }
 """
 """Runs of jobs that need more than their inputs, or other settings for so small a study."""
+VERDICTS = "recorder,time_utc,sound,verdict,reviewer\n" + "".join(
+    f"{recorder},2021-07-{time}Z,wren,{verdict},Ana\n"
+    for recorder, day in (("north", "14T23:59"), ("south", "15T00:00"))
+    for time, verdict in ((f"{day}:00", "yes"), (f"{day}:20", "no"))
+)
 
 
 def settings_of_others(text: str) -> str:
@@ -77,6 +90,11 @@ def said(study: Manifest) -> dict[str, list[str]]:
     """Return what each run said before it was executed; all are executed."""
     found = {}
     for name, run in study.runs.items():
+        if "verdicts" in JOBS[run.job].reads:
+            folder = study.path.parent
+            (folder / "sounds.csv").write_text("sound\nwren\n")
+            (folder / "verdicts.csv").write_text(VERDICTS)
+            bring_in(study, [folder / "verdicts.csv"], Given())
         found[name] = JOBS[run.job].command().describe(run, Options(device="cpu"))
         execute_runs(study, [name], Options(device="cpu"), lambda _: None)
     return found

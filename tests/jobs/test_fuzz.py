@@ -28,9 +28,10 @@ from jobs.common.labels import read_labels
 from jobs.manifest import read_manifest
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.plan import make_plan
+from lake.deployments import assign_deployments, read_deployments
 from lake.errors import DawnchorusError
 from lake.layout import MOST_BYTES, safe_name
-from lake.recordings import COLUMNS, assign_deployments, read_deployments, read_recordings
+from lake.recordings import COLUMNS, read_recordings
 
 RATE = 8000
 FEW = 5

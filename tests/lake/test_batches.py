@@ -34,7 +34,7 @@ def windows(n: int = 5, *, population: int = 20) -> pd.DataFrame:
     rows = [
         {
             "draw": draw, "recorder": "north", "time_utc": NOON + pd.Timedelta(seconds=6 * draw), "duration_s": 6.0,
-            "probability": 1 / (population - draw), "proposal": "=wren",
+            "probability": n / population, "proposal": "=wren",
         }
         for draw in range(n)
     ]  # fmt: skip
@@ -101,7 +101,7 @@ def test_a_damaged_batch_is_named(tmp_path: Path, batch: Batch, damage: str) -> 
     table = tmp_path / FOLDER / f"{batch.name}.csv"
     receipt = table.with_suffix(".json")
     if damage == "windows":
-        table.write_bytes(table.read_bytes().replace(b"0.05", b"0.06"))
+        table.write_bytes(table.read_bytes().replace(b"0.25", b"0.26"))
     elif damage == "receipt":
         receipt.write_bytes(receipt.read_bytes().replace(b'"seed": 3', b'"seed": 4'))
     elif damage == "no receipt":
@@ -137,7 +137,7 @@ def test_what_was_answered_without_a_gap_is_the_sample(batch: Batch) -> None:
     found = sample_of(batch, said)
     assert found["draw"].tolist() == [0, 0, 1, 1]
     assert found["sound"].tolist() == ["wren", "robin"] * 2
-    np.testing.assert_allclose(found["probability"], [1 / 20, 1 / 20, 1 / 19, 1 / 19])
+    np.testing.assert_allclose(found["probability"], 0.25)
     assert n_answered(batch, said) == 4
     whole = sample_of(batch, pd.concat([said, verdicts(batch.name, (2, "robin", "unsure"), *both(4))]))
     assert len(whole) == 10

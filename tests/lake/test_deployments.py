@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
+from lake.deployments import assign_deployments, read_deployments
 from lake.errors import InputError
-from lake.recordings import assign_deployments, make_recordings, read_deployments
+from lake.recordings import make_recordings
 
 
 def deployments_file(folder: Path, text: str) -> Path:

@@ -12,7 +12,7 @@ from stores import make_clusters, make_cube, make_embeddings, random_codes
 
 from lake.errors import InputError, UsageError
 from lake.find import Wanted, find, parse_hours
-from lake.query import open_any, to_table
+from lake.query import open_any
 
 OFFSET = np.timedelta64(-5, "h")
 
@@ -32,7 +32,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, xr.Dataset]:
 
 def slow_twin(stores: dict[str, xr.Dataset], wanted: Wanted) -> pd.DataFrame:
     """Return all windows by pandas alone, and then those that are wanted."""
-    table = to_table(stores["e"])
+    table = find(stores["e"], Wanted())
     table["time_local"] = table["time"] + OFFSET
     table["site"] = "site of " + table["recorder"]
     cells = (table["time"] - np.datetime64("2021-06-01")) // np.timedelta64(600, "s")

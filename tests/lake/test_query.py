@@ -13,7 +13,8 @@ from stores import make_clusters, make_cube, make_embeddings, random_codes
 from jobs.common.run import Run
 from lake.constants import STATUS
 from lake.errors import InputError, StoreError, StoreFormatError, UsageError
-from lake.query import open_any, parse_dates, select, to_table
+from lake.find import Wanted, find
+from lake.query import open_any, parse_dates
 
 DAYS = ("2021-06-01", "2021-06-02")
 
@@ -40,7 +41,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory, codes: NDArray[np.uint8]) -
 
 def table(stores: dict[str, Run], kind: str, *recorders: str, dates: str = "", features: bool = False) -> pd.DataFrame:
     dataset = open_any(stores[kind].output.url)
-    return to_table(select(dataset, recorders, parse_dates(dates) if dates else None), features=features)
+    return find(dataset, Wanted(recorders, dates=parse_dates(dates) if dates else None), features=features)
 
 
 # Dates -----------------------------------------------------------------------------------------------------
@@ -154,13 +155,6 @@ def test_features_are_columns(stores: dict[str, Run], codes: NDArray[np.uint8]) 
     assert list(empty.columns) == list(found.columns)
     with pytest.raises(InputError, match="--features: the store has no embedding; name one below `embeddings`"):
         table(stores, "clusters", features=True)
-
-
-def test_selections_are_lazy(stores: dict[str, Run]) -> None:
-    dataset = open_any(stores["spectrograms"].output.url)
-    part = select(dataset, ["north"], parse_dates("2021-06-02"))
-    assert not part["spectrogram"].variable._in_memory
-    assert part["spectrogram"].shape == (1, 144, 8, 16)
 
 
 # Stores ----------------------------------------------------------------------------------------------------

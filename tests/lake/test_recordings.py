@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
+from lake.constants import QUALITY
 from lake.errors import InputError, TryAgainError
 from lake.recordings import (
     COLUMNS,
@@ -293,3 +294,8 @@ def test_every_code_and_column_is_documented() -> None:
     text = (Path(__file__).parents[2] / "docs/recordings.md").read_text()
     assert [code for code, meaning in PROBLEMS.items() if f"| `{code}` | {meaning} |" not in text] == []
     assert [column for column in COLUMNS if f"`{column}`" not in text] == []
+
+
+def test_a_code_that_the_table_shares_with_the_cube_means_the_same() -> None:
+    """``silent`` and ``clipped`` of the cube are measured otherwise than the table's near silence and full scale."""
+    assert set(PROBLEMS) & set(QUALITY) == {"constant", "overlap", "not_a_number"}

@@ -12,8 +12,9 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from jobs.common.audio import AudioError, Reading, open_audio, without_impossible
-from jobs.common.pages.ogg import vorbis
+from jobs.common.audio import AudioError, Reading
+from jobs.common.cutting import joined, piece_samples
+from jobs.common.pages.ogg import COMPRESSION, vorbis
 from jobs.common.run import Recordings
 from lake.read import grid_of
 from lake.recordings import read_recordings
@@ -51,7 +52,13 @@ def readings_of(recordings: Recordings | None) -> Mapping[str, Reading]:
 
 
 def cut(
-    pieces: Sequence[Piece], *, root: Path, readings: Mapping[str, Reading], window_s: float, channel: str | int
+    pieces: Sequence[Piece],
+    *,
+    root: Path,
+    readings: Mapping[str, Reading],
+    window_s: float,
+    channel: str | int,
+    compression: float = COMPRESSION,
 ) -> Clip | None:
     """Cut the sound of a window out of the recordings that it is made of.
 
@@ -65,6 +72,8 @@ def cut(
         Length of a window in seconds.
     channel
         ``mix`` or a channel's number, as the spectrograms were made.
+    compression
+        Of the codec, 0 large to 1 small.
 
     Returns
     -------
@@ -73,20 +82,18 @@ def cut(
     """
     if not pieces:
         return None
-    rate, n_read = pieces[0].sample_rate_hz, 0
-    window = np.zeros(round(window_s * rate), dtype=np.float32)
-    for piece in pieces:
-        found = _read(piece, root, readings, channel)[: max(len(window) - piece.at_sample, 0)]
-        window[piece.at_sample : piece.at_sample + len(found)] = found
-        n_read += len(found)
+    rate = pieces[0].sample_rate_hz
+    window, n_read = joined(pieces, round(window_s * rate), lambda piece: _read(piece, root, readings, channel))
     if n_read == 0:
         return None
     samples, rate = to_audible(window, rate)
     loud, gain_db = made_loud(samples, rate)
-    return Clip(vorbis(loud, rate), gain_db)
+    return Clip(vorbis(loud, rate, compression), gain_db)
 
 
-def cutter(recordings: Recordings | None, cube: xr.Dataset) -> Callable[[str, int], Clip | None] | None:
+def cutter(
+    recordings: Recordings | None, cube: xr.Dataset, compression: float = COMPRESSION
+) -> Callable[[str, int], Clip | None] | None:
     """Return what cuts the sound of a window out of a study's recordings; ``None`` where they are not at hand.
 
     Parameters
@@ -95,6 +102,8 @@ def cutter(recordings: Recordings | None, cube: xr.Dataset) -> Callable[[str, in
         Of the run that made the cube.
     cube
         The cube, opened.
+    compression
+        Of the codec, 0 large to 1 small.
 
     Returns
     -------
@@ -104,16 +113,14 @@ def cutter(recordings: Recordings | None, cube: xr.Dataset) -> Callable[[str, in
     readings = readings_of(recordings)
     if recordings is None or not readings:
         return None
-    window_ms, channel, root = (
-        grid_of(cube).window_ms,
-        cube.attrs.get("config", {}).get("channel", "mix"),
-        recordings.root,
-    )
+    window_ms, root = grid_of(cube).window_ms, recordings.root
+    channel = cube.attrs.get("config", {}).get("channel", "mix")
     rows = cache(partial(recordings_table, cube))
 
     def cut_window(recorder: str, start_ms: int) -> Clip | None:
         found = pieces(rows(recorder), start_ms, start_ms + window_ms)
-        return cut(found, root=root, readings=readings, window_s=window_ms / 1000, channel=channel)
+        length_s = window_ms / 1000
+        return cut(found, root=root, readings=readings, window_s=length_s, channel=channel, compression=compression)
 
     return cut_window
 
@@ -124,13 +131,10 @@ def _read(piece: Piece, root: Path, readings: Mapping[str, Reading], channel: st
     if reading is None or not path.is_file():
         return np.empty(0, dtype=np.float32)
     try:
-        with open_audio(path, reading) as audio:
-            samples = audio.read(piece.first_sample, piece.last_sample - piece.first_sample)
+        samples = piece_samples(piece, path, reading, channel)
     except AudioError:
         return np.empty(0, dtype=np.float32)
-    samples = without_impossible(samples)
-    mono = samples.mean(axis=0) if channel == "mix" else samples[min(int(channel), len(samples) - 1)]
-    return np.asarray(mono - (mono.mean() if len(mono) else 0), dtype=np.float32)
+    return np.asarray(samples - (samples.mean() if len(samples) else 0), dtype=np.float32)
 
 
 def to_audible(samples: NDArray[np.float32], rate: int) -> tuple[NDArray[np.float32], int]:

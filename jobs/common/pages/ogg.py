@@ -14,10 +14,10 @@ COMPRESSION = 0.6
 _MIRROR = bytes(int(f"{i:08b}"[::-1], 2) for i in range(256))
 
 
-def vorbis(samples: NDArray[np.float32], sample_rate_hz: int) -> bytes:
+def vorbis(samples: NDArray[np.float32], sample_rate_hz: int, compression: float = COMPRESSION) -> bytes:
     """Return samples, shape (n_samples,), as an Ogg Vorbis file, the same bytes each time."""
     file = io.BytesIO()
-    soundfile.write(file, samples, sample_rate_hz, format="OGG", subtype="VORBIS", compression_level=COMPRESSION)
+    soundfile.write(file, samples, sample_rate_hz, format="OGG", subtype="VORBIS", compression_level=compression)
     return with_serial(file.getvalue(), SERIAL)
 
 

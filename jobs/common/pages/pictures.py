@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lake.constants import CODE_OFFSET_DB, CODE_STEP_DB, LEVEL_MAX_DB, LEVEL_MIN_DB
+from jobs.common.levels import LEVELS_DB
+from lake.constants import LEVEL_MAX_DB, LEVEL_MIN_DB
 
 COLOUR_MAP = "magma"
 """A perceptually uniform colour map of matplotlib: brighter is louder, also in print and to the colour-blind."""
@@ -61,13 +62,20 @@ def level_range(histogram: NDArray[np.int64], percentiles: tuple[float, float]) 
     if share[-1] == 0:
         return LEVEL_MIN_DB, LEVEL_MAX_DB
     wanted = np.asarray(percentiles) / 100 * share[-1]
-    low_db, high_db = (float(level) for level in _levels_db(np.searchsorted(share, np.maximum(wanted, 1))))
+    low_db, high_db = (float(level) for level in LEVELS_DB[np.searchsorted(share, np.maximum(wanted, 1))])
     low_db = np.floor(low_db / RANGE_STEP_DB) * RANGE_STEP_DB
     high_db = max(np.ceil(high_db / RANGE_STEP_DB) * RANGE_STEP_DB, low_db + RANGE_LEAST_DB)
     return float(low_db), float(high_db)
 
 
-def picture(codes: NDArray[np.uint8], level_range_db: tuple[float, float], *, width_px: int, height_px: int) -> bytes:
+def picture(
+    codes: NDArray[np.uint8],
+    level_range_db: tuple[float, float],
+    *,
+    width_px: int,
+    height_px: int,
+    quality: int = WEBP_QUALITY,
+) -> bytes:
     """Draw the spectrogram of one window.
 
     Parameters
@@ -78,6 +86,8 @@ def picture(codes: NDArray[np.uint8], level_range_db: tuple[float, float], *, wi
         Levels of the darkest and the brightest colour in dBFS; what lies beyond has the colour of the end.
     width_px, height_px
         Size of the picture; smaller where the spectrogram is, since enlarging adds nothing.
+    quality
+        WebP's, 0 to 100.
 
     Returns
     -------
@@ -88,7 +98,7 @@ def picture(codes: NDArray[np.uint8], level_range_db: tuple[float, float], *, wi
     levels, recorded = scaled(codes, width_px=width_px, height_px=height_px)
     pixels = coloured(levels, recorded, level_range_db)[::-1]
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "WEBP", quality=WEBP_QUALITY, method=WEBP_METHOD)
+    Image.fromarray(pixels).save(file, "WEBP", quality=quality, method=WEBP_METHOD)
     return file.getvalue()
 
 
@@ -165,13 +175,9 @@ def colour_table() -> NDArray[np.uint8]:
 
 @cache
 def _power_of_codes() -> NDArray[np.float32]:
-    power = 10 ** (_levels_db(np.arange(256)) / 10)
+    power = 10 ** (LEVELS_DB / 10)
     power[0] = 0
     return power.astype(np.float32)
-
-
-def _levels_db(codes: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
-    return codes.astype(np.float64) * CODE_STEP_DB + CODE_OFFSET_DB
 
 
 def _shrunk(values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:

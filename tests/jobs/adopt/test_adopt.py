@@ -6,16 +6,14 @@ import pytest
 import safetensors.torch
 import timm
 import torch
-from stores import make_cube, make_run, random_codes
+from stores import make_cube, make_run
 
 from jobs.adopt import command
 from jobs.adopt.config import Config
-from jobs.adopt.core import count_codes, level_statistics
 from jobs.common.backbone import load_backbone
 from jobs.common.run import Options, Run
 from jobs.embed import command as embed
 from jobs.embed.config import Config as EmbedConfig
-from lake.constants import CODE_OFFSET_DB, CODE_STEP_DB
 from lake.errors import InputError
 from lake.read import open_embeddings, usable_windows
 
@@ -78,22 +76,6 @@ def test_three_alike_channels_are_one(tmp_path: Path) -> None:
         np.testing.assert_allclose(
             model.forward_features(x), theirs.eval().forward_features(x.expand(-1, 3, -1, -1)), atol=1e-4
         )
-
-
-def test_level_statistics_by_plain_numpy() -> None:
-    codes = random_codes()[0, :100]
-    codes[:, 3] = 0
-    mean, deviation = level_statistics(count_codes(codes))
-    levels = np.where(codes > 0, codes * CODE_STEP_DB + CODE_OFFSET_DB, np.nan)
-    with np.errstate(invalid="ignore"):
-        bands = [0, 1, 2, 4, 5, 6, 7]
-        expected = np.nanmean(levels[:, bands], axis=(0, 2))
-    np.testing.assert_allclose(mean[bands], expected)
-    assert mean[3] == pytest.approx(expected.mean())
-    spread = np.nanmean(np.square(levels[:, bands] - expected[:, None])) ** 0.5
-    assert deviation == pytest.approx(spread)
-    with pytest.raises(InputError, match="expected levels in the windows, found none"):
-        level_statistics(np.zeros((3, 256), dtype=np.int64))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from jobs.catalog.core import catalog
 from jobs.catalog.examine import FileFacts, examine
 from jobs.catalog.reading import examine_apart
 from jobs.catalog.sources import survey
+from jobs.catalog.zones import parsed_zones
 from lake.errors import InputError
 from lake.recordings import COLUMNS, PROBLEMS, is_usable, read_recordings, write_recordings
 
@@ -31,7 +32,7 @@ def sound(path: Path, seed: int = 0, *, n_samples: int = 800, n_channels: int = 
 def table_of(folder: Path, zones: Mapping[str, str] | None = None, **options: Any) -> pd.DataFrame:
     """Catalogue a folder, examining files in this process."""
     options = {"examine_one": examine} | options
-    return catalog(survey([folder]), zones=zones or {}, root=folder, **options)
+    return catalog(survey([folder]), zones=parsed_zones(zones or {}), root=folder, **options)
 
 
 def test_a_whole_row(tmp_path: Path) -> None:

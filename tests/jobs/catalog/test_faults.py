@@ -14,6 +14,7 @@ from jobs.catalog.faults import LOOK_BYTES
 from jobs.catalog.names import maker_of, parse_name
 from jobs.catalog.signal import BLOCK_SAMPLES, N_BLOCKS, has_clicks, judge, spread
 from jobs.catalog.sources import survey
+from jobs.catalog.zones import parsed_zones
 from lake.recordings import PROBLEMS, is_usable
 
 RATE = 8000
@@ -124,7 +125,7 @@ def test_a_fault_gets_its_code(
     write(folder / name)
     soundfile.write(folder / "20210621T000000Z.wav", noise(seed=9), RATE)
     zones = {} if code == "OE002" else {"": "America/Chicago"}
-    table = catalog(survey([tmp_path]), zones=zones, root=tmp_path, examine_one=examine).set_index("path")
+    table = catalog(survey([tmp_path]), zones=parsed_zones(zones), root=tmp_path, examine_one=examine).set_index("path")
     row = table.loc[f"R1/{name}"]
     assert row["problems"] == problems
     assert code in PROBLEMS
@@ -208,12 +209,12 @@ SIGNALS = {
     "": QUIET,
     "all_zero": np.zeros(5000),
     "constant": np.full(5000, 0.25),
-    "silent": QUIET * 9e-4,
+    "near_silent": QUIET * 9e-4,
     "zero_blocks": np.r_[QUIET, np.zeros(BLOCK_SAMPLES)],
-    "clipped": np.r_[QUIET, [1.0, 1.0, 1.0]],
+    "full_scale": np.r_[QUIET, [1.0, 1.0, 1.0]],
     "not_a_number": np.r_[QUIET, [np.nan]],
     "not_a_number;all_zero": np.r_[np.zeros(99), [np.inf]],
-    "constant;clipped": np.full(5000, -1.0),
+    "constant;full_scale": np.full(5000, -1.0),
 }
 
 

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.catalog.folders import AUDIO_SUFFIXES, PassedOver, find_files, find_recordings
+from jobs.catalog.folders import PassedOver, find_files
+from jobs.common.suffixes import AUDIO_SUFFIXES
 from lake.errors import InputError
 
 
@@ -15,7 +16,7 @@ def touch(top: Path, *names: str) -> None:
 
 
 def found(top: Path, *given: str) -> list[str]:
-    return [path.relative_to(top).as_posix() for path in find_recordings([top / name for name in given or [""]])]
+    return [path.relative_to(top).as_posix() for path in find_files([top / name for name in given or [""]]).recordings]
 
 
 def test_recordings_are_found_by_suffix_and_sorted(tmp_path: Path) -> None:
@@ -76,7 +77,7 @@ def test_a_folder_without_recordings(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.txt", "a/b/2.txt", "a/3.JPG", "a/README", "c/1.wav")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError) as caught:
-        find_recordings([tmp_path / "a", tmp_path / "c", tmp_path / "empty", tmp_path / "none"])
+        find_files([tmp_path / "a", tmp_path / "c", tmp_path / "empty", tmp_path / "none"])
     lines = str(caught.value).splitlines()
     expected = f"expected recordings (names ending in {' '.join(AUDIO_SUFFIXES)}, in any case), found"
     assert lines == [

@@ -18,7 +18,8 @@ from jobs.catalog.examine import examine
 from jobs.catalog.names import NameFacts, parse_name
 from jobs.catalog.sources import survey
 from jobs.catalog.times import Start, Witness, resolve_start
-from lake.recordings import read_deployments
+from jobs.catalog.zones import parsed_zones
+from lake.deployments import read_deployments
 
 HOUR = timedelta(hours=1)
 NOON = datetime(2021, 6, 22, 12)
@@ -181,7 +182,7 @@ def test_local_times_of_a_recorder_with_deployments_are_placed_by_their_zone(tmp
         "-06:00",
     ]
     assert (
-        table_of(tmp_path, deployments=read_deployments(path), zones={"A": "UTC"})["utc_offset"].tolist()
+        table_of(tmp_path, deployments=read_deployments(path), zones=parsed_zones({"A": "UTC"}))["utc_offset"].tolist()
         == ["+00:00"] * 3
     )
 
@@ -195,5 +196,5 @@ def test_a_header_in_local_time_leaves_the_zone_open(tmp_path: Path) -> None:
     row = table_of(tmp_path).loc[0]
     assert (row["time_source"], row["problems"]) == ("header", "zone_unknown;OE001")
     assert row["start_local"] == pd.Timestamp(NOON)
-    placed = table_of(tmp_path, zones={"A": "America/Chicago"}).loc[0]
+    placed = table_of(tmp_path, zones=parsed_zones({"A": "America/Chicago"})).loc[0]
     assert (placed["time_source"], placed["problems"], placed["utc_offset"]) == ("header+zone", "OE001", "-05:00")

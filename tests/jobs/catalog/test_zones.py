@@ -2,7 +2,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from jobs.catalog.zones import Place, check_zones, choose_zones
+from jobs.catalog.zones import Place, choose_zones, parsed_zones
 from lake.errors import InputError
 
 FOLDERS = [
@@ -15,7 +15,7 @@ RECORDERS = ["00023764", "00004862", "00004879", "S4A03895"]
 
 
 def names(zones: dict[str, str]) -> list[str]:
-    return [str(zone) for zone in choose_zones(zones, list(map(Place, FOLDERS, RECORDERS)))]
+    return [str(zone) for zone in choose_zones(parsed_zones(zones), list(map(Place, FOLDERS, RECORDERS)))]
 
 
 def test_no_zones() -> None:
@@ -55,14 +55,14 @@ def test_parts_of_names_do_not_match() -> None:
 )  # fmt: skip
 def test_an_unknown_zone_is_answered_with_near_names(zone: str, hint: str) -> None:
     with pytest.raises(InputError) as caught:
-        check_zones({"": zone})
+        parsed_zones({"": zone})
     assert str(caught.value).startswith(f"zone {zone!r} is unknown: expected an IANA name (")
     assert hint in str(caught.value)
 
 
 def test_all_unknown_zones_are_named() -> None:
     with pytest.raises(InputError, match=r"zone 'A/B' is unknown(?s:.*)zone 'C/D' is unknown"):
-        check_zones({"x": "A/B", "y": "UTC", "z": "C/D"})
+        parsed_zones({"x": "A/B", "y": "UTC", "z": "C/D"})
 
 
 def test_a_key_that_names_nothing_is_answered_with_near_names() -> None:
@@ -79,7 +79,7 @@ def test_a_key_that_names_nothing_is_answered_with_near_names() -> None:
 def test_a_key_that_names_nothing_among_many() -> None:
     folders = [PurePosixPath(f"/audio/site-{i:02d}") for i in range(30)]
     with pytest.raises(InputError, match=r"found site-00, .*, site-09 and 20 more"):
-        choose_zones({"zzz": "UTC"}, [Place(folder, folder.name) for folder in folders])
+        choose_zones(parsed_zones({"zzz": "UTC"}), [Place(folder, folder.name) for folder in folders])
 
 
 def test_both_forms_of_a_name_are_one_and_a_serial_names_its_recorder() -> None:
@@ -88,6 +88,6 @@ def test_both_forms_of_a_name_are_one_and_a_serial_names_its_recorder() -> None:
         Place(PurePosixPath("/audio/B"), "B"),
     ]
     for key in ("Forêt", "Fore\u0302t", "audio/Forêt", "24A04F085FDF2793"):
-        assert [str(zone) for zone in choose_zones({key: "Asia/Dili"}, places)] == ["Asia/Dili", "None"]
+        assert [str(zone) for zone in choose_zones(parsed_zones({key: "Asia/Dili"}), places)] == ["Asia/Dili", "None"]
     with pytest.raises(InputError, match="found Forêt"):
-        choose_zones({"forêt ": "UTC"}, places)
+        choose_zones(parsed_zones({"forêt ": "UTC"}), places)

@@ -16,7 +16,7 @@ import pytest
 
 from jobs.common import decoder as module
 from jobs.common.audio import AudioError, Samples, open_audio, probe
-from jobs.common.decoder import Decoder, RemoteReader, fingerprint, probe_apart, this_decoder
+from jobs.common.decoder import Decoder, RemoteReader, fingerprint, this_decoder
 from lake.errors import TryAgainError
 
 
@@ -35,7 +35,7 @@ def file(tmp_path: Path) -> Path:
 def test_samples_from_the_process_are_those_read_here(tmp_path: Path, decoder: Decoder, kind: str) -> None:
     file = audiofiles.any_kind(tmp_path, kind)
     info = probe(file)
-    assert probe_apart(file) == info
+    assert decoder.call(probe, file, 60.0, str(file)) == info
     apart = RemoteReader(file, info.reading, decoder=decoder)
     assert (apart.sample_rate_hz, apart.n_channels) == (info.sample_rate_hz, info.n_channels)
     with open_audio(file, info.reading) as here:
@@ -68,7 +68,7 @@ def test_what_a_reader_refuses_is_told_as_it_tells_it(tmp_path: Path, file: Path
         RemoteReader(file, "libsndfile", decoder=decoder).read(19_000, 2000)
     (tmp_path / "empty.wav").touch()
     with pytest.raises(AudioError, match=r"empty.wav: is empty \(0 bytes\)") as caught:
-        probe_apart(tmp_path / "empty.wav")
+        decoder.call(probe, tmp_path / "empty.wav", 60.0, str(tmp_path / "empty.wav"))
     assert caught.value.problem == "empty"
 
 

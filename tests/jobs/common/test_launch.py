@@ -14,7 +14,7 @@ import pytest
 
 from jobs.common import launch as module
 from jobs.common.launch import gravest, launch, run_child
-from lake.errors import InputError
+from lake.errors import BY_GRAVITY, DawnchorusError, InputError
 
 Program = Callable[[str], str]
 HERE = "import os, signal, sys, time\nfrom pathlib import Path\nrank = int(os.environ['DAWNCHORUS_RANK'])\n"
@@ -41,6 +41,14 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
 )  # fmt: skip
 def test_the_gravest_code_counts(codes: list[int], code: int) -> None:
     assert gravest(codes) == gravest(codes[::-1]) == code
+
+
+def test_every_exit_code_of_an_error_has_its_gravity() -> None:
+    """A code that is left out of the order would count as graver than a bug."""
+    kinds = [DawnchorusError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    assert {kind.exit_code for kind in kinds} | {0} == set(BY_GRAVITY)
 
 
 def test_each_process_knows_its_place(program: Program, tmp_path: Path) -> None:

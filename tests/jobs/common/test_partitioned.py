@@ -21,9 +21,9 @@ from jobs.manifest import read_manifest
 from jobs.runner import execute_runs, finalise_run
 from jobs.spectrograms import command as spectrograms
 from lake.errors import IdentityError, InputError, TryAgainError, UsageError
-from lake.ledger import COMMITTING
 from lake.read import open_store
 from lake.receipts import write_receipt
+from lake.run_records import COMMITTING
 
 LOGMEL = EmbedConfig(features="logmel", batch_size=5)
 

@@ -89,13 +89,6 @@ def test_shares_are_disjoint_and_complete(tasks: list[int], n: int) -> None:
     assert share(numbered, None) == numbered
 
 
-@pytest.mark.parametrize("part", [(4, 4), (0, 0), (-1, 4)])
-def test_a_share_that_is_none(part: tuple[int, int]) -> None:
-    told = rf"--partition {part[0]}/{part[1]}: expected i/n with 0 <= i < n, for example 0/4 to 3/4\.$"
-    with pytest.raises(InputError, match=told):
-        share([1, 2], part)
-
-
 # In this process -------------------------------------------------------------------------------------------
 
 

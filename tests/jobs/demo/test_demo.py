@@ -12,11 +12,12 @@ import scipy.fft
 import soundfile
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_mutual_info_score
+from studydigests import study_digest
 
 from jobs.demo.config import DEMO, STUDY_SHA256
 from jobs.demo.plan import RECORDERS, PlannedFile, plan_takes
 from jobs.demo.scene import LABELS
-from jobs.demo.study import make_study, study_digest
+from jobs.demo.study import make_study
 
 pytestmark = pytest.mark.slow
 

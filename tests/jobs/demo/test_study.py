@@ -13,14 +13,15 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 import soundfile
+from studydigests import study_digest
 
 from jobs.demo import study as module
 from jobs.demo.config import DEMO, SMALL, SMALL_SHA256, STUDY_SHA256, StudyConfig
 from jobs.demo.plan import RECORDERS, plan_takes
 from jobs.demo.scene import LABELS, render
-from jobs.demo.study import StudySummary, make_study, study_digest
+from jobs.demo.study import StudySummary, make_study
+from lake.deployments import read_deployments
 from lake.errors import IdentityError, InputError, TryAgainError
-from lake.recordings import read_deployments
 from lake.storage import Storage
 
 EMPTY = "AM07/20210622_204002.WAV"

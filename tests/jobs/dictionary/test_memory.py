@@ -1,4 +1,4 @@
-"""The memory of learning a dictionary at its default settings does not follow the number of windows."""
+"""The memory of learning a dictionary at its default settings, with two rounds, does not follow the number of windows."""
 
 import json
 import os

@@ -7,9 +7,10 @@ import torch
 from numpy.typing import NDArray
 
 from jobs.common.card import ModelCard
+from jobs.common.levels import level_statistics
 from jobs.dino.config import Config
 from jobs.dino.data import from_array
-from jobs.dino.statistics import level_counts, level_statistics
+from jobs.dino.statistics import level_counts
 
 N_MELS, N_FRAMES = 32, 64
 

@@ -8,14 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from jobs.common.levels import level_statistics
 from jobs.dino.config import Config
 from jobs.dino.data import (
     batches,
     from_array,
     held,
     ordering,
+    require_shares,
+    require_windows,
 )
-from jobs.dino.statistics import level_counts, level_statistics
+from jobs.dino.statistics import level_counts
 from lake.errors import InputError
 
 MakeConfig = Callable[..., Config]
@@ -61,12 +64,12 @@ def test_ranks_share_each_batch(n_windows: int, n_ranks: int, first: int, n_more
 
 def test_fewer_windows_than_a_batch_are_refused(codes: Codes) -> None:
     with pytest.raises(InputError, match=r"at most the number of windows, found 25 for 24 usable windows\. Set a"):
-        next(batches(from_array(codes), Config(batch_size=25), range(1)))
+        require_windows(from_array(codes), Config(batch_size=25))
 
 
-def test_processes_that_cannot_share_a_batch_are_refused(codes: Codes) -> None:
+def test_processes_that_cannot_share_a_batch_are_refused() -> None:
     with pytest.raises(InputError, match="a multiple of the 5 processes, found 12"):
-        next(batches(from_array(codes), Config(batch_size=12), range(1), n_ranks=5))
+        require_shares(Config(batch_size=12), n_ranks=5)
 
 
 def test_reading_goes_on_while_the_caller_trains(codes: Codes) -> None:

@@ -7,6 +7,7 @@ from stores import make_cube, make_embeddings, random_codes
 
 from jobs.evaluate.audit import Nuisances, audit_clusters, audit_vectors, between, nuisances
 from jobs.evaluate.config import Config
+from jobs.evaluate.probes import one_scale, standardised
 from lake.read import open_cube, open_embeddings, usable_windows
 
 CONFIG = Config(n_bootstrap=50)
@@ -52,6 +53,21 @@ def test_the_share_of_variance_in_closed_form() -> None:
     means = np.array([-2.0, -1, 0, 1, 2])[values]
     vectors = (means + random.normal(size=4000))[:, None].astype(np.float32)
     assert between(vectors, values) == pytest.approx(2 / 3, abs=0.02), "variance 2 between, 1 within"
+
+
+def test_axes_that_whitening_made_small_weigh_little_in_the_share() -> None:
+    random = np.random.default_rng(4)
+    values = random.integers(0, 5, 1000)
+    vectors = np.concatenate(
+        [np.array([-2.0, -1, 0, 1, 2])[values, None], random.normal(size=(1000, 50)) * 0.01], axis=1
+    )
+    found = Nuisances(
+        recorder=values, gain=np.full(1000, -1), hour=np.full(1000, -1), day=np.full(1000, -1),
+        recording=np.arange(1000) // 10,
+    )  # fmt: skip
+    for prepare, expected in ((one_scale, 1.0), (standardised, 1 / 51)):
+        (row,) = audit_vectors("mine", "v", vectors.astype(np.float32), found, CONFIG, prepare=prepare)
+        assert row.share == pytest.approx(expected, abs=0.01)
 
 
 def test_the_share_of_clusters_that_a_recorder_explains() -> None:

@@ -11,8 +11,10 @@ from chains import run_chain, runs, store
 from commands import Cli, Ended
 
 from lake.batches import Batch, batch_names, read_batch, sample_of
+from lake.find import Wanted, find
 from lake.naming import Name, write_names
-from lake.query import open_any, to_table
+from lake.query import open_any
+from lake.read import open_detections
 from lake.verdicts import read_verdicts
 
 SOUNDS = "sound,aliases\nwren,winter wren\nrobin,\n"
@@ -44,12 +46,11 @@ def kept(study: Path, name: str) -> Batch:
 
 def windows_of(study: Path) -> pd.DataFrame:
     with open_any(store(study, "mels")) as cube:
-        table = to_table(cube)
-    return table[["recorder", "time"]]
+        return pd.DataFrame(find(cube, Wanted())[["recorder", "time"]])
 
 
 def places(table: pd.DataFrame) -> set[tuple[str, pd.Timestamp]]:
-    return set(zip(table["recorder"], table.iloc[:, table.columns.get_loc("recorder") + 1], strict=True))
+    return set(table[["recorder", "time" if "time" in table else "time_utc"]].itertuples(index=False, name=None))
 
 
 def answers(
@@ -78,7 +79,7 @@ def deliver(cli: Cli, study: Path, rows: list[list[str]], *, separator: str = ",
 # Choosing --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("order", ["auto", "explore", "far", "random"])
+@pytest.mark.parametrize("order", ["auto", "explore", "far", "random", "count"])
 def test_the_same_question_is_the_same_batch(cli: Cli, study: Path, order: str) -> None:
     said, _ = ask(cli, study, "--order", order, "--n", 9)
     batch = kept(study, said["batch"])
@@ -86,14 +87,14 @@ def test_the_same_question_is_the_same_batch(cli: Cli, study: Path, order: str) 
     assert places(batch.table) <= places(windows_of(study))
     assert len(places(batch.table)) == 9
     assert batch.table["draw"].tolist() == list(range(9))
-    assert batch.is_random == (order == "random")
+    assert batch.is_random == (order in {"random", "count"})
     lake = Path(runs(study)["mels"].lake.storage.root)
     before = {path: path.read_bytes() for path in (lake / "batches").iterdir()}
     assert ask(cli, study, "--order", order, "--n", 9)[0] == said
     assert before == {path: path.read_bytes() for path in (lake / "batches").iterdir()}
     reads = batch.asked["reads"]
     assert reads["spectrograms"]["content_id"]
-    if order != "random":
+    if order not in {"random", "count"}:
         assert {one["run"] for one in reads.values()} >= {"clusters"}
     assert ask(cli, study, "--order", order, "--n", 9, "--seed", 5)[0]["batch"] != said["batch"]
 
@@ -188,7 +189,9 @@ def test_what_was_heard_is_not_asked_again(cli: Cli, study: Path) -> None:
     assert not places(second.table) & places(first.table.iloc[:8]), "those are certain"
     assert places(first.table.iloc[8:]) <= places(second.table), "not answered for every sound"
     assert (said["asked"]["n_heard"], said["asked"]["n_population"], said["n"]) == (8, rest, rest)
-    assert second.table["probability"].iloc[0] == 1 / rest
+    assert (second.table["probability"] == 1).all(), "all that is left"
+    few = kept(study, ask(cli, study, "--order", "random", "--n", 5)[0]["batch"])
+    assert few.table["probability"].tolist() == [5 / rest] * 5
     of_robin = ask(cli, study, "--order", "explore", "--sound", "robin", "--n", 1000)[0]
     assert of_robin["asked"]["n_heard"] == 9
     assert ask(cli, study, "--order", "explore", "--n", 1000)[0]["asked"]["n_heard"] == 9, "heard for any sound"
@@ -349,7 +352,7 @@ def test_a_list_is_asked_in_its_order(cli: Cli, study: Path) -> None:
     assert "1 windows are there more than once" in error
     drawn, _ = ask(cli, study, "--windows", store_list(study, wanted), "--order", "random")
     assert places(kept(study, drawn["batch"]).table) == places(wanted)
-    assert kept(study, drawn["batch"]).table["probability"].iloc[0] == pytest.approx(1 / 3)
+    assert kept(study, drawn["batch"]).table["probability"].tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -389,3 +392,93 @@ def test_no_list_at_all(cli: Cli, study: Path, text: str) -> None:
     path.write_text(text)
     assert f"--windows {path}: expected" in refused(cli, study, "--windows", path)
     assert f"--windows {path}x: expected" in refused(cli, study, "--windows", f"{path}x")
+
+
+# The page --------------------------------------------------------------------------------------------------
+
+
+def test_the_page_of_a_batch_stands_beside_the_manifest(cli: Cli, study: Path) -> None:
+    code, out, error = cli("review", study, "--n", 3, "--no-audio", "--order", "random")
+    assert code == 0, error
+    (folder,) = (study.parent / "review").iterdir()
+    assert f"look       {folder / 'index.html'}" in out
+    assert f"dawnchorus verdicts add {study} FILE" in out
+    assert folder.name == batch_names(runs(study)["mels"].lake)[0]
+    assert len(list((folder / "pictures").iterdir())) == 3
+    assert '"every_sound": true' in (folder / "data.js").read_text().replace(
+        '"every_sound":true', '"every_sound": true'
+    )
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    again = cli("review", study, "--n", 3, "--no-audio", "--order", "random")
+    assert (again.code, again.out) == (0, out)
+    assert "is there already and stays as it is" in again.error
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    shutil.rmtree(folder)
+    assert cli("review", study, "--batch", folder.name, "--no-audio").code == 0
+    assert before.keys() == {path for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(cli: Cli, study: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "index.html").write_text("frogs")
+    code, _, error = cli("review", study, "--n", 3, "--no-audio", "--out", folder)
+    assert (code, "Name another" in error) == (3, True)
+    assert (folder / "index.html").read_text() == "frogs"
+    (name,) = batch_names(runs(study)["mels"].lake)
+    assert cli("review", study, "--batch", name, "--no-audio", "--out", tmp_path / "other").code == 0
+
+
+# With a detector -------------------------------------------------------------------------------------------
+
+DETECTOR = """
+[runs.heads]
+job = "learn"
+inputs = { embeddings = "vectors" }
+[runs.detections]
+job = "detect"
+inputs = { embeddings = "vectors", heads = "heads" }
+"""
+
+
+@pytest.fixture
+def scored(cli: Cli, study: Path) -> Path:
+    """Return a study with a detector of the wren, none of the robin, and windows that nobody heard."""
+    batch = kept(study, ask(cli, study, "--order", "random", "--n", 40, "--sound", "wren")[0]["batch"])
+    is_early = batch.table["time_utc"].dt.second < 30
+    rows = [
+        [*row[:4], "yes" if early else "no", *row[5:]]
+        for row, early in zip(answers(batch, sounds=("wren",)), is_early, strict=True)
+    ]
+    assert deliver(cli, study, rows).code == 0
+    study.write_text(study.read_text() + DETECTOR)
+    run_chain(study, "heads", "detections")
+    return study
+
+
+def test_orders_by_score(cli: Cli, scored: Path) -> None:
+    with open_detections(store(scored, "detections")) as opened:
+        found = opened.sel(sound="wren", drop=True)[["score", "probability"]].to_dataframe().dropna(how="all")
+    assert found.index.names == ["recorder", "time"]
+    n_left = len(windows_of(scored)) - 40
+    batches = {}
+    for order in ("margin", "top", "precision", "auto"):
+        said, error = ask(cli, scored, "--order", order, "--n", 100)
+        batch = batches[order] = kept(scored, said["batch"])
+        assert len(batch.table) == n_left, "what was heard is not asked again"
+        assert "no scores of robin; they play no part in the choice" in error
+        assert set(batch.table["stratum"]) == {"wren"}
+        assert "detections" in batch.asked["reads"]
+        name = "score" if order in {"top", "precision"} else "probability"
+        for row in batch.table.itertuples(index=False):
+            assert row.score == pytest.approx(found.loc[(row.recorder, row.time_utc), name], rel=1e-5)
+    assert batches["auto"].name == batches["margin"].name
+    assert "least sure" in ask(cli, scored, "--n", 100)[0]["why"]
+    best = batches["top"].table["score"]
+    assert best.iloc[0] == best.max()
+
+
+def test_a_sound_without_scores(cli: Cli, scored: Path) -> None:
+    error = refused(cli, scored, "--order", "top", "--sound", "robin")
+    assert "has no scores of robin; it has those of wren" in error
+    assert ask(cli, scored, "--sound", "robin")[0]["asked"]["order"] == "explore", "auto does without"

@@ -7,7 +7,8 @@ import pytest
 from chains import runs, store
 from commands import Cli
 
-from lake.query import open_any, to_table
+from lake.find import Wanted, find
+from lake.query import open_any
 from lake.verdicts import deliveries, read_verdicts, settled
 
 SOUNDS = "sound,scientific_name,key,aliases\nwren,Troglodytes troglodytes,,winter wren\nrobin,,,\n"
@@ -24,7 +25,7 @@ def study(manifest: Path) -> Path:
 def times(manifest: Path, recorder: str = "a") -> list[str]:
     """Return the times of a recorder's windows."""
     with open_any(store(manifest, "mels")) as cube:
-        table = to_table(cube)
+        table = find(cube, Wanted())
     return [f"{time:%Y-%m-%dT%H:%M:%SZ}" for time in table.loc[table["recorder"] == recorder, "time"]]
 
 

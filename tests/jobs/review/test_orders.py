@@ -40,7 +40,7 @@ def test_a_smaller_random_batch_begins_a_larger_one(n: int, more: int) -> None:
     small, large = (at_random(some, size, generator(5)) for size in (n, n + more))
     assert small.rows.tolist() == large.rows[:n].tolist()
     assert large.probability is not None
-    np.testing.assert_allclose(large.probability, [1 / (60 - k) for k in range(len(large.rows))])
+    np.testing.assert_allclose(large.probability, len(large.rows) / 60)
     assert len(set(large.rows.tolist())) == min(60, n + more)
 
 
@@ -54,14 +54,14 @@ def test_random_draws_are_uniform() -> None:
 
 
 def test_the_probabilities_make_an_unbiased_estimate() -> None:
-    """Des Raj's estimate of a total from the draws' conditional probabilities; its mean over all seeds is the total."""
+    """Horvitz and Thompson's estimate of a total; its mean over all seeds is the total, of the first draws as well."""
     some, values = population(20), np.arange(20) % 5 == 0
     found = []
     for seed in range(4000):
-        drawn = at_random(some, 4, generator(seed))
+        drawn = at_random(some, 8, generator(seed))
         assert drawn.probability is not None
-        heard = np.concatenate([[0], np.cumsum(values[drawn.rows])[:-1]])
-        found.append(np.mean(heard + values[drawn.rows] / drawn.probability))
+        first = drawn.rows[:4]
+        found.append((values[first] / (drawn.probability[:4] * 4 / 8)).sum())
     assert np.mean(found) == pytest.approx(4, abs=5 * np.std(found) / np.sqrt(4000))
 
 

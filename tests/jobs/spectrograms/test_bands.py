@@ -61,6 +61,22 @@ def test_no_recording_with_a_band_is_an_error_that_says_so(tmp_path: Path) -> No
         run(study.write(config=f"{CONFIG}, f_min_hz = 15000.0, f_max_hz = 20000.0"))
 
 
+def test_recordings_without_the_channel_are_set_aside(tmp_path: Path) -> None:
+    study = Study(tmp_path)
+    study.add("stereo", 0, sound(12, 1, n_channels=2))
+    study.add("turned", 0, sound(12, 2, n_channels=2))
+    study.add("turned", 60, sound(12, 3))
+    mono = study.add("mono", 0, sound(12, 4))
+    path = study.write(config=f"{CONFIG}, channel = 1, f_max_hz = 4000.0")
+    path.write_text("max_quarantined = 0.5\n" + path.read_text())
+    said = run(path)
+    assert "2 recordings are set aside (no_channel): they have no channel 1, counted from 0; the first is" in said
+    assert mono in said
+    with open_cube(read_manifest(path).runs["mels"].output.url) as cube:
+        assert cube["recorder"].to_numpy().tolist() == ["stereo", "turned"]
+        assert (cube["status"] == STATUS["ok"]).sum("time").to_numpy().tolist() == [3, 3]
+
+
 def test_silent_recordings_of_the_same_bytes_each_have_their_windows(tmp_path: Path) -> None:
     study = Study(tmp_path)
     for at_s in (0, 60, 3600, 90_000):

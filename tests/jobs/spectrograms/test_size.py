@@ -10,14 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import ROOT, Cli
-from soundfiles import Study, files, mels_of, sound, usual_study
+from soundfiles import Study, files, mels_of, planned_days, sound, usual_study
 
 from jobs.common import space
 from jobs.common.run import Options
 from jobs.manifest import read_manifest
 from jobs.runner import execute_runs
 from jobs.spectrograms import command, sizes
-from jobs.spectrograms.command import planned_days
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.days import missing_days
 from jobs.spectrograms.plan import make_plan

@@ -11,12 +11,11 @@ import pytest
 from chains import run_chain, write_chain
 from commands import ROOT, Cli, command
 from daskclusters import Cluster
-from soundfiles import Study, files, mels_of, sound, usual_study
+from soundfiles import Study, files, mels_of, planned_days, sound, usual_study
 
 from jobs.common.run import Options
 from jobs.manifest import read_manifest
 from jobs.runner import execute_runs
-from jobs.spectrograms import command as job
 from lake.errors import StoreError
 from lake.storage import Storage
 
@@ -125,7 +124,7 @@ def test_workers_of_a_scheduler_give_the_same_bytes(tmp_path: Path) -> None:
     finally:
         cluster.stop()
     assert {name: files(tmp_path / "lake" / name) for name in here} == here
-    assert job.planned_days(mels_of(manifest)) == []
+    assert planned_days(mels_of(manifest)) == []
     log = (cluster.key / "log").read_text()
     assert "Receive client connection: Client-dawnchorus" in log
 

@@ -80,6 +80,14 @@ def test_what_slurm_is_asked_for(tmp_path: Path) -> None:
     assert any('run --ranks "$n_processes" --node "$i/$n_nodes" --meet "$meeting"' in line for line in lines)
 
 
+@pytest.mark.parametrize(("kind", "nodes"), [("train", 1), ("train", 2), ("spread", 1)])
+def test_a_process_reads_with_the_threads_that_it_has(kind: str, nodes: int, tmp_path: Path) -> None:
+    found = text(step(kind, nodes=nodes, gpus=8, cpus=64, threads=8), "slurm", tmp_path)
+    assert "--env OMP_NUM_THREADS=8" in found
+    (line,) = [line for line in found.splitlines() if "run --ranks" in line]
+    assert "--workers 8 " in line
+
+
 def test_what_pbs_is_asked_for(tmp_path: Path) -> None:
     made = step("shares", tasks=16, hours=2.5, cpus=16, memory_gb=100.5)
     lines = text(made, "pbs", tmp_path).splitlines()

@@ -1,0 +1,1 @@
+"""A linear head for each sound, from vectors and verdicts."""

@@ -1,0 +1,140 @@
+"""Estimates and intervals of weighted counts, for many cells at once, in plain arrays."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betaincinv
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+CAUTION = 0.35
+"""How far the weight of the next positive lies, in logarithms, from that of those heard to the largest weight."""
+FEW = 2.0
+"""Positives heard by chance at which this caution is one e-th of the way from all to :data:`CAUTION`."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Windows heard of a sample, one value each.
+
+    Attributes
+    ----------
+    cell, stratum
+        Number of the cell that is counted, and of the batch and stratum that the window was drawn in.
+    probability, share
+        Probability of inclusion, and the weight of the batch; the weights of all batches add up to 1.
+    """
+
+    cell: Ints
+    stratum: Ints
+    probability: Floats
+    share: Floats
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Estimate and interval of each cell; ``n_random`` positives were heard by chance, not for certain."""
+
+    estimate: Floats
+    low: Floats
+    high: Floats
+    n_random: Floats
+
+
+def limits(rows: Rows, is_positive: NDArray[np.bool_], n_windows: Floats, level: float) -> Limits:
+    """Return the Horvitz–Thompson estimate of each cell with a beta interval for weighted draws.
+
+    Parameters
+    ----------
+    rows
+        Windows heard.
+    is_positive
+        Whether each holds the sound.
+    n_windows
+        Windows of each cell.
+    level
+        Of the interval, 0.95 for example.
+
+    Notes
+    -----
+    Horvitz and Thompson (1952) for the estimate; its variance is Hájek's for samples of a fixed size, within strata
+    (Hájek 1964), summed over batches with the squares of their weights.
+
+    The interval is Clopper and Pearson's (1934) where all weights are equal. For other weights the beta distributions
+    are those with the mean and the variance of the estimate, as Korn and Graubard (1998) do, and the upper limit adds
+    one more positive, as Fay and Feuer (1997) do for weighted counts. They give it the largest weight, which covers
+    always and is too wide; Tiwari et al. (2006) give it the mean weight, which fails where positives of large weights
+    were just not heard. Here it lies between, in logarithms: at ``CAUTION`` of the way from the mean weight of the
+    positives heard to the largest; all the way where none was heard, where the bound is exact; and
+    ``CAUTION + (1 - CAUTION) exp(-x / FEW)`` where x were heard.
+    """
+    n_cells = len(n_windows)
+    is_random = rows.probability < 1
+    share, chance = rows.share, rows.probability
+    weight, loose = share / chance, 1 - chance
+    certain = _sum(rows.cell, share * (~is_random), n_cells)
+    certain_yes = _sum(rows.cell, share * (is_positive & ~is_random), n_cells)
+    found = _sum(rows.cell, weight * (is_positive & is_random), n_cells)
+    n_random = _sum(rows.cell, loose * is_positive, n_cells)
+    rest = np.maximum(n_windows - certain, 0.0)
+    first = _sum(rows.cell, loose * weight * is_positive, n_cells)
+    second = _sum(rows.cell, loose * weight**2 * is_positive, n_cells)
+    typical = np.divide(second, first, out=np.zeros(n_cells), where=first > 0)
+    largest = _largest_weight(rows, weight * is_random, rest)
+    caution = CAUTION + (1 - CAUTION) * np.exp(-n_random / FEW)
+    has_random = n_random > 0
+    one_more = np.where(has_random, np.where(has_random, typical, 1.0) ** (1 - caution) * largest**caution, largest)
+    variance = _variance(rows, loose, weight, is_positive, n_cells)
+    tail = (1 - level) / 2
+    low = _quantile(found, variance, typical, rest, tail, is_upper=False)
+    high = _quantile(found + one_more, variance, one_more, rest, 1 - tail, is_upper=True)
+    return Limits(
+        certain_yes + found, certain_yes + np.where(has_random, low, 0.0), certain_yes + high, n_random
+    )  # fmt: skip
+
+
+def _sum(group: Ints, values: Floats | NDArray[np.bool_], n: int) -> Floats:
+    return np.bincount(group, weights=values, minlength=n).astype(np.float64)
+
+
+def _largest_weight(rows: Rows, weight: Floats, rest: Floats) -> Floats:
+    """Return the largest weight that a window of each cell may have: of its strata, and not below the mean."""
+    of_stratum = np.zeros(int(rows.stratum.max(initial=-1)) + 1)
+    np.maximum.at(of_stratum, rows.stratum, weight)
+    largest = np.zeros(len(rest))
+    np.maximum.at(largest, rows.cell, of_stratum[rows.stratum])
+    n_heard = _sum(rows.cell, weight > 0, len(rest))
+    return np.maximum(largest, rest / np.maximum(n_heard, 1))
+
+
+def _variance(rows: Rows, loose: Floats, weight: Floats, is_positive: NDArray[np.bool_], n_cells: int) -> Floats:
+    """Return the variance of the estimate of each cell: Hájek's, which counts windows of other cells as without it."""
+    n_strata = int(rows.stratum.max(initial=-1)) + 1
+    n_heard = _sum(rows.stratum, loose > 0, n_strata)
+    loose_sum = _sum(rows.stratum, loose, n_strata)
+    pair, place = np.unique(rows.cell * max(n_strata, 1) + rows.stratum, return_inverse=True)
+    cell, stratum = np.divmod(pair, max(n_strata, 1))
+    squares = _sum(place, loose * weight**2 * is_positive, len(pair))
+    mean = _sum(place, loose * weight * is_positive, len(pair)) ** 2 / np.maximum(loose_sum[stratum], 1e-300)
+    n = n_heard[stratum]
+    spread = np.where(n > 1, np.maximum(squares - mean, 0.0) * n / np.maximum(n - 1, 1), squares)
+    return _sum(cell, spread, n_cells)
+
+
+def _quantile(count: Floats, variance: Floats, step: Floats, rest: Floats, level: float, *, is_upper: bool) -> Floats:
+    """Return a quantile of the beta distribution of a count; ``step`` is the weight of one positive more (or less).
+
+    With n draws of equal weight it has the parameters x + 1 and n - x (upper), or x and n - x + 1 (lower).
+    """
+    with np.errstate(all="ignore"):
+        full = rest + step
+        mean = count / full
+        part = 1 - (count - step) / rest if is_upper else count / rest
+        spread = variance + step**2 * np.clip(part, 0.0, 1.0) ** 2 * rest / full
+        total = mean * (1 - mean) * full**2 / spread
+        found = rest * betaincinv(total * mean, total * (1 - mean), level)
+    if is_upper:
+        return np.where(np.isfinite(found) & (mean < 1), found, rest)
+    return np.where(np.isfinite(found), found, 0.0)
