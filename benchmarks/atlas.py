@@ -72,6 +72,7 @@ def study(lake: Path) -> Run[Config]:
     embeddings = stores.make_embeddings(lake, vectors, cube=cube)
     clusters = stores.make_clusters(lake, labels, n_exemplars=6, embeddings=embeddings)
     recordings = _sound(lake, cube)
+    stores.settle_again(cube)
     inputs = {"clusters": clusters, "spectrograms": cube}
     return replace(stores.make_run(lake, "atlas", "atlas", Config(), inputs=inputs), recordings=recordings)
 

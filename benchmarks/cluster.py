@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -33,7 +34,9 @@ THREADS = 2
 CONFIG = Config(n_clusters=K, batch_size=BATCH, n_epochs=EPOCHS, normalise="none")
 
 SIZES = [int(size) for size in os.environ.get("DAWNCHORUS_BENCH_WINDOWS", "230259 2200000").split()]
-"""Windows of the whole jobs that are measured: one epoch, of the first of them ten."""
+"""Windows of the whole jobs that are measured: one epoch, ten of the smallest study."""
+STREAMED = 10_000_000
+"""From so many windows on, a study is of float16, and no day of it is a link to another."""
 WORKERS = [int(n) for n in os.environ.get("DAWNCHORUS_BENCH_WORKERS", "0 1 2 4").split()]
 """Workers of a local Dask cluster that whole jobs are measured on; 0 are two threads."""
 
@@ -54,13 +57,7 @@ def ours(url: str) -> Vectors:
         kept.pool_reader(as_they_are), [len(span.cells) for span in spans], plan, buffer_windows=CONFIG.buffer_windows,
         seed=0, threads=THREADS,
     )  # fmt: skip
-    return fit(
-        (batch.vectors for batch in stream),
-        first_centroids(np.concatenate(sample), K, 0),
-        CONFIG,
-        plan,
-        threads=THREADS,
-    )
+    return fit(stream, first_centroids(np.concatenate(sample), K, 0), CONFIG, plan, threads=THREADS)
 
 
 def theirs(vectors: Vectors, threads: int) -> Vectors:
@@ -110,11 +107,29 @@ def in_dask_ml(vectors: Vectors) -> float | None:
         return timed(partial(model.fit, dask.array.from_array(vectors, chunks=(BATCH, -1))))[0]
 
 
+def whole_jobs(lake: Path, size: int) -> list[Figure]:
+    """Measure the whole job on a study of some size, in threads and on workers; remove the study."""
+    name, is_first, is_streamed = f"windows-{size}", size == N_WINDOWS, size >= STREAMED
+    embedding_run(
+        lake, name, n_windows=size, n_features=N_FEATURES, n_recorders=8,
+        n_base=None if is_first or is_streamed else 4, dtype="float16" if is_streamed else "float32",
+    )  # fmt: skip
+    figures: list[Figure] = []
+    for normalise in ("zscore_l2", "whiten") if is_first else ("zscore_l2",):
+        for workers in WORKERS:
+            found = whole_job(lake, name, workers=workers, epochs=EPOCHS if is_first else 1, normalise=normalise)
+            who = f"{workers} workers" if workers else f"{THREADS} threads"
+            figures += described(f"whole job, {size} windows, {normalise}, {who}", found)
+            print(*figures[-3:], sep="\n", flush=True)
+    shutil.rmtree(lake / "embeddings" / f"{name}.zarr")
+    return figures
+
+
 def main() -> None:
     """Measure and report."""
     lake = FOLDER / "cluster-lake"
     shutil.rmtree(lake, ignore_errors=True)
-    small = embedding_run(lake, "small", n_windows=N_WINDOWS, n_features=N_FEATURES, n_recorders=8, n_base=99)
+    small = embedding_run(lake, "small", n_windows=N_WINDOWS, n_features=N_FEATURES, n_recorders=8)
     url = small.output.url
     mine, alone, together, reading = [], [], [], []
     with threadpool_limits(1):
@@ -148,16 +163,11 @@ def main() -> None:
         figures.append(Figure("dask_ml's Incremental, one epoch", peer, "s"))
     with threadpool_limits(1):
         figures += parts()
-    for i, size in enumerate(SIZES):
-        name = f"windows-{size}"
-        embedding_run(lake, name, n_windows=size, n_features=N_FEATURES, n_recorders=8, n_base=99 if i == 0 else 4)
-        for normalise in ("zscore_l2", "whiten") if i == 0 else ("zscore_l2",):
-            for workers in WORKERS:
-                found = whole_job(lake, name, workers=workers, epochs=EPOCHS if i == 0 else 1, normalise=normalise)
-                who = f"{workers} workers" if workers else f"{THREADS} threads"
-                figures += described(f"whole job, {size} windows, {normalise}, {who}", found)
-    shutil.rmtree(lake)
     report("cluster", figures)
+    for size in SIZES:
+        figures += whole_jobs(lake, size)
+        report("cluster", figures)
+    shutil.rmtree(lake)
 
 
 if __name__ == "__main__":

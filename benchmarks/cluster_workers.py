@@ -34,7 +34,13 @@ def described(name: str, found: dict[str, Any]) -> list[Figure]:
     """Return the figures of a whole job."""
     sizes = ", ".join(f"{size / 1e9:.2f}" for size in found["workers"])
     note = f"workers {sizes} GB; starting them took {found['start']:.1f} s" if sizes else ""
-    return [Figure(name, found["seconds"], "s"), Figure(f"{name}, this process", found["driver"] / 1e9, "GB", note)]
+    figures = [Figure(name, found["seconds"], "s"), Figure(f"{name}, this process", found["driver"] / 1e9, "GB", note)]
+    if sizes:
+        # A result is written twice: by the worker to the scheduler, by the scheduler to the command.
+        own = found["sent"] - 2 * found["results"]
+        note = f"results {found['results'] / 1e6:.0f} MB, twice; the rest, {own / 1e6:.1f} MB, is the scheduler's own"
+        figures.append(Figure(f"{name}, written to connections", found["sent"] / 1e6, "MB", note))
+    return figures
 
 
 def parts(n_workers: int = 2) -> list[Figure]:

@@ -32,15 +32,26 @@ def kinds_of_sound(n_windows: int, n_features: int, *, n_kinds: int = 150, seed:
     return vectors * np.float32(1.5) + centres[random.integers(n_kinds, size=n_windows)]
 
 
-def embedding_run(lake: Path, name: str, *, n_windows: int, n_features: int, n_recorders: int, n_base: int) -> Run:
-    """Write an embedding store of full days; days after the first ``n_base`` are links to those.
+def embedding_run(
+    lake: Path,
+    name: str,
+    *,
+    n_windows: int,
+    n_features: int,
+    n_recorders: int,
+    n_base: int | None = None,
+    dtype: str = "float32",
+) -> Run:
+    """Write an embedding store of full days, one in memory at a time.
 
     Parameters
     ----------
     n_windows
         In all; the last day of each recorder may be shorter.
     n_base
-        Different days; as many as there are make every window its own.
+        Different days, to which all later ones are links; all days differ if ``None``.
+    dtype
+        Type of the vectors in the store.
     """
     config = EmbedConfig(features="logmel")
     identity = config_id("embed", 1, identity_config(config), {})
@@ -49,7 +60,7 @@ def embedding_run(lake: Path, name: str, *, n_windows: int, n_features: int, n_r
     each = -(-n_windows // n_recorders)
     n_days = -(-each // PER_DAY)
     grid = Grid(ORIGIN_MS, ORIGIN_MS + n_days * MS_PER_DAY, HOP_MS, HOP_MS)
-    spec = embedding_spec(grid, n_features=n_features, dtype="float32", attrs={**run.store_attrs, "grid": grid.attrs})
+    spec = embedding_spec(grid, n_features=n_features, dtype=dtype, attrs={**run.store_attrs, "grid": grid.attrs})
     recorders = [f"recorder {i}" for i in range(n_recorders)]
     run.ledger.settle_grid(grid, recorders)
     made: dict[tuple[int, int], tuple[str, str]] = {}
@@ -58,14 +69,14 @@ def embedding_run(lake: Path, name: str, *, n_windows: int, n_features: int, n_r
         for day in range(n_days):
             n = min(PER_DAY, each - day * PER_DAY, left)
             left -= n
-            seed = (i * n_days + day) % n_base
+            seed = (i * n_days + day) % (n_base or n_recorders * n_days)
             cells = list(range(day * PER_DAY, day * PER_DAY + n))
             status = {"embedding_status": [STATUS["ok"]] * n}
             entry = Entry(recorder, day, "bench", {}, cells, [], status, backend="numpy")
             if (seed, n) in made:
                 _link(run, grid, entry, made[seed, n], f"embedding/c.{i}.{day}.0")
                 continue
-            block = np.full((1, PER_DAY, n_features), np.nan, dtype=np.float32)
+            block = np.full((1, PER_DAY, n_features), np.nan, dtype=dtype)
             block[0, :n] = kinds_of_sound(n, n_features, seed=seed)
             written = write_block(run.output, run.ledger, spec, {"embedding": block}, entry, i_recorder=i)
             made[seed, n] = next(iter(written.files.items()))

@@ -1,4 +1,4 @@
-"""Months of passive sound recordings in; sound clusters to look at and query out.
+"""Months of passive sound recordings in; sounds to look at, listen to, verify and count out.
 
 The public Python API of dawnchorus. It reads what the command line leaves in a lake, and runs manifests:
 

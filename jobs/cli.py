@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from jobs.cli_clusters import commands as cluster_commands
+from jobs.cli_events import commands as event_commands
 from jobs.cli_lake import ForceOpt
 from jobs.cli_review import commands as review_commands
 from jobs.cli_trace import commands
@@ -25,9 +26,21 @@ from jobs.locales import use_utf8
 from lake.errors import DawnchorusError, QuarantineError, UsageError
 from lake.outputs import refuse_others
 
+ORDER = (
+    "demo", "catalog", "config", "run", "finalise", "status", "verify",
+    "query", "similar", "trace", "export", "import", "names",
+    "review", "verdicts", "events",
+    "submit", "certificate", "reproduce",
+)  # fmt: skip
+"""The commands in the order of the work."""
+
 
 class Commands(TyperGroup):
     """The commands; what ends one of them becomes a message and an exit code before typer sees it."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 (typer's own types)
+        """Return the names of the commands in the order of the work."""
+        return sorted(super().list_commands(ctx), key=ORDER.index)
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (typer's own types)
         """Run the command that was typed."""
@@ -37,11 +50,12 @@ class Commands(TyperGroup):
 
 app = typer.Typer(
     cls=Commands, name="dawnchorus", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    help="Months of passive sound recordings in; sound clusters to look at and query out.",
+    rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]},
+    help="Months of passive sound recordings in; sounds to look at, listen to, verify and count out.",
 )  # fmt: skip
 app.registered_commands += commands.registered_commands
 app.add_typer(cluster_commands)
+app.add_typer(event_commands)
 app.add_typer(review_commands)
 app.add_typer(verdict_commands, name="verdicts")
 

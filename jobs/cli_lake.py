@@ -55,11 +55,11 @@ def query(
     from lake.query import open_any
 
     wanted = parse_wanted(recorder or (), site or (), cluster or (), date, hour, local=local)
-    _check_out(out, force=force)
+    check_out(out, force=force)
     table = ask(store, wanted, cube=cube, clusters=clusters, features=features)
     if table.empty:
         complain(f"note: no window is all of that; {extent(open_any(store))}.")
-    _give(table, out, force=force, as_json=as_json)
+    give(table, out, force=force, as_json=as_json)
 
 
 @commands.command()
@@ -87,7 +87,7 @@ def similar(
     from lake.read import open_embeddings, usable_windows
     from lake.similar import similar as nearest
 
-    _check_out(out, force=force)
+    check_out(out, force=force)
     if normalise not in {"auto", "whiten", "none"}:
         raise UsageError(f"--normalise {normalise!r}: expected auto, whiten or none.")
     how = cast("Normalise", normalise)
@@ -98,10 +98,10 @@ def similar(
             stores, recorder, time, n=n, metric="euclidean" if euclidean else "cosine", normalise=how,
             apart_s=apart, threads=workers, advance=advance, say=lambda text: complain(f"note: {text}"),
         )  # fmt: skip
-    _give(table, out, force=force, as_json=as_json)
+    give(table, out, force=force, as_json=as_json)
 
 
-def _check_out(out: Path | None, *, force: bool) -> None:
+def check_out(out: Path | None, *, force: bool) -> None:
     """Refuse, before long work, a file that cannot be written or must not be replaced."""
     if out is None:
         return
@@ -111,7 +111,7 @@ def _check_out(out: Path | None, *, force: bool) -> None:
         refuse_others(out.absolute().parent, [out.name])
 
 
-def _give(table: "pd.DataFrame", out: Path | None, *, force: bool, as_json: bool) -> None:
+def give(table: "pd.DataFrame", out: Path | None, *, force: bool, as_json: bool) -> None:
     """Print a table, or write it to a file and say so."""
     if out is None:
         from lake.tables import defused_table

@@ -16,7 +16,7 @@ from lake.claims import Claim, claim, require_free
 from lake.constants import LOST
 from lake.naming import names_digest
 from lake.receipts import latest_receipt, write_receipt
-from lake.run_records import GRID_RECORD, RUN_RECORD
+from lake.run_records import CHECKPOINTS, GRID_RECORD, RUN_RECORD
 from lake.verdicts import deliveries
 from lake.verify import UNFINISHED
 
@@ -33,7 +33,7 @@ def execute_claimed(run: Run, options: Options) -> Outcome:
         if outcome.did:
             run = options_here.begin(run, outcome)
             _leave_receipt(run, outcome, options.part, time.monotonic() - began, made_of)
-            if not job.extends:
+            if not job.extends and options.part is None:
                 run.ledger.storage.remove(UNFINISHED)
     return outcome
 
@@ -42,9 +42,11 @@ def finalise_shares(run: Run) -> Outcome:
     """Make the output of a run readable after its shares are done, and leave its receipt."""
     began, made_of = time.monotonic(), _made_of(run)
     with needing(f"run {run.name!r}", JOBS[run.job].extra), _beginning(run, Options()) as options:
-        outcome = _with_lost(run, JOBS[run.job].extending().finalise(run, options))
+        outcome = _with_lost(run, JOBS[run.job].sharing().finalise(run, options))
         if outcome.did:
             _leave_receipt(options.begin(run, outcome), outcome, None, time.monotonic() - began, made_of)
+            if not JOBS[run.job].extends:
+                run.ledger.storage.remove(UNFINISHED)
     return outcome
 
 
@@ -59,20 +61,22 @@ def _beginning(run: Run, options: Options) -> Iterator[Options]:
             if claimed is None:
                 part = options.part or (0, 1)
                 claimed = held.enter_context(claim(run.ledger.storage, run.name, part, run.config_id))
-                _store_record(replace(run, held=claimed))
+                _store_record(replace(run, held=claimed), is_share=options.part is not None)
             return replace(wanted, held=claimed)
 
         yield replace(options, begin=begin)
 
 
-def _store_record(run: Run) -> None:
+def _store_record(run: Run, *, is_share: bool) -> None:
     stored = run.ledger.record()
     if stored is not None and is_replaceable(run, stored):
-        for key in (GRID_RECORD, RUN_RECORD):
+        checkpoints = run.ledger.storage.list_keys(CHECKPOINTS)
+        for key in (*checkpoints, GRID_RECORD, RUN_RECORD):
             run.ledger.storage.remove(key)
     run.ledger.open_run(run.name, run.record)
     if not JOBS[run.job].extends:
-        run.output.remove_unfinished()
+        if not is_share:  # other shares may be writing
+            run.output.remove_unfinished()
         run.ledger.storage.write(UNFINISHED, b"")
 
 

@@ -36,7 +36,7 @@ JOBS = {job.name: job for job in map(declared, PACKAGES)}
 
 def makers(given: Input) -> list[str]:
     """Return the names of the jobs whose runs may come in as an input."""
-    return [job.name for kind in given.kinds for job in JOBS.values() if job.writes == kind]
+    return [job.name for kind in given.kinds for job in JOBS.values() if job.gives == kind]
 
 
 SIGNS_OF_LITTLE_MEMORY = ("cannot allocate memory", "failed to map segment", "out of memory")

@@ -139,15 +139,15 @@ def settled(run: Run, manifest: Path, options: Options) -> State | None:
 def finalise_run(manifest: Manifest, name: str, say: Callable[[str], None]) -> None:
     """Make the output of a partitioned run readable after all its shares are done."""
     (run,) = chosen(manifest, [name])
-    if not JOBS[run.job].extends:
+    if "partition" not in JOBS[run.job].options:
         raise InputError(
             f"run {run.name!r} is a {run.job!r} run, which has no partitions; `dawnchorus run` finishes it by itself."
         )
     if run.ledger.record() is None:
         raise StoreError(f"run {name!r} has not begun; type `dawnchorus run {manifest.path} {name}`.")
-    require_inputs(run, manifest.path)
-    require_own(run)
-    require_image(run)
+    if settled(run, manifest.path, Options()) is not None:
+        say(f"{name}: finalised already, nothing to do")
+        return
     outcome = finalise_shares(run)
     say(f"{name}: {'finalised' if outcome.did else 'finalised already, nothing to do'}")
     too_many = too_many_set_aside(run, outcome)
@@ -220,9 +220,9 @@ def execute_run(run: Run, options: Options) -> Outcome:
 
 
 def _require_partitions(runs: Sequence[Run]) -> None:
-    whole = [f"run {run.name!r} is a {run.job!r} run" for run in runs if not JOBS[run.job].extends]
+    whole = [f"run {run.name!r} is a {run.job!r} run" for run in runs if "partition" not in JOBS[run.job].options]
     if whole:
-        others = ", ".join(run.name for run in runs if JOBS[run.job].extends)
+        others = ", ".join(run.name for run in runs if "partition" in JOBS[run.job].options)
         advice = f"name those that have: {others}" if others else "leave out --partition"
         raise InputError(f"{', '.join(whole)}, which has no partitions; {advice}.")
 

@@ -116,7 +116,7 @@ def raven_sheets(table: pd.DataFrame, *, high_hz: float) -> Iterator[Sheet]:
     high_hz
         Upper edge of the boxes: a window is all bands.
     """
-    for path, stem, mine in _by_recording(table):
+    for path, stem, mine in by_recording(table):
         lines = ["\t".join(RAVEN)]
         for i, row in enumerate(mine.itertuples(index=False), 1):
             cells = [
@@ -130,12 +130,12 @@ def raven_sheets(table: pd.DataFrame, *, high_hz: float) -> Iterator[Sheet]:
 
 def audacity_sheets(table: pd.DataFrame) -> Iterator[Sheet]:
     """Yield Audacity labels for each recording: ``<recording>.labels.txt``."""
-    for _, stem, mine in _by_recording(table):
+    for _, stem, mine in by_recording(table):
         lines = [f"{row.start_s:.6f}\t{row.end_s:.6f}\t{_label(row)}" for row in mine.itertuples(index=False)]
         yield Sheet(f"{stem}.labels.txt", "\n".join(lines) + "\n")
 
 
-def _by_recording(table: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+def by_recording(table: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
     """Yield path, the beginning of its sheet's key, and rows of each recording."""
     if table.empty:
         raise InputError("no window is left to export; ask for other recorders, days or clusters.")

@@ -13,6 +13,8 @@ from lake.storage import Storage
 
 RUN_RECORD = "run.json"
 GRID_RECORD = "grid.json"
+CHECKPOINTS = ".checkpoints"
+"""Folder of what a run that is not finished goes on from; nothing of it is left when it is."""
 FILES_RECORD = "files.json"
 COMMIT_RECORD = "commit.json"
 OTHERS_RECORD = "others.json"
@@ -21,8 +23,6 @@ PUBLISHING = "publishing.json"
 """Lists what is replaced and written while the files of a folder are; gone when all of them stand."""
 COMMITTING = "committing"
 """There while a finalise writes, and after one that was killed."""
-CHECKPOINTS = "checkpoints"
-"""Folder of a run's ledger with what a run that is made as a whole goes on from after it was killed."""
 ADVICE = {
     RUN_RECORD: "Restore it from a copy; or remove it and type `dawnchorus run`: it is written again.",
     GRID_RECORD: "Restore it from a copy; or remove the run's output and its ledger, and run it again.",

@@ -42,7 +42,7 @@ ROWS = {
 }
 """For an index variable of row numbers: the entry's rows, their key, and the store's table of that key."""
 _OF_LEDGER = re.compile(
-    r"(run|grid|files|others|commit|superseded)\.json|unfinished|committing|checkpoints/[a-z]+\.npz|(claims|\.meeting)/.*"
+    r"(run|grid|files|others|commit|superseded)\.json|unfinished|committing|(claims|\.checkpoints|\.meeting)/.*"
     r"|[^/]+/[^/]+\.jsonl|[^/]+/[^/]+/\d+\.json"
 )
 GROWN = "it has grown since its last finalise: files beside its shards were not compared; type `dawnchorus run`"

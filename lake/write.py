@@ -82,22 +82,13 @@ def write_shards(
     return written
 
 
-def read_block(
-    store: Storage, array: ArraySpec, i_recorder: int, block: int, files: Mapping[str, str] | None = None
-) -> NDArray[Any]:
+def read_block(store: Storage, array: ArraySpec, i_recorder: int, block: int) -> NDArray[Any]:
     """Return one whole shard as it is stored, shape ``array.block``.
-
-    Parameters
-    ----------
-    store, array, i_recorder, block
-        Which one.
-    files
-        SHA-256 of shards by key, as the block's entry has them; if given, the shard must be the one listed.
 
     Raises
     ------
     StoreError
-        If there is no such shard, it does not decode, or it is another one than listed.
+        If there is no such shard, or it does not decode.
     """
     key = block_key(array, (i_recorder, block, *(0 for _ in array.dims[2:])))
     data = store.read_or_none(key)
@@ -105,8 +96,6 @@ def read_block(
         raise StoreError(
             f"{store.path(key)}: expected a shard that the ledger lists, found none. Restore it from a copy."
         )
-    if files is not None and files.get(key) != sha256(data):
-        raise StoreError(f"{store.path(key)}: expected the shard that the ledger lists, found other bytes.")
     try:
         return decode_block(array, data)
     except (RuntimeError, ValueError, TypeError, LookupError, MemoryError) as error:  # as codecs speak of damaged bytes

@@ -1,13 +1,12 @@
-"""A small clustering of two recorders, for tests of threads, workers and kills."""
+"""A small clustering for tests, and all that it writes."""
 
 from pathlib import Path
 
 import numpy as np
 from stores import make_embeddings, make_run
 
-from jobs.cluster import command
 from jobs.cluster.config import Config
-from jobs.common.run import Options, Run
+from jobs.common.run import Run
 
 CONFIG = Config(
     n_clusters=5, batch_size=32, n_init_windows=120, buffer_windows=64, n_exemplars=3, exemplar_span_s=1800,
@@ -28,9 +27,3 @@ def study(lake: Path, config: Config = CONFIG, *, n_days: int = 4) -> Run[Config
 def contents(run: Run[Config]) -> dict[str, bytes]:
     lines = {key: run.ledger.storage.read(key) for key in run.ledger.line_files()}
     return {**{key: run.output.read(key) for key in run.output.list_keys()}, **lines}
-
-
-def expected(tmp_path: Path, config: Config = CONFIG) -> dict[str, bytes]:
-    run = study(tmp_path / "expected", config)
-    command.execute(run, Options(workers=1))
-    return contents(run)

@@ -82,7 +82,7 @@ def detected(lake: Path, vectors: Run, heads: Run) -> Run[DetectConfig]:
     return run
 
 
-def study(lake: Path, **more: Any) -> tuple[Run, Run, Run, NDArray[np.bool_]]:
+def study(lake: Path, **more: Any) -> tuple[Run, Run[LearnConfig], Run[DetectConfig], NDArray[np.bool_]]:
     """Return finished runs of vectors, heads and detections, and which sound is in which window."""
     values, has = vectors_with_sounds(**more)
     vectors = make_embeddings(lake, values)

@@ -96,6 +96,7 @@ def study_facts(
         recorders=recorders,
         sites=tally.sites,
         by_site=tally.by_site.sum(axis=0),
+        origin_ms=grid.origin_ms,
         hop_s=grid.hop_ms / 1000,
         effort=tally.by_hour.sum(axis=0),
         n_utc_hours=tally.n_utc_hours,

@@ -105,8 +105,8 @@ class Study:
         Heading; the runs, this atlas first; the recorders in the cube's order.
     sites, by_site
         Sites and their windows, shape (n_sites,).
-    hop_s
-        Distance of two window starts.
+    origin_ms, hop_s
+        Start of the first cell, milliseconds since 1970, and distance of two window starts.
     effort
         Windows of recorders with clock times by hour of day, shape (24,).
     n_utc_hours
@@ -136,6 +136,7 @@ class Study:
     recorders: Sequence[RecorderFacts]
     sites: tuple[str, ...]
     by_site: NDArray[np.int64]
+    origin_ms: int
     hop_s: float
     effort: NDArray[np.int64]
     n_utc_hours: int

@@ -15,7 +15,7 @@ from jobs.atlas.shown import Shown
 from jobs.atlas.windows import Table
 from jobs.common.pages.render import environment, gradient, package_files, script, shared_files
 
-STYLE_KEY, SCRIPT_KEYS, DATA_KEY = "atlas.css", ("atlas.js", "map.js"), "data.js"
+STYLE_KEY, SCRIPT_KEYS, DATA_KEY = "atlas.css", ("atlas.js", "map.js", "lasso.js"), "data.js"
 KINDS = {
     "exemplar": ("Exemplars", "nearest to the centroid first"),
     "border": ("Borders", "nearly as near to another cluster; the least decided first"),
@@ -82,6 +82,10 @@ def data_of(study: Study, ranked: Sequence[Cluster], ids: Sequence[int], table: 
             ],
             "cluster": [ids[place] for place in table.cluster[rows].tolist()],
             "recorder": table.recorder[rows].tolist(),
+            "cell": table.cell[rows].tolist(),
+            "origin_ms": study.origin_ms,
+            "hop_ms": round(1000 * study.hop_s),
+            "window_ms": round(1000 * study.scale.window_s),
             "hour": table.hour[rows].tolist(),
             "day": np.where(timed, table.day[rows] - first_day, -1).tolist(),
             "sheet": {

@@ -20,7 +20,7 @@ PAGE_BYTES = 60_000
 """Of a cluster's page beside what it says of each of its windows, and of its days and hours."""
 STUDY_BYTES = 400_000
 """Of what the page has once: scripts, styles, the overview, calendars of the study."""
-N_STUDY_FILES = 8
+N_STUDY_FILES = 12
 """Files that the page has once: scripts, styles, calendars, survey, and pictures of the runs above."""
 WINDOW_BYTES = 66
 """Of each clustered window, in memory."""

@@ -96,5 +96,5 @@ class Config(JobConfig):
 JOB = Job(
     name="cluster", package=__package__, config=Config, algorithm=ALGORITHM, writes="clusters", extra="cluster",
     inputs=(Input("embeddings", several=True),),
-    follows=frozenset({"scheduler", "mix"}),
+    follows=frozenset({"scheduler", "mix", "partition"}),
 )  # fmt: skip

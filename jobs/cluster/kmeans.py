@@ -35,37 +35,6 @@ class Schedule:
     n_settling: int
 
 
-@dataclass
-class State:
-    """Where a fit stands: all that its next batches change or depend on.
-
-    Attributes
-    ----------
-    centroids
-        float32, shape (n_clusters, n_features).
-    taken
-        Windows that each has taken since it began, float64, shape (n_clusters,).
-    random
-        Chooses where clusters start anew.
-    n_batches
-        Batches that it has seen.
-    n_since
-        Windows since clusters were last looked through for those that start anew.
-    """
-
-    centroids: Vectors
-    taken: NDArray[np.float64]
-    random: np.random.Generator
-    n_batches: int = 0
-    n_since: int = 0
-
-
-def begun(first: Vectors, seed: int) -> State:
-    """Return where a fit begins that has these centroids."""
-    centroids = np.array(first, dtype=np.float32)
-    return State(centroids, np.zeros(len(centroids)), np.random.default_rng([seed, 1]))
-
-
 def schedule(n_windows: int, n_clusters: int, batch_size: int, n_epochs: int, max_batches: int | None) -> Schedule:
     """Return the schedule of a fit; windows left over by an epoch go into the next one's batches."""
     size = min(n_windows, max(batch_size, n_clusters))
@@ -74,8 +43,38 @@ def schedule(n_windows: int, n_clusters: int, batch_size: int, n_epochs: int, ma
     return Schedule(size, total, min(total, max(1, n_windows // size)))
 
 
+@dataclass
+class State:
+    """Where a fit stands after some batches.
+
+    Attributes
+    ----------
+    centroids
+        float32, shape (n_clusters, n_features).
+    taken
+        Windows that each centroid is the mean of, float64, shape (n_clusters,).
+    n_since
+        Windows since small clusters were looked for.
+    n_batches
+        Batches that were taken.
+    random
+        Draws the windows that small clusters start anew on.
+    """
+
+    centroids: Vectors
+    taken: NDArray[np.float64]
+    n_since: int
+    n_batches: int
+    random: np.random.Generator
+
+
+def begun(first: Vectors, seed: int) -> State:
+    """Return the state before the first batch, with centroids to begin with, shape (n_clusters, n_features)."""
+    return State(np.array(first, dtype=np.float32), np.zeros(len(first)), 0, 0, np.random.default_rng([seed, 1]))
+
+
 def fit(batches: Iterable[Vectors], first: Vectors, config: Config, plan: Schedule, *, threads: int = 1) -> Vectors:
-    """Return the centroids after all batches, float32, shape (n_clusters, n_features); see :func:`steps`."""
+    """Return the centroids, float32, shape (n_clusters, n_features), after all batches; see :func:`steps`."""
     state = begun(first, config.seed)
     for _ in steps(batches, state, config, plan, threads=threads):
         pass
@@ -85,14 +84,15 @@ def fit(batches: Iterable[Vectors], first: Vectors, config: Config, plan: Schedu
 def steps(
     batches: Iterable[Vectors], state: State, config: Config, plan: Schedule, *, threads: int = 1
 ) -> Iterator[None]:
-    """Move centroids, batch by batch; yield after each.
+    """Move centroids, batch by batch; yield after each one.
 
     Parameters
     ----------
     batches
-        Scaled vectors, each shape (n, n_features) with n at least the number of clusters.
+        Scaled vectors, each shape (n, n_features) with n at least the number of clusters; the first of them is the
+        one after ``state.n_batches`` others.
     state
-        Where the fit stands; changed in place.
+        Where the fit stands; it is changed in place.
     config
         The job's configuration.
     plan
@@ -115,8 +115,8 @@ def steps(
             _move(centroids, taken, batch, _nearest(batch, centroids, others if threads > 1 else None))
             state.n_since += len(batch)
             is_due = state.n_since >= 10 * len(centroids) or not taken.all()
-            may_restart = plan.n_settling <= state.n_batches < plan.n_batches - plan.n_settling
-            if is_due and config.reassignment_ratio > 0 and may_restart:
+            is_time = plan.n_settling <= state.n_batches < plan.n_batches - plan.n_settling
+            if is_due and is_time and config.reassignment_ratio > 0:
                 state.n_since = 0
                 _restart(centroids, taken, batch, config.reassignment_ratio, state.random)
             state.n_batches += 1

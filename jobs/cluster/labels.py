@@ -1,7 +1,7 @@
 """The last pass: every window's cluster, a recorder's day at a time, and what the labels say of the clusters."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,27 +10,41 @@ from jobs.cluster.core import assign
 from jobs.cluster.exemplars import Candidates, joined, narrowed, span_of
 from jobs.cluster.source import Part, Read, opened
 from jobs.common.processors import blas_backend
+from lake.blocks import block_key, decode_block
 from lake.constants import MS_PER_HOUR, UNTIMED
-from lake.errors import StoreError
+from lake.digest import sha256
 from lake.grid import Grid
-from lake.ledger import Entry, Ledger, day_of_block
+from lake.ledger import Entry, Ledger
 from lake.scaling import Vectors
 from lake.schema import StoreSpec
 from lake.storage import Storage
-from lake.write import read_block, write_block
+from lake.write import write_block
 
 HOURS = 24
+Labels = tuple[NDArray[np.int16], NDArray[np.float32]]
+"""Cluster and distance of each window."""
 DAYS_HELD = 64
 """Days whose candidates for exemplars are held before they are narrowed together."""
 
 
 @dataclass(frozen=True)
 class Day:
-    """One recorder's day: the number of its recorder, its spans, and the digest of what its vectors were made from."""
+    """One recorder's day.
+
+    Attributes
+    ----------
+    recorder, parts
+        Number of its recorder, and its spans.
+    inputs
+        Digest of the centroids, and of what its vectors were made from.
+    files
+        SHA-256 by key of the labels that stand in the store already; empty if there are none of these inputs.
+    """
 
     recorder: int
     parts: tuple[Part, ...]
     inputs: str
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def number(self) -> int:
@@ -82,8 +96,6 @@ class Labeller:
         The store that says which windows are whole, and the token of :func:`jobs.cluster.source.opened`.
     span_ms, n_near
         Length of the spans that give one exemplar each, and exemplars of a cluster.
-    resumes
-        Whether blocks may stand that need not be written again.
     """
 
     read: Read
@@ -96,60 +108,54 @@ class Labeller:
     token: str
     span_ms: int
     n_near: int
-    resumes: bool = False
 
     def __call__(self, day: Day) -> Counted:
-        """Label and write a day, unless it stands."""
-        cells = np.concatenate([span.cells for _, span in day.parts])
-        entry = self._entry(day, cells)
-        found = self._written(day, entry) if self.resumes else None
-        cluster, distance = found or assign(self._vectors(day), self.centroids)
+        """Label and write a day, or read what stands of it."""
+        spans = [span for _, span in day.parts]
+        cells = np.concatenate([span.cells for span in spans])
         grid, name = self.spec.grid, self.recorders[day.recorder]
-        labelled = labelled_day(
-            cluster, distance, recorder=day.recorder, cells=cells, grid=grid, span_ms=self.span_ms, n_near=self.n_near
+        labels = self._standing(day, cells)
+        if labels is None:
+            labels = assign(self._vectors(day, len(cells)), self.centroids)
+            self._write(day, cells, *labels)
+        labelled = described(
+            *labels, recorder=day.recorder, cells=cells, grid=grid, span_ms=self.span_ms, n_near=self.n_near
         )
-        if found is None:
-            self._write(day, labelled, entry)
         return count(labelled, len(self.centroids), recorder=day.recorder, name=name, grid=grid)
 
-    def _vectors(self, day: Day) -> Vectors:
-        spans = [span for _, span in day.parts]
-        vectors = np.empty((sum(len(span.cells) for span in spans), self.centroids.shape[1]), dtype=np.float32)
+    def _vectors(self, day: Day, n_windows: int) -> Vectors:
+        first_row = day.parts[0][1].first_row
+        vectors = np.empty((n_windows, self.centroids.shape[1]), dtype=np.float32)
         for part in day.parts:
-            first = part[1].first_row - spans[0].first_row
+            first = part[1].first_row - first_row
             vectors[first : first + len(part[1].cells)] = self.read(part)
         return vectors
 
-    def _entry(self, day: Day, cells: NDArray[np.int64]) -> Entry:
-        """Return the ledger's entry of a day, without files and digests."""
+    def _standing(self, day: Day, cells: NDArray[np.int64]) -> Labels | None:
+        """Return the labels of a day as they stand in the store; ``None`` unless all of its files are whole."""
+        found = []
+        for array in self.spec.data:
+            key = block_key(array, (day.recorder, day.number))
+            data = self.store.read_or_none(key)
+            if data is None or sha256(data) != day.files.get(key):
+                return None
+            found.append(decode_block(array, data)[0, cells - day.number * self.spec.cells_per_block])
+        cluster, distance = found
+        return cluster, distance
+
+    def _write(
+        self, day: Day, cells: NDArray[np.int64], cluster: NDArray[np.int16], distance: NDArray[np.float32]
+    ) -> None:
         first = day.number * self.spec.cells_per_block
         (status,) = opened((self.status_url,), "embedding_status", self.token)
         there = np.asarray(status[day.recorder, first : first + self.spec.cells_per_block])[cells - first]
-        return Entry(
+        blocks = {data.name: np.full(data.block, data.fill, dtype=data.dtype) for data in self.spec.data}
+        blocks["cluster"][0, cells - first] = cluster
+        blocks["distance"][0, cells - first] = distance
+        entry = Entry(
             recorder=self.recorders[day.recorder], block=day.number, files={}, cells=cells.tolist(),
             digests=[], backend=blas_backend(), inputs=day.inputs, index={"cluster_status": there.tolist()},
         )  # fmt: skip
-
-    def _written(self, day: Day, entry: Entry) -> tuple[NDArray[np.int16], NDArray[np.float32]] | None:
-        """Return cluster and distance of a day's windows if its block stands whole, made of the same as now."""
-        found = self.ledger.day(entry.recorder, day_of_block(self.spec.grid, self.spec.cells_per_block, day.number))
-        stored = found.get(day.number)
-        if stored is None or replace(stored, files={}, digests=[]) != entry:
-            return None
-        try:
-            cluster, distance = (
-                read_block(self.store, array, day.recorder, day.number, stored.files) for array in self.spec.data
-            )
-        except StoreError:  # damaged, or in another format: it is written again
-            return None
-        rows = np.asarray(entry.cells) - day.number * self.spec.cells_per_block
-        return cluster[0, rows], distance[0, rows]
-
-    def _write(self, day: Day, labelled: Labelled, entry: Entry) -> None:
-        first = day.number * self.spec.cells_per_block
-        blocks = {data.name: np.full(data.block, data.fill, dtype=data.dtype) for data in self.spec.data}
-        blocks["cluster"][0, labelled.cells - first] = labelled.cluster
-        blocks["distance"][0, labelled.cells - first] = labelled.distance
         write_block(self.store, self.ledger, self.spec, blocks, entry, i_recorder=day.recorder)
 
 
@@ -173,17 +179,11 @@ def no_totals(n_clusters: int, n_recorders: int) -> Totals:
     return Totals(by_recorder, by_hour, np.zeros(1))
 
 
-def labelled_day(
-    cluster: NDArray[np.int16],
-    distance: NDArray[np.float32],
-    *,
-    recorder: int,
-    cells: NDArray[np.int64],
-    grid: Grid,
-    span_ms: int,
-    n_near: int,
-) -> Labelled:
-    """Return what the labels of one recorder's day say.
+def described(
+    cluster: NDArray[np.int16], distance: NDArray[np.float32], *, recorder: int, cells: NDArray[np.int64], grid: Grid,
+    span_ms: int, n_near: int,
+) -> Labelled:  # fmt: skip
+    """Return the labels of a recorder's day with the windows that may become exemplars.
 
     Parameters
     ----------

@@ -78,11 +78,14 @@ def stability(sample: Vectors, centroids: Vectors, config: Config, team: Team = 
     return np.asarray(np.mean(found, axis=0), dtype=np.float32)
 
 
+def numbers_to_try(sample: Vectors, config: Config) -> list[int]:
+    """Return those of ``scan_n_clusters`` that the sample is large enough for, in ascending order."""
+    return [n for n in sorted(set(config.scan_n_clusters)) if n <= len(sample) // 2]
+
+
 def scan(sample: Vectors, config: Config, team: Team = ALONE) -> list[Tried]:
-    """Try each of ``scan_n_clusters`` that the sample is large enough for, in ascending order; a task each."""
-    half = len(sample) // 2
-    numbers = [n for n in sorted(set(config.scan_n_clusters)) if n <= half]
-    return list(team.in_order(partial(_tried, sample, config), numbers))
+    """Try each of :func:`numbers_to_try`, in their order; a task each."""
+    return list(team.in_order(partial(_tried, sample, config), numbers_to_try(sample, config)))
 
 
 def columns(rows: Sequence[Tried]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:

@@ -30,7 +30,7 @@ class Input:
     role
         Key in the ``inputs`` of the manifest, or :data:`ANY_ROLE`.
     kinds
-        Folders of the lake that such a run writes into, whatever its job; the folder named like the role if empty.
+        What such a run gives (:attr:`Job.gives`), whatever its job; what is named like the role if empty.
     optional
         Whether the manifest may leave it out.
     several
@@ -64,11 +64,15 @@ class Whole(Protocol[C_contra]):
         """Return lines on what `execute` would do, write and need, without writing anything."""
 
 
-class Extending(Whole[C_contra], Protocol[C_contra]):
-    """The command module of a job whose output grows with its input, partition by partition."""
+class Sharing(Whole[C_contra], Protocol[C_contra]):
+    """The command module of a job whose partitions several processes can share (`run --partition`)."""
 
     def finalise(self, run: Run[C_contra], options: Options, /) -> Outcome:
         """Make the output readable after all shares are done; call ``options.begin`` as `execute` does."""
+
+
+class Extending(Sharing[C_contra], Protocol[C_contra]):
+    """The command module of a job whose output grows with its input, partition by partition."""
 
     def progress_of(self, run: Run[C_contra], /) -> tuple[int, int]:
         """Return how many windows are written, and how many there are to write."""
@@ -88,6 +92,8 @@ class Job(Generic[C]):
         The model of its settings; and the number that is raised when other numbers come out of the same settings.
     writes
         Folder of the lake that its outputs stand in.
+    gives
+        What its outputs are to the jobs that read them; ``writes`` if empty.
     extra
         The extra of the distribution, and the image, that has what the job needs.
     inputs, files
@@ -116,6 +122,10 @@ class Job(Generic[C]):
     extends: bool = False
     follows: frozenset[Option] = field(default=frozenset())
     processes: Processes = "one"
+    gives: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "gives", self.gives or self.writes)
 
     @property
     def options(self) -> frozenset[Option]:
@@ -130,6 +140,10 @@ class Job(Generic[C]):
 
     def command(self) -> Whole[C]:
         """Import the job's command module, and with it what the job needs."""
+        return import_module(f"{self.package}.command")
+
+    def sharing(self) -> Sharing[C]:
+        """Import the command module of a job that follows ``--partition``."""
         return import_module(f"{self.package}.command")
 
     def extending(self) -> Extending[C]:

@@ -1,6 +1,5 @@
 """What a job is given and what it gives back."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,9 +21,6 @@ from lake.verify import UNFINISHED
 
 C = TypeVar("C", bound=JobConfig, default=JobConfig)
 C_co = TypeVar("C_co", bound=JobConfig, covariant=True, default=JobConfig)
-
-_PASSING = re.compile(rf"claims/.*|{CHECKPOINTS}/[^/]+\.npz")
-"""Files of a ledger that say nothing of what was written."""
 
 
 @dataclass(frozen=True)
@@ -244,7 +240,8 @@ def is_replaceable(run: Run, stored: Mapping[str, Any]) -> bool:
     if stored["config_id"] == run.config_id:
         return False
     leftovers = {RUN_RECORD, GRID_RECORD, UNFINISHED}
-    keys = [key for key in run.ledger.storage.list_keys() if key not in leftovers and not _PASSING.fullmatch(key)]
+    passing = ("claims/", f"{CHECKPOINTS}/")
+    keys = [key for key in run.ledger.storage.list_keys() if key not in leftovers and not key.startswith(passing)]
     return not keys and not run.output.list_keys() and not run.lake.receipts(run.name).list_keys()
 
 

@@ -16,7 +16,7 @@ class Config(JobConfig):
 
 JOB = Job(
     name="detect", package=__package__, config=Config, algorithm=ALGORITHM, writes="detections", extra="cluster",
-    inputs=(Input("embeddings", several=True), Input("heads", ("models",))),
+    inputs=(Input("embeddings", several=True), Input("heads")),
     extends=True, processes="share partitions",
     follows=frozenset({"scheduler", "max-memory", "mix"}),
 )  # fmt: skip

@@ -45,7 +45,8 @@ class Config(JobConfig):
 
 
 JOB = Job(
-    name="learn", package=__package__, config=Config, algorithm=ALGORITHM, writes="models", extra="cluster",
+    name="learn", package=__package__, config=Config, algorithm=ALGORITHM, writes="models", gives="heads",
+    extra="cluster",
     inputs=(Input("embeddings", several=True),),
     reads=frozenset({"verdicts"}),
 )  # fmt: skip

@@ -160,9 +160,8 @@ def _places(table: pd.DataFrame, windows: Windows) -> list[Place]:
             recorder = windows.recorder_of(str(row.recorder))
             at.append((windows.recorders.index(recorder), windows.cell_of(recorder, start_ms)))
             if round(float(str(row.duration_s)) * 1000) != windows.grid.window_ms:
-                problems.append(
-                    f"draw {row.draw}: expected {windows.grid.window_ms / 1000:g} s, found {row.duration_s} s"
-                )
+                length_s = windows.grid.window_ms / 1000
+                problems.append(f"draw {row.draw}: expected a window of {length_s:g} s, found {row.duration_s} s")
         except ValueError as error:
             problems.append(f"draw {row.draw}: {error}")
     if problems:

@@ -43,7 +43,7 @@ def with_sides(window: Codes, before: Codes | None, after: Codes | None, grid: G
     wide = np.zeros((n_mels, n_frames + 2 * n_side), dtype=np.uint8)
     for codes, begin in ((before, n_side - away), (after, n_side + away)):
         if codes is not None:
-            first, last = max(begin, 0), min(begin + n_frames, wide.shape[1])
+            first, last = (min(max(edge, 0), wide.shape[1]) for edge in (begin, begin + n_frames))
             wide[:, first:last] = codes[:, first - begin : last - begin]
     wide[:, n_side : n_side + n_frames] = window
     return wide

@@ -1,13 +1,16 @@
-"""A finished chain of runs, made once and copied for every test that wants one; and a command line."""
+"""A finished chain of runs, made once and copied for every test that wants one; a command line; a browser."""
 
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browsers import FLAGS, Opened, chromium_path, listen
 from chains import run_chain, write_chain
 from commands import Cli, Ended
 from manifesttexts import Write
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 from soundfiles import Study, usual_study
 
 from jobs.cli import main
@@ -63,3 +66,32 @@ def write(tmp_path: Path) -> Write:
         return path
 
     return written
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def chromium(playwright: Playwright) -> Iterator[Browser]:
+    browser = playwright.chromium.launch(executable_path=chromium_path(), args=list(FLAGS))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def opened(chromium: Browser) -> Iterator[Opened]:
+    """Open a page from its folder, without a network; what goes wrong in the page fails the test."""
+    context = chromium.new_context(offline=True, bypass_csp=True, viewport={"width": 1280, "height": 900})
+    wrong: list[str] = []
+
+    def open_page(folder: Path) -> Page:
+        page = listen(context.new_page(), wrong)
+        page.goto((folder / "index.html").as_uri())
+        return page
+
+    yield open_page
+    context.close()
+    assert wrong == []

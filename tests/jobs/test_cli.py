@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -13,7 +14,7 @@ from commands import ROOT, Cli, Ended, command
 from soundfiles import Study, sound, usual_study
 from typer.testing import CliRunner
 
-from jobs.cli import app
+from jobs.cli import ORDER, app
 from lake.claims import claim
 
 COMMANDS = (
@@ -23,6 +24,18 @@ COMMANDS = (
 
 
 # Help and versions -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [[], ["run"], ["verdicts"], ["verdicts", "add"]])
+def test_h_is_help(words: list[str]) -> None:
+    short, long = (CliRunner().invoke(app, [*words, option]) for option in ("-h", "--help"))
+    assert short.exit_code == 0
+    assert short.output == long.output
+
+
+def test_help_lists_every_command_once_in_the_order_of_the_work() -> None:
+    shown = re.findall(r"^  ([a-z]+)  ", CliRunner().invoke(app, ["--help"]).output.split("Commands:")[1], re.MULTILINE)
+    assert tuple(shown) == ORDER
 
 
 def test_help_lists_the_commands() -> None:

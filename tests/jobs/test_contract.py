@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import pytest
 import timm
@@ -16,7 +16,7 @@ from dask.utils import parse_bytes
 from smalllake import MANIFEST, write_study
 
 from jobs.common.config import JobConfig
-from jobs.common.job import ANY_ROLE
+from jobs.common.job import ANY_ROLE, Job
 from jobs.common.run import Options, Outcome, Run
 from jobs.manifest import Manifest, read_manifest
 from jobs.registry import JOBS, PACKAGES, makers
@@ -29,10 +29,9 @@ FUNCTIONS = {
     "execute": {"run": Run, "options": Options, "return": Outcome},
     "describe": {"run": Run, "options": Options, "return": list[str]},
 }
-MORE_FUNCTIONS = {
-    "finalise": {"run": Run, "options": Options, "return": Outcome},
-    "progress_of": {"run": Run, "return": tuple[int, int]},
-}
+OF_SHARING = {"finalise": {"run": Run, "options": Options, "return": Outcome}}
+"""Of jobs whose partitions several processes can share."""
+OF_EXTENDING = {"progress_of": {"run": Run, "return": tuple[int, int]}}
 """Of jobs that extend a store."""
 OF_THEIR_OWN = """
 [runs.of-adopt]
@@ -100,6 +99,11 @@ def said(study: Manifest) -> dict[str, list[str]]:
     return found
 
 
+def functions_of(job: Job[Any]) -> dict[str, dict[str, Any]]:
+    shares = OF_SHARING if "partition" in job.options else {}
+    return FUNCTIONS | shares | (OF_EXTENDING if job.extends else {})
+
+
 def runs_of(study: Manifest, job: str) -> Iterator[Run]:
     return (run for run in study.runs.values() if run.job == job)
 
@@ -117,7 +121,8 @@ def test_a_declaration_is_complete(name: str) -> None:
     assert job.config.__module__ == f"{job.package}.config"
     assert job.algorithm == sys.modules[f"{job.package}.config"].__dict__["ALGORITHM"] >= 1
     assert job.writes in KINDS
-    assert all(set(one.kinds) <= set(KINDS) and makers(one) for one in job.inputs)
+    given = {other.gives for other in JOBS.values()}
+    assert all(set(one.kinds) <= given and makers(one) for one in job.inputs)
     assert len({one.role for one in job.inputs}) == len(job.inputs)
     assert job.extends or job.processes != "share partitions"
 
@@ -125,7 +130,7 @@ def test_a_declaration_is_complete(name: str) -> None:
 @pytest.mark.parametrize("name", JOBS)
 def test_a_command_module_has_the_functions_of_the_contract(name: str) -> None:
     job, command = JOBS[name], JOBS[name].command()
-    for function, wanted in (FUNCTIONS | (MORE_FUNCTIONS if job.extends else {})).items():
+    for function, wanted in functions_of(job).items():
         found = getattr(command, function)
         hints = list(get_type_hints(found).items())
         assert [hint for key, hint in hints if key == "return"] == [wanted["return"]], function
@@ -168,9 +173,9 @@ def test_a_description_writes_nothing(name: str, study: Manifest, said: dict[str
 
 @pytest.mark.slow
 def test_a_type_checker_finds_every_command_module_right(tmp_path: Path) -> None:
-    lines = ["from jobs.common.job import Extending, Whole"]
+    lines = ["from jobs.common.job import Extending, Sharing, Whole"]
     for i, job in enumerate(JOBS.values()):
-        shape = "Extending" if job.extends else "Whole"
+        shape = "Extending" if job.extends else "Sharing" if "partition" in job.options else "Whole"
         lines += [
             f"from {job.package} import command as command_{i}",
             f"from {job.package}.config import Config as C{i}",

@@ -34,6 +34,15 @@ files = { table = "t.csv", vectors = "v.npy" }
 [runs.a-cluster]
 job = "cluster"
 inputs = { embeddings = "a-embed" }
+[runs.a-learn]
+job = "learn"
+inputs = { embeddings = "a-embed" }
+[runs.a-detect]
+job = "detect"
+inputs = { embeddings = "a-embed", heads = "a-learn" }
+[runs.a-count]
+job = "count"
+inputs = { spectrograms = "a-spectrograms", detections = "a-detect" }
 [runs.a-evaluate]
 job = "evaluate"
 inputs = { one = "a-cluster" }
@@ -42,13 +51,13 @@ job = "atlas"
 inputs = { clusters = "a-cluster", spectrograms = "a-spectrograms" }
 """
 FOLLOW = {
-    "--scheduler tls://127.0.0.1:1": {"spectrograms", "embed", "cluster"},
-    "--max-memory 64GB": {"spectrograms"},
-    "--refresh": {"dino", "adopt", "dictionary", "import", "cluster", "evaluate", "atlas"},
-    "--mix": {"spectrograms", "dino", "embed", "cluster"},
+    "--scheduler tls://127.0.0.1:1": {"spectrograms", "embed", "cluster", "detect"},
+    "--max-memory 64GB": {"spectrograms", "detect"},
+    "--refresh": {"dino", "adopt", "dictionary", "import", "cluster", "learn", "count", "evaluate", "atlas"},
+    "--mix": {"spectrograms", "dino", "embed", "cluster", "detect"},
     "--device cpu": {"dino", "embed"},
     "--no-audio": {"atlas"},
-    "--partition 0/2": {"spectrograms", "embed"},
+    "--partition 0/2": {"spectrograms", "embed", "cluster", "detect"},
 }
 
 

@@ -12,7 +12,7 @@ from soundfiles import Study, files, sound, usual_study
 from jobs.cluster import command as cluster
 from jobs.common.run import Options, Outcome, Run
 from jobs.manifest import read_manifest
-from jobs.runner import finalise_run
+from jobs.runner import finalise_run, verify_runs
 from lake.claims import claim
 from lake.errors import IdentityError, InputError, QuarantineError, StoreError, TryAgainError
 
@@ -42,13 +42,12 @@ def test_a_share_is_refused_of_what_has_none_before_anything_is_done(tmp_path: P
     with pytest.raises(InputError) as caught:
         run_chain(manifest, part=(0, 2))
     assert str(caught.value) == (
-        "run 'clusters' is a 'cluster' run, run 'scores' is a 'evaluate' run, which has no partitions; "
-        "name those that have: mels, vectors."
+        "run 'scores' is a 'evaluate' run, which has no partitions; name those that have: mels, vectors, clusters."
     )
     with pytest.raises(InputError, match=r"run 'scores' is .*, which has no partitions; leave out --partition\.$"):
         run_chain(manifest, "scores", part=(1, 4))
-    with pytest.raises(InputError, match="'cluster' run, which has no partitions; `dawnchorus run` finishes it"):
-        finalise_run(read_manifest(manifest), "clusters", print)
+    with pytest.raises(InputError, match="'evaluate' run, which has no partitions; `dawnchorus run` finishes it"):
+        finalise_run(read_manifest(manifest), "scores", print)
     with pytest.raises(StoreError, match=rf"'mels' has not begun; type `dawnchorus run {manifest} mels`\.$"):
         finalise_run(read_manifest(manifest), "mels", print)
     assert not (tmp_path / "lake").exists()
@@ -66,6 +65,30 @@ def test_shares_leave_receipts_of_shares(tmp_path: Path) -> None:
         ("share", [1, 2]), ("share", [0, 2]), ("done", [0, 1]),
     ]  # fmt: skip
     assert standing(manifest)["mels"] == ("done", "")
+
+
+def test_shares_of_a_clustering_are_finalised_like_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = write_chain(usual_study(tmp_path))
+    run_chain(manifest, "mels", "vectors")
+    with pytest.raises(StoreError, match="'clusters' has not begun"):
+        finalise_run(read_manifest(manifest), "clusters", print)
+    assert run_chain(manifest, "clusters", part=(1, 2))[0].startswith("clusters: share done in ")
+    assert standing(manifest)["clusters"] == ("partial", "begun, not finished")
+    with pytest.raises(StoreError, match="partitions have no labels of these centroids yet"):
+        finalise_run(read_manifest(manifest), "clusters", print)
+    run_chain(manifest, "clusters", part=(0, 2))
+    assert run_chain(manifest, "clusters", part=(0, 2)) == ["clusters: this share is done, nothing to do"]
+    finalise_run(read_manifest(manifest), "clusters", print)
+    assert [(r["state"], r["part"]) for r in receipts(manifest, "clusters")] == [
+        ("share", [1, 2]), ("share", [0, 2]), ("done", [0, 1]),
+    ]  # fmt: skip
+    assert standing(manifest)["clusters"] == ("done", "")
+    capsys.readouterr()
+    finalise_run(read_manifest(manifest), "clusters", print)
+    assert capsys.readouterr().out == "clusters: finalised already, nothing to do\n"
+    assert run_chain(manifest, "clusters", part=(0, 2))[0].startswith("clusters: done")
+    run_chain(manifest, "scores")
+    verify_runs(read_manifest(manifest), [], lambda _: None)
 
 
 def test_another_configuration_of_a_run_or_of_its_input_is_refused(chain: Study, manifest: Path) -> None:

@@ -168,7 +168,7 @@ def test_what_is_no_store(tmp_path: Path) -> None:
         open_any(str(tmp_path / "recordings.csv"))
     other = tmp_path / "other.zarr"
     xr.Dataset({"a": ("x", [1, 2])}).to_zarr(other, zarr_format=3, consolidated=False)
-    told = r"expected a store of spectrograms, embeddings, clusters, found no dawnchorus store\.$"
+    told = r"expected a store of spectrograms, embeddings, clusters, detections, found no dawnchorus store\.$"
     for path in (other, other / "a"):
         with pytest.raises(StoreFormatError, match=told):
             open_any(str(path))

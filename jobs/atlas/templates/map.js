@@ -26,6 +26,8 @@ function startMap(map) {
   startPointer(canvas);
   startMapKeys(canvas, middle);
   fillOnly();
+  drawMap();
+  startLasso();
 }
 
 function startPointer(canvas) {
@@ -190,6 +192,7 @@ function paint() {
   const radius = (n > 20000 ? 0.8 : n > PIXELS_FROM ? 1.2 : 3.2) * Math.min(2, Math.sqrt(zoom));
   if (n > PIXELS_FROM) paintPixels(pen, ratio, radius);
   else paintDots(pen, ratio, radius);
+  paintLasso(pen, ratio);
   $("map-smaller").disabled = $("map-whole").disabled = zoom === 1;
   $("map-larger").disabled = zoom === MOST_ZOOM;
 }

@@ -26,6 +26,7 @@ async function reviewData(data) {
 const refusalWords = () => "This browser keeps nothing for this page (" + store.refusal + "): decisions are lost when it is closed. Download the table every " + ASK_EVERY + " decisions.";
 
 function setReviewer(name) {
+  if (document.activeElement) document.activeElement.blur(); // a closed dialog holds the keys until the next frame
   review.reviewer = name;
   $("reviewer-name").textContent = name || "nobody";
   if (name) keepSetting("reviewer", name);
@@ -188,7 +189,9 @@ async function loadTable(file) {
 
 function askReviewer() {
   const known = [...new Set(store.all.map((one) => one.reviewer))].sort();
-  $("reviewers").replaceChildren(...known.map((name) => element("option", { value: name })));
+  const buttons = known.map((name) => element("button", { type: "button", textContent: name }));
+  buttons.forEach((button, i) => button.addEventListener("click", () => { $("reviewer-dialog").close(); setReviewer(known[i]); }));
+  $("reviewers").replaceChildren(...buttons.flatMap((button) => [button, " "]));
   $("reviewer-field").value = review.reviewer;
   $("reviewer-cancel").hidden = !review.reviewer;
   $("reviewer-dialog").showModal();

@@ -8,12 +8,13 @@ function mediaOf(at) {
   const window = review.data.windows[at];
   if (!ready.has(at)) {
     const image = element("img", { alt: pictureWords(window, at), decoding: "sync" });
-    const media = { image, audio: null, isShown: false };
-    image.onerror = () => { media.isBroken = true; showBroken(at, window.picture); };
+    const media = { image, audio: null, broken: "" };
+    const breaks = (file) => () => { if (ready.get(at) === media) { media.broken = file; showBroken(at); } };
+    image.onerror = breaks(window.picture);
     image.src = window.picture;
     if (window.sound) {
       media.audio = element("audio", { preload: "auto", src: window.sound });
-      media.audio.addEventListener("error", () => showBroken(at, window.sound));
+      media.audio.addEventListener("error", breaks(window.sound));
     }
     ready.set(at, media);
   }
@@ -25,8 +26,9 @@ function pictureWords(window, at) {
     ". Time 0 to " + review.data.window_s + " s, frequency up to " + review.data.highest_khz + " kHz.";
 }
 
-function showBroken(at, file) {
-  if (at === review.at) complain("media", file + " is missing beside this page, or damaged.");
+function showBroken(at) {
+  const file = at === review.at && ready.has(at) ? ready.get(at).broken : "";
+  if (file || at === review.at) complain("media", file && file + " is missing beside this page, or damaged.");
 }
 
 // Windows that are withheld are not loaded. Sounds that are far away are let go: browsers allow only so many.
@@ -40,8 +42,8 @@ function makeReady() {
   for (let i = -BEHIND; i <= AHEAD; i++) if (review.data.windows[review.at + i]) wanted.add((review.at + i) % n);
   for (const [at, media] of ready) {
     if (wanted.has(at)) continue;
-    if (media.audio) media.audio.src = "";
     ready.delete(at);
+    if (media.audio) media.audio.src = "";
   }
   for (const at of wanted) {
     if (isSpeech(review.data.windows[at])) continue;
@@ -53,12 +55,11 @@ function makeReady() {
 function showWindow() {
   const window = here(), isWithheld = isSpeech(window);
   stopSound();
-  complain("media", "");
   $("withheld").hidden = !isWithheld;
   $("strip").hidden = isWithheld;
   const media = isWithheld ? null : mediaOf(review.at);
   $("picture").replaceChildren(...(media ? [media.image] : []));
-  if (media && media.isBroken) showBroken(review.at, window.picture);
+  showBroken(review.at);
   $("play").hidden = !(media && media.audio);
   $("no-sound").hidden = Boolean(isWithheld || (media && media.audio));
   showFacts(window);

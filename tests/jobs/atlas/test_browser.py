@@ -2,17 +2,18 @@
 
 import csv
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from atlases import N_CLUSTERS, ODD, build_study, scripted, write_attention, write_labels, write_sound
+from browsers import Opened
 from playwright.sync_api import Browser, Page, expect
 
 from jobs.atlas.config import Config
+from lake.escapes import as_written
+from lake.grid import iso
 from lake.naming import Name, names_key, write_names
 
-Opened = Callable[[Path], Page]
 BY_SOUND = "player.now && player.now.audio.currentTime > 0.05"
 
 
@@ -146,7 +147,7 @@ def test_whatever_a_study_calls_its_things_is_text(sounding: Path, opened: Opene
     expect(page.locator("table.labels")).to_contain_text("<b>wren</b>")
     expect(page.locator("table.recorders")).to_contain_text(f"site of {ODD}")
     assert page.locator("table.labels b").count() == 0
-    assert page.locator("script").count() == 6 + N_CLUSTERS, "the page's own"
+    assert page.locator("script").count() == 7 + N_CLUSTERS, "the page's own"
     assert page.locator("script:not([src])").count() == 0
     page.keyboard.press("Escape")
     for by in ("name", "recorder"):
@@ -331,3 +332,39 @@ def test_nothing_of_the_page_is_against_its_own_policy(sounding: Path, chromium:
     assert page.evaluate("window.run") is None
     assert len([text for text in wrong if "Content Security Policy" in text]) == len(wrong) == 1
     page.context.close()
+
+
+def test_windows_that_are_drawn_around_come_out_as_a_list(sounding: Path, opened: Opened, tmp_path: Path) -> None:
+    page = opened(sounding)
+    data = scripted(sounding / "data.js")
+    n, recorders = len(data["map"]["cluster"]), data["recorders"]
+    expect(page.locator("#map-chosen")).to_have_text(f"{n} windows shown")
+    page.locator("#map-lasso").click()
+    page.locator("#map-canvas").scroll_into_view_if_needed()
+    box = page.locator("#map-canvas").bounding_box()
+    assert box is not None
+    left, right = box["x"] + box["width"] / 2, box["x"] + box["width"] - 1
+    top, bottom = box["y"] + 1, box["y"] + box["height"] - 1
+    page.mouse.move(left, top)
+    page.mouse.down()
+    for x, y in ((right, top), (right, bottom), (left, bottom)):
+        page.mouse.move(x, y, steps=3)
+    page.mouse.up()
+    inside = page.evaluate("[...state.map.x].flatMap((x, i) => x > $('map-canvas').clientWidth / 2 ? [i] : [])")
+    assert 0 < len(inside) < n
+    expect(page.locator("#map-chosen")).to_have_text(f"{len(inside)} windows within the line")
+    assert page.evaluate("location.hash") == ""
+    with page.expect_download() as download:
+        page.locator("#map-list").click()
+    download.value.save_as(tmp_path / "windows.csv")
+    with (tmp_path / "windows.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    mapped = data["map"]
+    for row, i in zip(rows, inside, strict=True):
+        assert as_written(row["recorder"]) == recorders[mapped["recorder"][i]]
+        start_ms = mapped["origin_ms"] + mapped["cell"][i] * mapped["hop_ms"]
+        assert (row["time_utc"], row["duration_s"]) == (iso(start_ms), "6")
+    page.locator("#map-only").select_option(index=1)
+    expect(page.locator("#map-chosen")).to_contain_text("shown")
+    page.locator("#map-lasso").click()
+    expect(page.locator("#map-lasso")).to_have_attribute("aria-pressed", "false")

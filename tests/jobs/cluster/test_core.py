@@ -37,7 +37,7 @@ def fitted(vectors: NDArray[np.float32], config: Config, n_clusters: int) -> NDA
     stream = batches(
         lambda pool: [parts[i] for i in pool], [len(p) for p in parts], plan, buffer_windows=300, seed=config.seed
     )
-    return fit((batch.vectors for batch in stream), first_centroids(vectors, n_clusters, config.seed), config, plan)
+    return fit(stream, first_centroids(vectors, n_clusters, config.seed), config, plan)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from clusterings import CONFIG, contents, expected, study
+from clusterings import CONFIG, contents, study
 from daskclusters import Cluster
 from numpy.typing import NDArray
 
@@ -27,6 +27,12 @@ from lake.errors import DawnchorusError, InputError, StoreError, TryAgainError
 def kept_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every epoch of a fit read its vectors again, as it does where they are too many to be kept."""
     monkeypatch.setattr(source, "KEPT_BYTES", 0)
+
+
+def expected(tmp_path: Path, config: Config = CONFIG) -> dict[str, bytes]:
+    run = study(tmp_path / "expected", config)
+    command.execute(run, Options(workers=1))
+    return contents(run)
 
 
 def check(tmp_path: Path, name: str, config: Config = CONFIG, workers: int = 2) -> None:

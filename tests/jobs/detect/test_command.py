@@ -15,6 +15,7 @@ from jobs.common.run import Options, Run
 from jobs.detect import command
 from jobs.detect.command import Partition, write_partition
 from jobs.detect.config import Config
+from jobs.learn.config import Config as LearnConfig
 from lake.errors import InputError
 from lake.find import Wanted, find
 from lake.layout import Lake
@@ -135,7 +136,9 @@ def test_growth_keeps_every_score_that_was_there(tmp_path: Path) -> None:
     assert len(same) == 8  # the last day of each recorder alone is another
 
 
-def refit(lake: Path, vectors: Run, values: NDArray[np.float32], has: NDArray[np.bool_], seed: int = 7) -> Run:
+def refit(
+    lake: Path, vectors: Run, values: NDArray[np.float32], has: NDArray[np.bool_], seed: int = 7
+) -> Run[LearnConfig]:
     """Let a person hear more windows, and learn the heads again."""
     heard(lake, values, has, seed=seed, n=60)
     return learnt(lake, vectors)

@@ -1,4 +1,4 @@
-"""The memory of learning a dictionary at its default settings, with two rounds, does not follow the number of windows."""
+"""Learning a dictionary at its default settings, with two rounds, takes no more memory for more windows."""
 
 import json
 import os

@@ -470,8 +470,8 @@ def test_orders_by_score(cli: Cli, scored: Path) -> None:
         assert set(batch.table["stratum"]) == {"wren"}
         assert "detections" in batch.asked["reads"]
         name = "score" if order in {"top", "precision"} else "probability"
-        for row in batch.table.itertuples(index=False):
-            assert row.score == pytest.approx(found.loc[(row.recorder, row.time_utc), name], rel=1e-5)
+        wanted = found[name].reindex(pd.MultiIndex.from_frame(batch.table[["recorder", "time_utc"]]))
+        assert batch.table["score"].tolist() == pytest.approx(wanted.tolist(), rel=1e-5)
     assert batches["auto"].name == batches["margin"].name
     assert "least sure" in ask(cli, scored, "--n", 100)[0]["why"]
     best = batches["top"].table["score"]

@@ -38,6 +38,7 @@ function stopSound() {
   if (!player.now) return;
   const { audio, head, button } = player.now;
   player.now = null;
+  audio.onended = audio.onerror = null;
   audio.pause();
   head.hidden = true;
   button.textContent = "▶ Play";

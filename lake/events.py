@@ -1,0 +1,199 @@
+"""Events: windows in which a detector scores high, joined where they are neighbours in time."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from lake.errors import InputError, UsageError
+from lake.escapes import cell_in_line
+from lake.export import Sheet, by_recording
+from lake.read import grid_of, recorder_names
+from lake.text import near_or_all
+from lake.trace import Piece, pieces, recordings_table
+
+COLUMNS = (
+    "recorder", "sound", "start_utc", "end_utc", "highest_probability", "mean_probability", "n_windows",
+    "start_recording", "start_s", "end_recording", "end_s",
+)  # fmt: skip
+RULES = {"best-f1": "detector_best_f1", "precision": "detector_precision"}
+"""Table of the store with the threshold that a rule takes."""
+RAVEN = (
+    "Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)", "Begin File",
+    "Annotation", "Probability",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Joining:
+    """How windows are joined: seconds of silence between two that are still one event, and seconds it has at least."""
+
+    gap_s: float = 0.0
+    min_length_s: float = 0.0
+
+
+def thresholds_of(detections: xr.Dataset, rule: str, sounds: Sequence[str] = ()) -> tuple[dict[str, float], list[str]]:
+    """Return the score from which on a window counts, by sound, and the sounds that have none.
+
+    Parameters
+    ----------
+    detections
+        A store of detections, opened as numbers.
+    rule
+        ``best-f1``, ``precision``, or a probability as text: then the threshold is a probability too.
+    sounds
+        Only these; all if empty.
+
+    Raises
+    ------
+    UsageError
+        If the rule is none of these.
+    InputError
+        If the store has no such sound.
+    """
+    known = [str(name) for name in detections["sound"].to_numpy()]
+    unknown = [name for name in sounds if name not in known]
+    if unknown:
+        raise InputError(f"sound {unknown[0]!r} is not in the store; {near_or_all(unknown[0], known)}.")
+    wanted = [*dict.fromkeys(sounds)] or known
+    if rule in RULES:
+        values = dict(zip(known, detections[RULES[rule]].to_numpy().tolist(), strict=True))
+    else:
+        values = dict.fromkeys(known, _probability(rule))
+    found = {name: values[name] for name in wanted if np.isfinite(values[name])}
+    return found, [name for name in wanted if name not in found]
+
+
+def find_events(
+    detections: xr.Dataset,
+    cube: xr.Dataset | None,
+    rule: str,
+    *,
+    sounds: Sequence[str] = (),
+    joining: Joining | None = None,
+) -> pd.DataFrame:
+    """Return the events of a store of detections.
+
+    Parameters
+    ----------
+    detections, cube
+        Opened as numbers (:func:`lake.query.open_any`); without a cube recordings are empty.
+    rule, sounds
+        As for :func:`thresholds_of`.
+    joining
+        How windows are joined; without, those that touch or overlap.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns :data:`COLUMNS`, by recorder, sound and start. The offsets ``start_s`` and ``end_s`` are in the
+        recordings that the event begins and ends in, seconds after their start.
+    """
+    joining = joining or Joining()
+    chosen, _ = thresholds_of(detections, rule, sounds)
+    known = [str(name) for name in detections["sound"].to_numpy()]
+    grid = grid_of(detections)
+    by = "score" if rule in RULES else "probability"
+    rows = []
+    for i, recorder in enumerate(recorder_names(detections)):
+        recordings = _Recordings(cube, recorder)
+        for sound in sorted(chosen):
+            values = detections.variables[by][i, :, known.index(sound)].to_numpy()
+            cells = np.flatnonzero(values >= chosen[sound])
+            if not len(cells):
+                continue
+            p = detections.variables["probability"][i, :, known.index(sound)].to_numpy()[cells].astype(np.float64)
+            starts_ms = grid.origin_ms + cells * grid.hop_ms
+            for first, last in joined(starts_ms, grid.window_ms, joining):
+                begin_ms, end_ms = int(starts_ms[first]), int(starts_ms[last - 1]) + grid.window_ms
+                part = p[first:last]
+                rows.append((recorder, sound, begin_ms, end_ms, part.max(), part.mean(), last - first,
+                             *recordings.ends(begin_ms, end_ms)))  # fmt: skip
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    for name in ("start_utc", "end_utc"):
+        table[name] = table[name].to_numpy(dtype=np.int64).astype("datetime64[ms]")
+    return table
+
+
+def joined(starts_ms: NDArray[np.int64], window_ms: int, joining: Joining) -> Iterator[tuple[int, int]]:
+    """Yield the first and one past the last number of the windows of each event; starts are sorted."""
+    if not len(starts_ms):
+        return
+    apart = np.diff(starts_ms) - window_ms > round(joining.gap_s * 1000)
+    cuts = [0, *(np.flatnonzero(apart) + 1).tolist(), len(starts_ms)]
+    for first, last in pairwise(cuts):
+        if starts_ms[last - 1] + window_ms - starts_ms[first] >= joining.min_length_s * 1000:
+            yield first, last
+
+
+def raven_events(table: pd.DataFrame, *, high_hz: float) -> Iterator[Sheet]:
+    """Yield a Raven selection table for each recording in which an event begins; times count from its start."""
+    for path, stem, mine in by_recording(_of_recordings(table)):
+        lines = ["\t".join(RAVEN)]
+        for i, row in enumerate(mine.itertuples(index=False), 1):
+            cells = [
+                i, "Spectrogram 1", 1, f"{row.start_s:.6f}", f"{row.end_s:.6f}", 0, f"{high_hz:g}",
+                cell_in_line(path.split("/")[-1]), cell_in_line(str(row.sound)), f"{row.highest_probability:.6g}",
+            ]  # fmt: skip
+            lines.append("\t".join(map(str, cells)))
+        yield Sheet(f"{stem}.dawnchorus.selections.txt", "\n".join(lines) + "\n")
+
+
+def audacity_events(table: pd.DataFrame) -> Iterator[Sheet]:
+    """Yield Audacity labels for each recording in which an event begins; see :func:`raven_events`."""
+    for _, stem, mine in by_recording(_of_recordings(table)):
+        lines = [
+            f"{row.start_s:.6f}\t{row.end_s:.6f}\t{cell_in_line(str(row.sound))}"
+            for row in mine.itertuples(index=False)
+        ]
+        yield Sheet(f"{stem}.labels.txt", "\n".join(lines) + "\n")
+
+
+def _of_recordings(table: pd.DataFrame) -> pd.DataFrame:
+    """Return events with one recording each: an event across a join lasts, in the first, as long as it does in all."""
+    length_s = (table["end_utc"] - table["start_utc"]).dt.total_seconds()
+    same = table["start_recording"] == table["end_recording"]
+    end_s = table["end_s"].where(same, table["start_s"] + length_s)
+    return table.assign(recording=table["start_recording"], end_s=end_s)[table["start_recording"] != ""]
+
+
+@dataclass
+class _Recordings:
+    """The recordings of one recorder, read when they are first needed."""
+
+    cube: xr.Dataset | None
+    recorder: str
+
+    def ends(self, start_ms: int, end_ms: int) -> tuple[str, float, str, float]:
+        """Return recording and seconds after its start of both ends of a span; empty and NaN where there is none."""
+        found = self._pieces(start_ms, end_ms)
+        if not found:
+            return "", float("nan"), "", float("nan")
+        first, last = found[0], found[-1]
+        begin_s, stop_s = first.first_sample / first.sample_rate_hz, last.last_sample / last.sample_rate_hz
+        return first.path, round(begin_s, 6), last.path, round(stop_s, 6)
+
+    def _pieces(self, start_ms: int, end_ms: int) -> tuple[Piece, ...]:
+        if self.cube is None or self.recorder not in recorder_names(self.cube):
+            return ()
+        if not hasattr(self, "_rows"):
+            self._rows = recordings_table(self.cube, self.recorder)
+            self._starts = np.array([row["start_ms"] for row in self._rows])
+            lengths = [row["n_samples"] / row["sample_rate_hz"] * 1000 for row in self._rows]
+            self._ends = self._starts + np.array(lengths)
+        near = np.flatnonzero((self._starts < end_ms) & (self._ends > start_ms))
+        return pieces([self._rows[i] for i in near], start_ms, end_ms)
+
+
+def _probability(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 <= value <= 1:
+        raise UsageError(f"--threshold {text!r}: expected best-f1, precision, or a probability from 0 to 1.")
+    return value

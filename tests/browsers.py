@@ -1,0 +1,35 @@
+"""Browsers for tests of pages: where they are, and what goes wrong in a page."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, Request
+
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
+Opened = Callable[[Path], Page]
+
+
+def chromium_path() -> str:
+    """Return where Chromium is; without one the test is skipped."""
+    found = next(filter(None, map(shutil.which, CHROMIUMS)), None)
+    if found is None:
+        pytest.skip(f"no {', '.join(CHROMIUMS)} on the path; install Chromium to test the page as people see it")
+    return found
+
+
+def listen(page: Page, wrong: list[str]) -> Page:
+    """Note all that goes wrong in a page, and every request that leaves its folder."""
+    page.on("console", lambda message: wrong.append(message.text) if message.type in {"error", "warning"} else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("requestfailed", lambda request: wrong.extend(_lost(request)))
+    page.on("request", lambda request: wrong.append(request.url) if request.url.startswith("http") else None)
+    page.on("dialog", lambda dialog: wrong.append(f"dialog: {dialog.message}"))
+    return page
+
+
+def _lost(request: Request) -> list[str]:
+    """Return what was not loaded; what the page itself, or a reload, broke off is loaded again."""
+    return [] if request.failure == "net::ERR_ABORTED" else [f"not loaded: {request.url} {request.failure}"]
