@@ -7,7 +7,8 @@ import time
 from contextlib import nullcontext
 from pathlib import Path
 
-from benchmarks.cluster_bytes import count_gathered, count_sent, gathered_bytes, sent_bytes
+from benchmarks.cluster_bytes import count_gathered, count_sent, gathered_bytes
+from benchmarks.cluster_workers import all_sent
 from jobs.cluster import command
 from jobs.cluster.config import Config
 from jobs.common.machines import local_client
@@ -40,7 +41,7 @@ def main() -> None:
         outcome = command.execute(run, Options(workers=2))
         seconds = time.perf_counter() - began
         peaks = list(client.run(peak_bytes).values()) if client is not None else []
-        sent = sent_bytes() + sum(client.run(sent_bytes).values()) if client is not None else 0
+        sent = all_sent(client) if client is not None else 0
     found = {
         "seconds": seconds, "start": began - start, "driver": peak_bytes(), "workers": peaks, "sent": sent,
         "results": gathered_bytes(), **outcome.counts,

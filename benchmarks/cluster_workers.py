@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from distributed import Client
 
+from benchmarks.cluster_bytes import count_sent, sent_bytes
 from benchmarks.report import Figure
 from jobs.cluster.config import Config
 from jobs.cluster.kmeans import fit, schedule
@@ -38,7 +39,8 @@ def described(name: str, found: dict[str, Any]) -> list[Figure]:
     if sizes:
         # A result is written twice: by the worker to the scheduler, by the scheduler to the command.
         own = found["sent"] - 2 * found["results"]
-        note = f"results {found['results'] / 1e6:.0f} MB, twice; the rest, {own / 1e6:.1f} MB, is the scheduler's own"
+        rest = f"the rest, {own / 1e6:.1f} MB, are functions and the scheduler's own"
+        note = f"results {found['results'] / 1e6:.0f} MB, twice; {rest}"
         figures.append(Figure(f"{name}, written to connections", found["sent"] / 1e6, "MB", note))
     return figures
 
@@ -54,7 +56,12 @@ def parts(n_workers: int = 2) -> list[Figure]:
     with local_client(n_workers) as client:
         list(Team(2, client).in_order(_nothing, range(20)))
         figures.append(Figure("a task that does nothing, one after the other", 1000 * median(_one(client)), "ms"))
+        count_sent()
+        client.run(count_sent)
+        before = all_sent(client)
         seconds = timed(lambda: list(Team(2, client).in_order(_nothing, range(N_TASKS))))
+        n_bytes = (all_sent(client) - before) / N_TASKS
+        figures.append(Figure("bytes of a task that does nothing", n_bytes / 1000, "kB"))
         figures.append(Figure("a task that does nothing, many at a time", 1000 * seconds / N_TASKS, "ms"))
         for direct in (True, False):
             seconds = median(_batch(client, direct=direct))
@@ -80,6 +87,11 @@ def timed(function: Callable[[], Any]) -> float:
     began = time.perf_counter()
     function()
     return time.perf_counter() - began
+
+
+def all_sent(client: Client) -> int:
+    """Return the bytes that this process and all workers have written."""
+    return sent_bytes() + sum(int(n) for n in client.run(sent_bytes).values())
 
 
 def _one(client: Client) -> list[float]:

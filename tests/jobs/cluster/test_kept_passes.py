@@ -17,6 +17,7 @@ from jobs.cluster.batches import Position, batches_from
 from jobs.cluster.checkpoint import FIT, SURVEY, Checkpoints
 from jobs.cluster.config import Config
 from jobs.cluster.kmeans import Schedule, begun, steps
+from jobs.common.machines import local_client
 from jobs.common.run import Options, Run
 from lake.errors import StoreError, TryAgainError
 from lake.run_records import CHECKPOINTS
@@ -110,6 +111,17 @@ def test_killed_many_times_it_ends_with_the_same_bytes(
     for moment in order:
         killed(run, moment, choose.randint(1, 3) if moment != "commit" else 1)
     command.execute(run, Options(workers=choose.randint(1, 3)))
+    assert contents(run) == wholes["zscore_l2"]
+
+
+@pytest.mark.parametrize("moment", ["fit", "labels"])
+def test_workers_go_on_where_threads_were_killed(
+    tmp_path: Path, wholes: dict[str, dict[str, bytes]], moment: str
+) -> None:
+    run = study(tmp_path)
+    killed(run, moment, 4)
+    with local_client(2):
+        command.execute(run, Options(workers=2))
     assert contents(run) == wholes["zscore_l2"]
 
 

@@ -20,6 +20,9 @@ from jobs.manifest import read_manifest
 from jobs.runner import execute_runs
 from lake.verdicts import last_decisions, read_verdicts
 
+START_MS = 30_000
+"""A browser that is started again after a crash may take a while on a busy machine."""
+
 
 @contextmanager
 def browsing(playwright: Playwright, profile: Path, page_folder: Path, wrong: list[str]) -> Iterator[Page]:
@@ -29,6 +32,7 @@ def browsing(playwright: Playwright, profile: Path, page_folder: Path, wrong: li
     )
     page = listen(context.pages[0], wrong)
     page.goto((page_folder / "index.html").as_uri())
+    expect(page.locator("#progress-words")).not_to_be_empty(timeout=START_MS)
     yield page
     try:
         context.close()
@@ -60,7 +64,7 @@ def test_a_decision_outlives_a_browser_that_is_killed(playwright: Playwright, wh
         with browsing(playwright, tmp_path / "profile", tmp_path / "page", wrong) as page:
             if n == 2:
                 be(page, "Ana")
-            expect(page.locator("#progress-words")).to_contain_text(f"{n - 2} of 12")
+            expect(page.locator("#progress-words")).to_contain_text(f"{n - 2} of 12", timeout=START_MS)
             press(page, "yn")
             expect(page.locator("#place")).to_have_text(f"Window {n + 1} of 12")
             kill(tmp_path / "profile")
