@@ -16,7 +16,7 @@ from lake.claims import Claim, claim, require_free
 from lake.constants import LOST
 from lake.naming import names_digest
 from lake.receipts import latest_receipt, write_receipt
-from lake.run_records import CHECKPOINTS, GRID_RECORD, RUN_RECORD
+from lake.run_records import GRID_RECORD, RUN_RECORD
 from lake.verdicts import deliveries
 from lake.verify import UNFINISHED
 
@@ -70,8 +70,8 @@ def _beginning(run: Run, options: Options) -> Iterator[Options]:
 def _store_record(run: Run, *, is_share: bool) -> None:
     stored = run.ledger.record()
     if stored is not None and is_replaceable(run, stored):
-        checkpoints = run.ledger.storage.list_keys(CHECKPOINTS)
-        for key in (*checkpoints, GRID_RECORD, RUN_RECORD):
+        run.ledger.remove_checkpoints()
+        for key in (GRID_RECORD, RUN_RECORD):
             run.ledger.storage.remove(key)
     run.ledger.open_run(run.name, run.record)
     if not JOBS[run.job].extends:

@@ -13,12 +13,14 @@ from lake.grid import Grid
 from lake.identity import content_id
 from lake.layout import safe_name
 from lake.records import checksum, seal
-from lake.run_records import COMMIT_RECORD, RunRecords
+from lake.run_records import CHECKPOINTS, COMMIT_RECORD, RunRecords
 
 __all__ = ["Entry", "Ledger", "day_of_block"]
 
 USABLE = (STATUS["ok"], STATUS["partial"])
 
+_LINES = re.compile(r"[^/]+/[^/]+\.jsonl|[^/]+/[^/]+/\d+\.json")
+"""Files of lines, and objects that hold one each; claims on checkpoints lie as deep, and are named otherwise."""
 _STATUS_OF_DAY = re.compile(r"status/c\.(\d+)\.(\d+)$")
 """The file that a status variable has of one recorder's day."""
 
@@ -90,11 +92,18 @@ class Ledger(RunRecords):
 
     def line_files(self) -> list[str]:
         """Return the keys of the files of lines, and of the objects that hold one each."""
-        return [
-            key
-            for key in self.storage.list_keys()
-            if (key.endswith(".jsonl") and key.count("/") == 1) or (key.endswith(".json") and key.count("/") == 2)
-        ]
+        return [key for key in self.storage.list_keys() if _LINES.fullmatch(key)]
+
+    def checkpoint_keys(self) -> list[str]:
+        """Return the keys of checkpoints, and of claims on them; a recorder may have the name of their folder."""
+        return [key for key in self.storage.list_keys(CHECKPOINTS) if not _LINES.fullmatch(key)]
+
+    def remove_checkpoints(self) -> None:
+        """Remove them, and what killed processes left half-written; nobody else may be writing any."""
+        self.require_claim()
+        for key in self.checkpoint_keys():
+            self.storage.remove(key)
+        self.storage.below(CHECKPOINTS).remove_unfinished()
 
     def add(self, day: str, entry: Entry) -> None:
         """Append an entry, durably. The files it names must stand already.

@@ -89,11 +89,6 @@ class Checkpoints:
         }  # fmt: skip
         self._write(FIT, about, {"centroids": state.centroids, "taken": state.taken, "left": position.left})
 
-    def remove(self) -> None:
-        """Remove all of them."""
-        for key in self.ledger.storage.list_keys(CHECKPOINTS):
-            self.ledger.storage.remove(key)
-
     def _write(self, key: str, about: dict[str, Any], arrays: Arrays) -> None:
         told = {**about, "version": VERSION, "identity": self.identity, "backend": self.backend}
         buffer = io.BytesIO()

@@ -83,7 +83,7 @@ def execute(run: Run[Config], options: Options) -> Outcome:
     typed = {array.name: tables[array.name].astype(array.dtype) for array in spec.tables if array.name in ARRAYS}
     spec = replace(spec, attrs={**spec.attrs, ATTRIBUTE: clustering_id(typed)})
     commit(run.output, run.ledger, spec, sets.recorders, tables)
-    checkpoints.remove()
+    run.ledger.remove_checkpoints()
     flags = tables["cluster_flags"]
     counts = {
         "windows": sets.n_windows,

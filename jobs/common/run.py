@@ -15,7 +15,7 @@ from lake.graph import above
 from lake.layout import Lake
 from lake.ledger import Ledger
 from lake.receipts import latest_receipt
-from lake.run_records import CHECKPOINTS, GRID_RECORD, RUN_RECORD
+from lake.run_records import GRID_RECORD, RUN_RECORD
 from lake.storage import Storage
 from lake.verify import UNFINISHED
 
@@ -240,8 +240,8 @@ def is_replaceable(run: Run, stored: Mapping[str, Any]) -> bool:
     if stored["config_id"] == run.config_id:
         return False
     leftovers = {RUN_RECORD, GRID_RECORD, UNFINISHED}
-    passing = ("claims/", f"{CHECKPOINTS}/")
-    keys = [key for key in run.ledger.storage.list_keys() if key not in leftovers and not key.startswith(passing)]
+    leftovers |= {*run.ledger.checkpoint_keys()}
+    keys = [key for key in run.ledger.storage.list_keys() if key not in leftovers and not key.startswith("claims/")]
     return not keys and not run.output.list_keys() and not run.lake.receipts(run.name).list_keys()
 
 
