@@ -17,8 +17,9 @@ from typing import Final
 import numpy as np
 import tomli_w
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
-from benchmarks import review_large
+from benchmarks import listening, review_large
 from benchmarks.quality import ROOT, seeded
 from benchmarks.report import Figure, report
 from jobs.common.labels import Labels, read_labels
@@ -27,10 +28,11 @@ from jobs.evaluate.core import NONE, dominant_labels
 from jobs.manifest import Manifest, read_manifest
 from jobs.review.ask import ORDERS
 from jobs.review.orders import Population
-from jobs.review.sources import Sources
+from jobs.review.sources import Sources, clusters_of
 from jobs.runner import execute_runs
+from lake.constants import MS_PER_HOUR
 from lake.grid import Grid
-from lake.read import Windows, grid_of, open_cube, recorder_names, usable_windows
+from lake.read import Windows, grid_of, open_clusters, open_cube, recorder_names, usable_windows
 
 WITHOUT_SCORES: Final = ("explore", "far")
 """Orders that need no detector."""
@@ -39,6 +41,8 @@ NEEDED: Final = ("mels", "atoms", "dictionary", "statistics", "clusters")
 N_ORDERS: Final = 1000
 AFTER: Final = (10, 20, 40)
 MIN_OVERLAP_MS: Final = 500
+HOURS_A_DAY: Final = 6
+"""In which the demo records; every other day begins with the other half."""
 
 Heard = NDArray[np.bool_]
 """Whether each kind is in each window, shape (n_windows, n_kinds)."""
@@ -52,7 +56,7 @@ def main() -> None:
     parser.add_argument("--demo", type=Path, default=ROOT / "data" / "demo", help="folder of the demo study")
     parser.add_argument("--without-large", action="store_true", help="leave the time that choosing takes out")
     asked = parser.parse_args()
-    figures = of_demo(asked.demo, asked.seeds, asked.workers)
+    figures = of_demo(asked.demo, asked.seeds, asked.workers) + of_loop(asked.demo, asked.seeds)
     if not asked.without_large:
         sys.path.insert(0, str(ROOT / "tests"))
         figures += review_large.figures()
@@ -92,6 +96,60 @@ def of_demo(folder: Path, n_seeds: int, workers: int) -> list[Figure]:
             Figure(f"kinds heard in {n} windows, {name}", float(m), "kinds") for n, m in zip(AFTER, means, strict=True)
         ]
     return figures
+
+
+def of_loop(folder: Path, n_seeds: int) -> list[Figure]:
+    """Return what detectors are worth after some windows heard, by order; the runs of :func:`of_demo` are done."""
+    played: dict[str, list[listening.Played]] = {}
+    until: dict[str, list[float]] = {}
+    for seed in range(n_seeds):
+        study = _study(folder, seed)
+        for order in (*listening.ORDERS, *listening.PLAIN):
+            with threadpool_limits(1):
+                found = listening.play(study, order, seed)
+            played.setdefault(order, []).append(found)
+            until.setdefault(order, []).append(until_all(study.truth[found.heard]))
+            print(f"seed {seed}, {order}: {until[order][-1]}", *np.round(found.average_precision, 3), flush=True)
+    figures = []
+    for order, several in played.items():
+        by_seed = ", ".join(f"{value:.0f}" for value in until[order])
+        figures.append(Figure(f"loop, windows until every kind, {order}", float(np.mean(until[order])), by_seed))
+        figures.append(
+            Figure(f"loop, calibration error, {order}", float(np.mean([p.calibration for p in several])), "")
+        )
+        for i, n in enumerate(listening.AFTER):
+            values = [one.average_precision[i] for one in several]
+            beside = float(np.mean([one.average_precision[i] for one in played["random"]]))
+            spread = " ".join(f"{value:.3f}" for value in values)
+            figures.append(
+                Figure(
+                    f"loop, macro AP after {n}, {order}", float(np.mean(values)), "", f"{spread}; random {beside:.3f}"
+                )
+            )
+    return figures
+
+
+def _study(folder: Path, seed: int) -> listening.Study:
+    """Return the demo study in two halves: every other hour that was recorded, and the hours between."""
+    manifest = _with_seed(folder, seed)
+    with open_cube(manifest.runs["mels"].output.url) as opened:
+        grid, recorders, windows = grid_of(opened), recorder_names(opened), usable_windows(opened)
+    truth = read_labels(folder / "study" / "truth.csv")
+    present, _ = heard_in(truth, windows, recorders, grid)
+    known = _sources(manifest, Population(windows, grid), truth, f"clusters-{seed}" if seed else "clusters")
+    rows, vectors, _ = known.vectors(np.arange(len(windows)), 0, np.random.default_rng(seed))
+    windows, present = windows.take(rows), present[rows]
+    hours = windows.cell * grid.hop_ms // MS_PER_HOUR
+    numbers = np.unique(hours, return_inverse=True)[1]
+    is_heard = (numbers + numbers // HOURS_A_DAY) % 2 == 0
+    mine = np.flatnonzero(is_heard)
+    population = Population(windows.take(mine), grid)
+    with open_clusters(known.clustering().output.url, times=False) as store:
+        exemplars = population.find(store["exemplar_recorder"].to_numpy(), store["exemplar_cell"].to_numpy())
+    return listening.Study(
+        population, vectors[mine], present[mine], hours[mine] // 24, hours[mine], exemplars,
+        clusters_of(known.clustering(), population.windows), vectors[~is_heard], present[~is_heard],
+    )  # fmt: skip
 
 
 def heard_in(truth: Labels, windows: Windows, recorders: list[str], grid: Grid) -> tuple[Heard, Heard]:

@@ -16,6 +16,7 @@ from jobs.cli_clusters import commands as cluster_commands
 from jobs.cli_events import commands as event_commands
 from jobs.cli_lake import ForceOpt
 from jobs.cli_review import commands as review_commands
+from jobs.cli_similar import commands as similar_commands
 from jobs.cli_trace import commands
 from jobs.cli_verdicts import verdicts as verdict_commands
 from jobs.common.job import Option
@@ -26,13 +27,13 @@ from jobs.locales import use_utf8
 from lake.errors import DawnchorusError, QuarantineError, UsageError
 from lake.outputs import refuse_others
 
-ORDER = (
+COMMANDS = (
     "demo", "catalog", "config", "run", "finalise", "status", "verify",
     "query", "similar", "trace", "export", "import", "names",
     "review", "verdicts", "events",
     "submit", "certificate", "reproduce",
 )  # fmt: skip
-"""The commands in the order of the work."""
+"""All commands, in the order of the work."""
 
 
 class Commands(TyperGroup):
@@ -40,7 +41,7 @@ class Commands(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 (typer's own types)
         """Return the names of the commands in the order of the work."""
-        return sorted(super().list_commands(ctx), key=ORDER.index)
+        return sorted(super().list_commands(ctx), key=COMMANDS.index)
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (typer's own types)
         """Run the command that was typed."""
@@ -57,6 +58,7 @@ app.registered_commands += commands.registered_commands
 app.add_typer(cluster_commands)
 app.add_typer(event_commands)
 app.add_typer(review_commands)
+app.add_typer(similar_commands)
 app.add_typer(verdict_commands, name="verdicts")
 
 ManifestArg = Annotated[Path, typer.Argument(help="the manifest, a TOML file")]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli_lake import ForceOpt, JsonOpt, check_out, give, write_table
+from jobs.cli_lake import ForceOpt, JsonOpt, check_out, give, without_speech, write_table
 from jobs.common.terminal import complain, print_json, print_line
 from lake.errors import InputError, UsageError
 from lake.outputs import write_outputs
@@ -49,6 +49,7 @@ def events(
     cube = open_any(above.output.url) if above else None
     _, without = thresholds_of(store, threshold, sound or ())
     table = find_events(store, cube, threshold, sounds=sound or (), joining=Joining(gap, min_length))
+    table = without_speech(table, run.lake, table["start_utc"], table["end_utc"])
     if without:
         complain(f"note: no threshold {threshold!r} for {', '.join(without)}: see `flags` and `refused` of the heads.")
     if to == "csv" or out is None:

@@ -1,9 +1,9 @@
-"""Commands that read finished stores: tables, nearest windows, where a window comes from, tables for other programs."""
+"""Commands that read finished stores: tables of windows, printed or written to a file."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +14,7 @@ from lake.outputs import refuse_others, write_outputs
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lake.similar import Normalise
+    from lake.layout import Lake
 
 commands = typer.Typer()
 
@@ -62,43 +62,17 @@ def query(
     give(table, out, force=force, as_json=as_json)
 
 
-@commands.command()
-def similar(
-    stores: Annotated[
-        list[str], typer.Argument(metavar="STORE…", help="…/embeddings/RUN.zarr; the vectors of several are joined")
-    ],
-    recorder: Annotated[str, typer.Option(help="recorder of the window")],
-    time: Annotated[str, typer.Option(help="time in UTC that the window begins at, or holds")],
-    n: Annotated[int, typer.Option(min=1, help="windows to list")] = 20,
-    euclidean: Annotated[bool, typer.Option("--euclidean", help="Euclidean distance instead of cosine")] = False,
-    normalise: Annotated[
-        str, typer.Option(help="whiten, none, or auto: whiten vectors that were made here, leave imported ones")
-    ] = "auto",
-    apart: Annotated[
-        float | None, typer.Option(min=0, help="seconds within which the recorder's own windows are left out")
-    ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="threads that read")] = 2,
-    out: OutOpt = None,
-    force: ForceOpt = False,
-    as_json: JsonOpt = False,
-) -> None:
-    """List the windows whose vectors are nearest to that of one window; all are compared, in one pass."""
-    from jobs.common.progress import progress
-    from lake.read import open_embeddings, usable_windows
-    from lake.similar import similar as nearest
+def without_speech(table: "pd.DataFrame", lake: "Lake", start: "pd.Series", end: "pd.Series") -> "pd.DataFrame":
+    """Return the rows whose spans, in UTC, share no time with what somebody marked as speech; say how many do."""
+    from lake.heard import shares_speech
+    from lake.verdicts import read_verdicts
 
-    check_out(out, force=force)
-    if normalise not in {"auto", "whiten", "none"}:
-        raise UsageError(f"--normalise {normalise!r}: expected auto, whiten or none.")
-    how = cast("Normalise", normalise)
-    with open_embeddings(stores[0]) as dataset:
-        n_windows = len(usable_windows(dataset, status="embedding_status"))
-    with progress("similar", n_windows, "windows") as advance:
-        table = nearest(
-            stores, recorder, time, n=n, metric="euclidean" if euclidean else "cosine", normalise=how,
-            apart_s=apart, threads=workers, advance=advance, say=lambda text: complain(f"note: {text}"),
-        )  # fmt: skip
-    give(table, out, force=force, as_json=as_json)
+    verdicts = read_verdicts(lake)
+    spans_ms = (times.to_numpy().astype("datetime64[ms]").astype("int64") for times in (start, end))
+    withheld = shares_speech(verdicts, table["recorder"], *spans_ms)
+    if withheld.any():
+        complain(f"note: rows that are left out, as somebody marked their sound as speech: {int(withheld.sum())}.")
+    return table[~withheld].reset_index(drop=True)
 
 
 def check_out(out: Path | None, *, force: bool) -> None:

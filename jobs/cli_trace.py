@@ -17,6 +17,7 @@ from jobs.cli_lake import (
     SiteOpt,
     StoreArg,
     commands,
+    without_speech,
     write_table,
 )
 from jobs.common.terminal import complain, print_json, print_line
@@ -92,11 +93,15 @@ def export(
     as_json: JsonOpt = False,
 ) -> None:
     """Write windows and their clusters for Raven, Audacity or a table."""
+    import pandas as pd
+
     from lake.chain import made_by
     from lake.export import audacity_sheets, clustering_table, raven_sheets
     from lake.find import parse_wanted
+    from lake.layout import run_of
     from lake.naming import read_names
     from lake.query import open_any
+    from lake.read import grid_of
 
     if to not in FORMATS:
         raise UsageError(f"--to {to!r}: expected one of {', '.join(FORMATS)}.")
@@ -113,6 +118,10 @@ def export(
     given = read_names(Storage(store))
     names = {name.cluster: name.name for name in given.rows}
     table = clustering_table(clusters, opened, wanted, names=names, round_coordinates=round_coordinates)
+    inside = run_of(store)
+    if inside is not None:
+        window = pd.Timedelta(grid_of(clusters).window_ms, "ms")
+        table = without_speech(table, inside[0], table["time"], table["time"] + window)
     n_files = 1
     if to in {"csv", "parquet"}:
         write_table(table, out, force=force)

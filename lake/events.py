@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from lake.errors import InputError, UsageError
 from lake.escapes import cell_in_line
 from lake.export import Sheet, by_recording
+from lake.places import RecordingsOf
 from lake.read import grid_of, recorder_names
 from lake.text import near_or_all
-from lake.trace import Piece, pieces, recordings_table
 
 COLUMNS = (
     "recorder", "sound", "start_utc", "end_utc", "highest_probability", "mean_probability", "n_windows",
@@ -100,7 +100,7 @@ def find_events(
     by = "score" if rule in RULES else "probability"
     rows = []
     for i, recorder in enumerate(recorder_names(detections)):
-        recordings = _Recordings(cube, recorder)
+        recordings = RecordingsOf(cube, recorder)
         for sound in sorted(chosen):
             values = detections.variables[by][i, :, known.index(sound)].to_numpy()
             cells = np.flatnonzero(values >= chosen[sound])
@@ -159,34 +159,6 @@ def _of_recordings(table: pd.DataFrame) -> pd.DataFrame:
     same = table["start_recording"] == table["end_recording"]
     end_s = table["end_s"].where(same, table["start_s"] + length_s)
     return table.assign(recording=table["start_recording"], end_s=end_s)[table["start_recording"] != ""]
-
-
-@dataclass
-class _Recordings:
-    """The recordings of one recorder, read when they are first needed."""
-
-    cube: xr.Dataset | None
-    recorder: str
-
-    def ends(self, start_ms: int, end_ms: int) -> tuple[str, float, str, float]:
-        """Return recording and seconds after its start of both ends of a span; empty and NaN where there is none."""
-        found = self._pieces(start_ms, end_ms)
-        if not found:
-            return "", float("nan"), "", float("nan")
-        first, last = found[0], found[-1]
-        begin_s, stop_s = first.first_sample / first.sample_rate_hz, last.last_sample / last.sample_rate_hz
-        return first.path, round(begin_s, 6), last.path, round(stop_s, 6)
-
-    def _pieces(self, start_ms: int, end_ms: int) -> tuple[Piece, ...]:
-        if self.cube is None or self.recorder not in recorder_names(self.cube):
-            return ()
-        if not hasattr(self, "_rows"):
-            self._rows = recordings_table(self.cube, self.recorder)
-            self._starts = np.array([row["start_ms"] for row in self._rows])
-            lengths = [row["n_samples"] / row["sample_rate_hz"] * 1000 for row in self._rows]
-            self._ends = self._starts + np.array(lengths)
-        near = np.flatnonzero((self._starts < end_ms) & (self._ends > start_ms))
-        return pieces([self._rows[i] for i in near], start_ms, end_ms)
 
 
 def _probability(text: str) -> float:

@@ -128,6 +128,21 @@ def raven_sheets(table: pd.DataFrame, *, high_hz: float) -> Iterator[Sheet]:
         yield Sheet(f"{stem}.dawnchorus.selections.txt", "\n".join(lines) + "\n")
 
 
+def raven_hits(table: pd.DataFrame, *, high_hz: float) -> Iterator[Sheet]:
+    """Yield a Raven selection table for each recording with windows that were found by example.
+
+    Parameters
+    ----------
+    table
+        recording, start_s, end_s, cluster (missing where it is not known), and distance.
+    high_hz
+        As for :func:`raven_sheets`.
+    """
+    names = [f"similar {i}" for i in range(1, len(table) + 1)]
+    cluster = table["cluster"].astype(object).where(table["cluster"].notna(), "")
+    yield from raven_sheets(table.assign(name=names, cluster=cluster), high_hz=high_hz)
+
+
 def audacity_sheets(table: pd.DataFrame) -> Iterator[Sheet]:
     """Yield Audacity labels for each recording: ``<recording>.labels.txt``."""
     for _, stem, mine in by_recording(table):

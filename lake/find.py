@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -195,14 +196,14 @@ def _of_recorder(
     local_ms = None
     keep = np.ones(len(cells), dtype=np.bool_)
     if cube is not None:
-        local_ms, sites = _local_ms(dataset, cube, i, cells), _sites(cube, i, cells, wanted)
+        local_ms, sites = local_times_ms(dataset, cube, i, cells), _sites(cube, i, cells, wanted)
         more |= {"time_local": local_ms.astype("datetime64[ms]"), "site": sites}
         same = [resolve(site, set(sites.astype(str))) or "" for site in wanted.sites]
         keep &= np.isin(sites.astype(str), [site for site in same if site]) if wanted.sites else True
     keep &= _in_time(dataset, cells, local_ms, wanted)
     labelled = dataset if "cluster" in dataset else clusters
     if labelled is not None:
-        numbers = _at(labelled, "cluster", i, cells, -1)
+        numbers = values_at(labelled, "cluster", i, cells, -1)
         more |= {"cluster": numbers} if labelled is clusters else {}
         keep &= np.isin(numbers, wanted.clusters) if wanted.clusters else True
     table = rows_of(dataset, i, cells[keep], features=features)
@@ -259,9 +260,12 @@ def _in_time(
     return keep
 
 
-def _at(dataset: xr.Dataset | None, name: str, i: int, cells: NDArray[np.int64], fill: int) -> NDArray[np.int64]:
-    """Return an index variable at cells of a recorder; what the store does not reach is the fill value."""
-    out = np.full(len(cells), fill, dtype=np.int64)
+def values_at(dataset: xr.Dataset | None, name: str, i: int, cells: NDArray[np.int64], fill: float) -> NDArray[Any]:
+    """Return an index variable at cells of a recorder, ascending; what the store does not reach is the fill value.
+
+    Whole numbers are int64, as the fill value is.
+    """
+    out = np.full(len(cells), fill, dtype=np.int64 if isinstance(fill, int) else np.float64)
     if dataset is None or i >= dataset.sizes["recorder"]:
         return out
     reached = cells[cells < dataset.sizes["time"]]
@@ -271,9 +275,9 @@ def _at(dataset: xr.Dataset | None, name: str, i: int, cells: NDArray[np.int64],
     return out
 
 
-def _local_ms(dataset: xr.Dataset, cube: xr.Dataset, i: int, cells: NDArray[np.int64]) -> NDArray[np.int64]:
+def local_times_ms(dataset: xr.Dataset, cube: xr.Dataset, i: int, cells: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the local time of cells, milliseconds since 1970; as an unknown datetime64 where it is not known."""
-    grid, offset_s = grid_of(dataset), _at(cube, "utc_offset_s", i, cells, OFFSET_UNKNOWN_S)
+    grid, offset_s = grid_of(dataset), values_at(cube, "utc_offset_s", i, cells, OFFSET_UNKNOWN_S)
     local_ms = grid.origin_ms + cells * grid.hop_ms + offset_s * 1000
     return np.where(offset_s == OFFSET_UNKNOWN_S, np.iinfo(np.int64).min, local_ms)
 
@@ -287,4 +291,4 @@ def _sites(cube: xr.Dataset, i: int, cells: NDArray[np.int64], wanted: Wanted) -
             f"site {unknown[0]!r} is not in the cube; it has {', '.join(known) or 'none'}."
             f"{nearest_hint(unknown[0], known)}"
         )
-    return np.asarray(names[_at(cube, "deployment", i, cells, -1)], dtype=object)
+    return np.asarray(names[values_at(cube, "deployment", i, cells, -1)], dtype=object)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from lake.grid import Grid
 from lake.sounds import SPEECH
@@ -64,6 +65,28 @@ def windows_of_speech(verdicts: pd.DataFrame, grid: Grid, recorders: list[str]) 
     """
     last = last_decisions(verdicts)
     return windows_touching(last[(last["sound"] == SPEECH) & (last["verdict"] == "yes")], grid, recorders)
+
+
+def shares_speech(
+    verdicts: pd.DataFrame, recorder: pd.Series, start_ms: NDArray[np.int64], end_ms: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return which spans share time with what any reviewer last said is speech.
+
+    Parameters
+    ----------
+    verdicts
+        As :func:`lake.verdicts.read_verdicts` gives them.
+    recorder, start_ms, end_ms
+        The spans, milliseconds since 1970, shape (n,).
+    """
+    last = last_decisions(verdicts)
+    speech = last[(last["sound"] == SPEECH) & (last["verdict"] == "yes")]
+    begins_ms = speech["time_utc"].to_numpy().astype("datetime64[ms]").astype(np.int64)
+    ends_ms = begins_ms + np.rint(speech["duration_s"].to_numpy(dtype=np.float64) * 1000).astype(np.int64)
+    shares = np.zeros(len(start_ms), dtype=np.bool_)
+    for name, begin_ms, until_ms in zip(speech["recorder"], begins_ms, ends_ms, strict=True):
+        shares |= (recorder == name).to_numpy() & (start_ms < until_ms) & (end_ms > begin_ms)
+    return shares
 
 
 def _touched(spans: pd.DataFrame, grid: Grid, recorders: list[str]) -> pd.DataFrame:

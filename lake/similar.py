@@ -15,7 +15,7 @@ from lake.grid import Grid, iso
 from lake.query import resolve_recorder
 from lake.scaling import Vectors, scaled
 from lake.threads import in_threads
-from lake.vectors import Span, open_vectors, read_span
+from lake.vectors import Span, VectorSets, open_vectors, read_span
 from lake.whitening import study_whitening, whitening_notes
 
 Instant = str | datetime | np.datetime64
@@ -113,24 +113,35 @@ def similar(
     sets = open_vectors([urls] if isinstance(urls, str) else urls)
     grid, recorders = sets.grid, list(sets.recorders)
     place = place_of(recorders, grid, recorder, time)
-    wanted = np.concatenate([np.asarray(array[place.recorder, place.cell]) for array in sets.arrays])[None]
+    wanted = np.concatenate([np.asarray(array[place.recorder, place.cell]) for array in sets.arrays])
     if not np.isfinite(wanted).all():
         raise InputError(f"{sets.urls[0]}: recorder {recorder!r} has no vector at {iso(grid.start_ms(place.cell))}.")
+    apart = max(1, -(-round((grid.window_ms / 1000 if apart_s is None else apart_s) * 1000) // grid.hop_ms))
+    return _nearest(
+        sets, wanted, (place, apart), n=n, metric=metric, normalise=normalise, threads=threads,
+        advance=advance, say=say,
+    )  # fmt: skip
+
+
+def _nearest(
+    sets: VectorSets, vector: NDArray[np.floating], beside: tuple[Place, int] | None, *, n: int, metric: Metric,
+    normalise: Normalise, threads: int, advance: Callable[[int], None] | None, say: Callable[[str], None] | None,
+) -> pd.DataFrame:  # fmt: skip
+    """Compare all windows but those nearer in time to a window than a number of cells."""
     is_whitened = normalise == "whiten" or (normalise == "auto" and sets.is_own)
     scaling = study_whitening(sets, threads=threads) if is_whitened else None
     if scaling is not None and say is not None:
         for note in whitening_notes(sets, scaling):
             say(note)
-    wanted = wanted if scaling is None else scaled(wanted.astype(np.float32), scaling)
-    apart = max(1, -(-round((grid.window_ms / 1000 if apart_s is None else apart_s) * 1000) // grid.hop_ms))
+    wanted = vector[None] if scaling is None else scaled(vector[None].astype(np.float32), scaling)
     best = pd.DataFrame({"recorder": [], "cell": [], "distance": []})
 
     def compare(span: Span) -> tuple[pd.DataFrame, int]:
         vectors = read_span(sets, span)
         vectors = vectors if scaling is None else scaled(vectors, scaling, in_place=True)
         distance = _distances(vectors, wanted[0].astype(np.float64), metric)
-        if span.recorder == place.recorder:
-            distance[np.abs(span.cells - place.cell) < apart] = np.inf
+        if beside is not None and span.recorder == beside[0].recorder:
+            distance[np.abs(span.cells - beside[0].cell) < beside[1]] = np.inf
         near = np.argsort(distance, kind="stable")[:n]
         found = pd.DataFrame({"recorder": span.recorder, "cell": span.cells[near], "distance": distance[near]})
         return found, len(span.cells)
@@ -142,8 +153,9 @@ def similar(
             best = near.sort_values(["distance", "recorder", "cell"], kind="stable").head(n)
             if advance is not None:
                 advance(n_compared)
+    grid = sets.grid
     times = (grid.origin_ms + best["cell"].to_numpy(dtype=np.int64) * grid.hop_ms).astype("datetime64[ms]")
-    names = [recorders[int(i)] for i in best["recorder"]]
+    names = [sets.recorders[int(i)] for i in best["recorder"]]
     return pd.DataFrame({"recorder": names, "time": times, "distance": best["distance"].to_numpy(dtype=np.float64)})
 
 

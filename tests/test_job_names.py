@@ -33,6 +33,13 @@ def job_names(source: str) -> Iterator[tuple[int, str]]:
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "command"
         for keyword in call.keywords
     }
+    for named in ast.walk(tree):
+        if (
+            isinstance(named, ast.Assign)
+            and isinstance(named.value, ast.Tuple)
+            and ast.unparse(named.targets[0]) == "COMMANDS"
+        ):
+            commands.update(named.value.elts)
     for node in ast.walk(tree):
         if not isinstance(node, ast.expr | ast.stmt):
             continue

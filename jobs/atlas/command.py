@@ -27,9 +27,11 @@ from jobs.common.folders import publish
 from jobs.common.pages.pictures import bands_that_count, level_histogram, level_range
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run
+from lake.heard import windows_of_speech
 from lake.naming import read_names
 from lake.shards import ReadCodes, open_codes
 from lake.threads import in_threads
+from lake.verdicts import read_verdicts
 
 N_NEIGHBOURS = 5
 N_LABELS = 12
@@ -43,14 +45,16 @@ def execute(run: Run[Config], options: Options) -> Outcome:
     named = read_names(run.inputs["clusters"].output)
     with progress(f"{run.name}: counting", len(clustered_days(stores)), "recorder-days") as advance:
         table = read_table(stores, advance)
+    withheld = _withheld(run, stores, table)
     rows = rows_by_cluster(table, stores.n_clusters)
     n_windows = np.array([len(group) for group in rows])
     found_lifts, labels_note = _lifts(run, stores, table, n_windows)
     run = options.begin(run, Outcome(did=True, counts={}))
     sampled = sampled_rows(len(table), config.n_map_windows, config.seed)
+    sampled = sampled[~withheld[sampled]]
     space = space_of(stores.clusters)
     seen = _look(run, stores, table, space, sampled)
-    shown = shown_windows(stores, _picks(stores, config, table, rows, seen))
+    shown = shown_windows(stores, _picks(stores, config, table, [mine[~withheld[mine]] for mine in rows], seen))
     read_codes = open_codes(stores.cube_url)
     level_range_db = config.level_range_db
     if level_range_db == "auto":
@@ -83,7 +87,8 @@ def execute(run: Run[Config], options: Options) -> Outcome:
                 folder=folder,
                 threads=options.workers,
             )
-        notes = [note for note in (media.note, _map_note(seen, config), labels_note, *named.notes) if note]
+        said = (media.note, _speech_note(withheld), _map_note(seen, config), labels_note, *named.notes)
+        notes = [note for note in said if note]
         study = study_facts(
             run,
             read,
@@ -128,6 +133,18 @@ def _map(config: Config, sampled: NDArray[np.int64], seen: Seen | None) -> Map |
     return Map(sampled, places, -(-len(sampled) // PER_SHEET)) if places else None
 
 
+def _withheld(run: Run[Config], stores: Stores, table: Table) -> NDArray[np.bool_]:
+    """Return which windows share time with what somebody marked as speech: they are counted, and not shown."""
+    speech = windows_of_speech(read_verdicts(run.lake), stores.grid, list(stores.recorders))
+    found = speech[["i_recorder", "cell"]].to_numpy(dtype=np.int64) @ [stores.grid.n_cells, 1]
+    return np.isin(table.recorder.astype(np.int64) * stores.grid.n_cells + table.cell, found)
+
+
+def _speech_note(withheld: NDArray[np.bool_]) -> str:
+    n = int(withheld.sum())
+    return f"Windows that are not shown, as somebody marked them as speech: {n}." if n else ""
+
+
 def _map_note(seen: Seen | None, config: Config) -> str:
     if seen is not None or not config.n_map_windows:
         return ""
@@ -137,13 +154,16 @@ def _map_note(seen: Seen | None, config: Config) -> str:
 def _picks(
     stores: Stores, config: Config, table: Table, rows: Sequence[NDArray[np.intp]], seen: Seen | None
 ) -> list[Pick]:
-    """Return the windows to show: each cluster's exemplars, then outliers and borders that are none of them."""
-    picks = exemplar_picks(stores, config.n_exemplars)
+    """Return the windows to show, among some rows of each cluster: exemplars, then outliers and borders."""
+    is_open = np.isin(np.arange(len(table)), np.concatenate(rows))
     position = table.recorder.astype(np.int64) * stores.grid.n_cells + table.cell
     exemplars: dict[int, list[int]] = {}
-    for pick in picks:
+    picks = []
+    for pick in exemplar_picks(stores, config.n_exemplars):
         row = int(np.searchsorted(position, pick.recorder * stores.grid.n_cells + pick.cell))
-        exemplars.setdefault(pick.cluster, []).append(row)
+        if is_open[row]:
+            picks.append(pick)
+            exemplars.setdefault(pick.cluster, []).append(row)
     found = []
     for i in range(stores.n_clusters):
         taken = exemplars.get(i, [])

@@ -15,7 +15,10 @@ C_contra = TypeVar("C_contra", bound=JobConfig, contravariant=True, default=JobC
 Processes = Literal["one", "share partitions", "train together"]
 Reads = Literal["labels", "cluster_names", "verdicts"]
 Option = Literal["scheduler", "partition", "ranks", "max-memory", "refresh", "mix", "device", "no-audio"]
-"""Options of `run` that not every job can follow. `--workers` is a bound, which each keeps that works alone."""
+"""Options of `run` that not every job can follow; with `partition` a job has `finalise`.
+
+`--workers` is a bound, which each keeps that works alone.
+"""
 
 ANY_ROLE: Final = "*"
 """Role of an :class:`Input` that stands for every role that no other input has."""

@@ -209,10 +209,10 @@ def _order_of(
     if request.listed is not None:
         return LISTED, "the windows of the list, in its order"
     scored = scored_sounds(runs["detections"][0]) if n_verdicts and runs.get("detections") else []
-    asked = [sound for sound in sounds if sound in scored]
-    if asked:
-        return "margin", f"there is a detector; these are the windows that it is least sure of ({', '.join(asked)})"
-    why = "no detector yet" if n_verdicts else "nothing was heard yet"
+    without = [sound for sound in sounds if sound not in scored]
+    if not without:
+        return "margin", "all sounds have a detector; these are the windows that it is least sure of"
+    why = f"no detector of {', '.join(without)} yet" if n_verdicts else "nothing was heard yet"
     if runs.get("clusters"):
         return "explore", f"{why}; these are typical of the clusters that were heard least, the largest first"
     if runs.get("embeddings"):

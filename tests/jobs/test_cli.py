@@ -14,7 +14,8 @@ from commands import ROOT, Cli, Ended, command
 from soundfiles import Study, sound, usual_study
 from typer.testing import CliRunner
 
-from jobs.cli import ORDER, app
+from jobs.cli import COMMANDS as IN_ORDER
+from jobs.cli import app
 from lake.claims import claim
 
 COMMANDS = (
@@ -35,7 +36,7 @@ def test_h_is_help(words: list[str]) -> None:
 
 def test_help_lists_every_command_once_in_the_order_of_the_work() -> None:
     shown = re.findall(r"^  ([a-z]+)  ", CliRunner().invoke(app, ["--help"]).output.split("Commands:")[1], re.MULTILINE)
-    assert tuple(shown) == ORDER
+    assert tuple(shown) == IN_ORDER
 
 
 def test_help_lists_the_commands() -> None:

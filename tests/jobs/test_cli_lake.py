@@ -37,34 +37,6 @@ def test_query_by_local_time_and_cluster_finds_the_other_stores(cli: Cli, whole:
     assert cli("query", url, "--hour", "25").code == 2
 
 
-def test_similar(cli: Cli, whole: Path, tmp_path: Path) -> None:
-    url = store(whole, "vectors")
-    code, out, _ = cli("similar", url, "--recorder", "a", "--time", "2021-07-15T00:00:00", "--n", 3)
-    assert code == 0
-    found = table(out)
-    assert list(found.columns) == ["recorder", "time", "distance"]
-    assert len(found) == 3
-    assert found["distance"].is_monotonic_increasing
-    file = tmp_path / "near.json"
-    words = (
-        "similar",
-        url,
-        "--recorder",
-        "a",
-        "--time",
-        "2021-07-15",
-        "--n",
-        2,
-        "--euclidean",
-        "--out",
-        file,
-        "--json",
-    )
-    assert json.loads(cli(*words).out) == {"out": str(file), "n_windows": 2}
-    assert len(json.loads(file.read_text())) == 2
-    assert cli("similar", url, "--recorder", "x", "--time", "2021-07-15").code == 3
-
-
 def test_trace_goes_back_to_samples_across_a_join(cli: Cli, whole: Path, tmp_path: Path) -> None:
     """The first two recordings of `a` are one sound cut in two, which starts at 23:59:00.5."""
     url, root, out = store(whole, "clusters"), whole.parent / "audio", tmp_path / "cut.wav"

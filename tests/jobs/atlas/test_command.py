@@ -34,6 +34,8 @@ from jobs.common.run import Options
 from lake.digest import sha256
 from lake.errors import StoreError
 from lake.recordings import read_recordings, write_recordings
+from lake.tables import make_table
+from lake.verdicts import COLUMNS, add_verdicts
 
 
 def windows_table(study: Study) -> pd.DataFrame:
@@ -351,6 +353,27 @@ def test_sound_can_be_left_out(tmp_path: Path) -> None:
         assert all(not page.attributes("audio", "src") for page in read_parts(Path(run.output.url)))
     silent = study.atlas(small, "elsewhere", recordings=replace(recordings, root=tmp_path / "not here"))
     assert "the recordings were not at hand when this page was made." in (silent / "index.html").read_text()
+
+
+def test_windows_of_speech_are_counted_and_not_shown(tmp_path: Path) -> None:
+    study = build_study(tmp_path)
+    small = Config(image_width_px=16, image_height_px=16, n_map_windows=1000)
+    before = study.atlas(small, "before")
+    row = {
+        "recorder": "north", "time_utc": pd.Timestamp("2000-01-01"), "duration_s": 1e9, "sound": "speech",
+        "verdict": "yes", "reviewer": "Ana", "decided_at": pd.Timestamp("2026-01-01"),
+    }  # fmt: skip
+    assert add_verdicts(study.cube.lake, make_table([row], COLUMNS)).n_added == 1
+    after = study.atlas(small, "after")
+    table = windows_table(study)
+    n_speech = int((table["recorder"] == "north").sum())
+    assert f"marked them as speech: {n_speech}." in read_page(after / "index.html").text
+    assert len(scripted(before / "data.js")["map"]["recorder"]) == len(table)
+    assert len(scripted(after / "data.js")["map"]["recorder"]) == len(table) - n_speech
+    shown = [alt for page in read_parts(after) for alt in page.attributes("img", "alt")]
+    assert shown
+    assert not [alt for alt in shown if "north" in alt]
+    assert [alt for page in read_parts(before) for alt in page.attributes("img", "alt") if "north" in alt]
 
 
 def test_the_recordings_effort_is_shown_with_problems_marked(tmp_path: Path) -> None:

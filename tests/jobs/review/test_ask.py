@@ -462,7 +462,7 @@ def test_orders_by_score(cli: Cli, scored: Path) -> None:
     assert found.index.names == ["recorder", "time"]
     n_left = len(windows_of(scored)) - 40
     batches = {}
-    for order in ("margin", "top", "precision", "auto"):
+    for order in ("margin", "top", "precision"):
         said, error = ask(cli, scored, "--order", order, "--n", 100)
         batch = batches[order] = kept(scored, said["batch"])
         assert len(batch.table) == n_left, "what was heard is not asked again"
@@ -472,13 +472,46 @@ def test_orders_by_score(cli: Cli, scored: Path) -> None:
         name = "score" if order in {"top", "precision"} else "probability"
         wanted = found[name].reindex(pd.MultiIndex.from_frame(batch.table[["recorder", "time_utc"]]))
         assert batch.table["score"].tolist() == pytest.approx(wanted.tolist(), rel=1e-5)
-    assert batches["auto"].name == batches["margin"].name
-    assert "least sure" in ask(cli, scored, "--n", 100)[0]["why"]
     best = batches["top"].table["score"]
     assert best.iloc[0] == best.max()
+
+
+def test_auto_goes_by_a_detector_once_all_sounds_have_one(cli: Cli, scored: Path) -> None:
+    """Orders by score ask about sounds that were heard already; the others would be met late."""
+    said = ask(cli, scored, "--sound", "wren", "--n", 100)[0]
+    assert said["asked"]["order"] == "margin"
+    assert "least sure" in said["why"]
+    assert said["batch"] == ask(cli, scored, "--sound", "wren", "--n", 100, "--order", "margin")[0]["batch"]
+    said = ask(cli, scored, "--n", 100)[0]
+    assert said["asked"]["order"] == "explore"
+    assert "no detector of robin yet" in said["why"]
 
 
 def test_a_sound_without_scores(cli: Cli, scored: Path) -> None:
     error = refused(cli, scored, "--order", "top", "--sound", "robin")
     assert "has no scores of robin; it has those of wren" in error
     assert ask(cli, scored, "--sound", "robin")[0]["asked"]["order"] == "explore", "auto does without"
+
+
+def test_speech_is_in_no_export(cli: Cli, scored: Path, tmp_path: Path) -> None:
+    def exported(name: str) -> tuple[set[tuple[str, str]], str]:
+        ended = cli("export", store(scored, "clusters"), "--out", tmp_path / name)
+        assert ended.code == 0, ended.error
+        return set(pd.read_csv(tmp_path / name)[["recorder", "time"]].itertuples(index=False, name=None)), ended.error
+
+    def events(name: str) -> tuple[int, str]:
+        ended = cli("events", scored, "detections", "--threshold", "0.000001", "--out", tmp_path / name)
+        assert ended.code == 0, ended.error
+        return len(pd.read_csv(tmp_path / name)), ended.error
+
+    before, said = exported("before.csv")
+    assert "speech" not in said
+    assert events("before-events.csv")[0] > 0
+    batch = kept(scored, ask(cli, scored, "--order", "random", "--n", 5, "--seed", 3)[0]["batch"])
+    assert deliver(cli, scored, answers(batch, verdict="yes", sounds=("speech",))).code == 0
+    after, said = exported("after.csv")
+    gone = set(zip(batch.table["recorder"], batch.table["time_utc"].astype(str), strict=True))
+    assert "left out, as somebody marked their sound as speech" in said
+    assert len(gone) == 5
+    assert gone <= {(recorder, time[:19]) for recorder, time in before - after}
+    assert "speech" in events("after-events.csv")[1]
