@@ -1,9 +1,8 @@
 """What a browser that is killed keeps; and a page of a thousand windows, from its folder to the lake and back."""
 
-import os
-import signal
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +42,12 @@ def browsing(playwright: Playwright, profile: Path, page_folder: Path, wrong: li
 def kill(profile: Path) -> None:
     """End all processes of a browser at once, as a crash or a flat battery does."""
     for process in _processes(profile):
-        os.kill(process.pid, signal.SIGKILL)
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    deadline = time.monotonic() + START_MS / 1000
+    while _processes(profile):  # the kernel takes a moment on a busy machine
+        assert time.monotonic() < deadline, "a killed browser lives on"
+        time.sleep(0.05)
 
 
 def _processes(profile: Path) -> list[psutil.Process]:
