@@ -1,4 +1,4 @@
-"""Counts from windows heard, on simulated populations: coverage, bias and width, beside what the field does.
+"""Counts from windows heard, on simulated populations: coverage, bias and width, compared with the methods in use.
 
     make bench-counts
 
@@ -242,11 +242,9 @@ def main() -> None:
     picture(results)
     figures = [Figure("least coverage, 18 settings", min(o["ours"].coverage for o in results.values()), "")]
     for setting, outcomes in results.items():
-        beside = "random" if setting.distance < 3 else "random, more"
-        ratio = outcomes[beside].half_width / outcomes["ours"].half_width
-        figures.append(
-            Figure(f"half-width, {setting.name}", outcomes["ours"].half_width, "of the truth", beside, ratio)
-        )
+        other = "random" if setting.distance < 3 else "random, more"
+        ratio = outcomes[other].half_width / outcomes["ours"].half_width
+        figures.append(Figure(f"half-width, {setting.name}", outcomes["ours"].half_width, "of the truth", other, ratio))
     print(f"{process_time() - began:.0f} s of CPU")
     report("counts", figures)
 

@@ -17,7 +17,7 @@ TITLES = {
     "birdnet": "BirdNET", "clusters": "trained network", "clusters-joined": "dictionary ‖ statistics",
     "clusters-birdnet": "BirdNET",
 }  # fmt: skip
-"""What the tables call a role, in the order of the lines; other roles follow under their own names."""
+"""Name of each role in the tables, in the order of the lines; other roles follow under their own names."""
 SPLITS = ("leaky", "recording", "day", "recorder", "group", "all")
 
 

@@ -65,7 +65,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Played:
-    """What one order gave: the windows in the order in which they were heard, and macro AP after each batch."""
+    """Result of one order: the windows in the order in which they were heard, and macro AP after each batch."""
 
     heard: Rows
     average_precision: list[float]
@@ -111,7 +111,7 @@ def calibration_error(probability: Floats, truth: Bools) -> float:
     return float(np.abs(sums).sum() / max(len(values), 1))
 
 
-def _next(  # noqa: PLR0917 (what was heard, and how to go on)
+def _next(  # noqa: PLR0917 (the state of one step, with one caller)
     study: Study,
     order: str,
     heard: Rows,

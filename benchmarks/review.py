@@ -119,11 +119,11 @@ def of_loop(folder: Path, n_seeds: int) -> list[Figure]:
         )
         for i, n in enumerate(listening.AFTER):
             values = [one.average_precision[i] for one in several]
-            beside = float(np.mean([one.average_precision[i] for one in played["random"]]))
+            chance = float(np.mean([one.average_precision[i] for one in played["random"]]))
             spread = " ".join(f"{value:.3f}" for value in values)
             figures.append(
                 Figure(
-                    f"loop, macro AP after {n}, {order}", float(np.mean(values)), "", f"{spread}; random {beside:.3f}"
+                    f"loop, macro AP after {n}, {order}", float(np.mean(values)), "", f"{spread}; random {chance:.3f}"
                 )
             )
     return figures

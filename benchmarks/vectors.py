@@ -1,4 +1,4 @@
-"""Vectors of a dictionary beside those of the demo's network: windows a CPU-second and a second.
+"""Speed of a dictionary's vectors and of the demo network's: windows per CPU-second and per second.
 
 ``python -m benchmarks.vectors``: batches as ``embed`` makes them, in memory, one thread a process as there, alternated
 rounds; the cube of the demo and one of 1024 × 1024, one process and two at once.

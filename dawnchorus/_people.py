@@ -1,4 +1,4 @@
-"""What people were asked, and what they said."""
+"""Batches of windows that people were asked to hear, and their verdicts."""
 
 from typing import Any
 

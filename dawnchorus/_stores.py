@@ -27,8 +27,8 @@ def stores(lake: str, **options: Any) -> pd.DataFrame:  # noqa: ANN401 (fsspec's
     Returns
     -------
     pandas.DataFrame
-        kind (``spectrograms``, ``embeddings`` or ``clusters``), run, and store: the path or URL that the other
-        functions take. Runs whose output is no store, such as a model or an atlas, are not listed.
+        kind (``spectrograms``, ``embeddings``, ``clusters`` or ``detections``), run, and store: the path or URL that
+        the other functions take. Runs whose output is no store, such as a model or an atlas, are not listed.
 
     Raises
     ------

@@ -142,7 +142,7 @@ def _read(run: Run[Config], sets: VectorSets, scaling: Scaling, numbers: Ints, t
     return out
 
 
-def _learn(  # noqa: PLR0917 (what all sounds share)
+def _learn(  # noqa: PLR0917 (what `execute` has read, with one caller)
     run: Run[Config], judged: Judged, numbers: Ints, unlabelled: Ints, sets: VectorSets, vectors: Vectors, threads: int
 ) -> list[Learnt]:
     """Return what became of each sound, in the order of their names."""

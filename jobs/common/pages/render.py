@@ -33,7 +33,7 @@ def package_files(package: str, keys: Sequence[str]) -> Iterator[tuple[str, str]
         yield key, files(package).joinpath("templates", key).read_text(encoding="utf-8")
 
 
-def script(function: str, value: Any) -> str:  # noqa: ANN401 (JSON)
+def script(function: str, value: Any) -> str:  # noqa: ANN401 (any value that JSON can hold)
     """Return a script that hands a value to a function of the page.
 
     A page opened from a folder may load scripts beside it, but not read other files.
