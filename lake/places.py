@@ -13,7 +13,7 @@ from lake.constants import OFFSET_ARRAY
 from lake.errors import InputError
 from lake.find import local_times_ms, reached
 from lake.query import open_any
-from lake.read import Windows, grid_of, recorder_names
+from lake.read import grid_of, recorder_names, windows_of
 from lake.trace import Piece, pieces, recordings_table
 
 
@@ -116,17 +116,11 @@ def _cells(dataset: xr.Dataset, times: pd.Series) -> NDArray[np.int64]:
     return np.asarray((instants_ms - grid.origin_ms) // grid.hop_ms, dtype=np.int64)
 
 
-def _windows(dataset: xr.Dataset, table: pd.DataFrame, cells: NDArray[np.int64]) -> Windows:
-    """Return the positions of rows in a store; recorder -1 where the store has no such."""
-    number = {name: i for i, name in enumerate(recorder_names(dataset))}
-    return Windows(np.array([number.get(name, -1) for name in table["recorder"]], dtype=np.int32), cells)
-
-
 def _each(dataset: xr.Dataset, name: str, table: pd.DataFrame, cells: NDArray[np.int64], fill: float) -> NDArray[Any]:
     """Return an index variable at the cell of each row, shape (n_rows,); the fill value where the store has none."""
     if name not in dataset:
         return np.full(len(table), fill)
-    return reached(dataset, name, _windows(dataset, table, cells), fill)
+    return reached(dataset, name, windows_of(dataset, table["recorder"], cells), fill)
 
 
 def _local(cube: xr.Dataset | None, table: pd.DataFrame, starts_ms: NDArray[np.int64]) -> NDArray[np.datetime64]:
@@ -136,5 +130,5 @@ def _local(cube: xr.Dataset | None, table: pd.DataFrame, starts_ms: NDArray[np.i
         return np.full(len(table), unknown).astype("datetime64[ms]")
     grid = grid_of(cube)
     cells, rest_ms = np.divmod(starts_ms - grid.origin_ms, grid.hop_ms)
-    of_cell = local_times_ms(cube, _windows(cube, table, cells))
+    of_cell = local_times_ms(cube, windows_of(cube, table["recorder"], cells))
     return np.where(of_cell == unknown, unknown, of_cell + rest_ms).astype("datetime64[ms]")

@@ -1,7 +1,7 @@
 """Reading a store: what plain xarray opens, checked, and the fast way to many windows."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -192,6 +192,12 @@ class Windows:
     def take(self, rows: NDArray[np.integer[Any]] | slice) -> "Windows":
         """Return some of the windows."""
         return Windows(self.recorder[rows], self.cell[rows])
+
+
+def windows_of(dataset: xr.Dataset, recorders: Iterable[str], cells: NDArray[np.int64]) -> Windows:
+    """Return windows by the names of their recorders, in the order given; number -1 where the store has no such."""
+    number = {name: i for i, name in enumerate(recorder_names(dataset))}
+    return Windows(np.array([number.get(name, -1) for name in recorders], dtype=np.int32), cells)
 
 
 def usable_windows(dataset: xr.Dataset, *, partial: bool = True, status: str = "status") -> Windows:
