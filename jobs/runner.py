@@ -130,7 +130,10 @@ def settled(run: Run, manifest: Path, options: Options) -> State | None:
     """
     require_inputs(run, manifest)
     require_own(run)
-    state = None if JOBS[run.job].extends or options.refresh else pinned_state(run)
+    job = JOBS[run.job]
+    state = None if job.extends or options.refresh else pinned_state(run)
+    if state is not None and state.state == "stale" and job.is_remade:
+        state = None
     if state is None:
         require_image(run)
     return state

@@ -160,6 +160,8 @@ def pinned_state(run: Run) -> State | None:
     why = _changes(run, receipt)
     if why:
         advice = "it stays as it is (run it with --refresh, or under a new name)"
+        if JOBS[run.job].is_remade:
+            advice = "`run` makes it again"
         return State(run.name, run.job, "stale", f"{', '.join(why)}; {advice}")
     return State(run.name, run.job, "done")
 
