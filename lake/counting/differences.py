@@ -6,14 +6,10 @@ from numpy.typing import NDArray
 from lake.counting.limits import Floats, Limits, Rows, covariance, rest_of, sums, value_limits, variance
 
 
-def difference_limits(  # noqa: PLR0917 (the arrays of one sample, as limits() takes them)
-    rows: Rows,
-    predicted: Floats,
-    is_positive: NDArray[np.bool_],
-    n_windows: Floats,
-    total_predicted: Floats,
-    level: float,
-) -> Limits:
+def difference_limits(
+    rows: Rows, predicted: Floats, is_positive: NDArray[np.bool_], *,
+    n_windows: Floats, total_predicted: Floats, level: float,
+) -> Limits:  # fmt: skip
     """Return the difference estimate of each cell with an interval.
 
     Parameters
@@ -44,8 +40,9 @@ def difference_limits(  # noqa: PLR0917 (the arrays of one sample, as limits() t
     n_cells, rest = len(n_windows), rest_of(rows, n_windows)
     certain = sums(rows.cell, rows.share * predicted * (rows.probability >= 1), n_cells)
     rest_predicted = np.maximum(total_predicted - certain, 0.0)
-    missed = value_limits(rows, 1 - predicted, is_positive, rest, np.maximum(rest - rest_predicted, 0.0), level)
-    invented = value_limits(rows, predicted, ~is_positive, rest, rest_predicted, level)
+    rest_missed = np.maximum(rest - rest_predicted, 0.0)
+    missed = value_limits(rows, 1 - predicted, is_positive, rest=rest, rest_value=rest_missed, level=level)
+    invented = value_limits(rows, predicted, ~is_positive, rest=rest, rest_value=rest_predicted, level=level)
     correlation = _correlation(rows, (1 - predicted) * is_positive, predicted * ~is_positive, n_cells)
     estimate = total_predicted + missed.estimate - invented.estimate
     up, down = missed.high - missed.estimate, missed.estimate - missed.low

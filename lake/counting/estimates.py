@@ -90,11 +90,11 @@ def estimate(
     heard, the estimate is what was heard. With ``predicted`` it is the difference estimate of
     :func:`lake.counting.differences.difference_limits`, which may fall below 0 as well.
 
-    Intervals: exact ones by the hypergeometric distribution where all probabilities of a cell are equal and there are no
-    predictions; else those of :mod:`lake.counting.limits` and :mod:`lake.counting.differences`. ``docs/counts.md`` shows their coverage, and what was tried and failed:
-    log-normal and normal intervals, bootstrap, empirical likelihood, betting confidence sequences (Waudby-Smith and
-    Ramdas 2024). Prediction-powered and active statistical inference (Angelopoulos et al. 2023; Zrnic and Candes 2024)
-    rest on the same weighted sums, with normal intervals.
+    Intervals: exact ones by the hypergeometric distribution where all probabilities of a cell are equal and there are
+    no predictions; else those of :mod:`lake.counting.limits` and :mod:`lake.counting.differences`. ``docs/counts.md``
+    shows their coverage, and what was tried and failed: log-normal and normal intervals, bootstrap, empirical
+    likelihood, betting confidence sequences (Waudby-Smith and Ramdas 2024). Prediction-powered and active statistical
+    inference (Angelopoulos et al. 2023; Zrnic and Candes 2024) rest on the same weighted sums, with normal intervals.
 
     Examples
     --------
@@ -122,8 +122,10 @@ def estimate(
     is_yes = (used["verdict"] == "yes").to_numpy()
     is_maybe = is_yes | (used["verdict"] == "unsure").to_numpy()
     guess, total = used["guess"].to_numpy(np.float64), _totals(predicted, used, cells)
+    n = size.astype(np.float64)
     least, most = (
-        difference_limits(flat, guess, kind, size.astype(np.float64), total, level) for kind in (is_yes, is_maybe)
+        difference_limits(flat, guess, kind, n_windows=n, total_predicted=total, level=level)
+        for kind in (is_yes, is_maybe)
     )
     low, high, is_exact = _exact(used, size, level)
     is_empty, is_known, is_unknown = size == 0, n_heard == size, n_sample == 0
@@ -163,8 +165,8 @@ def _totals(predicted: pd.DataFrame | None, used: pd.DataFrame, cells: Mapping[A
 def _labelled(predicted: pd.DataFrame, cells: Mapping[Any, int]) -> pd.DataFrame:
     """Return sums of predictions with the columns ``batch`` and ``cell``."""
     return predicted.assign(
-        batch=predicted["batch"] if "batch" in predicted else "all",
-        cell=predicted["cell"] if "cell" in predicted else next(iter(cells)),
+        batch=predicted.get("batch", "all"),
+        cell=predicted.get("cell", next(iter(cells))),
     )
 
 

@@ -72,7 +72,7 @@ def limits(rows: Rows, is_positive: NDArray[np.bool_], n_windows: Floats, level:
     """
     ones = np.ones(len(rows.cell))
     rest = rest_of(rows, n_windows)
-    return value_limits(rows, ones, is_positive, rest, rest, level)
+    return value_limits(rows, ones, is_positive, rest=rest, rest_value=rest, level=level)
 
 
 def rest_of(rows: Rows, n_windows: Floats) -> Floats:
@@ -82,7 +82,7 @@ def rest_of(rows: Rows, n_windows: Floats) -> Floats:
 
 
 def value_limits(
-    rows: Rows, value: Floats, is_counted: NDArray[np.bool_], rest: Floats, rest_value: Floats, level: float
+    rows: Rows, value: Floats, is_counted: NDArray[np.bool_], *, rest: Floats, rest_value: Floats, level: float
 ) -> Limits:
     """Return estimate and interval of the sum of the values of windows that are counted.
 

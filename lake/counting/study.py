@@ -1,7 +1,7 @@
 """Counts of a study: what was drawn, what was answered, how many windows of each site and period hold a sound."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from lake.batches import Batch, sample_of
 from lake.constants import STATUS, UNTIMED
 from lake.counting.estimates import LEVEL, estimate
-from lake.counting.periods import PERIODS, SEASON, cells_per_window, period_of
+from lake.counting.periods import NO_SITE, PERIODS, SEASON, UNKNOWN, cells_per_window, period_of
+from lake.counting.predictions import of_draws, of_sites, windows_then
 from lake.find import Wanted, find
 from lake.grid import Grid
 from lake.heard import windows_heard, windows_touching
@@ -22,8 +23,6 @@ from lake.verdicts import last_decisions, settled
 
 UNIT: Final = "window without overlap"
 MODEL_ASSISTED: Final = "model-assisted"
-NO_SITE: Final = "(no site)"
-UNKNOWN: Final = "(local time unknown)"
 USABLE: Final = (STATUS["ok"], STATUS["partial"])
 
 
@@ -69,12 +68,15 @@ class Answers:
         Those that can be a sample.
     notes
         Batches that cannot, and why.
+    predicting
+        Names of the batches that keep what a detector said of their windows.
     """
 
     verdicts: pd.DataFrame
     heard: pd.DataFrame
     batches: Sequence[Batch]
     notes: Sequence[str] = field(default=())
+    predicting: frozenset[str] = field(default=frozenset())
 
 
 def windows_of(cube: xr.Dataset) -> Windows:
@@ -122,19 +124,34 @@ def answers_on(windows: Windows, verdicts: pd.DataFrame, batches: Sequence[Batch
             )
         else:
             kept.append(batch)
-    return Answers(verdicts, windows_heard(settled(verdicts), windows.grid, windows.recorders), kept, notes)
+    answers = Answers(verdicts, windows_heard(settled(verdicts), windows.grid, windows.recorders), kept)
+    number, predicting = _Numbers(windows), []
+    for batch in kept:
+        then = windows_then(batch)
+        if then is None:
+            continue
+        certain = _certain(batch.sounds[0], batch, windows, answers, number)["window"].tolist()
+        if windows.table.drop(index=certain)["site"].value_counts().to_dict() == then:
+            predicting.append(batch.name)
+        else:
+            notes.append(
+                f"batch {batch.name}: sites have other windows now than when it was drawn; it counts without "
+                "what a detector said then, with wider intervals"
+            )
+    return replace(answers, notes=notes, predicting=frozenset(predicting))
 
 
 def sample_for(sound: str, windows: Windows, answers: Answers) -> pd.DataFrame:
     """Return all that was heard of a sound as :func:`lake.counting.estimates.estimate` takes it.
 
-    ``window`` is the row of ``windows.table``. What was heard outside of the samples has no probability.
+    ``window`` is the row of ``windows.table``. What was heard outside of the samples has no probability, and
+    ``predicted`` is 0 where the batch keeps no predictions or the window was certain.
     """
     number = _Numbers(windows)
     parts = [_of_batch(sound, batch, windows, answers, number) for batch in answers.batches if sound in batch.sounds]
     mine = answers.heard[answers.heard["sound"] == sound]
     other = pd.DataFrame({"window": number(mine["i_recorder"], mine["cell"]), "verdict": mine["verdict"].to_numpy()})
-    other = other.assign(probability=np.nan, batch="", draw=np.nan, stratum="")
+    other = other.assign(probability=np.nan, batch="", draw=np.nan, stratum="", predicted=0.0)
     found = pd.concat([*parts, other[other["window"] >= 0]], ignore_index=True)
     found["draw"] = found["draw"].astype("Int64")
     in_sample = found.loc[found["probability"].notna(), "window"]
@@ -174,6 +191,7 @@ def _of_batch(sound: str, batch: Batch, windows: Windows, answers: Answers, numb
             "window": number(recorder, cell), "verdict": drawn["verdict"].to_numpy(),
             "probability": chance * (n / n_asked), "batch": batch.name, "draw": drawn["draw"].to_numpy(),
             "stratum": drawn["stratum"].fillna("").to_numpy(),
+            "predicted": of_draws(batch, sound)[:n] if batch.name in answers.predicting else 0.0,
         }
     )  # fmt: skip
     certain = _certain(sound, batch, windows, answers, number)
@@ -197,7 +215,7 @@ def _certain(sound: str, batch: Batch, windows: Windows, answers: Answers, numbe
     verdict = dict(zip(number(now["i_recorder"], now["cell"]).tolist(), now["verdict"], strict=True))
     return rows.assign(
         verdict=[verdict.get(window, "unsure") for window in rows["window"].tolist()], probability=1.0,
-        batch=batch.name, draw=np.nan, stratum="",
+        batch=batch.name, draw=np.nan, stratum="", predicted=0.0,
     )  # fmt: skip
 
 
@@ -226,13 +244,14 @@ def count_sound(
 
     Notes
     -----
-    A season is counted by the draws alone. In shorter periods few windows are heard. With a detector they share the
-    count of their site's season in proportion to the sum of its probabilities (a ratio estimate), limits too, cut to
-    what was heard there; their method is :data:`MODEL_ASSISTED`, and they are right as far as the detector misses and
-    invents as much in one period as in another. Without one they are counted by the draws within them.
+    A season is counted by the draws, and by what a detector said when they were drawn, if the batch keeps it: no answer
+    can have changed that, so the estimate is unbiased. In shorter periods few windows are heard. With a detector they
+    share the count of their site's season in proportion to the sum of its probabilities (a ratio estimate), limits too,
+    cut to what was heard there; their method is :data:`MODEL_ASSISTED`, and they are right as far as the detector
+    misses and invents as much in one period as in another. Without one they are counted by the draws within them.
     """
     sample = sample_for(sound, windows, answers)
-    season = _by_draws(SEASON, sample, windows, level)
+    season = _by_draws(SEASON, sample, windows, level, _predictions(sound, answers))
     parts = [season]
     for kind in kinds:
         if kind != SEASON:
@@ -251,7 +270,21 @@ def _periods(kind: str, windows: Windows) -> pd.Series:
     return period_of(windows.table["time_local"], kind).fillna(UNKNOWN)
 
 
-def _by_draws(kind: str, sample: pd.DataFrame, windows: Windows, level: float) -> pd.DataFrame:
+def _predictions(sound: str, answers: Answers) -> pd.DataFrame | None:
+    """Return the sums of predictions of each batch and season, if any batch keeps some."""
+    parts = [
+        of_sites(batch, sound)
+        for batch in answers.batches if sound in batch.sounds and batch.name in answers.predicting
+    ]  # fmt: skip
+    if not parts:
+        return None
+    found = pd.concat(parts, ignore_index=True)
+    return found.assign(cell=[(site, SEASON) for site in found["site"]])
+
+
+def _by_draws(
+    kind: str, sample: pd.DataFrame, windows: Windows, level: float, predicted: pd.DataFrame | None = None
+) -> pd.DataFrame:
     cells = list(zip(windows.table["site"], _periods(kind, windows), strict=True))
     sizes: dict[tuple[str, str], int] = {}
     for cell in cells:
@@ -260,7 +293,7 @@ def _by_draws(kind: str, sample: pd.DataFrame, windows: Windows, level: float) -
         sizes |= {(site, SEASON): 0 for site in windows.sites if (site, SEASON) not in sizes}
     sizes = dict(sorted(sizes.items()))
     of_rows = pd.Series([cells[window] for window in sample["window"].tolist()], dtype="object")
-    table = estimate(sample.assign(cell=of_rows.to_numpy()), sizes, level=level)
+    table = estimate(sample.assign(cell=of_rows.to_numpy()), sizes, predicted=predicted, level=level)
     table.insert(0, "site", [site for site, _ in sizes])
     table.insert(1, "kind", kind)
     table.insert(2, "period", [period for _, period in sizes])
