@@ -155,10 +155,9 @@ def _totals(predicted: pd.DataFrame | None, used: pd.DataFrame, cells: Mapping[A
     """Return the sum of predictions of each cell: of each batch that is used, by its share."""
     total = np.zeros(len(cells))
     if predicted is not None:
-        share = used.drop_duplicates("batch").set_index("batch")["share"]
-        numbers = {cell: i for i, cell in enumerate(cells)}
-        for row in _labelled(predicted, cells).itertuples(index=False):
-            total[numbers[row.cell]] += float(row.predicted) * float(share.get(row.batch, 0.0))
+        given, numbers = _labelled(predicted, cells), {cell: i for i, cell in enumerate(cells)}
+        share = given["batch"].map(used.drop_duplicates("batch").set_index("batch")["share"]).fillna(0.0)
+        np.add.at(total, [numbers[cell] for cell in given["cell"]], (given["predicted"] * share).to_numpy(np.float64))
     return total
 
 

@@ -279,7 +279,7 @@ def _predictions(sound: str, answers: Answers) -> pd.DataFrame | None:
     if not parts:
         return None
     found = pd.concat(parts, ignore_index=True)
-    return found.assign(cell=[(site, SEASON) for site in found["site"]])
+    return found.assign(cell=pd.Series([(site, SEASON) for site in found["site"]], dtype="object"))
 
 
 def _by_draws(
