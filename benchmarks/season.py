@@ -76,11 +76,9 @@ def load(folder: Path) -> Demo:
 def play(demo: Demo, plan: Sequence[int], seed: int) -> pd.DataFrame:
     """Hear windows as a plan says, and return the counts with the column ``truth``."""
     random = np.random.default_rng(seed)
-    every, said = np.arange(len(demo.study.population)), verdicts(demo, [], "", "")
-    chosen = farthest(
-        demo.study.population, random.permutation(every), demo.study.vectors, demo.study.vectors[:0], plan[0]
-    )
-    heard, batches = chosen.rows, []
+    population, vectors = demo.study.population, demo.study.vectors
+    every, batches = np.arange(len(population)), []
+    heard = farthest(population, random.permutation(every), vectors, vectors[:0], plan[0]).rows
     said = verdicts(demo, heard, "", "0")
     for number, n in enumerate(plan[1:], start=1):
         probability, left = probabilities(demo, heard), np.setdiff1d(every, heard)
