@@ -77,7 +77,8 @@ def play(demo: Demo, plan: Sequence[int], seed: int) -> pd.DataFrame:
     """Hear windows as a plan says, and return the counts with the column ``truth``."""
     random = np.random.default_rng(seed)
     population, vectors = demo.study.population, demo.study.vectors
-    every, batches = np.arange(len(population)), []
+    every = np.arange(len(population))
+    batches: list[Batch] = []
     heard = farthest(population, random.permutation(every), vectors, vectors[:0], plan[0]).rows
     said = verdicts(demo, heard, "", "0")
     for number, n in enumerate(plan[1:], start=1):
@@ -86,14 +87,13 @@ def play(demo: Demo, plan: Sequence[int], seed: int) -> pd.DataFrame:
         drawn = for_counts(there, probability[left], n, random)
         batch = batch_of(demo, drawn, left, probability, f"count-{number}", sorted(set(said["delivery"])))
         said = pd.concat([said, verdicts(demo, left[drawn.rows], batch.name, str(number))], ignore_index=True)
-        heard, batches = np.concatenate([heard, left[drawn.rows]]), [*batches, batch]
+        heard = np.concatenate([heard, left[drawn.rows]])
+        batches.append(batch)
     answers, last = answers_on(demo.windows, said, batches), probabilities(demo, heard)
-    tables = [
-        count_sound(sound, demo.windows, answers, probability=last[:, i], kinds=tuple(LEAST)).assign(
-            truth=lambda table, i=i: true_windows(demo, table, i)
-        )
-        for i, sound in enumerate(demo.sounds)
-    ]
+    tables = []
+    for i, sound in enumerate(demo.sounds):
+        table = count_sound(sound, demo.windows, answers, probability=last[:, i], kinds=tuple(LEAST))
+        tables.append(table.assign(truth=true_windows(demo, table, i)))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -124,7 +124,12 @@ def batch_of(  # noqa: PLR0917 (one step of `play`)
         "n_heard": len(demo.windows.table) - len(left), "deliveries": deliveries, "windows_sha256": None,
         KEY: kept_predictions(demo.sounds, sites, probability[left], drawn.rows),
     }  # fmt: skip
-    return Batch(name, make_table(table.to_dict("records"), BATCH_COLUMNS), asked, {})
+    return Batch(
+        name,
+        make_table([dict(zip(table, row, strict=True)) for row in table.to_numpy().tolist()], BATCH_COLUMNS),
+        asked,
+        {},
+    )
 
 
 def verdicts(demo: Demo, rows: Sequence[int] | Rows, batch: str, delivery: str) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from lake.constants import STATUS, UNTIMED
 from lake.counting.estimates import LEVEL, estimate
 from lake.counting.periods import NO_SITE, PERIODS, SEASON, UNKNOWN, cells_per_window, period_of
 from lake.counting.predictions import of_draws, of_sites, windows_then
+from lake.counting.shares import shared_out
 from lake.find import Wanted, find
 from lake.grid import Grid
 from lake.heard import windows_heard, windows_touching
@@ -23,6 +24,10 @@ from lake.verdicts import last_decisions, settled
 
 UNIT: Final = "window without overlap"
 MODEL_ASSISTED: Final = "model-assisted"
+NOTES: Final = {
+    MODEL_ASSISTED: "share of the season by the detector; its limits hold the truth less often than a season's"
+}
+"""What a table says of a method."""
 USABLE: Final = (STATUS["ok"], STATUS["partial"])
 
 
@@ -239,8 +244,9 @@ def count_sound(
     Returns
     -------
     DataFrame
-        ``sound``, ``site``, ``kind``, ``period``, ``unit``, ``effort_h`` (hours recorded), and the columns of
-        :func:`lake.counting.estimates.estimate`. A site without any window has a row of its season, without numbers.
+        ``sound``, ``site``, ``kind``, ``period``, ``unit``, ``effort_h`` (hours recorded), the columns of
+        :func:`lake.counting.estimates.estimate`, and ``note``, what is to be known of the method. A site without any
+        window has a row of its season, without numbers.
 
     Notes
     -----
@@ -257,13 +263,13 @@ def count_sound(
         if kind != SEASON:
             table = _by_draws(kind, sample, windows, level)
             if probability is not None and np.isfinite(probability).any():
-                table = _assisted(table, season, kind, windows, probability)
+                table = _assisted(table, season, kind, windows, probability, level=level)
             parts.append(table)
     found = pd.concat(parts, ignore_index=True)
     found.insert(0, "sound", sound)
     found.insert(4, "unit", UNIT)
     found.insert(5, "effort_h", found["n_windows"] * windows.window_h)
-    return found
+    return found.assign(note=found["method"].map(NOTES).fillna(""))
 
 
 def _periods(kind: str, windows: Windows) -> pd.Series:
@@ -301,21 +307,30 @@ def _by_draws(
 
 
 def _assisted(
-    table: pd.DataFrame, season: pd.DataFrame, kind: str, windows: Windows, probability: NDArray[np.float64]
+    table: pd.DataFrame,
+    season: pd.DataFrame,
+    kind: str,
+    windows: Windows,
+    probability: NDArray[np.float64],
+    *,
+    level: float,
 ) -> pd.DataFrame:
     """Return counts of short periods as shares of the season's, by the sum of probabilities."""
-    places = windows.table.assign(period=_periods(kind, windows), p=np.nan_to_num(probability))
-    of_period = places.groupby(["site", "period"])["p"].sum()
-    share = of_period / of_period.groupby("site").transform("sum")
-    part = share.reindex(pd.MultiIndex.from_frame(table[["site", "period"]])).to_numpy()
-    of_site = season.set_index("site").reindex(table["site"])
-    floor, top = table["verified_minimum"].to_numpy(np.float64), table["n_windows"].to_numpy(np.float64)
-    is_open = (~table["method"].isin(["all heard", "no effort"])).to_numpy() & np.isfinite(part)
-    is_open &= of_site["estimate"].notna().to_numpy()
-    out = table.copy()
-    for name in ("estimate", "estimate_high", "low", "high"):
-        out[name] = np.where(is_open, np.clip(of_site[name].to_numpy() * part, floor, top), table[name])
-    out["method"] = np.where(is_open, MODEL_ASSISTED, table["method"])
+    places = windows.table[["site"]].assign(period=_periods(kind, windows), p=np.nan_to_num(probability))
+    of_site, out = season.set_index("site"), table.copy()
+    for site, rows in table.groupby("site").groups.items():
+        mine, now = places[places["site"] == site], of_site.loc[site]
+        names = table.loc[rows, "period"].tolist()
+        at = mine["period"].map({name: i for i, name in enumerate(names)}).to_numpy(np.int64)
+        is_open = (~table.loc[rows, "method"].isin(["all heard", "no effort"])).to_numpy()
+        if np.isnan(now["estimate"]) or not mine["p"].any() or not is_open.any():
+            continue
+        known = [(now[name], now["low"], now["high"]) for name in ("estimate", "estimate_high")]
+        least, most = (shared_out(one, mine["p"].to_numpy(), at, len(names), level) for one in known)
+        floor, top = (table.loc[rows, name].to_numpy(np.float64) for name in ("verified_minimum", "n_windows"))
+        for name, values in (("estimate", least[0]), ("estimate_high", most[0]), ("low", least[1]), ("high", most[2])):
+            out.loc[rows, name] = np.where(is_open, np.clip(values, floor, top), table.loc[rows, name])
+        out.loc[rows, "method"] = np.where(is_open, MODEL_ASSISTED, table.loc[rows, "method"])
     return out
 
 
