@@ -144,7 +144,7 @@ def _study(folder: Path, seed: int) -> listening.Study:
     is_heard = (numbers + numbers // HOURS_A_DAY) % 2 == 0
     mine = np.flatnonzero(is_heard)
     population = Population(windows.take(mine), grid)
-    with open_clusters(known.clustering().output.url, times=False) as store:
+    with open_clusters(known.clustering().output.url) as store:
         exemplars = population.find(store["exemplar_recorder"].to_numpy(), store["exemplar_cell"].to_numpy())
     return listening.Study(
         population, vectors[mine], present[mine], hours[mine] // 24, hours[mine], exemplars,

@@ -57,7 +57,7 @@ def of_large(lake: Path) -> list[Figure]:
     """Measure the parts that grow with the number of windows: those left to hear, draws, vectors, scores."""
     run = embedding_run(lake, "vectors", n_windows=N_LARGE, n_features=N_FEATURES, n_recorders=9, n_base=3)
     sets = open_vectors([run.output.url])
-    with open_embeddings(run.output.url, times=False) as store:
+    with open_embeddings(run.output.url) as store:
         read_s = timed(lambda: usable_windows(store, status="embedding_status"))
     population = Population(windows_of(sets), sets.grid)
     none = Windows(np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int64))

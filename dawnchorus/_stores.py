@@ -84,7 +84,7 @@ def open_cube(store: str, *, codes: bool = False, **options: Any) -> xr.Dataset:
     >>> bool(window.max() <= 3.0)  # dBFS
     True
     """
-    return open_store(store, "spectrograms", mask_and_scale=not codes, **options)
+    return open_store(store, "spectrograms", mask_and_scale=not codes, times=True, **options)
 
 
 def open_embeddings(store: str, **options: Any) -> xr.Dataset:  # noqa: ANN401 (fsspec's own options)
@@ -115,7 +115,7 @@ def open_embeddings(store: str, **options: Any) -> xr.Dataset:  # noqa: ANN401 (
     >>> day.dims
     ('time', 'feature')
     """
-    return _open_embeddings(store, **options)
+    return _open_embeddings(store, times=True, **options)
 
 
 def open_clusters(store: str, **options: Any) -> xr.Dataset:  # noqa: ANN401 (fsspec's own options)
@@ -148,7 +148,7 @@ def open_clusters(store: str, **options: Any) -> xr.Dataset:  # noqa: ANN401 (fs
     >>> int(clusters["n_windows"].sum()) == int((clusters["cluster"] >= 0).sum())
     True
     """
-    return _open_clusters(store, **options)
+    return _open_clusters(store, times=True, **options)
 
 
 def query(

@@ -11,7 +11,7 @@ import zarr
 import zarr.storage
 import zstandard
 from numpy.typing import NDArray
-from zarr.codecs import ZstdCodec
+from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 from zarr.core.buffer import Buffer, default_buffer_prototype
 
 from lake.schema import ArraySpec, StoreSpec
@@ -19,6 +19,10 @@ from lake.shards import ZSTD_LEVEL, Shard
 
 CHUNK_KEYS = {"c.": {"name": "default", "separator": "."}, "": {"name": "v2", "separator": "."}}
 """Encoding of the keys of chunks by their prefix."""
+
+
+_PLAIN = (ZstdCodec(level=ZSTD_LEVEL, checksum=True),)
+_COUNTER = (BloscCodec(typesize=8, cname="zstd", clevel=5, shuffle="bitshuffle"), Crc32cCodec())
 
 
 def block_key(spec: ArraySpec, position: tuple[int, ...]) -> str:
@@ -127,7 +131,7 @@ def _create(spec: ArraySpec, shape: tuple[int, ...], store: zarr.storage.MemoryS
             chunks=spec.chunks,
             shards=spec.shards,
             fill_value=spec.fill,
-            compressors=[ZstdCodec(level=ZSTD_LEVEL, checksum=True)],
+            compressors=_COUNTER if spec.is_counter else _PLAIN,
             dimension_names=spec.dims,
             chunk_key_encoding=CHUNK_KEYS[spec.key_prefix],  # type: ignore[arg-type] # zarr takes the JSON form too
             attributes=dict(spec.attrs),

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 """Version of the store format this release writes; it reads this one and older ones."""
 
 KINDS: Final = ("spectrograms", "models", "embeddings", "clusters", "detections", "tables", "scores", "atlas")

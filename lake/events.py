@@ -13,7 +13,7 @@ from lake.errors import InputError, UsageError
 from lake.escapes import cell_in_line
 from lake.export import Sheet, by_recording
 from lake.places import RecordingsOf
-from lake.read import grid_of, recorder_names
+from lake.read import grid_of, recorder_names, usable_windows, values_at
 from lake.text import near_or_all
 
 COLUMNS = (
@@ -97,16 +97,19 @@ def find_events(
     chosen, _ = thresholds_of(detections, rule, sounds)
     known = [str(name) for name in detections["sound"].to_numpy()]
     grid = grid_of(detections)
+    windows = usable_windows(detections, status="detection_status")
     by = "score" if rule in RULES else "probability"
     rows = []
     for i, recorder in enumerate(recorder_names(detections)):
         recordings = RecordingsOf(cube, recorder)
+        mine = windows.take(np.flatnonzero(windows.recorder == i))
         for sound in sorted(chosen):
-            values = detections.variables[by][i, :, known.index(sound)].to_numpy()
-            cells = np.flatnonzero(values >= chosen[sound])
-            if not len(cells):
+            of_sound = detections.isel(sound=known.index(sound))
+            is_event = values_at(of_sound, by, mine.recorder, mine.cell) >= chosen[sound]
+            if not is_event.any():
                 continue
-            p = detections.variables["probability"][i, :, known.index(sound)].to_numpy()[cells].astype(np.float64)
+            cells = mine.cell[is_event]
+            p = values_at(of_sound, "probability", mine.recorder[is_event], cells).astype(np.float64)
             starts_ms = grid.origin_ms + cells * grid.hop_ms
             for first, last in joined(starts_ms, grid.window_ms, joining):
                 begin_ms, end_ms = int(starts_ms[first]), int(starts_ms[last - 1]) + grid.window_ms

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from lake.digest import sha256
 from lake.errors import InputError
 from lake.escapes import cell_in_line
-from lake.find import Wanted, find
-from lake.read import grid_of, recorder_names
+from lake.find import Wanted, find, reached
+from lake.read import grid_of, windows_of
 from lake.trace import pieces, recordings_table
 
 RAVEN = (
@@ -185,13 +185,7 @@ def _positions(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return latitude and longitude of each row, degrees; NaN where the deployment is not known."""
     grid = grid_of(clusters)
-    out = np.full((2, len(table)), np.nan)
-    known = recorder_names(cube)
     both = [np.append(cube[name].to_numpy().astype(float), np.nan) for name in ("latitude", "longitude")]
     cells = (table["time"].to_numpy().astype("datetime64[ms]").astype(np.int64) - grid.origin_ms) // grid.hop_ms
-    for name in table["recorder"].unique():
-        rows = np.flatnonzero(table["recorder"].to_numpy() == name)
-        low, high = int(cells[rows].min()), int(cells[rows].max()) + 1
-        deployment = cube.variables["deployment"][known.index(name), low:high].to_numpy()[cells[rows] - low]
-        out[:, rows] = both[0][deployment], both[1][deployment]
-    return out[0], out[1]
+    deployment = reached(cube, "deployment", windows_of(cube, table["recorder"], cells), -1)
+    return both[0][deployment], both[1][deployment]

@@ -15,7 +15,7 @@ from lake.constants import MS_PER_DAY, MS_PER_HOUR, OFFSET_UNKNOWN_S, STATUS_ARR
 from lake.errors import InputError, UsageError
 from lake.grid import iso
 from lake.query import open_any, parse_dates, resolve_recorder, rows_of
-from lake.read import grid_of, recorder_names
+from lake.read import Windows, grid_of, recorder_names, spans_there, values_at
 from lake.text import nearest_hint, resolve
 
 EPOCH = date(1970, 1, 1)
@@ -165,51 +165,37 @@ def find(
         if other is not None:
             _require_same_grid(dataset, other)
     known = recorder_names(dataset)
-    asked = [resolve_recorder(name, known) for name in wanted.recorders]
-    names, stores = dict.fromkeys(asked or known), {"cube": cube, "clusters": clusters}
-    tables = [_of_recorder(dataset, known.index(name), name, wanted, **stores, features=features) for name in names]
-    return tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
+    asked = [known.index(resolve_recorder(name, known)) for name in wanted.recorders]
+    there = _there(dataset, list(dict.fromkeys(asked)) or range(len(known)), wanted)
+    more: dict[str, NDArray[np.generic]] = {}
+    local_ms = None
+    keep = np.ones(len(there), dtype=np.bool_)
+    if cube is not None:
+        local_ms, sites = local_times_ms(cube, there), _sites(cube, there, wanted)
+        more |= {"time_local": local_ms.astype("datetime64[ms]"), "site": sites}
+        same = [resolve(site, set(sites.astype(str))) or "" for site in wanted.sites]
+        keep &= np.isin(sites.astype(str), [site for site in same if site]) if wanted.sites else True
+    keep &= _in_time(dataset, there.cell, local_ms, wanted)
+    labelled = dataset if "cluster" in dataset else clusters
+    if labelled is not None:
+        numbers = reached(labelled, "cluster", there, -1)
+        more |= {"cluster": numbers} if labelled is clusters else {}
+        keep &= np.isin(numbers, wanted.clusters) if wanted.clusters else True
+    table = rows_of(dataset, there.take(np.flatnonzero(keep)), features=features)
+    for place, (column, values) in enumerate(more.items(), start=2):
+        table.insert(place, column, values[keep])
+    return table
 
 
 def extent(dataset: xr.Dataset) -> str:
     """Return, for a message, how many windows a store has, of which recorders, and from when to when."""
     names = recorder_names(dataset)
-    there = [_there(dataset, i, name, Wanted()) for i, name in enumerate(names)]
-    of = [name for name, cells in zip(names, there, strict=True) if len(cells)]
-    if not of:
+    there = _there(dataset, range(len(names)), Wanted())
+    if not len(there):
         return "the store has no windows"
-    low, high = (
-        min(int(cells[0]) for cells in there if len(cells)),
-        max(int(cells[-1]) for cells in there if len(cells)),
-    )
-    grid = grid_of(dataset)
-    span = f"{iso(grid.start_ms(low))} to {iso(grid.start_ms(high))}"
-    return f"the store has {sum(map(len, there))} windows of {', '.join(of)} from {span}"
-
-
-def _of_recorder(
-    dataset: xr.Dataset, i: int, name: str, wanted: Wanted,
-    *, cube: xr.Dataset | None, clusters: xr.Dataset | None, features: bool,
-) -> pd.DataFrame:  # fmt: skip
-    cells = _there(dataset, i, name, wanted)
-    more: dict[str, NDArray[np.generic]] = {}
-    local_ms = None
-    keep = np.ones(len(cells), dtype=np.bool_)
-    if cube is not None:
-        local_ms, sites = local_times_ms(dataset, cube, i, cells), _sites(cube, i, cells, wanted)
-        more |= {"time_local": local_ms.astype("datetime64[ms]"), "site": sites}
-        same = [resolve(site, set(sites.astype(str))) or "" for site in wanted.sites]
-        keep &= np.isin(sites.astype(str), [site for site in same if site]) if wanted.sites else True
-    keep &= _in_time(dataset, cells, local_ms, wanted)
-    labelled = dataset if "cluster" in dataset else clusters
-    if labelled is not None:
-        numbers = values_at(labelled, "cluster", i, cells, -1)
-        more |= {"cluster": numbers} if labelled is clusters else {}
-        keep &= np.isin(numbers, wanted.clusters) if wanted.clusters else True
-    table = rows_of(dataset, i, cells[keep], features=features)
-    for place, (column, values) in enumerate(more.items(), start=2):
-        table.insert(place, column, values[keep])
-    return table
+    grid, of = grid_of(dataset), [names[i] for i in np.unique(there.recorder)]
+    span = f"{iso(grid.start_ms(int(there.cell.min())))} to {iso(grid.start_ms(int(there.cell.max())))}"
+    return f"the store has {len(there)} windows of {', '.join(of)} from {span}"
 
 
 def _require_same_grid(dataset: xr.Dataset, other: xr.Dataset) -> None:
@@ -223,19 +209,25 @@ def _require_same_grid(dataset: xr.Dataset, other: xr.Dataset) -> None:
         raise InputError(f"{other.encoding.get('source')} has other recorders; name the store that it was made from.")
 
 
-def _there(dataset: xr.Dataset, i: int, name: str, wanted: Wanted) -> NDArray[np.int64]:
-    """Return the cells of a recorder that are not missing, within the days that can match."""
-    grid = grid_of(dataset)
-    first, last = 0, grid.n_cells
-    if name.startswith(UNTIMED) and (wanted.dates or wanted.hours):
-        last = 0
-    elif wanted.dates:
+def _there(dataset: xr.Dataset, recorders: Sequence[int], wanted: Wanted) -> Windows:
+    """Return the windows of some recorders, in their order, that are not missing, within the days that can match."""
+    grid, names = grid_of(dataset), recorder_names(dataset)
+    begin, end = 0, grid.n_cells
+    if wanted.dates:
         margin = 1 if wanted.is_local else 0
         days = [(day - EPOCH).days - grid.origin_ms // MS_PER_DAY for day in wanted.dates]
-        first = int(np.clip((days[0] - margin) * grid.cells_per_day, 0, grid.n_cells))
-        last = int(np.clip((days[1] + 1 + margin) * grid.cells_per_day, first, grid.n_cells))
+        begin, end = (days[0] - margin) * grid.cells_per_day, (days[1] + 1 + margin) * grid.cells_per_day
+    has_no_part = [name.startswith(UNTIMED) and bool(wanted.dates or wanted.hours) for name in names]
     status = next(key for key in STATUS_ARRAYS if key in dataset)
-    return np.flatnonzero(dataset.variables[status][i, first:last].to_numpy() > 0) + first
+    cells: dict[int, list[NDArray[np.int64]]] = {i: [] for i in recorders if not has_no_part[i]}
+    for i, first, last in spans_there(dataset):
+        low, high = max(first, begin), min(last, end)
+        if i in cells and low < high:
+            found = np.flatnonzero(dataset.variables[status][i, low:high].to_numpy() > 0) + low
+            cells[i].append(found.astype(np.int64))
+    each = {i: np.concatenate([np.empty(0, dtype=np.int64), *found]) for i, found in cells.items()}
+    numbers = np.repeat(np.array(list(each), dtype=np.int32), [len(found) for found in each.values()])
+    return Windows(numbers, np.concatenate([np.empty(0, dtype=np.int64), *each.values()]))
 
 
 def _in_time(
@@ -260,29 +252,23 @@ def _in_time(
     return keep
 
 
-def values_at(dataset: xr.Dataset | None, name: str, i: int, cells: NDArray[np.int64], fill: float) -> NDArray[Any]:
-    """Return an index variable at cells of a recorder, ascending; what the store does not reach is the fill value.
+def reached(dataset: xr.Dataset, name: str, windows: Windows, fill: float) -> NDArray[Any]:
+    """Return an index variable of windows, shape (n_windows,); the fill value where the store does not reach them.
 
     Whole numbers are int64, as the fill value is.
     """
-    out = np.full(len(cells), fill, dtype=np.int64 if isinstance(fill, int) else np.float64)
-    if dataset is None or i >= dataset.sizes["recorder"]:
-        return out
-    reached = cells[cells < dataset.sizes["time"]]
-    if len(reached):
-        first, last = int(reached[0]), int(reached[-1]) + 1
-        out[: len(reached)] = dataset.variables[name][i, first:last].to_numpy()[reached - first]
-    return out
+    values = values_at(dataset, name, windows.recorder, windows.cell, fill)
+    return values.astype(np.int64 if isinstance(fill, int) else np.float64)
 
 
-def local_times_ms(dataset: xr.Dataset, cube: xr.Dataset, i: int, cells: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the local time of cells, milliseconds since 1970; as an unknown datetime64 where it is not known."""
-    grid, offset_s = grid_of(dataset), values_at(cube, "utc_offset_s", i, cells, OFFSET_UNKNOWN_S)
-    local_ms = grid.origin_ms + cells * grid.hop_ms + offset_s * 1000
+def local_times_ms(cube: xr.Dataset, windows: Windows) -> NDArray[np.int64]:
+    """Return the local times of windows, milliseconds since 1970; as an unknown datetime64 where it is not known."""
+    grid, offset_s = grid_of(cube), reached(cube, "utc_offset_s", windows, OFFSET_UNKNOWN_S)
+    local_ms = grid.origin_ms + windows.cell * grid.hop_ms + offset_s * 1000
     return np.where(offset_s == OFFSET_UNKNOWN_S, np.iinfo(np.int64).min, local_ms)
 
 
-def _sites(cube: xr.Dataset, i: int, cells: NDArray[np.int64], wanted: Wanted) -> NDArray[np.object_]:
+def _sites(cube: xr.Dataset, windows: Windows, wanted: Wanted) -> NDArray[np.object_]:
     names = np.array([*(str(site) for site in cube.variables["site"].to_numpy()), ""], dtype=object)
     known = sorted({str(name) for name in names[:-1]} - {""})
     unknown = [site for site in wanted.sites if resolve(site, known) is None]
@@ -291,4 +277,4 @@ def _sites(cube: xr.Dataset, i: int, cells: NDArray[np.int64], wanted: Wanted) -
             f"site {unknown[0]!r} is not in the cube; it has {', '.join(known) or 'none'}."
             f"{nearest_hint(unknown[0], known)}"
         )
-    return np.asarray(names[values_at(cube, "deployment", i, cells, -1)], dtype=object)
+    return np.asarray(names[reached(cube, "deployment", windows, -1)], dtype=object)

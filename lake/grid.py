@@ -4,9 +4,6 @@ import calendar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lake.constants import MS_PER_DAY
 from lake.errors import InputError
 
@@ -62,10 +59,6 @@ class Grid:
     def start_ms(self, cell: int) -> int:
         """Return the start of a cell, milliseconds since 1970."""
         return self.origin_ms + cell * self.hop_ms
-
-    def starts(self) -> NDArray[np.int64]:
-        """Return the starts of all cells in milliseconds after the origin, shape (n_cells,)."""
-        return np.arange(self.n_cells, dtype=np.int64) * self.hop_ms
 
     def touched(self, start_ms: int, end_ms: int) -> range:
         """Return the cells whose windows share at least an instant with ``[start_ms, end_ms)``."""

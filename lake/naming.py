@@ -15,7 +15,7 @@ from lake.digest import sha256
 from lake.errors import InputError
 from lake.escapes import as_written, defused
 from lake.layout import lake_and_run
-from lake.read import grid_of, open_clusters, recorder_names
+from lake.read import grid_of, open_clusters, recorder_names, usable_windows, values_at
 from lake.receipts import read_receipts
 from lake.sheets import decoded, read_sheet, to_number
 from lake.storage import Storage
@@ -237,16 +237,13 @@ def overlap_table(old: xr.Dataset, new: xr.Dataset) -> NDArray[np.int64]:
         )
     shift = apart_ms // grids[0].hop_ms
     n_old, n_new = old.sizes["cluster_id"], new.sizes["cluster_id"]
-    table = np.zeros(n_old * n_new, dtype=np.int64)
-    known = recorder_names(new)
-    first, last = max(0, shift), min(old.sizes["time"], new.sizes["time"] + shift)
-    for i, recorder in enumerate(recorder_names(old)):
-        if recorder not in known or last <= first:
-            continue
-        a = old["cluster"][i, first:last].to_numpy().astype(np.int64)
-        b = new["cluster"][known.index(recorder), first - shift : last - shift].to_numpy().astype(np.int64)
-        both = (a >= 0) & (b >= 0)
-        table += np.bincount(a[both] * n_new + b[both], minlength=n_old * n_new)
+    windows = usable_windows(old, status="cluster_status")
+    places = dict(zip(recorder_names(new), range(new.sizes["recorder"]), strict=True))
+    theirs = np.array([places.get(name, -1) for name in recorder_names(old)], dtype=np.int64)
+    a = values_at(old, "cluster", windows.recorder, windows.cell, -1).astype(np.int64)
+    b = values_at(new, "cluster", theirs[windows.recorder], windows.cell - shift, -1).astype(np.int64)
+    both = (a >= 0) & (b >= 0)
+    table = np.bincount(a[both] * n_new + b[both], minlength=n_old * n_new)
     return table.reshape(n_old, n_new)
 
 

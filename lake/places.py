@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from lake.chain import Made, clusterings_of, made_by
 from lake.constants import OFFSET_ARRAY
 from lake.errors import InputError
-from lake.find import local_times_ms, values_at
+from lake.find import local_times_ms, reached
 from lake.query import open_any
-from lake.read import grid_of, recorder_names
+from lake.read import grid_of, recorder_names, windows_of
 from lake.trace import Piece, pieces, recordings_table
 
 
@@ -118,27 +118,17 @@ def _cells(dataset: xr.Dataset, times: pd.Series) -> NDArray[np.int64]:
 
 def _each(dataset: xr.Dataset, name: str, table: pd.DataFrame, cells: NDArray[np.int64], fill: float) -> NDArray[Any]:
     """Return an index variable at the cell of each row, shape (n_rows,); the fill value where the store has none."""
-    out = np.full(len(table), fill)
-    known = recorder_names(dataset)
-    for recorder in table["recorder"].unique() if name in dataset else ():
-        rows = np.flatnonzero(table["recorder"].to_numpy() == recorder)
-        rows = rows[np.argsort(cells[rows], kind="stable")]
-        if recorder in known:
-            out[rows] = values_at(dataset, name, known.index(recorder), cells[rows], fill)
-    return out
+    if name not in dataset:
+        return np.full(len(table), fill)
+    return reached(dataset, name, windows_of(dataset, table["recorder"], cells), fill)
 
 
 def _local(cube: xr.Dataset | None, table: pd.DataFrame, starts_ms: NDArray[np.int64]) -> NDArray[np.datetime64]:
     """Return the local time of each row; not a time where the cube does not know it."""
-    out = np.full(len(table), np.iinfo(np.int64).min, dtype=np.int64)
-    if cube is not None:
-        grid, known = grid_of(cube), recorder_names(cube)
-        cells = (starts_ms - grid.origin_ms) // grid.hop_ms
-        for recorder in set(table["recorder"]) & set(known):
-            rows = np.flatnonzero((table["recorder"].to_numpy() == recorder) & (cells >= 0))
-            rows = rows[np.argsort(cells[rows], kind="stable")]
-            of_cell = local_times_ms(cube, cube, known.index(recorder), cells[rows])
-            beside = starts_ms[rows] - grid.origin_ms - cells[rows] * grid.hop_ms
-            is_known = of_cell != np.iinfo(np.int64).min
-            out[rows[is_known]] = (of_cell + beside)[is_known]
-    return out.astype("datetime64[ms]")
+    unknown = np.iinfo(np.int64).min
+    if cube is None:
+        return np.full(len(table), unknown).astype("datetime64[ms]")
+    grid = grid_of(cube)
+    cells, rest_ms = np.divmod(starts_ms - grid.origin_ms, grid.hop_ms)
+    of_cell = local_times_ms(cube, windows_of(cube, table["recorder"], cells))
+    return np.where(of_cell == unknown, unknown, of_cell + rest_ms).astype("datetime64[ms]")

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.typing import NDArray
 
 from lake.constants import STORES
 from lake.errors import InputError, StoreFormatError, UsageError
-from lake.read import open_store
+from lake.read import Windows, grid_of, open_store, recorder_names, values_at
 from lake.storage import Storage
 from lake.text import nearest_hint, resolve
 from lake.whole import store_attributes
@@ -66,10 +65,8 @@ def resolve_recorder(name: str, known: Sequence[str]) -> str:
     return found
 
 
-def rows_of(
-    dataset: xr.Dataset, i_recorder: int, cells: NDArray[np.integer], *, features: bool = False
-) -> pd.DataFrame:
-    """Return one row for each of some cells of one recorder, ascending; only their days are read.
+def rows_of(dataset: xr.Dataset, windows: Windows, *, features: bool = False) -> pd.DataFrame:
+    """Return one row for each window, in their order; only their days are read.
 
     Raises
     ------
@@ -78,20 +75,17 @@ def rows_of(
     """
     if features and "embedding" not in dataset:
         raise InputError("--features: the store has no embedding; name one below `embeddings`.")
-    first, last = (int(cells[0]), int(cells[-1]) + 1) if len(cells) else (0, 0)
-    at = cells - first
-    variables = dataset.variables
+    grid, names = grid_of(dataset), np.array(recorder_names(dataset), dtype=object)
     columns: dict[str, Any] = {
-        "recorder": [str(variables["recorder"].to_numpy()[i_recorder])] * len(cells),
-        "time": variables["time"][first:last].to_numpy()[at],
+        "recorder": names[windows.recorder],
+        "time": (grid.origin_ms + windows.cell * grid.hop_ms).astype("datetime64[ms]").astype("datetime64[ns]"),
     }
     for name in dataset.data_vars:
-        if variables[name].dims == ("recorder", "time"):
-            columns[str(name)] = variables[name][i_recorder, first:last].to_numpy()[at]
+        if dataset.variables[name].dims == ("recorder", "time"):
+            columns[str(name)] = values_at(dataset, str(name), windows.recorder, windows.cell)
     if not features:
         return pd.DataFrame(columns)
-    vectors = variables["embedding"][i_recorder, first:last].to_numpy()
-    vectors = vectors if len(at) == len(vectors) else vectors[at]
+    vectors = values_at(dataset, "embedding", windows.recorder, windows.cell)
     table = pd.DataFrame(vectors, columns=[f"f{j}" for j in range(vectors.shape[1])], copy=False)
     for place, (name, values) in enumerate(columns.items()):  # in front, without a copy of the vectors
         table.insert(place, name, values)

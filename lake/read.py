@@ -1,7 +1,7 @@
 """Reading a store: what plain xarray opens, checked, and the fast way to many windows."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,10 +22,12 @@ from lake.whole import store_attributes
 _OF_DAY = re.compile(r"/c\.(\d+)\.(\d+)$")
 """The file that an index variable has of one recorder's day."""
 _ALL = slice(None)
+MOST_DAYS = 32
+"""Days that are read at once."""
 
 
 def open_store(
-    url: str, kind: str, *, mask_and_scale: bool = True, compared: bool = True, times: bool = True,
+    url: str, kind: str, *, mask_and_scale: bool = True, compared: bool = True, times: bool = False,
     **options: Any,  # noqa: ANN401 (fsspec's own options)
 ) -> xr.Dataset:  # fmt: skip
     """Open a store of the lake as xarray does by itself, and check what it is.
@@ -42,8 +44,8 @@ def open_store(
         Whether files are compared with the ledger of the store's run. Only the run itself, whose record of them was
         lost and which is to write it again, goes on without.
     times
-        Whether the coordinate ``time`` is read: eight bytes a cell, which is much where a grid spans decades. The
-        attribute ``grid`` says the same.
+        Whether there is the coordinate ``time``: eight bytes a cell, which is much where a grid spans years. The
+        grid (:func:`grid_of`) says the same.
     options
         Passed to fsspec.
 
@@ -192,6 +194,12 @@ class Windows:
         return Windows(self.recorder[rows], self.cell[rows])
 
 
+def windows_of(dataset: xr.Dataset, recorders: Iterable[str], cells: NDArray[np.int64]) -> Windows:
+    """Return windows by the names of their recorders, in the order given; number -1 where the store has no such."""
+    number = {name: i for i, name in enumerate(recorder_names(dataset))}
+    return Windows(np.array([number.get(name, -1) for name in recorders], dtype=np.int32), cells)
+
+
 def usable_windows(dataset: xr.Dataset, *, partial: bool = True, status: str = "status") -> Windows:
     """Return the windows whose status is ok, or partial if those count as well.
 
@@ -203,22 +211,21 @@ def usable_windows(dataset: xr.Dataset, *, partial: bool = True, status: str = "
         Whether partial windows are taken.
     status
         The status variable's name, one of ``lake.constants.STATUS_ARRAYS``.
-
-    Notes
-    -----
-    Days that nobody recorded have no files; they are found by a listing, not by asking for each.
     """
     wanted = [STATUS["ok"], STATUS["partial"]] if partial else [STATUS["ok"]]
     numbers: list[NDArray[Any]] = [np.empty(0, dtype=np.int32)]
     cells: list[NDArray[Any]] = [np.empty(0, dtype=np.int64)]
-    for i, first, last in _spans(dataset, status):
+    for i, first, last in spans_there(dataset):
         found = first + np.flatnonzero(np.isin(dataset[status][i, first:last].to_numpy(), wanted))
         numbers.append(np.full(len(found), i, dtype=np.int32))
         cells.append(found.astype(np.int64))
     return Windows(np.concatenate(numbers), np.concatenate(cells))
 
 
-def values_at(dataset: xr.Dataset, name: str, recorder: NDArray[Any], cell: NDArray[Any]) -> NDArray[Any]:
+def values_at(
+    dataset: xr.Dataset, name: str, recorder: NDArray[Any] | Sequence[int], cell: NDArray[Any] | Sequence[int],
+    fill: float | None = None,
+) -> NDArray[Any]:  # fmt: skip
     """Return a variable's values of single cells.
 
     Parameters
@@ -226,38 +233,54 @@ def values_at(dataset: xr.Dataset, name: str, recorder: NDArray[Any], cell: NDAr
     dataset
         An open store.
     name
-        A variable on (recorder, time).
+        A variable on (recorder, time, ...).
     recorder, cell
-        Positions, shape (n,).
+        Positions, shape (n,), in any order.
+    fill
+        Value of cells that the store has no file of, or does not reach; the array's own if ``None``.
 
     Returns
     -------
     NDArray
-        Shape (n,). Days that have no file are not read: grids of many years with few recordings cost nothing.
+        Shape (n, ...). Only days that have files are read: grids of many years with few recordings cost nothing.
     """
-    source = dataset.encoding.get("source")
-    out = np.full(len(cell), open_array(source, name).fill_value if source else 0, dtype=dataset[name].dtype)
-    status = next(one for one in STATUS_ARRAYS if one in dataset)
-    for i, first, last in _spans(dataset, status):
-        rows = np.flatnonzero((recorder == i) & (cell >= first) & (cell < last))
-        if len(rows):
-            out[rows] = dataset[name][i, first:last].to_numpy()[cell[rows] - first]
+    variable, source = dataset.variables[name], dataset.encoding.get("source")
+    if fill is None:
+        fill = open_array(source, name).fill_value if source else 0
+    out = np.full((len(cell), *variable.shape[2:]), fill, dtype=variable.dtype)
+    recorder, cell = np.asarray(recorder, dtype=np.int64), np.asarray(cell, dtype=np.int64)
+    n_cells = variable.shape[1]
+    key = np.where((cell >= 0) & (cell < n_cells) & (recorder >= 0), recorder * n_cells + cell, -1)
+    order = np.argsort(key, kind="stable")
+    in_order = key[order]
+    for i, first, last in spans_there(dataset):
+        low, high = np.searchsorted(in_order, [i * n_cells + first, i * n_cells + last])
+        if high > low:
+            rows = order[low:high]
+            begin, end = int(cell[rows[0]]), int(cell[rows[-1]]) + 1
+            out[rows] = variable[i, begin:end].to_numpy()[cell[rows] - begin]
     return out
 
 
-def _spans(dataset: xr.Dataset, name: str) -> list[tuple[int, int, int]]:
-    """Return recorder, first cell and one past the last of the days that a variable has files of, joined, in order."""
+def spans_there(dataset: xr.Dataset) -> list[tuple[int, int, int]]:
+    """Return recorder, first cell and one past the last of the days that a store has windows of, in order.
+
+    Neighbouring days are joined, up to :data:`MOST_DAYS`. Days that nobody recorded have no files; they are found by a
+    listing, not by asking for each.
+    """
+    name = next(one for one in STATUS_ARRAYS if one in dataset)
     n_recorders, n_cells = dataset.sizes["recorder"], dataset.sizes["time"]
     source = dataset.encoding.get("source")
     array = open_array(source, name) if source else None
     if source is None or array is None or array.shape != (n_recorders, n_cells):  # a part of a store, or made in memory
         return [(i, 0, n_cells) for i in range(n_recorders)]
-    spans: list[tuple[int, int, int]] = []
+    most, spans = MOST_DAYS * array.chunks[1], list[tuple[int, int, int]]()
     for i, day in days_of(source, name):
         first = day * array.chunks[1]
-        if spans and spans[-1][0] == i and spans[-1][2] == first:
+        last = min(first + array.chunks[1], n_cells)
+        if spans and spans[-1][0] == i and spans[-1][2] == first and last - spans[-1][1] <= most:
             first = spans.pop()[1]
-        spans.append((i, first, min((day + 1) * array.chunks[1], n_cells)))
+        spans.append((i, first, last))
     return spans
 
 

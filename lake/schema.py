@@ -61,6 +61,8 @@ class ArraySpec:
         CF attributes.
     key_prefix
         What the keys of its files begin with, below its name; see :mod:`lake.generations`.
+    is_counter
+        Whether values rise by equal steps: Blosc's bit shuffle makes a hundredth of them, zstd alone a quarter.
     """
 
     name: str
@@ -71,6 +73,7 @@ class ArraySpec:
     shards: tuple[int, ...] | None = None
     attrs: Mapping[str, Any] = field(default_factory=dict)
     key_prefix: KeyPrefix = "c."
+    is_counter: bool = False
 
     @property
     def block(self) -> tuple[int, ...]:
@@ -356,7 +359,7 @@ def _grid_tables(grid: Grid) -> tuple[ArraySpec, ...]:
     rows = TIME_CHUNK_DAYS * grid.cells_per_day
     return (
         _table("recorder", "recorder", "str", "recorder (autonomous recording unit)"),
-        _table("time", "time", "int64", "start of the window, UTC", cf, rows=rows),
+        replace(_table("time", "time", "int64", "start of the window, UTC", cf, rows=rows), is_counter=True),
     )
 
 

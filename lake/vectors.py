@@ -90,7 +90,7 @@ def open_vectors(urls: Sequence[str], *, partial: bool = True) -> VectorSets:
     """
     grids, names, windows, is_own = [], [], [], True
     for url in urls:
-        with open_embeddings(url, times=False) as dataset:
+        with open_embeddings(url) as dataset:
             grids.append(grid_of(dataset))
             names.append(tuple(recorder_names(dataset)))
             windows.append(usable_windows(dataset, partial=partial, status="embedding_status"))

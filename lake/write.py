@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import zstandard
 from numpy.typing import NDArray
 
 from lake.blocks import block_key, decode_block, encode_block, holds_same, metadata_documents
@@ -133,13 +134,17 @@ def commit(
     """
     ledger.require_claim()
     ledger.begin_commit()
+    spec = _compressed_as_before(store, spec)
     _, last = ledger.committed() or ("", {})
     write_all = partial(_write_all, store, ledger, last)
     files: dict[str, str] = {}
     shards: list[tuple[str, str]] = []
-    values = {**tables, "recorder": np.asarray(recorders, dtype=object), "time": spec.grid.starts()}
+    values = {**tables, "recorder": np.asarray(recorders, dtype=object)}
     sizes = {"recorder": len(recorders), "time": spec.grid.n_cells, **spec.sizes}
     for array in spec.tables:
+        if array.name == "time":
+            write_all(_times(array, spec.grid), files)
+            continue
         sizes.update(dict(zip(array.dims, values[array.name].shape, strict=True)))
         write_all(_table(array, values[array.name]), files)
     for recorder, day, latest in ledger.entries():
@@ -223,6 +228,23 @@ def _table(array: ArraySpec, values: NDArray[Any]) -> Iterator[tuple[str, bytes 
         block = np.full((rows, *part.shape[1:]), array.fill, dtype=dtype)
         block[: len(part)] = part
         yield block_key(array, (i, *(0 for _ in array.dims[1:]))), encode_block(array, block)
+
+
+def _times(array: ArraySpec, grid: Grid) -> Iterator[tuple[str, bytes | None]]:
+    """Yield key and bytes of each chunk of the coordinate ``time``, milliseconds after the origin."""
+    (rows,) = array.chunks
+    for first in range(0, grid.n_cells, rows):
+        cells = np.arange(first, first + rows, dtype=np.int64)
+        times = np.where(cells < grid.n_cells, cells * grid.hop_ms, array.fill)
+        yield block_key(array, (first // rows,)), encode_block(array, times)
+
+
+def _compressed_as_before(store: Storage, spec: StoreSpec) -> StoreSpec:
+    """Return the schema with the times of a store of format 2 or older compressed as they stand."""
+    stands = store.read_or_none(block_key(next(table for table in spec.tables if table.name == "time"), (0,)))
+    if stands is None or not stands.startswith(zstandard.FRAME_HEADER):
+        return spec
+    return replace(spec, tables=tuple(replace(table, is_counter=False) for table in spec.tables))
 
 
 def _day_number(grid: Grid, day: str) -> int:

@@ -8,11 +8,14 @@ from typing import Any
 import pandas as pd
 
 from jobs.catalog.timeline import Clock, as_facts
+from jobs.common.needs import grid_notes
 from lake.constants import S_PER_DAY
 from lake.recordings import PROBLEMS, has_problem, is_usable
 
 _MOST_WIDTH = 40
 _MOST = 8
+HOP_S = 5.0
+"""Hop of the windows that the cost of a span is given for."""
 
 
 def count_recordings(
@@ -78,8 +81,19 @@ def describe(counts: Mapping[str, Any]) -> Iterator[str]:
         yield f"{'':<{width}}  {told}"
         for note in _notes(name, own):
             yield f"{'':<{width}}  {note}"
+    for note in _span_notes(recorders):
+        yield f"note: {note}"
     for code, n in counts["problems"].items():
         yield f"{code:<22}{n:>8}  {PROBLEMS.get(code, '')}"
+
+
+def _span_notes(recorders: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return what the span from the first recording to the last costs, for windows that follow each other."""
+    days = [str(own[key])[:10] for own in recorders.values() for key in ("first", "last") if own[key]]
+    if not days:
+        return []
+    n_days = (pd.Timestamp(max(days)) - pd.Timestamp(min(days))).days + 1
+    return grid_notes(round(n_days * S_PER_DAY / HOP_S), HOP_S)
 
 
 def _notes(name: str, own: Mapping[str, Any]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from jobs.common import space
 from jobs.common.memory import size
 from jobs.common.run import Run
 from jobs.common.space import Space
+from lake.constants import S_PER_DAY
 from lake.schema import ArraySpec, StoreSpec
 
 LIBRARIES_BYTES = 300_000_000
@@ -17,8 +18,37 @@ TORCH_BYTES = 600_000_000
 """The same with torch."""
 FILE_BYTES = 1_000
 """More than a file takes beside its values: frames, checksums, the values of cells without a window."""
+COUNTER_RATIO = 100
+"""Times with bit shuffle take a hundred and fiftieth."""
 DOCUMENT_BYTES = 4_000
 """More than the metadata of one array take; they are stored twice."""
+
+
+LONG_GRID_CELLS = 10_000_000
+"""From so many cells on, people are informed of what a time grid costs."""
+INDEX_BYTES = 33
+"""Memory that plain xarray takes for a cell of the grid when it opens a store: measured at 38 and 66 million."""
+
+
+def grid_notes(n_cells: int, hop_s: float) -> list[str]:
+    """Return what a long time grid costs, in words; nothing for one that costs little.
+
+    Parameters
+    ----------
+    n_cells
+        Cells along time.
+    hop_s
+        Distance of two, in seconds.
+    """
+    if n_cells < LONG_GRID_CELLS:
+        return []
+    years = n_cells * hop_s / (365.25 * S_PER_DAY)
+    note = (
+        f"the time grid has {n_cells / 1e6:.1f} million cells of {hop_s:g} s over {years:.1f} years. Our commands read "
+        f"the days that have recordings; plain xarray takes {size(n_cells * INDEX_BYTES)} of memory to open a store. "
+        "If years lie between recordings, make a study of each season"
+    )
+    return [note]
 
 
 def reads(run: Run) -> list[str]:
@@ -74,7 +104,8 @@ def store_space(
     for table in spec.tables:
         shape = [sizes.get(dim, chunk) for dim, chunk in zip(table.dims, table.chunks, strict=True)]
         n_here = prod(-(-n // chunk) for n, chunk in zip(shape, table.chunks, strict=True))
-        n_bytes += prod(shape) * _itemsize(table) + n_here * FILE_BYTES
+        values = prod(shape) * _itemsize(table)
+        n_bytes += (values // COUNTER_RATIO if table.is_counter else values) + n_here * FILE_BYTES
         n_files += n_here
     return Space(n_bytes, n_files)
 

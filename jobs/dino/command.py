@@ -34,7 +34,7 @@ from jobs.dino.watch import Surroundings
 from lake.constants import MS_PER_DAY, MS_PER_HOUR
 from lake.digest import sha256
 from lake.errors import IdentityError, InputError
-from lake.read import Windows, grid_of, open_cube, recorder_names, usable_windows
+from lake.read import Windows, grid_of, open_cube, recorder_names, usable_windows, values_at
 from lake.records import damaged, seal, unseal
 from lake.shards import layout_of
 from lake.storage import Storage
@@ -282,17 +282,13 @@ def cube_source(cube_path: str, cube: xr.Dataset, *, partial_too: bool, n_thread
 
 def _places(cube: xr.Dataset, windows: Windows, cube_path: str) -> Places:
     """Return where windows come from."""
-    recording = np.empty(len(windows), dtype=np.int64)
-    for i in np.unique(windows.recorder).tolist():  # a recorder at a time, as the cube is laid out
-        own = windows.recorder == i
-        recording[own] = cube["recording"][i].to_numpy()[windows.cell[own]]
     grid = grid_of(cube)
     layout = layout_of(cube_path)
     cells_per_shard = layout.cells_per_shard if layout else 1
     return Places(
         recorders=tuple(recorder_names(cube)),
         recorder=windows.recorder,
-        recording=recording,
+        recording=values_at(cube, "recording", windows.recorder, windows.cell).astype(np.int64),
         hour=(grid.origin_ms + windows.cell * grid.hop_ms) % MS_PER_DAY // MS_PER_HOUR,
         shard=windows.recorder.astype(np.int64) * (cube.sizes["time"] + 1) + windows.cell // cells_per_shard,
     )

@@ -223,7 +223,7 @@ def _study(run: Run[Config], path: Path, opened: ExitStack) -> Study:
     source = next((found for one in run.inputs.values() for found in [_cube_of(one)] if found is not None), None)
     cube = None
     if source is not None and source.output.exists(""):
-        cube = opened.enter_context(open_cube(source.output.url, times=False))
+        cube = opened.enter_context(open_cube(source.output.url))
     if is_plain_table(path):
         labels = read_labels(path)
         units = units_of_labels(labels, recordings_of(cube) if cube is not None else None)
@@ -242,7 +242,7 @@ def _study(run: Run[Config], path: Path, opened: ExitStack) -> Study:
         n_strange, n_outside, notes = found.n_strange, found.n_outside, [*read.notes, *found.notes]
     stores = {
         role: opened.enter_context(
-            (open_clusters if _is_clustering(run, role) else open_embeddings)(run.inputs[role].output.url, times=False)
+            (open_clusters if _is_clustering(run, role) else open_embeddings)(run.inputs[role].output.url)
         )
         for role in _roles(run)
     }

@@ -74,7 +74,7 @@ def _windows_of(table: pd.DataFrame, sets: VectorSets, windows: Windows) -> Ints
     """Return the number of the window that each verdict's span equals, -1 where there is none."""
     grid, numbers = sets.grid, {name: i for i, name in enumerate(sets.recorders)}
     begin = windows.cell * grid.hop_ms
-    with open_embeddings(sets.urls[0], times=False) as dataset:
+    with open_embeddings(sets.urls[0]) as dataset:
         if OFFSET_ARRAY in dataset:
             begin = begin + np.rint(values_at(dataset, OFFSET_ARRAY, windows.recorder, windows.cell) * 1000).astype(int)
     room = grid.n_cells * grid.hop_ms + grid.window_ms + 1  # so that recorders stay apart
@@ -151,7 +151,7 @@ def _files(run: Run[Config], sets: VectorSets, windows: Windows) -> Ints:
     cube = next((one for one in run.above() if one.kind == "spectrograms" and one.output.exists("zarr.json")), None)
     if cube is None:
         return np.full(len(windows), -1, dtype=np.int64)
-    with open_cube(cube.output.url, times=False) as dataset:
+    with open_cube(cube.output.url) as dataset:
         known: Mapping[str, int] = {name: i for i, name in enumerate(recorder_names(dataset))}
         places = np.array([known.get(name, -1) for name in sets.recorders])[windows.recorder]
         hop_ms, origin_ms = dataset.attrs["grid"]["hop_ms"], dataset.attrs["grid"]["origin_ms"]

@@ -55,7 +55,7 @@ class Sources:
     def exemplars(self) -> tuple[Rows, NDArray[np.int64], NDArray[np.int64]]:
         """Return the exemplars of each cluster as numbers in the population, its windows, and how many were heard."""
         run = self.clustering()
-        with open_clusters(run.output.url, times=False) as store:
+        with open_clusters(run.output.url) as store:
             recorder, cell = store["exemplar_recorder"].to_numpy(), store["exemplar_cell"].to_numpy()
             sizes = store["n_windows"].to_numpy()
         heard = clusters_of(run, self.heard)
@@ -108,7 +108,7 @@ class Sources:
         """
         run = self._only("detections", "detect", "This order needs the scores of detectors")
         windows = self.population.windows
-        with open_detections(run.output.url, times=False) as store:
+        with open_detections(run.output.url) as store:
             known = scored_sounds(run)
             wanted = [sound for sound in self.sounds if sound in known]
             found = {
@@ -176,7 +176,7 @@ class Sources:
         """Return how vectors are scaled: as the clustering does it, or whitened over the sample."""
         if is_clustered:
             clusters = self.clustering()
-            with open_clusters(clusters.output.url, times=False) as store:
+            with open_clusters(clusters.output.url) as store:
                 return stored_scaling(store)
         parts = np.split(sample, np.cumsum(sets.n_features)[:-1], axis=1)
         return whitening([moments(part, products=True) for part in parts])
@@ -222,7 +222,7 @@ def finished_runs(manifest: Manifest, cube: Run, named: Mapping[str, str | None]
 
 def scored_sounds(run: Run) -> list[str]:
     """Return the sounds that a run of detections has detectors of."""
-    with open_detections(run.output.url, times=False) as store:
+    with open_detections(run.output.url) as store:
         return [str(sound) for sound in store["sound"].to_numpy()]
 
 

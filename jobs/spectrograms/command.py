@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from jobs.common.days import Written
 from jobs.common.memory import Memory
-from jobs.common.needs import store_space
+from jobs.common.needs import grid_notes, store_space
 from jobs.common.partitioned import Partitioned, Work
 from jobs.common.run import Outcome, Recordings, Run, listed
 from jobs.common.space import Space
@@ -127,7 +127,8 @@ class Spectrograms(Partitioned[Config, Plan, Day, "Partition"]):
         total = sum(len(block.cells) for block in plan.blocks)
         aside = [f"{len(plan.quarantined)} recordings are set aside"] if plan.quarantined else []
         bands = missing_sound(plan, work.run.config)
-        notes = [f"note: {note}" for note in (*plan.notes, *bands, *_absent_note(work.run, work.days))]
+        cost = grid_notes(plan.grid.n_cells, plan.grid.hop_ms / 1000)
+        notes = [f"note: {note}" for note in (*plan.notes, *bands, *cost, *_absent_note(work.run, work.days))]
         n_recordings = f"{len(plan.recordings)} recordings of {len(plan.recorders)} recorders"
         return [f"{n_recordings}, {total} windows in all", *aside, *notes]
 

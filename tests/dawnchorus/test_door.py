@@ -22,7 +22,6 @@ import lake.errors
 from dawnchorus import errors
 from lake.find import Wanted, find
 from lake.query import open_any
-from lake.read import open_embeddings
 
 CLUSTERS = "data/demo/clusters/clusters.zarr"
 VECTORS = "data/demo/embeddings/vectors.zarr"
@@ -174,7 +173,7 @@ def test_a_query_finds_the_cube_and_the_clustering(demo: Path) -> None:
     assert set(dawnchorus.query(VECTORS, site=site)["site"]) == {site}
     mine = dawnchorus.query(VECTORS, cluster=[0, 3], features=True)
     assert set(mine["cluster"]) == {0, 3}
-    with open_embeddings(VECTORS) as store:
+    with dawnchorus.open_embeddings(VECTORS) as store:
         row = mine.iloc[0]
         vector = store["embedding"].sel(recorder=row["recorder"], time=row["time"]).to_numpy()
     np.testing.assert_array_equal(row[[f"f{i}" for i in range(len(vector))]].to_numpy(np.float32), vector)

@@ -10,7 +10,7 @@ import xarray as xr
 
 from jobs.common.run import Run
 from lake.errors import StoreError, TryAgainError
-from lake.read import open_array, open_clusters, open_cube, read_rows, usable_windows
+from lake.read import open_array, open_clusters, open_cube, open_store, read_rows, usable_windows
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def cube(tmp_path: Path) -> Run:
 
 
 def read_all(url: str) -> xr.Dataset:
-    with open_cube(url) as dataset:
+    with open_store(url, "spectrograms", mask_and_scale=False, times=True) as dataset:
         return dataset.load()
 
 
