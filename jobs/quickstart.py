@@ -68,9 +68,12 @@ def quickstart(
     else:
         folder = folder or Path("data") / (audio.resolve().name or "own")
         table, manifest = _prepare_own(folder, audio, zones, workers=workers, say=say, force=force)
+    from jobs.rehearsal import rehearse  # noqa: PLC0415 (scikit-learn is not where recordings alone are made)
+
     read = read_manifest(manifest)
     execute_runs(read, [], Options(workers=workers), say)
-    for line in summary(read, table):
+    heard = rehearse(read, workers, say) if audio is None else []
+    for line in [*summary(read, table), *heard]:
         say(line)
 
 
