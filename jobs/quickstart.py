@@ -69,10 +69,11 @@ def quickstart(
         folder = folder or Path("data") / (audio.resolve().name or "own")
         table, manifest = _prepare_own(folder, audio, zones, workers=workers, say=say, force=force)
     from jobs.rehearsal import rehearse  # noqa: PLC0415 (scikit-learn is not where recordings alone are made)
+    from jobs.season import count_season  # noqa: PLC0415 (as above)
 
     read = read_manifest(manifest)
     execute_runs(read, [], Options(workers=workers), say)
-    heard = rehearse(read, workers, say) if audio is None else []
+    heard = [*rehearse(read, workers, say), *count_season(read, workers, say)] if audio is None else []
     for line in [*summary(read, table), *heard]:
         say(line)
 
