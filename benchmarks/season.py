@@ -118,6 +118,7 @@ def batch_of(  # noqa: PLR0917 (one step of `play`)
         draw=range(len(places)), time_utc=places["time"], duration_s=demo.windows.grid.window_ms / 1000,
         probability=drawn.probability, stratum=list(drawn.stratum), score=np.nan, proposal="",
     )  # fmt: skip
+    rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
     sites = demo.windows.table["site"].to_numpy()[left]
     asked: dict[str, Any] = {
         "order": "count", "sounds": list(demo.sounds), "n_population": len(left), "n_speech": 0,
@@ -126,7 +127,7 @@ def batch_of(  # noqa: PLR0917 (one step of `play`)
     }  # fmt: skip
     return Batch(
         name,
-        make_table([dict(zip(table, row, strict=True)) for row in table.to_numpy().tolist()], BATCH_COLUMNS),
+        make_table(rows, BATCH_COLUMNS),
         asked,
         {},
     )

@@ -80,8 +80,8 @@ def true_counts(cube_url: str, truth: Labels) -> pd.Series:
     with open_any(cube_url) as cube:
         windows = windows_of(cube)
     present = present_in(windows, truth)
-    counts = pd.DataFrame(present, columns=list(truth.names)).groupby(windows.table["site"].to_numpy()).sum()
-    return counts.rename_axis("site").stack().swaplevel()
+    site = windows.table["site"].to_numpy()
+    return pd.concat({sound: pd.Series(present[:, i]).groupby(site).sum() for i, sound in enumerate(truth.names)})
 
 
 def present_in(windows: Windows, truth: Labels) -> NDArray[np.bool_]:

@@ -1,6 +1,6 @@
 """Counts of a study: what was drawn, what was answered, how many windows of each site and period hold a sound."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -129,6 +129,7 @@ def answers_on(windows: Windows, verdicts: pd.DataFrame, batches: Sequence[Batch
             )
         else:
             kept.append(batch)
+    notes += [line for batch in kept for line in _gap(batch, verdicts)]
     answers = Answers(verdicts, windows_heard(settled(verdicts), windows.grid, windows.recorders), kept)
     number, predicting = _Numbers(windows), []
     for batch in kept:
@@ -144,6 +145,18 @@ def answers_on(windows: Windows, verdicts: pd.DataFrame, batches: Sequence[Batch
                 "what a detector said then, with wider intervals"
             )
     return replace(answers, notes=notes, predicting=frozenset(predicting))
+
+
+def _gap(batch: Batch, verdicts: pd.DataFrame) -> Iterator[str]:
+    """Yield a line if draws were answered behind one that was not."""
+    in_sample = set(sample_of(batch, verdicts)["draw"].tolist())
+    answered = verdicts.loc[(verdicts["batch"] == batch.name) & verdicts["draw"].notna(), "draw"]
+    behind = set(answered.tolist()) - in_sample
+    if behind and len(in_sample) < len(batch.table):
+        yield (
+            f"batch {batch.name}: draw {len(in_sample)} is not answered for every sound; {len(behind)} draws behind it "
+            "count for verified minima alone until it is"
+        )
 
 
 def sample_for(sound: str, windows: Windows, answers: Answers) -> pd.DataFrame:
@@ -318,7 +331,8 @@ def _assisted(
     """Return counts of short periods as shares of the season's, by the sum of probabilities."""
     places = windows.table[["site"]].assign(period=_periods(kind, windows), p=np.nan_to_num(probability))
     of_site, out = season.set_index("site"), table.copy()
-    for site, rows in table.groupby("site").groups.items():
+    for site in sorted(set(table["site"])):
+        rows = table.index[table["site"] == site]
         mine, now = places[places["site"] == site], of_site.loc[site]
         names = table.loc[rows, "period"].tolist()
         at = mine["period"].map({name: i for i, name in enumerate(names)}).to_numpy(np.int64)
