@@ -3,7 +3,7 @@
 import io
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,8 +22,6 @@ from lake.verdicts import VERDICTS, deliveries
 
 Say = Callable[[str], None]
 FIGURES = ("average_precision", "average_precision_low", "average_precision_high")
-NEEDED = ("sound", "refused", "flags", "n_yes", "n_no", "precision", *FIGURES)
-"""Columns of the table of heads that are read here."""
 NO_RUN = """\
 {path}: expected a run of `detect`, found none. Add these lines, and type the command again:
 
@@ -36,15 +34,19 @@ job = "detect"
 inputs = {{ embeddings = {vectors}, heads = "heads" }}"""
 
 
+Table = Mapping[str, Mapping[str, Any]]
+"""The rows of a table of heads by sound."""
+
+
 @dataclass(frozen=True)
 class Learnt:
-    """The table of heads before and after a round, by sound, empty where there was none; and why nothing was learnt.
+    """The tables of heads before and after a round, and why nothing was learnt, empty if something was.
 
     ``n_few`` is the number of verdicts of a kind from which on figures are no guesses.
     """
 
-    before: pd.DataFrame
-    now: pd.DataFrame
+    before: Table
+    now: Table
     problem: str
     n_few: int
 
@@ -95,8 +97,8 @@ def learn_and_detect(manifest: Manifest, runs: tuple[Run, Run], options: Options
     return Learnt(before, table_of_heads(heads), "", n_few)
 
 
-def table_of_heads(heads: Run) -> pd.DataFrame:
-    """Return the table of a ``learn`` run by sound; without rows where there is none.
+def table_of_heads(heads: Run) -> Table:
+    """Return the rows of the table of a ``learn`` run by sound; none where there is no table.
 
     Raises
     ------
@@ -105,10 +107,10 @@ def table_of_heads(heads: Run) -> pd.DataFrame:
     """
     data = read_held(heads.output.url, TABLE_FILE)
     if data is None:
-        return pd.DataFrame(columns=list(NEEDED)).set_index("sound")
+        return {}
     texts = dict.fromkeys(("sound", "refused", "flags"), str)
     table = pd.read_csv(io.BytesIO(data), dtype=texts, keep_default_na=False, na_values={key: [""] for key in FIGURES})
-    return table.assign(sound=table["sound"].map(as_written)).set_index("sound")
+    return {as_written(row["sound"]): {str(key): cell for key, cell in row.items()} for row in table.to_dict("records")}
 
 
 def rows_of(learnt: Learnt, sounds: Sequence[str], verdicts: pd.DataFrame) -> list[dict[str, Any]]:
@@ -128,7 +130,7 @@ def rows_of(learnt: Learnt, sounds: Sequence[str], verdicts: pd.DataFrame) -> li
     )
     rows = []
     for sound in sounds:
-        then, now = (table.loc[sound] if sound in table.index else None for table in (learnt.before, learnt.now))
+        then, now = learnt.before.get(sound), learnt.now.get(sound)
         n_yes, n_no = int(counts["yes"][sound]), int(counts["no"][sound])
         figures = {"before": _figure(then), **{f"now{end}": _figure(now, end) for end in ("", "_low", "_high")}}
         rows.append(
@@ -153,7 +155,7 @@ def summary(learnt: Learnt, rows: Sequence[dict[str, Any]]) -> list[str]:
     return [*lines, f"macro AP {now:.2f} of {n_now} detectors{told}, on verdicts that each did not see"]
 
 
-def advice(row: "pd.Series[Any] | None", n_yes: int, n_no: int, n_few: int) -> str:
+def advice(row: Mapping[str, Any] | None, n_yes: int, n_no: int, n_few: int) -> str:
     """Return which order to hear a sound in next, and why.
 
     Parameters
@@ -195,7 +197,7 @@ def macro_ap(values: Sequence[float | None]) -> tuple[float, int]:
     return (sum(known) / len(known) if known else float("nan")), len(known)
 
 
-def _figure(row: "pd.Series[Any] | None", end: str = "") -> float | None:
+def _figure(row: Mapping[str, Any] | None, end: str = "") -> float | None:
     value = float("nan") if row is None else float(row[f"average_precision{end}"])
     return None if math.isnan(value) else value
 

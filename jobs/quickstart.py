@@ -19,8 +19,9 @@ from jobs.manifest import Manifest, read_manifest
 from jobs.runner import execute_runs
 from lake.constants import STATUS
 from lake.errors import InputError
+from lake.grid import iso
 from lake.outputs import write_outputs
-from lake.read import open_clusters, open_cube, usable_windows
+from lake.read import grid_of, open_clusters, open_cube, usable_windows
 from lake.recordings import is_usable, read_recordings
 
 Say = Callable[[str], None]
@@ -86,7 +87,7 @@ def summary(manifest: Manifest, table: Path) -> list[str]:
         ok, partial, unreadable = (int((status == STATUS[name]).sum()) for name in ("ok", "partial", "unreadable"))
         windows = usable_windows(cube)
         recorder = str(cube["recorder"][int(windows.recorder[0])].item())
-        day = str(cube["time"][int(windows.cell[0])].to_numpy())[:10]
+        day = iso(grid_of(cube).start_ms(int(windows.cell[0])))[:10]
     below = sum(entry.counts.get("below_coverage", 0) for entry in mels.ledger.written().values())
     lines = [
         "",

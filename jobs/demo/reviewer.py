@@ -54,7 +54,7 @@ def answers_to(batch: Batch, truth: Labels, recorders: list[str], grid: Grid) ->
     """
     numbers = {name: i for i, name in enumerate(recorders)}
     start_ms = batch.table["time_utc"].to_numpy().astype("datetime64[ms]").astype(np.int64)
-    recorder = batch.table["recorder"].map(numbers).to_numpy(dtype=np.int32)
+    recorder = np.array([numbers[name] for name in batch.table["recorder"]], dtype=np.int32)
     present = sounds_in(truth, Windows(recorder, (start_ms - grid.origin_ms) // grid.hop_ms), recorders, grid)
     heard = pd.DataFrame(present, columns=list(truth.names))
     out = io.StringIO()
