@@ -32,7 +32,7 @@ from lake.outputs import refuse_others
 COMMANDS = (
     "demo", "init", "catalog", "config", "run", "finalise", "status", "verify",
     "query", "similar", "trace", "export", "import", "names",
-    "review", "verdicts", "events",
+    "review", "verdicts", "loop", "events",
     "submit", "certificate", "reproduce",
 )  # fmt: skip
 """All commands, in the order of the work."""
