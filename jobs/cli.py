@@ -12,6 +12,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from jobs.cli_begin import DeploymentsOpt, GuessOpt, ZoneOpt, parse_zones
+from jobs.cli_begin import commands as begin_commands
 from jobs.cli_clusters import commands as cluster_commands
 from jobs.cli_events import commands as event_commands
 from jobs.cli_lake import ForceOpt
@@ -28,7 +30,7 @@ from lake.errors import DawnchorusError, QuarantineError, UsageError
 from lake.outputs import refuse_others
 
 COMMANDS = (
-    "demo", "catalog", "config", "run", "finalise", "status", "verify",
+    "demo", "init", "catalog", "config", "run", "finalise", "status", "verify",
     "query", "similar", "trace", "export", "import", "names",
     "review", "verdicts", "loop", "events",
     "submit", "certificate", "reproduce",
@@ -55,6 +57,7 @@ app = typer.Typer(
     help="Months of passive sound recordings in; sounds to look at, listen to, verify and count out.",
 )  # fmt: skip
 app.registered_commands += commands.registered_commands
+app.add_typer(begin_commands)
 app.add_typer(cluster_commands)
 app.add_typer(event_commands)
 app.add_typer(review_commands)
@@ -67,9 +70,6 @@ WORKERS_HELP = "processes that work side by side on this machine"
 WorkersOpt = Annotated[int, typer.Option(min=1, help=WORKERS_HELP)]
 PartitionOpt = Annotated[str | None, typer.Option(help="i/n: only this share of the partitions, without finalising")]
 JsonOpt = Annotated[bool, typer.Option("--json", help="print facts as JSON")]
-ZoneOpt = Annotated[
-    list[str] | None, typer.Option(help="FOLDER=IANA or IANA: the zone of local times, e.g. America/Chicago, or -05:00")
-]
 
 
 def main() -> None:
@@ -100,10 +100,8 @@ def catalog(
     audio: Annotated[list[str], typer.Argument(help="folders of recordings; paths or URLs")],
     out: Annotated[Path, typer.Option(help="the table to write")] = Path("recordings.csv"),
     zone: ZoneOpt = None,
-    deployments: Annotated[Path | None, typer.Option(help="deployments.csv")] = None,
-    guess: Annotated[
-        list[str] | None, typer.Option(help="day-first or two-digit-year: how ambiguous dates in names are meant")
-    ] = None,
+    deployments: DeploymentsOpt = None,
+    guess: GuessOpt = None,
     retry: Annotated[
         bool, typer.Option("--retry-quarantined", help="examine again what could not be used, though it is unchanged")
     ] = False,
@@ -272,29 +270,23 @@ def verify(manifest: ManifestArg, runs: RunsArg = None) -> None:
 
 @app.command()
 def demo(
-    folder: Annotated[
-        Path | None, typer.Option(help="where the lake goes; data/demo, or data/NAME of the folder")
-    ] = None,
-    audio: Annotated[Path | None, typer.Option(help="your own recordings instead of the synthetic study")] = None,
-    zone: ZoneOpt = None,
+    folder: Annotated[Path, typer.Option(help="where the lake goes")] = Path("data/demo"),
     only_recordings: Annotated[
         bool, typer.Option("--only-recordings", help="make the study and its table; run nothing")
     ] = False,
     workers: WorkersOpt = 2,
     force: ForceOpt = False,
 ) -> None:
-    """Make the demo study (or take your recordings) and run the whole chain, to a page to look at."""
+    """Make the demo study and run the whole chain, to a page to look at; `init` is for recordings of yours."""
     from jobs.registry import needing
 
-    if only_recordings and audio is not None:
-        raise UsageError("--only-recordings is for the demo study. Type `dawnchorus catalog` for recordings of yours.")
     with needing("the demo", "spectrograms" if only_recordings else "dev"):
         from jobs.quickstart import prepare_study, quickstart
 
         if only_recordings:
-            prepare_study(folder or Path("data/demo"), workers, print_line, force=force)
+            prepare_study(folder, workers, print_line, force=force)
         else:
-            quickstart(folder, audio=audio, zones=parse_zones(zone), workers=workers, say=print_line, force=force)
+            quickstart(folder, workers=workers, say=print_line, force=force)
 
 
 def parse_partition(text: str | None, option: str = "--partition") -> tuple[int, int] | None:
@@ -305,12 +297,3 @@ def parse_partition(text: str | None, option: str = "--partition") -> tuple[int,
     if not found or not int(found[1]) < int(found[2]):
         raise UsageError(f"{option} {text!r}: expected i/n with 0 <= i < n, for example 0/4 to 3/4.")
     return int(found[1]), int(found[2])
-
-
-def parse_zones(texts: list[str] | None) -> dict[str, str]:
-    """Return the zone by folder; the empty name stands for all folders."""
-    zones = {}
-    for text in texts or []:
-        folder, _, zone = text.rpartition("=")
-        zones[folder] = zone
-    return zones

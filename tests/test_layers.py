@@ -24,7 +24,7 @@ HELPERS = {"common", "submit"}
 JOB_PACKAGES = sorted(path.parent.name for path in ROOT.glob("jobs/*/__init__.py") if path.parent.name not in HELPERS)
 LAKE = sorted(f"lake.{path.stem}" for path in ROOT.glob("lake/*.py") if path.stem != "__init__")
 WITHOUT_TORCH = [
-    "jobs.cli", "jobs.manifest", "jobs.runner", "jobs.quickstart",
+    "jobs.cli", "jobs.manifest", "jobs.runner", "jobs.quickstart", "jobs.begin",
     *(f"jobs.{name}.config" for name in JOB_PACKAGES if (ROOT / f"jobs/{name}/config.py").exists()),
     "jobs.catalog.command", "jobs.demo.study", "jobs.cluster.command", "jobs.evaluate.command", "jobs.atlas.command",
     "jobs.embed.command", "jobs.embed.core", "jobs.embed.plan",

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from jobs.cluster.checkpoint import Checkpoints
-from jobs.cluster.config import Config
-from jobs.cluster.core import Clustering, number_of_clusters
+from jobs.cluster.config import Config, number_of_clusters
+from jobs.cluster.core import Clustering
 from jobs.cluster.exemplars import Candidates, exemplars
 from jobs.cluster.fitting import Fitting
 from jobs.cluster.flags import contrast_db, flags_of, largest_shares
