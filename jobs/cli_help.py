@@ -14,7 +14,7 @@ from jobs.ends import explained
 COMMANDS = (
     "demo", "init", "catalog", "config", "run", "finalise", "status", "verify",
     "query", "similar", "trace", "export", "import", "names",
-    "review", "verdicts", "events",
+    "review", "verdicts", "loop", "events",
     "submit", "certificate", "reproduce", "version",
 )  # fmt: skip
 """All commands, in the order of the work."""
@@ -34,6 +34,7 @@ EXAMPLES = {
     "import": "import data/meadow/manifest.toml birdnet",
     "names": "names old/clusters/clusters.zarr data/meadow/clusters/clusters.zarr",
     "review": 'review data/meadow/manifest.toml --sound "Parus major"',
+    "loop": "loop data/meadow/manifest.toml",
     "verdicts": "verdicts add data/meadow/manifest.toml verdicts.json",
     "events": "events data/meadow/detections/calls.zarr --out events.csv",
     "submit": "submit data/meadow/manifest.toml --site slurm --images build/images --dry-run",

@@ -70,6 +70,9 @@ def test_the_demo_runs_from_nothing_to_a_page_and_then_does_nothing(here: Path) 
     assert re.findall(r"^  (\D+?) +-?[01]\.\d{3} +[01]\.\d{3}$", text, re.MULTILINE) == ladder
     assert re.search(r"AMI +clusters -?0\.\d+, clusters-logmel -?0\.", text)
     page = here / "data/demo/atlas/atlas/index.html"
+    assert re.search(r"heard      \d+ sounds from 40 windows heard, macro AP [01]\.\d\d in 31 others", text)
+    assert re.search(r"counted    \d+ cells of sound and site from 55 windows heard", text)
+    assert (here / "data/demo/tables/counts/counts.csv").exists()
     assert str(page) in text
     assert "manifest   data/demo/manifest.toml" in text
     assert page.exists()
@@ -78,10 +81,11 @@ def test_the_demo_runs_from_nothing_to_a_page_and_then_does_nothing(here: Path) 
     said.clear()
     quickstart(Path("data/demo"), workers=1, say=said.append)
     done = [line for line in said if "nothing to do" in line]
-    assert len(done) == 15, "the study and fourteen runs"
+    assert len(done) == 18, "the study and seventeen runs"
     assert {path: path.stat().st_mtime_ns for path in lake.rglob("*") if path.is_file()} == before
     # What it tells to type works in a Python that does not have this project.
-    typed = [line.strip() for line in said[said.index("Type next, in any Python that has xarray and zarr:") + 1 :]]
+    after = said[said.index("Type next, in any Python that has xarray and zarr:") + 1 :]
+    typed = [line.strip() for line in after[: after.index("")]]
     program = "\n".join([*typed[:-1], f"print(vectors.sizes['feature'], ({typed[-1]}).sizes['time'])"])
     alone = subprocess.run(
         [sys.executable, "-I", "-c", program], cwd=here, check=True, stdout=subprocess.PIPE, text=True
