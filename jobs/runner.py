@@ -16,13 +16,15 @@ from jobs.execution import execute_claimed, finalise_shares
 from jobs.explain import nearest
 from jobs.manifest import Manifest
 from jobs.registry import JOBS, needing
-from jobs.state import State, is_gone, pinned_state, require_inputs
+from jobs.state import State, follows, is_gone, pinned_state, require_inputs
 from lake.batches import batch_names, damaged_batches
 from lake.constants import COPIES
 from lake.errors import InputError, QuarantineError, StoreError, UsageError
 from lake.identity import require_same
 from lake.image import current_image
 from lake.image import require_image as require_same_image
+from lake.ledger import Ledger
+from lake.older import older_of
 from lake.receipts import latest_receipt
 from lake.verdicts import damaged_deliveries, deliveries
 from lake.verify import damages, n_files, notes
@@ -130,7 +132,9 @@ def settled(run: Run, manifest: Path, options: Options) -> State | None:
     """
     require_inputs(run, manifest)
     require_own(run)
-    state = None if JOBS[run.job].extends or options.refresh else pinned_state(run)
+    state = None if options.refresh or (JOBS[run.job].extends and not run.stays) else pinned_state(run)
+    if state is not None and state.state == "stale" and follows(run):
+        state = None
     if state is None:
         require_image(run)
     return state
@@ -165,12 +169,15 @@ def verify_runs(manifest: Manifest, names: Sequence[str], say: Callable[[str], N
     """
     wrong: list[str] = []
     for run in chosen(manifest, names):
-        receipts = run.lake.receipts(run.name)
-        found = list(damages(run.output, run.ledger, run.kind, receipts))
-        say(f"{run.name}: {n_files(run.ledger)} files in the ledger, {len(found)} of them differ")
-        for note in notes(run.output, run.ledger, run.kind, receipts):
-            say(f"  {note}")
-        wrong += found
+        older = older_of(run.lake, run.kind, run.name) if run.kind == "clusters" else []
+        for name in (run.name, *older):
+            output, ledger = run.lake.output(run.kind, name), Ledger(run.lake.ledger(name))
+            compared = output, ledger, run.kind, run.lake.receipts(name)
+            found = list(damages(*compared))
+            say(f"{name}: {n_files(ledger)} files in the ledger, {len(found)} of them differ")
+            for note in notes(*compared):
+                say(f"  {note}")
+            wrong += found
     if not names:
         wrong += _verify_people(manifest, say)
     if wrong:

@@ -96,5 +96,6 @@ class Config(JobConfig):
 JOB = Job(
     name="cluster", package=__package__, config=Config, algorithm=ALGORITHM, writes="clusters", extra="cluster",
     inputs=(Input("embeddings", several=True),),
-    follows=frozenset({"scheduler", "mix", "partition"}),
+    extends=True,
+    follows=frozenset({"scheduler", "mix", "refresh"}),
 )  # fmt: skip
