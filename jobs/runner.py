@@ -132,7 +132,7 @@ def settled(run: Run, manifest: Path, options: Options) -> State | None:
     """
     require_inputs(run, manifest)
     require_own(run)
-    state = None if options.refresh or (JOBS[run.job].extends and not run.stays) else pinned_state(run)
+    state = pinned_state(run) if not options.refresh and (JOBS[run.job].is_pinned or run.stays) else None
     if state is not None and state.state == "stale" and follows(run):
         state = None
     if state is None:

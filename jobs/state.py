@@ -71,7 +71,7 @@ def _state(run: Run, manifest: Path) -> State:
         return State(run.name, run.job, "different", "; ".join(differences(stored, run.record, run.introduced)))
     if is_gone(run):
         return State(run.name, run.job, "missing", f"{run.output.url} is gone, its ledger is there")
-    if JOBS[run.job].extends and not run.stays:
+    if not JOBS[run.job].is_pinned and not run.stays:
         return _extending_state(run, manifest)
     return pinned_state(run) or State(run.name, run.job, "partial", "begun, not finished")
 
@@ -149,7 +149,7 @@ def _extending_state(run: Run, manifest: Path) -> State:
         return State(run.name, run.job, "partial" if receipt is None else "stale", detail)
     if not is_readable:
         return State(run.name, run.job, "partial", f"{done} of {total} windows, not finalised")
-    return State(run.name, run.job, "done", str((receipt or {}).get("advice", "")))
+    return State(run.name, run.job, "done")
 
 
 def follows(run: Run) -> bool:
@@ -165,13 +165,13 @@ def pinned_state(run: Run) -> State | None:
     why = _changes(run, receipt)
     if why:
         return State(run.name, run.job, "stale", f"{', '.join(why)}; {_what_next(run)}")
-    return State(run.name, run.job, "done")
+    return State(run.name, run.job, "done", str(receipt.get("advice", "")))
 
 
 def _what_next(run: Run) -> str:
     """Return what becomes of a run that is stale."""
     if follows(run):
-        return "`dawnchorus run` makes it again"
+        return "`dawnchorus run` " + ("extends it" if JOBS[run.job].extends else "makes it again")
     if run.stays:
         return 'it stays as it is (refresh = "never")'
     return "it stays as it is (run it with --refresh, or under a new name)"

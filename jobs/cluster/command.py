@@ -53,7 +53,7 @@ def execute(run: Run[Config], options: Options) -> Outcome:
     workers = team(options.workers, partial(_require_here, run.ledger, blas_backend(), mix=options.mix))
     if options.refresh or not growing.is_fitted(run):
         return _fit(run, options, workers)
-    return growing.unchanged(run) or growing.grow(run, options, workers)
+    return growing.grow(run, options, workers)
 
 
 def finalise(run: Run[Config], options: Options) -> Outcome:

@@ -26,7 +26,6 @@ from lake.digest import has_own_digest, with_digest
 from lake.errors import IdentityError, InputError, StoreError, TryAgainError
 from lake.older import generation_of
 from lake.read import grid_of, open_clusters, recorder_names, usable_windows, values_at
-from lake.receipts import latest_receipt
 from lake.run_records import CHECKPOINTS
 from lake.scaling import stored_centroids, stored_scaling
 from lake.schema import StoreSpec
@@ -62,19 +61,6 @@ def is_fitted(run: Run[Config]) -> bool:
     """Return whether a store is committed, and no new clustering of it was begun."""
     stands = run.ledger.committed() is not None and run.output.exists("zarr.json")
     return stands and not run.ledger.storage.exists(UNFINISHED)
-
-
-def unchanged(run: Run[Config]) -> Outcome | None:
-    """Return the outcome of a run whose vectors are those of its last receipt; ``None`` if there is work to do."""
-    receipt = latest_receipt(run.lake, run.name)
-    if receipt is None or not is_fitted(run) or run.ledger.is_committing():
-        return None
-    for role, source in run.inputs.items():
-        now = latest_receipt(source.lake, source.name)
-        then = (receipt.get("inputs") or {}).get(role) or {}
-        if now is None or now.get("content_id") != then.get("content_id"):
-            return None
-    return Outcome(did=False, counts={}) if is_committed(run) else None
 
 
 def grow(run: Run[Config], options: Options, workers: Team) -> Outcome:
@@ -145,9 +131,6 @@ def refuse_missing(run: Run[Config], sets: VectorSets, days: Sequence[Day]) -> N
 
 def progress_of_growth(run: Run[Config]) -> tuple[int, int]:
     """Return how many windows have labels, and how many there are."""
-    if unchanged(run) is not None:
-        n = int(run.ledger.summary()["n_windows"])
-        return n, n
     sets = vector_sets(run)
     days = _days(run, sets, read_fitted(run, sets), Options(mix=True))
     return sum(day.n_windows for day in days if day.files), sets.n_windows
@@ -215,7 +198,7 @@ def _days(run: Run[Config], sets: VectorSets, fitted: Fitted, options: Options) 
 
 
 def _is_current(run: Run[Config], sets: VectorSets, fitted: Fitted) -> bool:
-    is_whole = not run.ledger.is_committing() and is_committed(run)
+    is_whole = run.ledger.record() is not None and not run.ledger.is_committing() and is_committed(run)
     return is_whole and fitted.extent == (sets.grid.n_cells, sets.recorders)
 
 

@@ -140,6 +140,11 @@ class Job(Generic[C]):
         derived: set[Option] = {"partition"} if self.extends else {"refresh"}
         return self.follows | derived | ({"ranks"} if self.extends or self.processes != "one" else set())
 
+    @property
+    def is_pinned(self) -> bool:
+        """Whether a finished run is judged by its receipt alone: nothing is to do while what it reads is the same."""
+        return "refresh" in self.options
+
     def input_of(self, role: str) -> Input | None:
         """Return what may come in under a role of a manifest or of a run, or ``None``."""
         known = {one.role: one for one in self.inputs}
