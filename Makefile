@@ -7,9 +7,19 @@ BIN := $(VENV)/bin
 
 .PHONY: demo test test-slow lint settings lock images lock-images clean
 
-# make demo [AUDIO=/some/folder] [ZONE=America/Chicago]
+# make demo [AUDIO=/some/folder] [ZONE=America/Chicago] [STUDY=/where/it/goes] [LIKE=birds]
+# With AUDIO, `init` begins the study; typed again, `catalog` lists what is new, and `run` follows.
+ZONES := $(if $(ZONE),--zone "$(ZONE)")
 demo: $(VENV)/ready
-	$(BIN)/dawnchorus demo --workers $(WORKERS) $(if $(AUDIO),--audio "$(AUDIO)") $(if $(ZONE),--zone "$(ZONE)")
+ifdef AUDIO
+	study="$(or $(STUDY),data/$$(basename "$(AUDIO)"))"; \
+	if test -e "$$study/manifest.toml"; \
+	then $(BIN)/dawnchorus catalog "$(AUDIO)" --out "$$study/recordings.csv" --workers $(WORKERS) $(ZONES); \
+	else $(BIN)/dawnchorus init "$$study" --audio "$(AUDIO)" --workers $(WORKERS) $(ZONES) $(if $(LIKE),--like "$(LIKE)"); \
+	fi && $(BIN)/dawnchorus run "$$study/manifest.toml" --workers $(WORKERS)
+else
+	$(BIN)/dawnchorus demo --workers $(WORKERS)
+endif
 
 # Files of tests in WORKERS processes
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
@@ -67,6 +77,7 @@ build/tools/ready:
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dawnchorus needs Python 3.11 or newer: make PYTHON=…")'
 	$(PYTHON) -m venv $(VENV)
+	@echo "Installing about 6 GB of packages into $(VENV), PyTorch with CUDA among them: some minutes, once, without a word."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	touch $@
 

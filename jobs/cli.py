@@ -7,13 +7,15 @@ import sys
 import traceback
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
+from jobs.cli_begin import DeploymentsOpt, GuessOpt, ZoneOpt, parse_zones
+from jobs.cli_begin import commands as begin_commands
 from jobs.cli_clusters import commands as cluster_commands
 from jobs.cli_events import commands as event_commands
+from jobs.cli_help import Commands
 from jobs.cli_lake import ForceOpt
 from jobs.cli_review import commands as review_commands
 from jobs.cli_similar import commands as similar_commands
@@ -21,40 +23,20 @@ from jobs.cli_trace import commands
 from jobs.cli_verdicts import verdicts as verdict_commands
 from jobs.common.job import Option
 from jobs.common.run import Options
-from jobs.common.terminal import closed_door, complain, print_json, print_line, print_lines
+from jobs.common.terminal import VERBOSE, closed_door, complain, print_json, print_line, print_lines
 from jobs.ends import explained, open_standard_streams
 from jobs.locales import use_utf8
+from jobs.neighbours import wait_passively
 from lake.errors import DawnchorusError, QuarantineError, UsageError
 from lake.outputs import refuse_others
 
-COMMANDS = (
-    "demo", "catalog", "config", "run", "finalise", "status", "verify",
-    "query", "similar", "trace", "export", "import", "names",
-    "review", "verdicts", "events",
-    "submit", "certificate", "reproduce",
-)  # fmt: skip
-"""All commands, in the order of the work."""
-
-
-class Commands(TyperGroup):
-    """The commands; what ends one of them becomes a message and an exit code before typer sees it."""
-
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 (typer's own types)
-        """Return the names of the commands in the order of the work."""
-        return sorted(super().list_commands(ctx), key=COMMANDS.index)
-
-    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (typer's own types)
-        """Run the command that was typed."""
-        with explained():
-            return super().invoke(ctx)
-
-
 app = typer.Typer(
-    cls=Commands, name="dawnchorus", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    cls=Commands, name="dawnchorus", no_args_is_help=True, pretty_exceptions_enable=False,
     rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]},
     help="Months of passive sound recordings in; sounds to look at, listen to, verify and count out.",
 )  # fmt: skip
 app.registered_commands += commands.registered_commands
+app.add_typer(begin_commands)
 app.add_typer(cluster_commands)
 app.add_typer(event_commands)
 app.add_typer(review_commands)
@@ -67,20 +49,20 @@ WORKERS_HELP = "processes that work side by side on this machine"
 WorkersOpt = Annotated[int, typer.Option(min=1, help=WORKERS_HELP)]
 PartitionOpt = Annotated[str | None, typer.Option(help="i/n: only this share of the partitions, without finalising")]
 JsonOpt = Annotated[bool, typer.Option("--json", help="print facts as JSON")]
-ZoneOpt = Annotated[
-    list[str] | None, typer.Option(help="FOLDER=IANA or IANA: the zone of local times, e.g. America/Chicago, or -05:00")
-]
 
 
 def main() -> None:
     """Run the command line; every error that a user can meet becomes a message and an exit code."""
     open_standard_streams()
     use_utf8()
+    wait_passively()
     with closed_door():
         try:
             with explained():  # what typer itself prints, too
                 app()
         except DawnchorusError as error:
+            if os.environ.get(VERBOSE):
+                traceback.print_exc()
             complain(f"dawnchorus: {error}")
             sys.exit(error.exit_code)
         except Exception:  # noqa: BLE001 (a bug: its traceback holds names, and goes through the door like all else)
@@ -96,14 +78,24 @@ def _top(version: Annotated[bool, typer.Option("--version", help="print the vers
 
 
 @app.command()
+def version() -> None:
+    """Print the versions of the program and of what it computes with."""
+    from importlib.util import find_spec
+
+    print_line(f"dawnchorus {metadata.version('dawnchorus')}")
+    print_line(f"python {sys.version.split()[0]}")
+    for name in ("numpy", "xarray", "zarr", "soundfile", "av", "scikit-learn", "torch"):
+        is_here = find_spec({"scikit-learn": "sklearn"}.get(name, name)) is not None
+        print_line(f"{name} {metadata.version(name) if is_here else '(not installed)'}")
+
+
+@app.command()
 def catalog(
     audio: Annotated[list[str], typer.Argument(help="folders of recordings; paths or URLs")],
     out: Annotated[Path, typer.Option(help="the table to write")] = Path("recordings.csv"),
     zone: ZoneOpt = None,
-    deployments: Annotated[Path | None, typer.Option(help="deployments.csv")] = None,
-    guess: Annotated[
-        list[str] | None, typer.Option(help="day-first or two-digit-year: how ambiguous dates in names are meant")
-    ] = None,
+    deployments: DeploymentsOpt = None,
+    guess: GuessOpt = None,
     retry: Annotated[
         bool, typer.Option("--retry-quarantined", help="examine again what could not be used, though it is unchanged")
     ] = False,
@@ -272,29 +264,23 @@ def verify(manifest: ManifestArg, runs: RunsArg = None) -> None:
 
 @app.command()
 def demo(
-    folder: Annotated[
-        Path | None, typer.Option(help="where the lake goes; data/demo, or data/NAME of the folder")
-    ] = None,
-    audio: Annotated[Path | None, typer.Option(help="your own recordings instead of the synthetic study")] = None,
-    zone: ZoneOpt = None,
+    folder: Annotated[Path, typer.Option(help="where the lake goes")] = Path("data/demo"),
     only_recordings: Annotated[
         bool, typer.Option("--only-recordings", help="make the study and its table; run nothing")
     ] = False,
     workers: WorkersOpt = 2,
     force: ForceOpt = False,
 ) -> None:
-    """Make the demo study (or take your recordings) and run the whole chain, to a page to look at."""
+    """Make the demo study and run the whole chain, to a page to look at; `init` is for recordings of yours."""
     from jobs.registry import needing
 
-    if only_recordings and audio is not None:
-        raise UsageError("--only-recordings is for the demo study. Type `dawnchorus catalog` for recordings of yours.")
-    with needing("the demo", "spectrograms" if only_recordings else "dev"):
+    with needing("the demo", "spectrograms" if only_recordings else "full"):
         from jobs.quickstart import prepare_study, quickstart
 
         if only_recordings:
-            prepare_study(folder or Path("data/demo"), workers, print_line, force=force)
+            prepare_study(folder, workers, print_line, force=force)
         else:
-            quickstart(folder, audio=audio, zones=parse_zones(zone), workers=workers, say=print_line, force=force)
+            quickstart(folder, workers=workers, say=print_line, force=force)
 
 
 def parse_partition(text: str | None, option: str = "--partition") -> tuple[int, int] | None:
@@ -305,12 +291,3 @@ def parse_partition(text: str | None, option: str = "--partition") -> tuple[int,
     if not found or not int(found[1]) < int(found[2]):
         raise UsageError(f"{option} {text!r}: expected i/n with 0 <= i < n, for example 0/4 to 3/4.")
     return int(found[1]), int(found[2])
-
-
-def parse_zones(texts: list[str] | None) -> dict[str, str]:
-    """Return the zone by folder; the empty name stands for all folders."""
-    zones = {}
-    for text in texts or []:
-        folder, _, zone = text.rpartition("=")
-        zones[folder] = zone
-    return zones

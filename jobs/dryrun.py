@@ -6,8 +6,8 @@ from dataclasses import replace
 from jobs.common.run import C, Options, Outcome, Run
 from jobs.manifest import Manifest
 from jobs.registry import JOBS, needing
-from jobs.runner import chosen, launched, require_image, require_own, settled, too_many_set_aside
-from jobs.state import State, states
+from jobs.runner import launched, ready, require_image, require_own, settled, too_many_set_aside
+from jobs.state import WAITS, State, states
 from lake.claims import require_free
 from lake.errors import QuarantineError
 
@@ -42,7 +42,7 @@ def describe_runs(manifest: Manifest, names: Sequence[str], options: Options, sa
         Whatever `run` would refuse before it begins; and :class:`QuarantineError` at the end, where recordings that
         are set aside already are more than allowed.
     """
-    runs = chosen(manifest, names)
+    runs, waiting = ready(manifest, names)
     options, _ = launched(runs, options)
     found = {state.name: state for state in states(manifest)}
     coming: set[str] = set()
@@ -65,6 +65,8 @@ def describe_runs(manifest: Manifest, names: Sequence[str], options: Options, sa
             too_many += too_many_set_aside(run, outcome) if options.part is None else []
         if found[run.name].state not in {"done", "stale"}:
             coming.add(run.name)
+    for run in waiting:
+        say(f"{run.name}: {run.job}, {WAITS}")
     if too_many:
         raise QuarantineError("\n".join(too_many))
 

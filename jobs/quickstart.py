@@ -1,13 +1,11 @@
-"""One command from recordings to clusters: the demo study, or a folder of one's own."""
+"""One command from recordings to clusters: the demo study."""
 
 import tomllib
 from collections.abc import Callable, Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import tomli_w
 
 from jobs.catalog.command import run_catalog
 from jobs.catalog.summary import describe
@@ -16,20 +14,14 @@ from jobs.common.run import Options
 from jobs.demo.config import DEMO, STUDY_SHA256
 from jobs.demo.study import make_study
 from jobs.manifest import Manifest, read_manifest
+from jobs.proposals import TEMPLATE
 from jobs.runner import execute_runs
 from lake.constants import STATUS
-from lake.errors import InputError
 from lake.outputs import write_outputs
-from lake.read import open_clusters, open_cube, usable_windows
+from lake.read import grid_of, open_clusters, open_cube, usable_windows
 from lake.recordings import is_usable, read_recordings
 
 Say = Callable[[str], None]
-TEMPLATE = files("jobs.demo") / "demo.toml"
-"""The demo's manifest; in a checkout a link to ``manifests/demo.toml``."""
-FOR_COMPARISON = (
-    "clusters-trained", "clusters-untrained", "clusters-logmel", "untrained", "logmel", "vectors", "dino", "scores",
-)  # fmt: skip
-"""Runs of the demo that serve to compare vectors by labels; the page needs none of them."""
 SETS = {
     "logmel": "log-mel", "statistics": "statistics", "dictionary": "dictionary", "untrained": "untrained network",
     "trained": "DINO", "joined": "dictionary ‖ statistics",
@@ -37,40 +29,28 @@ SETS = {
 """Vector sets of the demo's evaluation, the simplest first, as its table calls them."""
 
 
-def quickstart(
-    folder: Path | None, *, audio: Path | None, zones: Mapping[str, str], workers: int, say: Say, force: bool = False
-) -> None:
-    """Make the demo study (or take recordings) and run the whole chain.
+def quickstart(folder: Path, *, workers: int, say: Say, force: bool = False) -> None:
+    """Make the demo study and run the whole chain.
 
     Parameters
     ----------
     folder
-        Where the lake goes; ``data/demo``, or ``data/<name of the audio folder>``.
-    audio
-        A folder of recordings; the demo study if ``None``.
-    zones
-        IANA zone by folder; the empty name stands for all folders.
+        Where the lake goes.
     workers
         Processes that work side by side.
     say
         Prints a line.
     force
         Replace a table and a manifest that somebody changed.
-
-    Raises
-    ------
-    InputError
-        If there is too little to cluster.
     """
-    if audio is None:
-        folder = folder or Path("data/demo")
-        table, manifest = prepare_study(folder, workers, say, force=force)
-    else:
-        folder = folder or Path("data") / (audio.resolve().name or "own")
-        table, manifest = _prepare_own(folder, audio, zones, workers=workers, say=say, force=force)
+    from jobs.rehearsal import rehearse  # noqa: PLC0415 (scikit-learn is not where recordings alone are made)
+    from jobs.season import count_season  # noqa: PLC0415 (as above)
+
+    table, manifest = prepare_study(folder, workers, say, force=force)
     read = read_manifest(manifest)
     execute_runs(read, [], Options(workers=workers), say)
-    for line in summary(read, table):
+    heard = [*rehearse(read, workers, say), *count_season(read, workers, say)]
+    for line in [*summary(read, table), *heard]:
         say(line)
 
 
@@ -82,7 +62,7 @@ def summary(manifest: Manifest, table: Path) -> list[str]:
         ok, partial, unreadable = (int((status == STATUS[name]).sum()) for name in ("ok", "partial", "unreadable"))
         windows = usable_windows(cube)
         recorder = str(cube["recorder"][int(windows.recorder[0])].item())
-        day = str(cube["time"][int(windows.cell[0])].to_numpy())[:10]
+        day = grid_of(cube).day_of(int(windows.cell[0]))
     below = sum(entry.counts.get("below_coverage", 0) for entry in mels.ledger.written().values())
     lines = [
         "",
@@ -147,36 +127,6 @@ def prepare_study(folder: Path, workers: int, say: Say, *, force: bool = False) 
     return table, _write_manifest(folder, _template(), force=force)
 
 
-def _prepare_own(
-    folder: Path,
-    audio: Path,
-    zones: Mapping[str, str],
-    *,
-    workers: int,
-    say: Say,
-    force: bool,
-) -> tuple[Path, Path]:
-    table = folder / "recordings.csv"
-    facts = _catalog(audio, table, zones, workers, say, force=force)
-    recordings = read_recordings(table)
-    usable = recordings[is_usable(recordings)]
-    untimed = int(usable["start_utc"].isna().sum())
-    own = _own(Path(facts["root"]))
-    if untimed:
-        own["runs"]["mels"]["config"]["untimed"] = "sequence"
-        say(
-            f"{untimed} recordings have no usable time: they are laid one after the other, from the origin, and no "
-            "count by hour or date includes them. If their names carry local time, name its zone: ZONE=America/Chicago"
-        )
-    manifest = _write_manifest(folder, tomli_w.dumps(own), force=force)
-    execute_runs(read_manifest(manifest), ["mels"], Options(workers=workers), say)
-    with open_cube(read_manifest(manifest).runs["mels"].output.url) as cube:
-        n_windows = len(usable_windows(cube))
-    if n_windows < 4:
-        raise InputError(f"{audio}: {n_windows} windows came out, expected at least 4 to cluster. Add recordings.")
-    return table, manifest
-
-
 def _catalog(
     audio: Path,
     table: Path,
@@ -202,18 +152,6 @@ def _catalog(
     for line in describe(facts):
         say(f"  {line}")
     return facts
-
-
-def _own(root: Path) -> dict[str, Any]:
-    """Return the manifest for recordings of one's own: no labels, and k fitted to their number."""
-    own = tomllib.loads(_template())
-    del own["labels"]
-    own["recordings"] = {"table": "recordings.csv", "root": str(root.resolve())}
-    own["runs"] = {name: run for name, run in own["runs"].items() if name not in FOR_COMPARISON}
-    own["runs"]["clusters"]["config"]["n_clusters"] = "auto"
-    own["max_quarantined"] = 1.0  # a first look goes to its end; the summary says what was set aside
-    own["runs"]["atlas"]["config"]["title"] = f"Sound clusters: {root.name}"
-    return own
 
 
 def _write_manifest(folder: Path, manifest: str, *, force: bool) -> Path:

@@ -16,7 +16,7 @@ from jobs.execution import execute_claimed, finalise_shares
 from jobs.explain import nearest
 from jobs.manifest import Manifest
 from jobs.registry import JOBS, needing
-from jobs.state import State, follows, is_gone, pinned_state, require_inputs
+from jobs.state import WAITS, State, follows, is_gone, pinned_state, require_inputs, waits_for_verdicts
 from lake.batches import batch_names, damaged_batches
 from lake.constants import COPIES
 from lake.errors import InputError, QuarantineError, StoreError, UsageError
@@ -42,7 +42,7 @@ def execute_runs(manifest: Manifest, names: Sequence[str], options: Options, say
     Parameters
     ----------
     manifest, names
-        The manifest, and the runs to execute; all if empty.
+        The manifest, and the runs to execute; if empty all, save those that wait for verdicts.
     options
         How.
     say
@@ -60,7 +60,7 @@ def execute_runs(manifest: Manifest, names: Sequence[str], options: Options, say
         After everything is done, if a run set aside more recordings than the manifest allows. Of a share
         it is not asked; finalising tells.
     """
-    runs = chosen(manifest, names)
+    runs, waiting = ready(manifest, names)
     if options.part is None and place(os.environ).rank == 0 and opens_ports(os.environ):
         say(OPEN_PORTS)
     options, here = launched(runs, options)
@@ -81,6 +81,9 @@ def execute_runs(manifest: Manifest, names: Sequence[str], options: Options, say
         for remark in outcome.notes if outcome.did else ():
             say(f"{run.name}: note: {remark}")
         too_many += too_many_set_aside(run, outcome) if options.part is None else []
+    if here.rank == 0:
+        for run in waiting:
+            say(f"{run.name}: {WAITS}")
     if too_many:
         raise QuarantineError("\n".join(too_many))
 
@@ -216,6 +219,19 @@ def chosen(manifest: Manifest, names: Sequence[str]) -> list[Run]:
     if unknown:
         raise InputError(f"{manifest.path} has no run {unknown[0]!r}{nearest(unknown[0], manifest.runs)}")
     return [run for name, run in manifest.runs.items() if not names or name in names]
+
+
+def ready(manifest: Manifest, names: Sequence[str]) -> tuple[list[Run], list[Run]]:
+    """Return the named runs and no others; or, without names, all that need no verdicts or have some, and the rest.
+
+    Raises
+    ------
+    InputError
+        If the manifest has no such run.
+    """
+    runs = chosen(manifest, names)
+    waiting = [] if names else [run for run in runs if waits_for_verdicts(run)]
+    return [run for run in runs if run not in waiting], waiting
 
 
 def execute_run(run: Run, options: Options) -> Outcome:

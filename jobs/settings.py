@@ -72,12 +72,34 @@ def as_toml(job: Job) -> str:
         *_files(job),
         "",
         f"[runs.{job.name}.config]",
+        *settings_as_toml(job),
     ]
+    return "\n".join(lines).rstrip("\n")
+
+
+def settings_as_toml(
+    job: Job, values: Mapping[str, Any] | None = None, reasons: Mapping[str, str] | None = None
+) -> list[str]:
+    """Return the lines of a run's settings, each with its meaning, type, range and unit.
+
+    Parameters
+    ----------
+    job
+        The job.
+    values
+        Values by setting, as JSON has them; others are at their defaults. ``None`` is a setting that is left out.
+    reasons
+        Why a setting has its value, by setting.
+    """
+    lines = []
     for setting in settings_of(job.config):
         unit = f", in {setting.unit}" if setting.unit else ""
         lines += [f"# {line}" for line in textwrap.wrap(setting.meaning, COLUMNS)]
-        lines += [f"#   {setting.expected}{unit}", _assignment(setting), ""]
-    return "\n".join(lines).rstrip("\n")
+        lines.append(f"#   {setting.expected}{unit}")
+        if reasons and setting.name in reasons:
+            lines += [f"# why: {line}" for line in textwrap.wrap(reasons[setting.name], COLUMNS)]
+        lines += [_assignment(setting, values or {}), ""]
+    return lines
 
 
 def as_page(jobs: Iterable[Job]) -> str:
@@ -124,7 +146,9 @@ def _files(job: Job) -> Iterator[str]:
             yield f"{comment}files = {{ {', '.join(f'{key} = {json.dumps(key)}' for key in keys)} }}"
 
 
-def _assignment(setting: Setting) -> str:
+def _assignment(setting: Setting, values: Mapping[str, Any]) -> str:
+    if values.get(setting.name) is not None:
+        return f"{setting.name} = {json.dumps(values[setting.name], ensure_ascii=False)}"
     if setting.is_required:
         return f"# {setting.name} =    # has no default: write one"
     if setting.default is None:

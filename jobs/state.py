@@ -18,6 +18,7 @@ from lake.verdicts import deliveries
 from lake.verify import UNFINISHED
 from lake.whole import losses, require_grid
 
+WAITS = "waits for verdicts; `dawnchorus review MANIFEST` asks for them"
 DAMAGED = "damaged"
 """State of a run with a damaged record."""
 
@@ -66,7 +67,7 @@ def _state(run: Run, manifest: Path) -> State:
         return State(run.name, run.job, "running", where)
     _refuse_losses(run, manifest)
     if stored is None or is_replaceable(run, stored):
-        return State(run.name, run.job, "missing")
+        return State(run.name, run.job, "missing", WAITS if waits_for_verdicts(run) else "")
     if stored["config_id"] != run.config_id:
         return State(run.name, run.job, "different", "; ".join(differences(stored, run.record, run.introduced)))
     if is_gone(run):
@@ -81,6 +82,16 @@ def _refuse_losses(run: Run, manifest: Path) -> None:
     if lost:
         raise StoreError(f"{'; '.join(lost)}. {healed_by(run, manifest)}")
     require_grid(run.output, run.ledger)
+
+
+def waits_for_verdicts(run: Run) -> bool:
+    """Return whether a run that never went to its end reads verdicts, itself or through an input, and there are none.
+
+    People bring verdicts once they have heard windows: until then the rest of a study is done without such a run.
+    """
+    needs_some = "verdicts" in JOBS[run.job].reads and not deliveries(run.lake)
+    waits = needs_some or any(waits_for_verdicts(source) for source in run.inputs.values())
+    return waits and finished(run) is None
 
 
 def require_inputs(run: Run, manifest: Path) -> None:
@@ -154,7 +165,7 @@ def _extending_state(run: Run, manifest: Path) -> State:
 
 def follows(run: Run) -> bool:
     """Return whether a finished run grows, or is made again, when what it reads changed."""
-    return not run.stays and (JOBS[run.job].extends or JOBS[run.job].remade)
+    return not run.stays and (JOBS[run.job].extends or JOBS[run.job].is_remade)
 
 
 def pinned_state(run: Run) -> State | None:
@@ -171,7 +182,7 @@ def pinned_state(run: Run) -> State | None:
 def _what_next(run: Run) -> str:
     """Return what becomes of a run that is stale."""
     if follows(run):
-        return "`dawnchorus run` " + ("extends it" if JOBS[run.job].extends else "makes it again")
+        return "`run` " + ("extends it" if JOBS[run.job].extends else "makes it again")
     if run.stays:
         return 'it stays as it is (refresh = "never")'
     return "it stays as it is (run it with --refresh, or under a new name)"

@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from lake.across import in_cube, starts_of
 from lake.digest import sha256
 from lake.errors import InputError
 from lake.escapes import cell_in_line
@@ -75,7 +76,8 @@ def clustering_table(
         name: np.array([row["start_ms"] + row["n_samples"] / row["sample_rate_hz"] * 1000 for row in mine])
         for name, mine in rows.items()
     }
-    instants = found["time"].to_numpy().astype("datetime64[ms]").astype(np.int64)
+    cells = (found["time"].to_numpy().astype("datetime64[ms]").astype(np.int64) - grid.origin_ms) // grid.hop_ms
+    instants = starts_of(clusters, windows_of(clusters, found["recorder"], cells))
     kept, pieces_of = [], []
     for i, (name, start_ms) in enumerate(zip(found["recorder"], instants, strict=True)):
         near = np.flatnonzero((starts[name] < start_ms + grid.window_ms) & (ends[name] > start_ms))
@@ -187,5 +189,6 @@ def _positions(
     grid = grid_of(clusters)
     both = [np.append(cube[name].to_numpy().astype(float), np.nan) for name in ("latitude", "longitude")]
     cells = (table["time"].to_numpy().astype("datetime64[ms]").astype(np.int64) - grid.origin_ms) // grid.hop_ms
-    deployment = reached(cube, "deployment", windows_of(cube, table["recorder"], cells), -1)
+    windows = in_cube(clusters, windows_of(clusters, table["recorder"], cells), cube)
+    deployment = reached(cube, "deployment", windows, -1)
     return both[0][deployment], both[1][deployment]

@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from lake.across import in_cube
 from lake.chain import clusterings_of, made_by
 from lake.constants import MS_PER_DAY, MS_PER_HOUR, OFFSET_UNKNOWN_S, STATUS_ARRAYS, UNTIMED
 from lake.errors import InputError, UsageError
@@ -161,17 +162,20 @@ def find(
         raise InputError("local time and sites are in the cube of spectrograms; name it with --cube.")
     if wanted.clusters and clusters is None and "cluster" not in dataset:
         raise InputError("clusters are in a store below `clusters`; name one with --clusters.")
-    for other in (cube, clusters):
-        if other is not None:
-            _require_same_grid(dataset, other)
-    known = recorder_names(dataset)
+    if cube is not None:
+        _require_same_recorders(dataset, cube)
+    if clusters is not None:
+        _require_same_grid(dataset, clusters)
+    grid, known = grid_of(dataset), recorder_names(dataset)
     asked = [known.index(resolve_recorder(name, known)) for name in wanted.recorders]
     there = _there(dataset, list(dict.fromkeys(asked)) or range(len(known)), wanted)
     more: dict[str, NDArray[np.generic]] = {}
     local_ms = None
     keep = np.ones(len(there), dtype=np.bool_)
     if cube is not None:
-        local_ms, sites = local_times_ms(cube, there), _sites(cube, there, wanted)
+        of_cube = in_cube(dataset, there, cube)
+        local_ms = local_times_ms(cube, of_cube, grid.origin_ms + there.cell * grid.hop_ms)
+        sites = _sites(cube, of_cube, wanted)
         more |= {"time_local": local_ms.astype("datetime64[ms]"), "site": sites}
         same = [resolve(site, set(sites.astype(str))) or "" for site in wanted.sites]
         keep &= np.isin(sites.astype(str), [site for site in same if site]) if wanted.sites else True
@@ -204,6 +208,10 @@ def _require_same_grid(dataset: xr.Dataset, other: xr.Dataset) -> None:
             f"{dataset.encoding.get('source')} and {other.encoding.get('source')} have other time grids "
             f"({grid_of(dataset).attrs}, {grid_of(other).attrs}); name the store that it was made from."
         )
+    _require_same_recorders(dataset, other)
+
+
+def _require_same_recorders(dataset: xr.Dataset, other: xr.Dataset) -> None:
     mine, theirs = (recorder_names(one) for one in (dataset, other))
     if any(a != b for a, b in zip(mine, theirs, strict=False)):
         raise InputError(f"{other.encoding.get('source')} has other recorders; name the store that it was made from.")
@@ -261,11 +269,13 @@ def reached(dataset: xr.Dataset, name: str, windows: Windows, fill: float) -> ND
     return values.astype(np.int64 if isinstance(fill, int) else np.float64)
 
 
-def local_times_ms(cube: xr.Dataset, windows: Windows) -> NDArray[np.int64]:
-    """Return the local times of windows, milliseconds since 1970; as an unknown datetime64 where it is not known."""
-    grid, offset_s = grid_of(cube), reached(cube, "utc_offset_s", windows, OFFSET_UNKNOWN_S)
-    local_ms = grid.origin_ms + windows.cell * grid.hop_ms + offset_s * 1000
-    return np.where(offset_s == OFFSET_UNKNOWN_S, np.iinfo(np.int64).min, local_ms)
+def local_times_ms(cube: xr.Dataset, windows: Windows, instant_ms: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return instants in the local time of a cube's windows; as an unknown datetime64 where it is not known.
+
+    All are milliseconds since 1970, shape (n_windows,).
+    """
+    offset_s = reached(cube, "utc_offset_s", windows, OFFSET_UNKNOWN_S)
+    return np.where(offset_s == OFFSET_UNKNOWN_S, np.iinfo(np.int64).min, instant_ms + offset_s * 1000)
 
 
 def _sites(cube: xr.Dataset, windows: Windows, wanted: Wanted) -> NDArray[np.object_]:

@@ -8,12 +8,12 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from lake.across import cells_in, starts_of
 from lake.chain import Made, clusterings_of, made_by
-from lake.constants import OFFSET_ARRAY
 from lake.errors import InputError
 from lake.find import local_times_ms, reached
 from lake.query import open_any
-from lake.read import grid_of, recorder_names, windows_of
+from lake.read import Windows, grid_of, recorder_names, windows_of
 from lake.trace import Piece, pieces, recordings_table
 
 
@@ -78,16 +78,14 @@ def with_places(table: pd.DataFrame, url: str) -> pd.DataFrame:
     cube, clusters = _stores_of(url)
     with open_any(url) as dataset:
         cells = _cells(dataset, table["time"])
-        offset_ms = np.rint(np.nan_to_num(_each(dataset, OFFSET_ARRAY, table, cells, 0.0)) * 1000).astype(np.int64)
-        grid = grid_of(dataset)
-    starts_ms = grid.origin_ms + cells * grid.hop_ms + offset_ms
+        grid, starts_ms = grid_of(dataset), starts_of(dataset, windows_of(dataset, table["recorder"], cells))
     found = {name: RecordingsOf(cube, name) for name in table["recorder"].unique()}
     ends = [
         found[name].first_piece(int(start_ms), int(start_ms) + grid.window_ms)
         for name, start_ms in zip(table["recorder"], starts_ms, strict=True)
     ]
     placed = pd.DataFrame(ends, columns=["recording", "start_s", "end_s"], index=table.index)
-    placed["time_local"] = _local(cube, table, starts_ms)
+    placed["time_local"] = _local(cube, table, starts_ms, grid.window_ms)
     numbers = np.full(len(table), -1) if clusters is None else _each(clusters, "cluster", table, cells, -1)
     placed["cluster"] = pd.array(numbers.astype(np.int64), dtype="Int64")
     placed.loc[placed["cluster"] < 0, "cluster"] = pd.NA
@@ -123,12 +121,12 @@ def _each(dataset: xr.Dataset, name: str, table: pd.DataFrame, cells: NDArray[np
     return reached(dataset, name, windows_of(dataset, table["recorder"], cells), fill)
 
 
-def _local(cube: xr.Dataset | None, table: pd.DataFrame, starts_ms: NDArray[np.int64]) -> NDArray[np.datetime64]:
+def _local(
+    cube: xr.Dataset | None, table: pd.DataFrame, starts_ms: NDArray[np.int64], window_ms: int
+) -> NDArray[np.datetime64]:
     """Return the local time of each row; not a time where the cube does not know it."""
-    unknown = np.iinfo(np.int64).min
     if cube is None:
-        return np.full(len(table), unknown).astype("datetime64[ms]")
-    grid = grid_of(cube)
-    cells, rest_ms = np.divmod(starts_ms - grid.origin_ms, grid.hop_ms)
-    of_cell = local_times_ms(cube, windows_of(cube, table["recorder"], cells))
-    return np.where(of_cell == unknown, unknown, of_cell + rest_ms).astype("datetime64[ms]")
+        return np.full(len(table), np.datetime64("NaT"), dtype="datetime64[ms]")
+    recorder = windows_of(cube, table["recorder"], starts_ms).recorder
+    windows = Windows(recorder, cells_in(cube, recorder, starts_ms, window_ms))
+    return local_times_ms(cube, windows, starts_ms).astype("datetime64[ms]")

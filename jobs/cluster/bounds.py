@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.cluster.core import number_of_clusters
+from jobs.cluster.config import number_of_clusters
 from jobs.cluster.store import Tables
 
 PERCENT_WITHIN: Final = 99

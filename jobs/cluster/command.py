@@ -11,8 +11,8 @@ from jobs.cluster import generations, growing
 from jobs.cluster.assigning import Passes, centroids_digest, days_of, vector_sets
 from jobs.cluster.bounds import bound_tables
 from jobs.cluster.checkpoint import Checkpoints
-from jobs.cluster.config import Config
-from jobs.cluster.core import Clustering, number_of_clusters
+from jobs.cluster.config import Config, number_of_clusters
+from jobs.cluster.core import Clustering
 from jobs.cluster.exemplars import Candidates, exemplars
 from jobs.cluster.fitting import Fitting
 from jobs.cluster.flags import contrast_db, flags_of, largest_shares

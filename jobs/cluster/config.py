@@ -1,5 +1,6 @@
 """What decides the numbers in a cluster store."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
@@ -8,6 +9,7 @@ from jobs.common.config import JobConfig
 from jobs.common.job import Input, Job
 from lake.scaling import N_AXES, SHRINKAGE
 
+AUTO_CLUSTERS = (2, 100)
 ALGORITHM = 3
 """2: the fit is our own, one matrix product a batch, in place of scikit-learn's. 3: no cluster starts anew in the
 first epoch; a batch's windows are in the order they were read in."""
@@ -91,6 +93,14 @@ class Config(JobConfig):
         description="a cluster is flagged as noise if its exemplars stand out less than this from their own background",
         json_schema_extra={"introduced_as": 8.0},
     )
+
+
+def number_of_clusters(wanted: int | str, n_windows: int) -> int:
+    """Return the number of clusters: the one wanted, or the root of half the windows, from 2 to 100."""
+    if isinstance(wanted, int):
+        return wanted
+    low, high = AUTO_CLUSTERS
+    return min(n_windows, max(low, min(high, round(math.sqrt(n_windows / 2)))))
 
 
 JOB = Job(

@@ -1,6 +1,5 @@
 """K-means on arrays: first centroids, nearest centroids."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +8,6 @@ from sklearn.cluster import kmeans_plusplus
 
 from lake.scaling import Scaling, Vectors
 
-AUTO_CLUSTERS = (2, 100)
 ROWS_AT_ONCE = 4096
 
 
@@ -24,14 +22,6 @@ class Clustering:
     def n_clusters(self) -> int:
         """Number of clusters."""
         return len(self.centroids)
-
-
-def number_of_clusters(wanted: int | str, n_windows: int) -> int:
-    """Return the number of clusters: the one wanted, or the root of half the windows, from 2 to 100."""
-    if isinstance(wanted, int):
-        return wanted
-    low, high = AUTO_CLUSTERS
-    return min(n_windows, max(low, min(high, round(math.sqrt(n_windows / 2)))))
 
 
 def first_centroids(sample: Vectors, n_clusters: int, seed: int) -> Vectors:

@@ -18,6 +18,10 @@ HEADS_FILE: Final = "heads.npz"
 TABLE_FILE: Final = "heads.csv"
 
 
+class NothingLearntError(InputError):
+    """No sound can be learnt from the verdicts that there are; the reason of each is in the message."""
+
+
 @dataclass(frozen=True)
 class Heads:
     """The heads of some sounds, all of the same vectors.

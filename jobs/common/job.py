@@ -105,10 +105,10 @@ class Job(Generic[C]):
         What else of a study it reads: the table of labels, the names that people gave to its ``clusters``, and the
         verdicts of the lake.
     extends
-        Whether a run grows with its input, as :class:`Extending`.
-    remade
-        Whether a finished run is made again when what it reads changed. Without this and `extends` it stays as it is
-        until refreshed.
+        Whether a run grows with its input, as :class:`Extending`; otherwise it is made as a whole.
+    is_remade
+        Whether a finished run that is made as a whole is made again once what it read has changed; otherwise it stays
+        as it is until ``--refresh``. For jobs that take seconds.
     follows
         Options of `run` that it follows, besides those that `extends` and `processes` decide.
     processes
@@ -126,7 +126,7 @@ class Job(Generic[C]):
     files: tuple[FileInput, ...] = ()
     reads: frozenset[Reads] = field(default=frozenset())
     extends: bool = False
-    remade: bool = False
+    is_remade: bool = False
     follows: frozenset[Option] = field(default=frozenset())
     processes: Processes = "one"
     gives: str = ""

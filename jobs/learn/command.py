@@ -11,7 +11,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from jobs.common.folders import publish
-from jobs.common.heads import HEADS_FILE, TABLE_FILE, Heads, heads_bytes
+from jobs.common.heads import HEADS_FILE, TABLE_FILE, Heads, NothingLearntError, heads_bytes
 from jobs.common.needs import LIBRARIES_BYTES, described
 from jobs.common.processors import blas_backend
 from jobs.common.progress import progress
@@ -54,7 +54,9 @@ def execute(run: Run[Config], options: Options) -> Outcome:
     Raises
     ------
     InputError
-        If there are no verdicts, none is of a window of the vectors, or no sound can be learnt.
+        If there are no verdicts, or none is of a window of the vectors.
+    NothingLearntError
+        If no sound can be learnt.
     """
     config = run.config
     sets = _vectors(run)
@@ -78,7 +80,9 @@ def execute(run: Run[Config], options: Options) -> Outcome:
     heads = {str(one.row["sound"]): one.head for one in found if one.head is not None}
     refused = [f"no head for {one.row['sound']!r}: {one.row['refused']}" for one in found if one.head is None]
     if not heads:
-        raise InputError("\n".join([f"run {run.name!r}: no sound can be learnt:", *(f"  {line}" for line in refused)]))
+        raise NothingLearntError(
+            "\n".join([f"run {run.name!r}: no sound can be learnt:", *(f"  {line}" for line in refused)])
+        )
     with TemporaryDirectory() as scratch:
         made = _heads(run, heads, scaling)
         (Path(scratch) / HEADS_FILE).write_bytes(heads_bytes(made))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from jobs.common.launch import run_child
 from jobs.manifest import Manifest
-from jobs.runner import chosen
+from jobs.runner import ready
+from jobs.state import WAITS
 from jobs.submit.plan import Step, folders, plan
 from jobs.submit.profile import Site
 from jobs.submit.schedulers import SCHEDULERS, submit_script
@@ -58,7 +59,9 @@ def submit(
     TryAgainError
         If the scheduler refuses a job.
     """
-    runs = chosen(manifest, names)
+    runs, waiting = ready(manifest, names)
+    for run in waiting:
+        say(f"{run.name}: {WAITS}")
     steps = plan(manifest, runs, site, where.images, digest=not dry_run)
     command = SCHEDULERS[site.scheduler].command
     if not dry_run and shutil.which(command) is None:

@@ -77,7 +77,6 @@ def named(store: str) -> dict[int, str]:
 
 def live(cli: Cli, deliveries: Sequence[Sequence[tuple[Path, str]]]) -> None:
     """Live through deliveries of files, each with its path: names after the first, a new clustering in the third."""
-    """
     clusters = "lake/clusters/clusters.zarr"
     before: Labels = {}
     names: dict[int, str] = {}

@@ -1,7 +1,6 @@
 """What others wrote at a place that a command is given is kept, unless `--force` says otherwise."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -127,9 +126,8 @@ def test_a_demo_keeps_a_manifest_and_a_table_that_somebody_changed(quiet: Path, 
     with pytest.raises(UsageError, match=r"manifest\.toml"):
         _write_manifest(quiet, 'lake = "."', force=False)
     _write_manifest(quiet, 'lake = "."', force=True)
-    shutil.copytree(whole.parent / "audio", quiet / "audio")
     (quiet / "own").mkdir()
     (quiet / "own/recordings.csv").write_text("mine\n")
-    ended = cli("demo", "--audio", quiet / "audio", "--folder", quiet / "own")
+    ended = cli("init", quiet / "own", "--audio", whole.parent / "audio")
     assert ended.code == 2
     assert (quiet / "own/recordings.csv").read_text() == "mine\n"

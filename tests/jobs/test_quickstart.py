@@ -13,13 +13,11 @@ import tomli_w
 import xarray as xr
 from commands import Cli
 
+import jobs.proposals
 import jobs.quickstart
 from jobs.demo.config import SMALL, SMALL_SHA256
-from jobs.demo.study import make_study
 from jobs.manifest import read_manifest
 from jobs.quickstart import quickstart
-from lake.errors import InputError
-from lake.read import open_cube
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -58,14 +56,11 @@ def test_the_recordings_alone_for_jobs_that_a_scheduler_runs(here: Path, cli: Cl
     assert recordings.deployments is not None
     assert all(path.exists() for path in (recordings.table, recordings.root, recordings.deployments))
     assert made["mels"].lake.storage.url == str((here / "data/demo").resolve())
-    ended = cli("demo", "--only-recordings", "--audio", "x")
-    assert ended.code == 2
-    assert "--only-recordings is for the demo study" in ended.error
 
 
 def test_the_demo_runs_from_nothing_to_a_page_and_then_does_nothing(here: Path) -> None:
     said: list[str] = []
-    quickstart(None, audio=None, zones={}, workers=1, say=said.append)
+    quickstart(Path("data/demo"), workers=1, say=said.append)
     text = "\n".join(said)
     assert "windows    66 ok, 5 partial, 0 unreadable" in text
     assert re.search(r"set aside  1 \(AM07/\S+: empty;OA002\) of 41 recordings", text)
@@ -75,18 +70,22 @@ def test_the_demo_runs_from_nothing_to_a_page_and_then_does_nothing(here: Path) 
     assert re.findall(r"^  (\D+?) +-?[01]\.\d{3} +[01]\.\d{3}$", text, re.MULTILINE) == ladder
     assert re.search(r"AMI +clusters -?0\.\d+, clusters-logmel -?0\.", text)
     page = here / "data/demo/atlas/atlas/index.html"
+    assert re.search(r"heard      \d+ sounds from 40 windows heard, macro AP [01]\.\d\d in 31 others", text)
+    assert re.search(r"counted    \d+ cells of sound and site from 55 windows heard", text)
+    assert (here / "data/demo/tables/counts/counts.csv").exists()
     assert str(page) in text
     assert "manifest   data/demo/manifest.toml" in text
     assert page.exists()
     lake = here / "data/demo"
     before = {path: path.stat().st_mtime_ns for path in lake.rglob("*") if path.is_file()}
     said.clear()
-    quickstart(None, audio=None, zones={}, workers=1, say=said.append)
+    quickstart(Path("data/demo"), workers=1, say=said.append)
     done = [line for line in said if "nothing to do" in line]
-    assert len(done) == 15, "the study and fourteen runs"
+    assert len(done) == 18, "the study and seventeen runs"
     assert {path: path.stat().st_mtime_ns for path in lake.rglob("*") if path.is_file()} == before
     # What it tells to type works in a Python that does not have this project.
-    typed = [line.strip() for line in said[said.index("Type next, in any Python that has xarray and zarr:") + 1 :]]
+    after = said[said.index("Type next, in any Python that has xarray and zarr:") + 1 :]
+    typed = [line.strip() for line in after[: after.index("")]]
     program = "\n".join([*typed[:-1], f"print(vectors.sizes['feature'], ({typed[-1]}).sizes['time'])"])
     alone = subprocess.run(
         [sys.executable, "-I", "-c", program], cwd=here, check=True, stdout=subprocess.PIPE, text=True
@@ -103,43 +102,10 @@ def test_the_demo_runs_from_nothing_to_a_page_and_then_does_nothing(here: Path) 
     assert json.loads((lake / "models/dino/config.json").read_text())
 
 
-def test_own_recordings_without_a_zone_are_laid_in_sequence_and_it_says_so(here: Path) -> None:
-    study = make_study(here / "study", SMALL)
-    for name in ("S4A01207", "AM07"):
-        target = here / "own" / name
-        target.parent.mkdir(exist_ok=True)
-        (study.folder / "audio" / name).rename(target)
-    said: list[str] = []
-    quickstart(None, audio=here / "own", zones={}, workers=1, say=said.append)
-    text = "\n".join(said)
-    assert "recordings have no usable time: they are laid one after the other" in text
-    assert "ZONE=America/Chicago" in text
-    with open_cube(str(here / "data/own/spectrograms/mels.zarr")) as cube:
-        assert cube["recorder"].to_numpy().tolist() == ["untimed:AM07", "untimed:S4A01207"]
-        assert not cube["time_is_real"].to_numpy().any()
-    made = tomllib.loads((here / "data/own/manifest.toml").read_text())
-    assert made["runs"]["clusters"]["config"]["n_clusters"] == "auto"
-    assert set(made["runs"]) == {"mels", "atoms", "dictionary", "statistics", "clusters", "atlas"}
-    assert "AMI" not in text
-    said.clear()
-    quickstart(here / "zoned", audio=here / "own", zones={"": "America/Chicago"}, workers=1, say=said.append)
-    with open_cube(str(here / "zoned/spectrograms/mels.zarr")) as cube:
-        assert cube["recorder"].to_numpy().tolist() == ["AM07", "S4A01207"]
-        assert cube["time_is_real"].to_numpy().all()
-        assert set(cube["utc_offset_s"].to_numpy()[cube["status"].to_numpy() > 0].tolist()) == {-5 * 3600}
-
-
-def test_a_folder_without_audio_is_named(here: Path) -> None:
-    (here / "photos").mkdir()
-    (here / "photos/a.jpg").write_bytes(b"x")
-    with pytest.raises(InputError, match=r"photos"):
-        quickstart(None, audio=here / "photos", zones={}, workers=1, say=print)
-
-
 def test_the_manifest_that_a_demo_leaves_is_that_of_the_project(tmp_path: Path) -> None:
     """With its comments; only the folders are other ones, so that the lake is where the manifest stands."""
     theirs = (REPOSITORY / "manifests/demo.toml").read_text()
-    assert jobs.quickstart.TEMPLATE.read_text() == theirs
+    assert jobs.proposals.TEMPLATE.read_text() == theirs
     mine = jobs.quickstart._template()
     assert "../" not in mine
     assert [line for line in mine.splitlines() if line.startswith("#")] == [

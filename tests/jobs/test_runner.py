@@ -148,7 +148,7 @@ def test_a_run_that_never_refreshes_stays_whatever_changed(chain: Study, manifes
     assert standing(manifest)["clusters"] == ("stale", stays)
     assert run_chain(manifest, "clusters") == [f"clusters: stale: {stays}"]
     manifest.write_text(manifest.read_text().replace('refresh = "never"\n', ""))
-    assert standing(manifest)["clusters"] == ("stale", f"vectors grew by {n_new} windows; `dawnchorus run` extends it")
+    assert standing(manifest)["clusters"] == ("stale", f"vectors grew by {n_new} windows; `run` extends it")
     run_chain(manifest, "clusters")
     assert standing(manifest)["clusters"] == ("done", "")
     manifest.write_text(manifest.read_text().replace('job = "cluster"', 'job = "cluster"\nrefresh = "always"'))

@@ -112,10 +112,19 @@ def test_questions_that_cannot_be_answered(
         find(stores["e"], wanted, **more)
 
 
-def test_a_cube_of_another_grid_is_refused(stores: dict[str, xr.Dataset], tmp_path: Path) -> None:
-    other = open_any(make_cube(tmp_path, window_s=5.0).output.url)
+def test_a_cube_of_another_grid_answers_by_time(stores: dict[str, xr.Dataset], tmp_path: Path) -> None:
+    everywhere = np.ones((2, 4 * 288, 8, 16), dtype=np.uint8)
+    other = open_any(make_cube(tmp_path, everywhere, window_s=5.0, hop_s=300.0).output.url)
+    table = find(stores["e"], Wanted(is_local=True, sites=("site of north",)), cube=other)
+    expected = find(stores["e"], Wanted(is_local=True, sites=("site of north",)), cube=stores["c"])
+    assert len(table)
+    pd.testing.assert_frame_equal(table, expected)
+
+
+def test_a_clustering_of_another_grid_is_refused(stores: dict[str, xr.Dataset], tmp_path: Path) -> None:
+    other = open_any(make_clusters(tmp_path, np.zeros((2, 144), dtype=np.int16), window_s=5.0).output.url)
     with pytest.raises(InputError, match=r"have other time grids .* name the store that it was made from"):
-        find(stores["e"], Wanted(is_local=True), cube=other)
+        find(stores["e"], Wanted(clusters=(0,)), clusters=other)
 
 
 def test_hours() -> None:

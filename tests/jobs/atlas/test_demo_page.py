@@ -101,7 +101,7 @@ def test_the_page_of_a_small_demo_study(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(jobs.quickstart, "DEMO", SMALL)
     monkeypatch.setattr(jobs.quickstart, "STUDY_SHA256", SMALL_SHA256)
-    quickstart(None, audio=None, zones={}, workers=1, say=lambda _: None)
+    quickstart(Path("data/demo"), workers=1, say=lambda _: None)
     atlas = tmp_path / "data/demo/atlas/atlas"
     page = opened(atlas)
     drive(page, atlas, tmp_path)

@@ -10,11 +10,10 @@ from pydantic import ValidationError
 from sklearn.cluster import MiniBatchKMeans
 
 from jobs.cluster.batches import batches
-from jobs.cluster.config import Config
+from jobs.cluster.config import Config, number_of_clusters
 from jobs.cluster.core import (
     assign,
     first_centroids,
-    number_of_clusters,
 )
 from jobs.cluster.kmeans import Schedule, fit, schedule
 

@@ -149,7 +149,7 @@ def test_new_heads_make_a_new_store_that_takes_the_old_ones_place_at_the_end(
 ) -> None:
     values, has = vectors_with_sounds()
     vectors, heads, found, _ = study(tmp_path)
-    old, lazy = opened(found).load(), open_detections(found.output.url)
+    old, lazy = opened(found).load(), open_detections(found.output.url, times=True)
     first = read_heads(heads.output.url)
     heads = refit(tmp_path, vectors, values, has)
     assert (read_heads(heads.output.url).weights != first.weights).any()
@@ -158,7 +158,7 @@ def test_new_heads_make_a_new_store_that_takes_the_old_ones_place_at_the_end(
     with pytest.raises(KeyboardInterrupt):
         command.execute(found, Options())
     monkeypatch.undo()
-    for look in (xr.open_dataset(found.output.url, engine="zarr"), open_detections(found.output.url)):
+    for look in (xr.open_dataset(found.output.url, engine="zarr"), open_detections(found.output.url, times=True)):
         xr.testing.assert_identical(look.load(), old)
     assert wrong(found) == []
     assert len(notes(found.output, found.ledger, "detections")) == 1  # it has grown since
@@ -184,7 +184,7 @@ def test_heads_that_change_again_and_again(tmp_path: Path, monkeypatch: pytest.M
         with pytest.raises(KeyboardInterrupt):
             command.execute(found, Options())
         monkeypatch.undo()
-        xr.testing.assert_identical(open_detections(found.output.url).load(), shown)
+        xr.testing.assert_identical(open_detections(found.output.url, times=True).load(), shown)
         if seed != 8:  # once, other heads come before these have been used
             command.execute(found, Options())
             finish(found)

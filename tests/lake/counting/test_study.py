@@ -12,11 +12,10 @@ import pytest
 from lake.batches import COLUMNS as BATCH_COLUMNS
 from lake.batches import Batch
 from lake.counting.draws import draw
-from lake.counting.periods import PERIODS, cells_per_window, period_of
+from lake.counting.periods import PERIODS, UNKNOWN, cells_per_window, period_of
 from lake.counting.study import (
     MODEL_ASSISTED,
     UNIT,
-    UNKNOWN,
     Answers,
     Windows,
     answers_on,
