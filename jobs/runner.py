@@ -259,7 +259,7 @@ def takes_shares(runs: Sequence[Run], here: Place) -> bool:
         If there is a run that they can do neither with.
     """
     jobs = [JOBS[run.job] for run in runs]
-    if all(job.processes == "share partitions" or (job.extends and here.launcher == OWN) for job in jobs):
+    if all(job.processes == "share partitions" or (job.has_ranks and here.launcher == OWN) for job in jobs):
         return True
     alone = [f"run {run.name!r} is a {run.job!r} run" for run in runs if JOBS[run.job].processes != "train together"]
     if alone:

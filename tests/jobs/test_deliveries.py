@@ -34,13 +34,15 @@ config = {{ features = "logmel" }}
 job = "cluster"
 inputs = {{ embeddings = "vectors" }}
 config = {{ n_clusters = {n_clusters} }}
+"""
+PAGES = """
 [runs.atlas]
 job = "atlas"
-inputs = {{ clusters = "clusters", spectrograms = "mels" }}
-config = {{ n_map_windows = 0, n_exemplars = 1, n_borders = 0, n_outliers = 0, audio = false }}
+inputs = { clusters = "clusters", spectrograms = "mels" }
+config = { n_map_windows = 0, n_exemplars = 1, n_borders = 0, n_outliers = 0, audio = false }
 [runs.counts]
 job = "count"
-inputs = {{ spectrograms = "mels" }}
+inputs = { spectrograms = "mels" }
 """
 Labels = dict[tuple[str, str], int]
 """Cluster by recorder and time."""
@@ -125,7 +127,7 @@ def test_four_deliveries(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         for day in range(10, 18):
             path = tmp_path / "made" / f"{recorder}{day}.wav"
             path.parent.mkdir(exist_ok=True)
-            parts = [sound(8, (ord(recorder) * day + part * 3) % 7 + 7 * (day + part)) for part in range(4)]
+            parts = [sound(8, 1000 * ord(recorder) + 4 * day + part) for part in range(4)]
             soundfile.write(path, np.concatenate(parts), RATE)
             made[f"{recorder}{day}"] = path
 
@@ -134,7 +136,7 @@ def test_four_deliveries(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.chdir(tmp_path)
     cube = "window_s = 4.0, hop_s = 2.0, n_mels = 12, n_frames = 16, f_max_hz = 3500.0, fft_s = 0.032"
-    Path("study.toml").write_text(MANIFEST.format(cube=cube, n_clusters=4))
+    Path("study.toml").write_text(MANIFEST.format(cube=cube, n_clusters=7))
     live(cli, [
         files("a12", "a13", "b12"),
         files("a13", "a15", "b12", "b14"),
@@ -159,5 +161,5 @@ def test_four_deliveries_of_the_demo_study(cli: Cli, tmp_path: Path, monkeypatch
 
     monkeypatch.chdir(tmp_path)
     cube = "n_mels = 32, n_frames = 64, f_max_hz = 11000.0"
-    Path("study.toml").write_text(MANIFEST.format(cube=cube, n_clusters=12))
+    Path("study.toml").write_text(MANIFEST.format(cube=cube, n_clusters=12) + PAGES)
     live(cli, [delivery(*days[:2]), delivery(*days[1:3]), delivery(*days[2:4]), delivery(*days)])
