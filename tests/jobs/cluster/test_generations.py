@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from clusterings import CONFIG, contents
+from clusterings import CONFIG, clustered, contents, loaded, vectors_of, without
 from stores import make_embeddings, make_run
-from test_growing import clustered, loaded, vectors_of, without
 
 from jobs.cluster import command, generations
 from jobs.cluster.config import Config

@@ -9,18 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from clusterings import CONFIG, contents
+from clusterings import CONFIG, clustered, contents, loaded, vectors_of, without
 from numpy.typing import NDArray
-from stores import make_embeddings, make_run
 
 from jobs.cluster import command, growing, labels
 from jobs.cluster.bounds import advice, distance_bounds, n_beyond
-from jobs.cluster.config import Config
 from jobs.common.machines import local_client
-from jobs.common.run import Options, Run
+from jobs.common.run import Options
 from lake.errors import IdentityError, StoreError
 from lake.ledger import Ledger
-from lake.read import open_clusters
 from lake.verify import damages
 
 SETTINGS = {
@@ -31,38 +28,6 @@ SETTINGS = {
 FIXED = ("centroid", "feature_mean", "feature_deviation", "exemplar_recorder", "exemplar_cell", "cluster_flags",
          "recorder_share", "hour_share", "contrast_db", "stability", "distance_bound", "n_windows_at_fit",
          "n_beyond_at_fit")  # fmt: skip
-
-
-def vectors_of(n_recorders: int = 2, n_days: int = 4) -> NDArray[np.float32]:
-    """Return vectors of five kinds, a third of them there; the same of each cell, whatever the extent."""
-    out = np.full((3, 10 * 144, 6), np.nan, dtype=np.float32)
-    for i in range(3):
-        random = np.random.default_rng(i)
-        kinds = random.integers(5, size=out.shape[1])
-        out[i] = np.random.default_rng(9).normal(size=(5, 6))[kinds] * 3 + random.normal(size=(len(kinds), 6))
-        out[i, random.random(len(kinds)) > 0.3] = np.nan
-    return out[:n_recorders, : n_days * 144]
-
-
-def without(vectors: NDArray[np.float32], *gaps: tuple[int, slice]) -> NDArray[np.float32]:
-    out = vectors.copy()
-    for recorder, cells in gaps:
-        out[recorder, cells] = np.nan
-    return out
-
-
-def clustered(lake: Path, vectors: NDArray[np.float32], config: Config = CONFIG, **options: Any) -> Run[Config]:
-    """Give a lake these vectors, and cluster or go on with them."""
-    recorders = ("north", "south", "west")[: len(vectors)]
-    embeddings = make_embeddings(lake, vectors, recorders=recorders)
-    run = make_run(lake, "clusters", "cluster", config, inputs={"embeddings": embeddings})
-    command.execute(run, Options(**options))
-    return run
-
-
-def loaded(run: Run[Config]) -> xr.Dataset:
-    with open_clusters(run.output.url) as store:
-        return store.load()
 
 
 def nearest(store: xr.Dataset, vectors: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:
