@@ -57,8 +57,10 @@ GROWTHS = {
 }
 
 
-@pytest.mark.parametrize("growth", GROWTHS)
-@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize(
+    ("growth", "setting"),
+    [*((growth, "whiten") for growth in GROWTHS), ("a recorder and days", "zscore_l2"), ("within a day", "axes")],
+)
 def test_new_windows_get_the_nearest_centroid_and_all_else_stays(tmp_path: Path, growth: str, setting: str) -> None:
     first, then = GROWTHS[growth]
     run = clustered(tmp_path, first, SETTINGS[setting])
