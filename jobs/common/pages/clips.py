@@ -10,7 +10,6 @@ from typing import cast
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
 
 from jobs.common.audio import AudioError, Reading
 from jobs.common.cutting import joined, piece_samples
@@ -141,6 +140,8 @@ def to_audible(samples: NDArray[np.float32], rate: int) -> tuple[NDArray[np.floa
     """Return samples at 48 kHz at most: nobody hears more, and browsers do not play it."""
     if rate <= MOST_RATE_HZ:
         return samples, rate
+    from scipy.signal import resample_poly  # noqa: PLC0415 (most recordings need it not)
+
     common = gcd(rate, MOST_RATE_HZ)
     out = resample_poly(samples, MOST_RATE_HZ // common, rate // common)
     return np.asarray(out, dtype=np.float32), MOST_RATE_HZ
