@@ -28,7 +28,7 @@ class PyavReader(AudioReader):
         If it does not, or finds no sound.
     """
 
-    refusals = (av.FFmpegError,)
+    refusals = (av.FFmpegError, OSError)
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -96,7 +96,7 @@ class AudioReader(ABC):
         samples = self._empty(count) if out is None else out
         try:
             n_filled = self._read(start, samples)
-        except (*self.refusals, OSError) as error:
+        except self.refusals as error:
             self.close()
             raise AudioError(f"{self.path}: {asked} do not decode ({reason_of(error)}).") from error
         if n_filled < count:
@@ -130,7 +130,7 @@ class SndfileReader(AudioReader):
         If it does not.
     """
 
-    refusals = (soundfile.LibsndfileError,)
+    refusals = (soundfile.LibsndfileError, OSError)
 
     def __init__(self, path: Path) -> None:
         self.path = path
