@@ -15,7 +15,6 @@ from jobs.common.audio import AudioError, Reading
 from jobs.common.cutting import joined, piece_samples
 from jobs.common.pages.ogg import COMPRESSION, vorbis
 from jobs.common.run import Recordings
-from lake.read import grid_of
 from lake.recordings import read_recordings
 from lake.trace import Piece, pieces, recordings_table
 
@@ -91,7 +90,7 @@ def cut(
 
 
 def cutter(
-    recordings: Recordings | None, cube: xr.Dataset, compression: float = COMPRESSION
+    recordings: Recordings | None, cube: xr.Dataset, window_ms: int, compression: float = COMPRESSION
 ) -> Callable[[str, int], Clip | None] | None:
     """Return what cuts the sound of a window out of a study's recordings; ``None`` where they are not at hand.
 
@@ -101,6 +100,8 @@ def cutter(
         Of the run that made the cube.
     cube
         The cube, opened.
+    window_ms
+        Length of a window.
     compression
         Of the codec, 0 large to 1 small.
 
@@ -112,7 +113,7 @@ def cutter(
     readings = readings_of(recordings)
     if recordings is None or not readings:
         return None
-    window_ms, root = grid_of(cube).window_ms, recordings.root
+    root = recordings.root
     channel = cube.attrs.get("config", {}).get("channel", "mix")
     rows = cache(partial(recordings_table, cube))
 
