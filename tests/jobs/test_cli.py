@@ -277,11 +277,9 @@ def test_commands_start_where_packages_are_missing(manifest: Path, tmp_path: Pat
     assert "needs the package 'pyarrow'" in parquet.error
     assert catalog.code == 0
     assert "PyAV is not installed" in catalog.error
-    columns = ["path", "recorder", "start_utc", "n_samples", "reading", "problems"]
-    full, light = (
-        pd.read_csv(path, dtype=str)[columns] for path in (manifest.parent / "recordings.csv", tmp_path / "light.csv")
-    )
-    pd.testing.assert_frame_equal(light, full)
+    light = pd.read_csv(tmp_path / "light.csv", dtype=str)
+    assert (light["reading"] == "libsndfile").all()
+    assert light["n_samples"].notna().all()
     for end, what in [(run, "run 'mels'"), (finalise, "run 'mels'")]:
         assert (end.code, end.out) == (3, "")
         assert end.error.startswith(f"dawnchorus: {what} needs the package ")

@@ -29,6 +29,7 @@ def download(path: Path) -> None:
         path.write_text(f"cluster,name,notes,clustering_id\n0,Wren,sings at dawn,{clustering_id_of(clusters)}\n")
 
 
+@pytest.mark.slow
 def test_every_line_runs(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(jobs.quickstart, "DEMO", SMALL)
