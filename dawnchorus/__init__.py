@@ -8,10 +8,10 @@ The public Python API of dawnchorus. It reads what the command line leaves in a 
 ('recorder', 'time', 'feature')
 
 Open a lake's stores, as xarray datasets
-    `stores` lists them; `open_cube`, `open_embeddings`, `open_clusters`.
+    `stores` lists them; `open_cube`, `open_embeddings`, `open_clusters`, `open_detections`.
 Ask a store, for pandas tables
     `query` (windows by recorder, day, hour, site and cluster), `similar` (the nearest windows), `trace` (from a window
-    back to its recordings and runs).
+    back to its recordings and runs), `find_events` (when a detector hears a sound).
 Hear
     `verdicts` (what people said of windows), `batches` (what they were asked), `read_batch` (the windows of one).
 Count
@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dawnchorus import errors
+    from dawnchorus._detections import find_events, open_detections
     from dawnchorus._manifests import run, status, verify
     from dawnchorus._people import batches, read_batch, verdicts
     from dawnchorus._stores import open_clusters, open_cube, open_embeddings, query, stores
@@ -46,12 +47,13 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
-    "batches", "draw", "errors", "estimate", "open_clusters", "open_cube", "open_embeddings", "query", "read_batch",
-    "read_deployments", "read_labels", "read_recordings", "run", "similar", "status", "stores", "trace", "verdicts",
-    "verify",
+    "batches", "draw", "errors", "estimate", "find_events", "open_clusters", "open_cube", "open_detections",
+    "open_embeddings", "query", "read_batch", "read_deployments", "read_labels", "read_recordings", "run", "similar",
+    "status", "stores", "trace", "verdicts", "verify",
 ]  # fmt: skip
 
 _HOMES = {
+    "dawnchorus._detections": ("find_events", "open_detections"),
     "dawnchorus._manifests": ("run", "status", "verify"),
     "dawnchorus._people": ("batches", "read_batch", "verdicts"),
     "dawnchorus._stores": ("open_clusters", "open_cube", "open_embeddings", "query", "stores"),

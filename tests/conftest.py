@@ -24,6 +24,7 @@ def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from jobs.common.run import Options
     from jobs.demo.config import SMALL, SMALL_SHA256
     from jobs.manifest import read_manifest
+    from jobs.rehearsal import rehearse
     from jobs.runner import execute_runs
 
     folder = tmp_path_factory.mktemp("demo")
@@ -38,7 +39,10 @@ def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "mels": text["runs"]["mels"],
             "vectors": {"job": "embed", "inputs": {"spectrograms": "mels"}, "config": {"features": "logmel"}},
             "clusters": {"job": "cluster", "inputs": {"embeddings": "vectors"}, "config": config},
+            "heads": {"job": "learn", "inputs": {"embeddings": "vectors"}, "config": {"n_bootstrap": 10}},
+            "detections": {"job": "detect", "inputs": {"embeddings": "vectors", "heads": "heads"}},
         }
         manifest.write_text(tomli_w.dumps(text))
         execute_runs(read_manifest(manifest), [], Options(), lambda _: None)
+        rehearse(read_manifest(manifest), 1, lambda _: None)
     return folder

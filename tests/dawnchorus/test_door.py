@@ -6,6 +6,7 @@ import inspect
 import io
 import pydoc
 import re
+import shutil
 import subprocess
 import sys
 from contextlib import redirect_stdout
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 import dawnchorus
 import lake.errors
@@ -26,6 +28,7 @@ from lake.query import open_any
 CLUSTERS = "data/demo/clusters/clusters.zarr"
 VECTORS = "data/demo/embeddings/vectors.zarr"
 CUBE = "data/demo/spectrograms/mels.zarr"
+DETECTIONS = "data/demo/detections/detections.zarr"
 MANIFEST = "data/demo/manifest.toml"
 
 
@@ -123,9 +126,9 @@ def test_help_shows_every_function_and_loads_no_torch() -> None:
 def test_the_stores_of_a_lake(demo: Path, tmp_path: Path) -> None:
     table = dawnchorus.stores("data/demo")
     assert table[["kind", "run"]].to_numpy().tolist() == [
-        ["spectrograms", "mels"], ["embeddings", "vectors"], ["clusters", "clusters"],
+        ["spectrograms", "mels"], ["embeddings", "vectors"], ["clusters", "clusters"], ["detections", "detections"],
     ]  # fmt: skip
-    assert [dawnchorus.query(store)["time"].notna().all() for store in table["store"]] == [True] * 3
+    assert [dawnchorus.query(store)["time"].notna().all() for store in table["store"]] == [True] * 4
     with pytest.raises(errors.InputError, match="expected the folder of a lake"):
         dawnchorus.stores(str(tmp_path / "none"))
     (tmp_path / "clusters/half.zarr").mkdir(parents=True)
@@ -164,6 +167,38 @@ def test_a_query_is_that_of_the_lake(asked: dict[str, Any], wanted: Wanted, demo
     expected = find(open_any(CLUSTERS), wanted)
     assert len(expected)
     pd.testing.assert_frame_equal(dawnchorus.query(CLUSTERS, **asked), expected)
+
+
+def test_detections_are_on_the_axes_of_their_vectors(demo: Path, tmp_path: Path) -> None:
+    vectors, detections = dawnchorus.open_embeddings(VECTORS), dawnchorus.open_detections(DETECTIONS)
+    merged = xr.merge([vectors, detections], join="exact", compat="no_conflicts", combine_attrs="override")
+    assert merged.sizes["time"] == vectors.sizes["time"] == detections.sizes["time"]
+    there = (vectors["embedding_status"] > 0).to_numpy()
+    assert np.isfinite(detections["score"].to_numpy()[there]).all()
+    with pytest.raises(errors.StoreFormatError, match="expected a store of detections"):
+        dawnchorus.open_detections(VECTORS)
+
+
+def test_events_are_those_of_the_command(demo: Path, tmp_path: Path) -> None:
+    found = dawnchorus.find_events(DETECTIONS, 0.3, gap_s=5.0)
+    assert len(found)
+    assert (found["start_recording"] != "").all(), "the cube is found by itself"
+    longer = dawnchorus.find_events(DETECTIONS, 0.3, gap_s=5.0, min_length_s=6)
+    lengths = (found["end_utc"] - found["start_utc"]).dt.total_seconds()
+    assert len(longer) == (lengths >= 6).sum()
+    one = str(found["sound"].iloc[0])
+    pd.testing.assert_frame_equal(
+        dawnchorus.find_events(DETECTIONS, "0.3", sound=one, gap_s=5.0, cube=CUBE),
+        found[found["sound"] == one].reset_index(drop=True),
+    )
+    with pytest.raises(errors.UsageError, match="expected best-f1, precision, or a probability"):
+        dawnchorus.find_events(DETECTIONS, "often")
+    with pytest.raises(errors.InputError, match="'owl' is not in the store"):
+        dawnchorus.find_events(DETECTIONS, sound="owl")
+    shutil.copytree(DETECTIONS, tmp_path / "alone.zarr")
+    alone = dawnchorus.find_events(str(tmp_path / "alone.zarr"), 0.3, gap_s=5.0)
+    assert len(alone) == len(found)
+    assert (alone["start_recording"] == "").all(), "outside of a lake no cube is known"
 
 
 def test_a_query_finds_the_cube_and_the_clustering(demo: Path) -> None:
@@ -220,10 +255,11 @@ def test_labels_in_utc_and_of_a_recording(demo: Path, tmp_path: Path) -> None:
 def test_a_manifest_is_run_asked_and_verified(demo: Path) -> None:
     said: list[str] = []
     dawnchorus.run(MANIFEST, workers=1, say=said.append)
-    assert said == [f"{name}: done, nothing to do" for name in ("mels", "vectors", "clusters")]
+    assert said == [f"{name}: done, nothing to do" for name in ("mels", "vectors", "clusters", "heads", "detections")]
     table = dawnchorus.status(Path(MANIFEST))
     assert table.to_numpy().tolist() == [
         ["mels", "spectrograms", "done", ""], ["vectors", "embed", "done", ""], ["clusters", "cluster", "done", ""],
+        ["heads", "learn", "done", ""], ["detections", "detect", "done", ""],
     ]  # fmt: skip
     printed = io.StringIO()
     with redirect_stdout(printed):
