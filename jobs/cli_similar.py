@@ -1,5 +1,6 @@
 """The command that finds windows by example: the nearest to a window, to a clip, or by a detector."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -13,6 +14,7 @@ from lake.outputs import write_outputs
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lake.nearest import Metric
     from lake.similar import Normalise
 
 commands = typer.Typer()
@@ -64,19 +66,24 @@ def similar(
         n_windows = len(usable_windows(dataset, status="embedding_status"))
     vector = None
     if audio is not None:
-        from jobs.example import clip_vector
-
-        vector = clip_vector(stores, audio, start or 0.0, recorder=recorder or "")
+        # By name, as the registry loads jobs: all but a clip is compared without torch.
+        vector = import_module("jobs.example").clip_vector(stores, audio, start or 0.0, recorder=recorder or "")
     with progress("similar", n_windows, "windows") as advance:
-        same = {
-            "n": n, "metric": "euclidean" if euclidean else "cosine", "normalise": how, "threads": workers,
-            "advance": advance, "say": lambda text: complain(f"note: {text}"),
-        }  # fmt: skip
+        metric: Metric = "euclidean" if euclidean else "cosine"
         if vector is not None:
-            table = similar_to(stores, vector, **same)
+            table = similar_to(
+                stores, vector, n=n, metric=metric, normalise=how, threads=workers, advance=advance, say=_note
+            )
         else:
-            table = nearest(stores, str(recorder), str(time), apart_s=apart, **same)
+            table = nearest(
+                stores, str(recorder), str(time), n=n, metric=metric, normalise=how, apart_s=apart, threads=workers,
+                advance=advance, say=_note,
+            )  # fmt: skip
     _give(with_places(table, stores[0]), stores[0], to, out, force=force, as_json=as_json)
+
+
+def _note(text: str) -> None:
+    complain(f"note: {text}")
 
 
 def _check_example(

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +52,7 @@ def clip_vector(urls: list[str], path: Path, start_s: float, *, recorder: str = 
         run = _run_of(url)
         cube = run.inputs["spectrograms"]
         if cube.config_id not in codes:
-            codes[cube.config_id] = clip_codes(path, start_s, cube.config)
+            codes[cube.config_id] = clip_codes(path, start_s, cast("SpectrogramConfig", cube.config))
         encode = encoder_of(run, recorder)
         with np.errstate(over="ignore"):  # what float16 cannot hold is refused just below
             vector = encode(codes[cube.config_id][None])[0].astype(run.config.dtype)
@@ -116,4 +117,4 @@ def _run_of(url: str) -> Run[EmbedConfig]:
                 f"{url}: its vectors are of the model {source.name!r} as it was before (content {then}, now {now}). "
                 f"Type `dawnchorus run MANIFEST {made.name}`."
             )
-    return run
+    return cast("Run[EmbedConfig]", run)

@@ -261,17 +261,7 @@ def scaled(vectors: Vectors, scaling: Scaling, *, in_place: bool = False) -> Vec
 def scaled_and_lengths(vectors: Vectors, scaling: Scaling, *, in_place: bool = False) -> tuple[Vectors, Vectors]:
     """Return scaled vectors, and the length that each set had before it was divided by it.
 
-    Parameters
-    ----------
-    vectors, scaling, in_place
-        See :func:`scaled`.
-
-    Returns
-    -------
-    scaled
-        float32, shape (n_windows, n_scaled).
-    lengths
-        float32, shape (n_windows, n_sets); 1 for a set that is not divided by its length.
+    See :func:`scaled`; lengths are float32, shape (n_windows, n_sets), 1 for a set that is not divided by its length.
     """
     lengths = np.ones((len(vectors), len(scaling.scales)), dtype=np.float32)
     if len(scaling.scales) == 1:
