@@ -52,6 +52,7 @@ def similar(
 ) -> None:
     """List the windows whose vectors are nearest to that of one window, or of a clip; all are compared, in one pass."""
     from jobs.common.progress import progress
+    from jobs.registry import ALL, needing
     from lake.places import with_places
     from lake.read import open_embeddings, usable_windows
     from lake.similar import similar as nearest
@@ -67,7 +68,9 @@ def similar(
     vector = None
     if audio is not None:
         # By name, as the registry loads jobs: all but a clip is compared without torch.
-        vector = import_module("jobs.example").clip_vector(stores, audio, start or 0.0, recorder=recorder or "")
+        with needing("similar --audio", ALL):
+            example = import_module("jobs.example")
+        vector = example.clip_vector(stores, audio, start or 0.0, recorder=recorder or "")
     with progress("similar", n_windows, "windows") as advance:
         metric: Metric = "euclidean" if euclidean else "cosine"
         if vector is not None:
