@@ -138,7 +138,17 @@ class Job(Generic[C]):
     def options(self) -> frozenset[Option]:
         """All options of `run` that the job follows."""
         derived: set[Option] = {"partition"} if self.extends else {"refresh"}
-        return self.follows | derived | ({"ranks"} if self.extends or self.processes != "one" else set())
+        return self.follows | derived | ({"ranks"} if self.has_ranks or self.processes != "one" else set())
+
+    @property
+    def has_ranks(self) -> bool:
+        """Whether each process of a launcher can take a share: not where one of the shares fits what the others use."""
+        return self.extends and "refresh" not in self.follows
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether a finished run is judged by its receipt alone: nothing is to do while what it reads is the same."""
+        return "refresh" in self.options
 
     def input_of(self, role: str) -> Input | None:
         """Return what may come in under a role of a manifest or of a run, or ``None``."""

@@ -24,9 +24,7 @@ from lake.verdicts import last_decisions, settled
 
 UNIT: Final = "window without overlap"
 MODEL_ASSISTED: Final = "model-assisted"
-NOTES: Final = {
-    MODEL_ASSISTED: "share of the season by the detector; its limits hold the truth less often than a season's"
-}
+NOTES: Final = {MODEL_ASSISTED: "by the detector: right as far as it errs alike in all periods of a site"}
 """What a table says of a method."""
 USABLE: Final = (STATUS["ok"], STATUS["partial"])
 
@@ -265,9 +263,9 @@ def count_sound(
     -----
     A season is counted by the draws, and by what a detector said when they were drawn, if the batch keeps it: no answer
     can have changed that, so the estimate is unbiased. In shorter periods few windows are heard. With a detector they
-    share the count of their site's season in proportion to the sum of its probabilities (a ratio estimate), limits too,
-    cut to what was heard there; their method is :data:`MODEL_ASSISTED`, and they are right as far as the detector
-    misses and invents as much in one period as in another. Without one they are counted by the draws within them.
+    share the count of their site's season by its probabilities (:func:`lake.counting.shares.shared_out`), cut to what
+    was heard there; their method is :data:`MODEL_ASSISTED`, and they are right as far as the detector errs alike in all
+    periods. Without one they are counted by the draws within them.
     """
     sample = sample_for(sound, windows, answers)
     season = _by_draws(SEASON, sample, windows, level, _predictions(sound, answers))
@@ -328,7 +326,7 @@ def _assisted(
     *,
     level: float,
 ) -> pd.DataFrame:
-    """Return counts of short periods as shares of the season's, by the sum of probabilities."""
+    """Return counts of short periods as shares of the season's; see :func:`lake.counting.shares.shared_out`."""
     places = windows.table[["site"]].assign(period=_periods(kind, windows), p=np.nan_to_num(probability))
     of_site, out = season.set_index("site"), table.copy()
     for site in sorted(set(table["site"])):
@@ -340,7 +338,8 @@ def _assisted(
         if np.isnan(now["estimate"]) or not mine["p"].any() or not is_open.any():
             continue
         known = [(now[name], now["low"], now["high"]) for name in ("estimate", "estimate_high")]
-        least, most = (shared_out(one, mine["p"].to_numpy(), at, len(names), level) for one in known)
+        least = shared_out(known[0], mine["p"].to_numpy(), at, len(names), level)
+        most = least if known[0] == known[1] else shared_out(known[1], mine["p"].to_numpy(), at, len(names), level)
         floor, top = (table.loc[rows, name].to_numpy(np.float64) for name in ("verified_minimum", "n_windows"))
         for name, values in (("estimate", least[0]), ("estimate_high", most[0]), ("low", least[1]), ("high", most[2])):
             out.loc[rows, name] = np.where(is_open, np.clip(values, floor, top), table.loc[rows, name])
