@@ -77,6 +77,7 @@ build/tools/ready:
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dawnchorus needs Python 3.11 or newer: make PYTHON=…")'
 	$(PYTHON) -m venv $(VENV)
+	@echo "Installing about 6 GB of packages into $(VENV), PyTorch with CUDA among them: some minutes, once, without a word."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	touch $@
 

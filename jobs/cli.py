@@ -7,15 +7,15 @@ import sys
 import traceback
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from jobs.cli_begin import DeploymentsOpt, GuessOpt, ZoneOpt, parse_zones
 from jobs.cli_begin import commands as begin_commands
 from jobs.cli_clusters import commands as cluster_commands
 from jobs.cli_events import commands as event_commands
+from jobs.cli_help import Commands
 from jobs.cli_lake import ForceOpt
 from jobs.cli_review import commands as review_commands
 from jobs.cli_similar import commands as similar_commands
@@ -23,36 +23,15 @@ from jobs.cli_trace import commands
 from jobs.cli_verdicts import verdicts as verdict_commands
 from jobs.common.job import Option
 from jobs.common.run import Options
-from jobs.common.terminal import closed_door, complain, print_json, print_line, print_lines
+from jobs.common.terminal import VERBOSE, closed_door, complain, print_json, print_line, print_lines
 from jobs.ends import explained, open_standard_streams
 from jobs.locales import use_utf8
+from jobs.neighbours import wait_passively
 from lake.errors import DawnchorusError, QuarantineError, UsageError
 from lake.outputs import refuse_others
 
-COMMANDS = (
-    "demo", "init", "catalog", "config", "run", "finalise", "status", "verify",
-    "query", "similar", "trace", "export", "import", "names",
-    "review", "verdicts", "loop", "events",
-    "submit", "certificate", "reproduce",
-)  # fmt: skip
-"""All commands, in the order of the work."""
-
-
-class Commands(TyperGroup):
-    """The commands; what ends one of them becomes a message and an exit code before typer sees it."""
-
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 (typer's own types)
-        """Return the names of the commands in the order of the work."""
-        return sorted(super().list_commands(ctx), key=COMMANDS.index)
-
-    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (typer's own types)
-        """Run the command that was typed."""
-        with explained():
-            return super().invoke(ctx)
-
-
 app = typer.Typer(
-    cls=Commands, name="dawnchorus", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    cls=Commands, name="dawnchorus", no_args_is_help=True, pretty_exceptions_enable=False,
     rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]},
     help="Months of passive sound recordings in; sounds to look at, listen to, verify and count out.",
 )  # fmt: skip
@@ -76,11 +55,14 @@ def main() -> None:
     """Run the command line; every error that a user can meet becomes a message and an exit code."""
     open_standard_streams()
     use_utf8()
+    wait_passively()
     with closed_door():
         try:
             with explained():  # what typer itself prints, too
                 app()
         except DawnchorusError as error:
+            if os.environ.get(VERBOSE):
+                traceback.print_exc()
             complain(f"dawnchorus: {error}")
             sys.exit(error.exit_code)
         except Exception:  # noqa: BLE001 (a bug: its traceback holds names, and goes through the door like all else)
@@ -93,6 +75,18 @@ def _top(version: Annotated[bool, typer.Option("--version", help="print the vers
     if version:
         print_line(metadata.version("dawnchorus"))
         raise typer.Exit
+
+
+@app.command()
+def version() -> None:
+    """Print the versions of the program and of what it computes with."""
+    from importlib.util import find_spec
+
+    print_line(f"dawnchorus {metadata.version('dawnchorus')}")
+    print_line(f"python {sys.version.split()[0]}")
+    for name in ("numpy", "xarray", "zarr", "soundfile", "av", "scikit-learn", "torch"):
+        is_here = find_spec({"scikit-learn": "sklearn"}.get(name, name)) is not None
+        print_line(f"{name} {metadata.version(name) if is_here else '(not installed)'}")
 
 
 @app.command()
@@ -280,7 +274,7 @@ def demo(
     """Make the demo study and run the whole chain, to a page to look at; `init` is for recordings of yours."""
     from jobs.registry import needing
 
-    with needing("the demo", "spectrograms" if only_recordings else "dev"):
+    with needing("the demo", "spectrograms" if only_recordings else "full"):
         from jobs.quickstart import prepare_study, quickstart
 
         if only_recordings:

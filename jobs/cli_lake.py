@@ -81,8 +81,15 @@ def check_out(out: Path | None, *, force: bool) -> None:
         return
     if out.suffix not in {".csv", ".parquet", ".json"}:
         raise UsageError(f"--out {out}: expected a name that ends in .csv, .parquet or .json.")
+    require_folder(out.absolute().parent, out)
     if not force:
         refuse_others(out.absolute().parent, [out.name])
+
+
+def require_folder(folder: Path, out: Path) -> None:
+    """Refuse a place whose folder is not there: it may be a typo."""
+    if not folder.is_dir():
+        raise UsageError(f"--out {out}: expected a folder {folder}, found none. Make it, or name another.")
 
 
 def give(table: "pd.DataFrame", out: Path | None, *, force: bool, as_json: bool) -> None:

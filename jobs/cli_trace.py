@@ -17,6 +17,7 @@ from jobs.cli_lake import (
     SiteOpt,
     StoreArg,
     commands,
+    require_folder,
     without_speech,
     write_table,
 )
@@ -107,6 +108,7 @@ def export(
         raise UsageError(f"--to {to!r}: expected one of {', '.join(FORMATS)}.")
     if to in {"csv", "parquet"} and out.suffix != f".{to}":
         raise UsageError(f"--out {out}: expected a name that ends in .{to}.")
+    require_folder(out.absolute().parent, out)
     clusters = open_any(store)
     if "cluster" not in clusters:
         raise InputError(f"{store}: expected a store of clusters; name one below `clusters`.")

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from jobs.common.signals import signals
 from lake.errors import DawnchorusError, InputError, TryAgainError, of_system
 
-STOPS = (signal.SIGTERM, signal.SIGHUP)
+STOPS = signals("SIGTERM", "SIGHUP")
 GRACE_S = 5.0
 """Seconds after a signal in which another one does not cut short what is being put in order."""
 REMOTE = {

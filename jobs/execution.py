@@ -33,7 +33,7 @@ def execute_claimed(run: Run, options: Options) -> Outcome:
         if outcome.did:
             run = options_here.begin(run, outcome)
             _leave_receipt(run, outcome, options.part, time.monotonic() - began, made_of)
-            if not job.extends and options.part is None:
+            if options.part is None:
                 run.ledger.storage.remove(UNFINISHED)
     return outcome
 
@@ -45,8 +45,7 @@ def finalise_shares(run: Run) -> Outcome:
         outcome = _with_lost(run, JOBS[run.job].sharing().finalise(run, options))
         if outcome.did:
             _leave_receipt(options.begin(run, outcome), outcome, None, time.monotonic() - began, made_of)
-            if not JOBS[run.job].extends:
-                run.ledger.storage.remove(UNFINISHED)
+            run.ledger.storage.remove(UNFINISHED)
     return outcome
 
 
@@ -61,21 +60,21 @@ def _beginning(run: Run, options: Options) -> Iterator[Options]:
             if claimed is None:
                 part = options.part or (0, 1)
                 claimed = held.enter_context(claim(run.ledger.storage, run.name, part, run.config_id))
-                _store_record(replace(run, held=claimed), is_share=options.part is not None)
+                _store_record(replace(run, held=claimed), options)
             return replace(wanted, held=claimed)
 
         yield replace(options, begin=begin)
 
 
-def _store_record(run: Run, *, is_share: bool) -> None:
+def _store_record(run: Run, options: Options) -> None:
     stored = run.ledger.record()
     if stored is not None and is_replaceable(run, stored):
         run.ledger.remove_checkpoints()
         for key in (GRID_RECORD, RUN_RECORD):
             run.ledger.storage.remove(key)
     run.ledger.open_run(run.name, run.record)
-    if not JOBS[run.job].extends:
-        if not is_share:  # other shares may be writing
+    if options.refresh or not JOBS[run.job].extends:
+        if options.part is None:  # other shares may be writing
             run.output.remove_unfinished()
         run.ledger.storage.write(UNFINISHED, b"")
 
@@ -124,6 +123,8 @@ def _leave_receipt(
     }  # fmt: skip
     if outcome.notes:
         facts["notes"] = list(outcome.notes)
+    if outcome.advice:
+        facts["advice"] = outcome.advice
     if JOBS[run.job].processes == "train together":
         facts["n_processes"] = place(os.environ).n_ranks
     write_receipt(run.lake, run.name, part or (0, 1), facts)

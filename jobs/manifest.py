@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -80,6 +80,7 @@ class RunEntry(Entry):
     files: dict[str, str] = Field(default_factory=dict)
     resources: Resources = Field(default_factory=Resources)
     image: ImageEntry | None = None
+    refresh: Literal["never"] | None = None
 
     @property
     def sources(self) -> dict[str, str]:
@@ -153,6 +154,7 @@ def read_manifest(path: Path) -> Manifest:
             max_quarantined=entry.max_quarantined, resources=wanted.resources,
             files={key: Path(_resolved(path, text)) for key, text in wanted.files.items()},
             image=Image(wanted.image.name, wanted.image.sha256) if wanted.image else None,
+            stays=wanted.refresh == "never",
         )  # fmt: skip
     return Manifest(path, {name: runs[name] for name in order})
 

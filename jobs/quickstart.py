@@ -43,12 +43,13 @@ def quickstart(folder: Path, *, workers: int, say: Say, force: bool = False) -> 
     force
         Replace a table and a manifest that somebody changed.
     """
-    table, manifest = prepare_study(folder, workers, say, force=force)
     from jobs.rehearsal import rehearse  # noqa: PLC0415 (scikit-learn is not where recordings alone are made)
+    from jobs.season import count_season  # noqa: PLC0415 (as above)
 
+    table, manifest = prepare_study(folder, workers, say, force=force)
     read = read_manifest(manifest)
     execute_runs(read, [], Options(workers=workers), say)
-    heard = rehearse(read, workers, say)
+    heard = [*rehearse(read, workers, say), *count_season(read, workers, say)]
     for line in [*summary(read, table), *heard]:
         say(line)
 

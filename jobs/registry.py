@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from importlib import import_module
 
 from jobs.common.config import JobConfig
+from jobs.common.installation import how_to_install
 from jobs.common.job import Input, Job
 from lake.errors import InputError, TryAgainError
 
@@ -39,6 +40,8 @@ def makers(given: Input) -> list[str]:
     return [job.name for kind in given.kinds for job in JOBS.values() if job.gives == kind]
 
 
+ALL = "full"
+"""The extra with all that the whole chain needs; no image has it."""
 SIGNS_OF_LITTLE_MEMORY = ("cannot allocate memory", "failed to map segment", "out of memory")
 
 
@@ -66,7 +69,7 @@ def needing(what: str, extra: str) -> Iterator[None]:
         package = (error.name or "").split(".")[0]
         if package in {"", "jobs", "lake"}:
             raise
+        image = "" if extra == ALL else f", or use the image {extra!r}"
         raise InputError(
-            f"{what} needs the package {package!r}, which is not installed here. "
-            f"Use the image {extra!r}, or type `pip install 'dawnchorus[{extra}]'`."
+            f"{what} needs the package {package!r}, which is not installed here. Type `{how_to_install(extra)}`{image}."
         ) from error

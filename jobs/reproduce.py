@@ -64,6 +64,7 @@ def reproduce(
         raise InputError(f"{into}: expected an empty folder, found files. Name another with --into.")
     if _elsewhere(facts, receipt, into, images, say, anywhere=anywhere):
         return
+    _require_fit(facts, receipt)
     lake = Lake(str(receipt.resolve().parents[2]))
     old = recorded_run(lake, facts)
     changed = [*_changed_inputs(old, facts), *_changed_tables(facts)]
@@ -96,6 +97,18 @@ def _execute(new: Run, receipt: Path, options: Options, n_processes: int) -> Non
     code = launch("jobs.reproduce", [str(receipt), new.lake.storage.url, options.device or ""], n_processes)
     if code:
         raise StoreError(f"run {new.name!r}: its {n_processes} processes ended with exit code {code}; see above.")
+
+
+def _require_fit(facts: Mapping[str, Any], receipt: Path) -> None:
+    """Refuse the receipt of a clustering that has grown: the vectors of its fit are not to be told from the others."""
+    counts = facts.get("counts") or {}
+    fitted, windows = counts.get("windows_at_fit"), counts.get("windows")
+    if fitted is not None and fitted != windows:
+        raise InputError(
+            f"{receipt}: the clustering was fitted to {fitted} windows and has grown to {windows} since: done again, "
+            f"it would be fitted to all of them. Make a new clustering (`dawnchorus run MANIFEST {facts['run']} "
+            "--refresh`), and reproduce its receipt."
+        )
 
 
 def _one_process(receipt: str, into: str, device: str) -> None:

@@ -16,13 +16,15 @@ from jobs.execution import execute_claimed, finalise_shares
 from jobs.explain import nearest
 from jobs.manifest import Manifest
 from jobs.registry import JOBS, needing
-from jobs.state import WAITS, State, is_gone, pinned_state, require_inputs, waits_for_verdicts
+from jobs.state import WAITS, State, follows, is_gone, pinned_state, require_inputs, waits_for_verdicts
 from lake.batches import batch_names, damaged_batches
 from lake.constants import COPIES
 from lake.errors import InputError, QuarantineError, StoreError, UsageError
 from lake.identity import require_same
 from lake.image import current_image
 from lake.image import require_image as require_same_image
+from lake.ledger import Ledger
+from lake.older import older_of
 from lake.receipts import latest_receipt
 from lake.verdicts import damaged_deliveries, deliveries
 from lake.verify import damages, n_files, notes
@@ -133,7 +135,9 @@ def settled(run: Run, manifest: Path, options: Options) -> State | None:
     """
     require_inputs(run, manifest)
     require_own(run)
-    state = None if JOBS[run.job].extends or options.refresh else pinned_state(run)
+    state = pinned_state(run) if not options.refresh and (JOBS[run.job].is_pinned or run.stays) else None
+    if state is not None and state.state == "stale" and follows(run):
+        state = None
     if state is None:
         require_image(run)
     return state
@@ -168,12 +172,15 @@ def verify_runs(manifest: Manifest, names: Sequence[str], say: Callable[[str], N
     """
     wrong: list[str] = []
     for run in chosen(manifest, names):
-        receipts = run.lake.receipts(run.name)
-        found = list(damages(run.output, run.ledger, run.kind, receipts))
-        say(f"{run.name}: {n_files(run.ledger)} files in the ledger, {len(found)} of them differ")
-        for note in notes(run.output, run.ledger, run.kind, receipts):
-            say(f"  {note}")
-        wrong += found
+        older = older_of(run.lake, run.kind, run.name) if run.kind == "clusters" else []
+        for name in (run.name, *older):
+            output, ledger = run.lake.output(run.kind, name), Ledger(run.lake.ledger(name))
+            compared = output, ledger, run.kind, run.lake.receipts(name)
+            found = list(damages(*compared))
+            say(f"{name}: {n_files(ledger)} files in the ledger, {len(found)} of them differ")
+            for note in notes(*compared):
+                say(f"  {note}")
+            wrong += found
     if not names:
         wrong += _verify_people(manifest, say)
     if wrong:
@@ -252,7 +259,7 @@ def takes_shares(runs: Sequence[Run], here: Place) -> bool:
         If there is a run that they can do neither with.
     """
     jobs = [JOBS[run.job] for run in runs]
-    if all(job.processes == "share partitions" or (job.extends and here.launcher == OWN) for job in jobs):
+    if all(job.processes == "share partitions" or (job.has_ranks and here.launcher == OWN) for job in jobs):
         return True
     alone = [f"run {run.name!r} is a {run.job!r} run" for run in runs if JOBS[run.job].processes != "train together"]
     if alone:

@@ -72,7 +72,7 @@ def _state(run: Run, manifest: Path) -> State:
         return State(run.name, run.job, "different", "; ".join(differences(stored, run.record, run.introduced)))
     if is_gone(run):
         return State(run.name, run.job, "missing", f"{run.output.url} is gone, its ledger is there")
-    if JOBS[run.job].extends:
+    if not JOBS[run.job].is_pinned and not run.stays:
         return _extending_state(run, manifest)
     return pinned_state(run) or State(run.name, run.job, "partial", "begun, not finished")
 
@@ -163,16 +163,29 @@ def _extending_state(run: Run, manifest: Path) -> State:
     return State(run.name, run.job, "done")
 
 
+def follows(run: Run) -> bool:
+    """Return whether a finished run grows, or is made again, when what it reads changed."""
+    return not run.stays and (JOBS[run.job].extends or JOBS[run.job].is_remade)
+
+
 def pinned_state(run: Run) -> State | None:
-    """Return the state of a pinned run that was finished once, or ``None``."""
+    """Return the state of a run that was finished once by its receipt, without a look at its output, or ``None``."""
     receipt = finished(run)
     if receipt is None or receipt.get("config_id") != run.config_id or lost_records(run):
         return None
     why = _changes(run, receipt)
     if why:
-        advice = "it stays as it is (run it with --refresh, or under a new name)"
-        return State(run.name, run.job, "stale", f"{', '.join(why)}; {advice}")
-    return State(run.name, run.job, "done")
+        return State(run.name, run.job, "stale", f"{', '.join(why)}; {_what_next(run)}")
+    return State(run.name, run.job, "done", str(receipt.get("advice", "")))
+
+
+def _what_next(run: Run) -> str:
+    """Return what becomes of a run that is stale."""
+    if follows(run):
+        return "`run` " + ("extends it" if JOBS[run.job].extends else "makes it again")
+    if run.stays:
+        return 'it stays as it is (refresh = "never")'
+    return "it stays as it is (run it with --refresh, or under a new name)"
 
 
 def _changes(run: Run, receipt: Mapping[str, Any]) -> list[str]:

@@ -26,11 +26,12 @@ def starts_of(dataset: xr.Dataset, windows: Windows) -> Ints:
     did, half a hop away at most.
     """
     grid, offsets = grid_of(dataset), offsets_of(dataset)
-    start_ms = grid.origin_ms + windows.cell.astype(np.int64) * grid.hop_ms
+    start_ms: Ints = grid.origin_ms + windows.cell.astype(np.int64) * grid.hop_ms
     if offsets is None:
         return start_ms
     offset_s = np.nan_to_num(values_at(offsets, OFFSET_ARRAY, windows.recorder, windows.cell, 0.0))
-    return start_ms + np.rint(offset_s * 1000).astype(np.int64)
+    start_ms += np.rint(offset_s * 1000).astype(np.int64)
+    return start_ms
 
 
 def offsets_of(dataset: xr.Dataset) -> xr.Dataset | None:

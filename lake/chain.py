@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from lake.constants import KINDS, STATUS_ARRAYS, STORES
 from lake.errors import InputError, StoreError
 from lake.graph import above
-from lake.layout import Lake, run_of
+from lake.layout import Lake, run_of, without_older
 from lake.ledger import Ledger
 from lake.receipts import latest_receipt
 from lake.storage import Storage
@@ -84,12 +84,12 @@ def made_by(url: str) -> Made:
 
 
 def clusterings_of(made: Made) -> list[str]:
-    """Return the names of the cluster runs that were made from a run's vectors."""
-    return [
+    """Return the names of the cluster runs that were made from a run's vectors, without older clusterings of them."""
+    return without_older(
         name
         for name, record in _records(made.lake)
         if made.record["config_id"] in record["inputs"].values() and _kind_of(made.lake, name) == "clusters"
-    ]
+    )
 
 
 def _made(lake: Lake, name: str, kind: str, record: dict[str, Any]) -> Made:

@@ -199,7 +199,8 @@ def extent(dataset: xr.Dataset) -> str:
         return "the store has no windows"
     grid, of = grid_of(dataset), [names[i] for i in np.unique(there.recorder)]
     span = f"{iso(grid.start_ms(int(there.cell.min())))} to {iso(grid.start_ms(int(there.cell.max())))}"
-    return f"the store has {len(there)} windows of {', '.join(of)} from {span}"
+    clusters = f" in clusters 0 to {dataset.sizes['cluster_id'] - 1}" if "cluster_id" in dataset.sizes else ""
+    return f"the store has {len(there)} windows of {', '.join(of)} from {span}{clusters}"
 
 
 def _require_same_grid(dataset: xr.Dataset, other: xr.Dataset) -> None:

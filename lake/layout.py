@@ -1,6 +1,8 @@
 """Where things stand in a lake."""
 
 import posixpath
+import re
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -14,6 +16,8 @@ MOST_BYTES = 255
 RUN_BYTES = 250
 """Of a run's name, which gets a suffix."""
 TAIL_LETTERS = 32
+OLDER = re.compile(r"(.+)\.(\d+)")
+"""Name of an older clustering of a run: ``<run>.<n>`` is its n-th one."""
 
 
 class Lake:
@@ -82,6 +86,18 @@ def run_of(url: str, **options: Any) -> tuple[Lake, str, str] | None:  # noqa: A
     output = Storage(url, **options)
     found = lake_and_run(output)
     return None if found is None else (found[0], output.root.split("/")[-2], found[1])
+
+
+def older_name(run: str, generation: int) -> str:
+    """Return the name of a clustering of a run once a newer one has replaced it."""
+    return f"{run}.{generation}"
+
+
+def without_older(names: Iterable[str]) -> list[str]:
+    """Return the names of cluster runs without those of older clusterings of the others."""
+    known = list(names)
+    found = {name: OLDER.fullmatch(name) for name in known}
+    return [name for name, match in found.items() if match is None or match[1] not in known]
 
 
 def safe_name(name: str, most_bytes: int = MOST_BYTES) -> str:

@@ -139,7 +139,8 @@ def read_names(store: Storage) -> Names:
             problems.append(f"row {number}: {error}")
     times = Counter(name.cluster for name in rows)
     problems += [f"cluster {number} is there twice" for number in sorted(times) if times[number] > 1]
-    believed = _require_own(store, where, identity, {row[ATTRIBUTE] for _, row in sheet.rows if row.get(ATTRIBUTE)})
+    found = {row[ATTRIBUTE] for _, row in sheet.rows if row.get(ATTRIBUTE)}
+    believed = _require_own(store, where, identity, found, has_rows=bool(rows))
     if problems:
         raise InputError(f"{where} is not a table of names; correct these and try again:\n  " + "\n  ".join(problems))
     table = where.rpartition("/")[2]  # notes stand on pages, which are the same wherever the lake is
@@ -169,7 +170,7 @@ def _name_of(row: Mapping[str, str]) -> Name:
     return Name(int(cluster), name, notes, carried_from, overlap, others)
 
 
-def _require_own(store: Storage, where: str, identity: str, found: set[str]) -> list[str]:
+def _require_own(store: Storage, where: str, identity: str, found: set[str], *, has_rows: bool) -> list[str]:
     """Refuse names of another clustering; return a note if it can only be believed that they are of this one."""
     others = sorted(found - {identity})
     if others:
@@ -178,7 +179,7 @@ def _require_own(store: Storage, where: str, identity: str, found: set[str]) -> 
             f"numbers mean other sounds there. Carry the names from the store that they were given for: dawnchorus "
             f"names OLD {store.url} --write. If that store is gone, move the table away and name the clusters anew."
         )
-    if found:
+    if found or not has_rows:
         return []
     n_made = _n_made(store)
     if n_made > 1:
@@ -192,11 +193,15 @@ def _require_own(store: Storage, where: str, identity: str, found: set[str]) -> 
 
 
 def _n_made(store: Storage) -> int:
-    """Return how many different results a clustering's finished receipts tell of; 1 where there is no lake."""
+    """Return how many different fits a clustering's finished receipts tell of; 1 where there is no lake."""
     found = lake_and_run(store)
     if found is None:
         return 1
-    receipts = [one for one in read_receipts(*found) if one.get("state") == "done"]
+    receipts = [
+        one
+        for one in read_receipts(*found)
+        if one.get("state") == "done" and "new_windows" not in (one.get("counts") or {})  # of a growth
+    ]
     return max(1, len({str(one.get("content_id")) for one in receipts}))
 
 

@@ -12,6 +12,7 @@ import xarray as xr
 
 from lake.constants import STORES
 from lake.errors import InputError, StoreFormatError, UsageError
+from lake.layout import Lake
 from lake.read import Windows, grid_of, open_store, recorder_names, values_at
 from lake.storage import Storage
 from lake.text import nearest_hint, resolve
@@ -33,6 +34,9 @@ def open_any(url: str) -> xr.Dataset:
             raise StoreFormatError(
                 f"{url}: expected a store of {', '.join(STORES)}, found {kind or 'no dawnchorus store'}."
             )
+    elif stores := Lake(url).stores() if storage.exists("") else []:
+        listed = ", ".join(Lake(url).output(*store).url for store in stores)
+        raise InputError(f"{url}: expected a store, found a lake. Name one of its stores: {listed}.")
     return open_store(url, kind, mask_and_scale=False)
 
 

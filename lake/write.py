@@ -47,7 +47,8 @@ def write_block(
     Notes
     -----
     Each file is written aside and renamed; the entry follows when all files stand. A block without an
-    entry does not count and is written again.
+    entry does not count and is written again. Files that take the place of others are announced first, so that readers
+    know them although the entry is still the earlier one.
     """
     first = entry.block * spec.cells_per_block
     digests = [cell_digest([blocks[array.name][0, cell - first] for array in spec.data]) for cell in entry.cells]
@@ -69,15 +70,17 @@ def write_shards(
     The entry comes with its digests, and without ``files``.
     """
     ledger.require_claim()
-    files: dict[str, str] = {}
-    for array in spec.data:
-        key = block_key(array, (i_recorder, entry.block, *(0 for _ in array.dims[2:])))
-        data = shards[array.name]
+    keys = {
+        array.name: block_key(array, (i_recorder, entry.block, *(0 for _ in array.dims[2:]))) for array in spec.data
+    }
+    files = {key: sha256(data) for name, key in keys.items() if (data := shards[name]) is not None}
+    ledger.announce({key: digest for key, digest in files.items() if store.exists(key)})
+    for name, key in keys.items():
+        data = shards[name]
         if data is None:
             store.remove(key)
-            continue
-        store.write_if_changed(key, data)
-        files[key] = sha256(data)
+        else:
+            store.write_if_changed(key, data)
     written = replace(entry, files=files)
     ledger.add(day_of_block(spec.grid, spec.cells_per_block, entry.block), written)
     return written

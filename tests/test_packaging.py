@@ -18,7 +18,7 @@ from jobs.registry import JOBS
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PACKAGES = ("dawnchorus", "lake", "jobs")
-BESIDE_IMAGES = ("bench", "s3")
+BESIDE_IMAGES = ("bench", "full", "s3")
 """Extras that are no image's."""
 EXTRAS = {entry.package: entry.extra for entry in JOBS.values()} | {
     "jobs.catalog": "spectrograms", "jobs.demo": "spectrograms",
@@ -138,7 +138,9 @@ def undeclared(folder: str, known: set[str]) -> dict[str, set[str]]:
 def test_every_import_of_an_image_is_a_declared_dependency() -> None:
     always = declared(PROJECT["dependencies"])
     extras = {name: declared(requirements) for name, requirements in PROJECT["optional-dependencies"].items()}
-    assert undeclared("lake", always) == {}
+    lake = undeclared("lake", always)
+    assert all(path.startswith("lake/counting/") and names == {"scipy"} for path, names in lake.items()), lake
+    assert undeclared("lake", always | extras[EXTRAS["jobs.count"]]) == {}, "the image that counts has it"
     assert undeclared("dawnchorus", always) == {}
     for package, extra in EXTRAS.items():
         assert undeclared(package.replace(".", "/"), always | extras[extra]) == {}, f"in the image {extra!r}"
@@ -148,5 +150,6 @@ def test_every_import_of_an_image_is_a_declared_dependency() -> None:
 def test_the_development_environment_has_every_image() -> None:
     images = set(PROJECT["optional-dependencies"]) - {"dev", *BESIDE_IMAGES}
     assert images == set(EXTRAS.values())
-    (whole,) = [line for line in PROJECT["optional-dependencies"]["dev"] if line.startswith("dawnchorus[")]
-    assert set(whole.removeprefix("dawnchorus[").rstrip("]").split(",")) == images | {"s3"}
+    for extra, wanted in {"full": images, "dev": {"full", "s3"}}.items():
+        (whole,) = [line for line in PROJECT["optional-dependencies"][extra] if line.startswith("dawnchorus[")]
+        assert set(whole.removeprefix("dawnchorus[").rstrip("]").split(",")) == wanted

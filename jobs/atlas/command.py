@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from jobs.atlas.choose import least, rows_by_cluster
@@ -16,7 +17,7 @@ from jobs.atlas.labels import Lift, lifts, read_intervals, windows_with
 from jobs.atlas.media import make_media, media_of
 from jobs.atlas.pages import render
 from jobs.atlas.projection import layouts, sampled_rows
-from jobs.atlas.shown import Pick, Shown, exemplar_picks, shown_windows
+from jobs.atlas.shown import Pick, Shown, exemplar_picks, places_of, shown_windows
 from jobs.atlas.sizes import needed
 from jobs.atlas.study import Stores, open_stores
 from jobs.atlas.tally import calendar_of, tally
@@ -27,9 +28,10 @@ from jobs.common.folders import publish
 from jobs.common.pages.pictures import bands_that_count, level_histogram, level_range
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run
+from lake.across import ReadSpans
 from lake.heard import windows_of_speech
 from lake.naming import read_names
-from lake.shards import ReadCodes, open_codes
+from lake.read import Windows
 from lake.threads import in_threads
 from lake.verdicts import read_verdicts
 
@@ -55,7 +57,7 @@ def execute(run: Run[Config], options: Options) -> Outcome:
     space = space_of(stores.clusters)
     seen = _look(run, stores, table, space, sampled)
     shown = shown_windows(stores, _picks(stores, config, table, [mine[~withheld[mine]] for mine in rows], seen))
-    read_codes = open_codes(stores.cube_url)
+    read_codes = stores.open_codes()
     level_range_db = config.level_range_db
     if level_range_db == "auto":
         level_range_db = _level_range(run, stores, read_codes, shown)
@@ -135,7 +137,13 @@ def _map(config: Config, sampled: NDArray[np.int64], seen: Seen | None) -> Map |
 
 def _withheld(run: Run[Config], stores: Stores, table: Table) -> NDArray[np.bool_]:
     """Return which windows share time with what somebody marked as speech: they are counted, and not shown."""
-    speech = windows_of_speech(read_verdicts(run.lake), stores.grid, list(stores.recorders))
+    verdicts = read_verdicts(run.lake)
+    if not stores.is_of_cube:  # windows begin half a hop from their cells at most
+        half = pd.Timedelta(stores.grid.hop_ms / 2, "ms")
+        verdicts = verdicts.assign(
+            time_utc=verdicts["time_utc"] - half, duration_s=verdicts["duration_s"] + 2 * half.total_seconds()
+        )
+    speech = windows_of_speech(verdicts, stores.grid, list(stores.recorders))
     found = speech[["i_recorder", "cell"]].to_numpy(dtype=np.int64) @ [stores.grid.n_cells, 1]
     return np.isin(table.recorder.astype(np.int64) * stores.grid.n_cells + table.cell, found)
 
@@ -183,7 +191,7 @@ def _picks(
 
 
 def _level_range(
-    run: Run[Config], stores: Stores, read_codes: ReadCodes, shown: Sequence[Sequence[Shown]]
+    run: Run[Config], stores: Stores, read_codes: ReadSpans, shown: Sequence[Sequence[Shown]]
 ) -> tuple[float, float]:
     """Return the range of levels that the exemplars call for."""
     config = run.config
@@ -192,7 +200,7 @@ def _level_range(
     chosen = [[one for one in group if one.kind == "exemplar"] for group in shown]
     with progress(f"{run.name}: levels", sum(map(len, chosen)), "windows") as advance:
         for group in chosen:
-            for window in read_codes([one.cube_row for one in group], [one.cell for one in group]):
+            for window in read_codes(*places_of(group)):
                 histogram += level_histogram(window[bands])
                 advance(1)
     return level_range(histogram, config.level_percentiles)
@@ -221,7 +229,7 @@ def _lifts(
 def _sheets(
     run: Run[Config],
     stores: Stores,
-    read_codes: ReadCodes,
+    read_codes: ReadSpans,
     table: Table,
     map_: Map,
     *,
@@ -230,14 +238,15 @@ def _sheets(
     threads: int,
 ) -> None:
     """Write the small pictures of the map's windows."""
-    row, cell = stores.cube_row[table.recorder[map_.rows]], table.cell[map_.rows]
+    mapped = Windows(table.recorder[map_.rows], table.cell[map_.rows])
+    row, start_ms = stores.cube_row[mapped.recorder], stores.starts_ms(mapped)
 
     def one(number: int) -> bytes:
         first, last = number * PER_SHEET, min((number + 1) * PER_SHEET, len(row))
         thumbs: list[NDArray[np.uint8]] = []
         for begin in range(first, last, N_AT_ONCE):
             here = slice(begin, min(begin + N_AT_ONCE, last))
-            thumbs += [thumb(window, level_range_db) for window in read_codes(row[here], cell[here])]
+            thumbs += [thumb(window, level_range_db) for window in read_codes(row[here], start_ms[here])]
         return sheet(thumbs)
 
     with progress(f"{run.name}: map", map_.n_sheets, "sheets") as advance:

@@ -14,6 +14,7 @@ from jobs.common.labels import Labels, read_labels
 from jobs.common.marks import is_plain_table, read_marks
 from jobs.common.pages.words import number
 from jobs.common.placing import labels_of_marks, place_marks, recordings_of
+from lake.read import Windows
 from lake.text import nearest
 
 
@@ -121,7 +122,7 @@ def _by_label(labels: Labels, recorders: Sequence[str]) -> dict[str, Intervals]:
 def windows_with(intervals: Intervals, table: Table, stores: Stores) -> NDArray[np.bool_]:
     """Tell which windows overlap an interval, bool, shape (n_windows,); touching is not overlapping."""
     out = np.zeros(len(table), dtype=np.bool_)
-    start_ms = stores.grid.origin_ms + table.cell * stores.grid.hop_ms
+    start_ms = stores.starts_ms(Windows(table.recorder, table.cell))
     edges = np.searchsorted(table.recorder, np.arange(len(stores.recorders) + 1))
     for i in np.unique(intervals.recorder):
         rows = slice(int(edges[i]), int(edges[i + 1]))

@@ -11,12 +11,13 @@ import zarr
 from jobs.atlas.config import Config
 from jobs.atlas.describe import Read, put
 from jobs.atlas.facts import attention_key, clip_key, image_key
+from jobs.atlas.shown import places_of
 from jobs.atlas.study import Stores, cluster_ids
 from jobs.common.pages.pictures import picture, veil
 from jobs.common.progress import progress
 from jobs.common.run import Run
+from lake.across import ReadSpans
 from lake.read import open_array, open_embeddings, recorder_names
-from lake.shards import ReadCodes
 from lake.threads import in_threads
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def media_of(run: Run[Config], stores: Stores, level_range_db: tuple[float, floa
     if audio:
         from jobs.common.pages.clips import cutter  # noqa: PLC0415 (decoders are loaded only where sound is cut)
 
-        cut_window = cutter(run.recordings, stores.cube)
+        cut_window = cutter(run.recordings, stores.cube, stores.grid.window_ms)
         note = "" if cut_window else "There is no sound: the recordings were not at hand when this page was made."
     return Media(
         level_range_db=level_range_db,
@@ -86,7 +87,7 @@ def attention_of(run: Run[Config]) -> Attention | None:
 
 
 def make_media(
-    run: Run[Config], media: Media, read_codes: ReadCodes, read: Read, folder: Path, *, threads: int
+    run: Run[Config], media: Media, read_codes: ReadSpans, read: Read, folder: Path, *, threads: int
 ) -> list[dict[str, float]]:
     """Write the pictures and sounds of all clusters.
 
@@ -99,7 +100,7 @@ def make_media(
 
     def one(place: int) -> dict[str, float]:
         group, gains = read.shown[place], {}
-        windows = read_codes([shown.cube_row for shown in group], [shown.cell for shown in group])
+        windows = read_codes(*places_of(group))
         for shown, window in zip(group, windows, strict=True):
             data = picture(window, media.level_range_db, width_px=media.width_px, height_px=media.height_px)
             put(folder, image_key(ids[place], shown.tag), data)

@@ -1,17 +1,19 @@
 """The windows that a cluster's page shows: where and when each was recorded."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jobs.atlas.study import Stores
 from jobs.common.pages.places import Place, places
 from lake.constants import STATUS
 from lake.errors import StoreError
 from lake.grid import iso
-from lake.read import open_array, read_rows
+from lake.places import RecordingsOf
+from lake.read import Windows, open_array, read_rows
 
 Kind = Literal["exemplar", "border", "outlier"]
 TAGS: Mapping[Kind, str] = {"exemplar": "", "border": "b", "outlier": "o"}
@@ -79,14 +81,33 @@ def shown_windows(stores: Stores, picks: Sequence[Pick]) -> list[list[Shown]]:
     """
     number = np.array([pick.recorder for pick in picks], dtype=np.int64)
     cell = np.array([pick.cell for pick in picks], dtype=np.int64)
-    where = places(stores.cube, stores.cube_url, stores.cube_row[number], cell)
-    _require_there(stores, where)
+    where = _where(stores, Windows(number.astype(np.int32), cell))
     distance = read_rows(open_array(stores.clusters_url, "distance"), number, cell)
     found: list[list[Shown]] = [[] for _ in range(stores.n_clusters)]
     for i, pick in enumerate(picks):
         tag = f"{TAGS[pick.kind]}{pick.place + 1}"
         shown = Shown(**vars(where[i]), kind=pick.kind, tag=tag, distance=float(distance[i]), other=pick.other)
         found[pick.cluster].append(shown)
+    return found
+
+
+def places_of(shown: Sequence[Place]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return recorder numbers in the cube and starts, milliseconds since 1970, of windows that are shown."""
+    return np.array([one.cube_row for one in shown]), np.array([one.start_ms for one in shown])
+
+
+def _where(stores: Stores, windows: Windows) -> list[Place]:
+    """Return where windows of the clustering were recorded."""
+    of_cube = stores.in_cube(windows)
+    where = places(stores.cube, stores.cube_url, of_cube.recorder.astype(np.int64), of_cube.cell)
+    if stores.is_of_cube:
+        _require_there(stores, where)
+        return where
+    recordings = {name: RecordingsOf(stores.cube, name) for name in {place.recorder for place in where}}
+    found = []
+    for place, start_ms in zip(where, stores.starts_ms(windows).tolist(), strict=True):
+        path, start_s, _ = recordings[place.recorder].first_piece(start_ms, start_ms + stores.grid.window_ms)
+        found.append(replace(place, start_ms=start_ms, recording=path, recording_offset_s=start_s))
     return found
 
 

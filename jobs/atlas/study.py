@@ -7,9 +7,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from lake.across import ReadSpans, cells_in, offsets_of, open_spans, starts_of
 from lake.errors import StoreError
 from lake.grid import Grid, iso
-from lake.read import grid_of, open_clusters, open_cube, recorder_names
+from lake.read import Windows, grid_of, open_clusters, open_cube, recorder_names
+from lake.shards import open_codes
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Stores:
         The clustering's recorders.
     cube_row
         Number of each recorder in the cube, shape (n_recorders,).
+    is_of_cube
+        Whether the clustering's windows are the cube's own; those of imported vectors begin where their sound does.
     """
 
     clusters: xr.Dataset
@@ -37,6 +41,27 @@ class Stores:
     grid: Grid
     recorders: tuple[str, ...]
     cube_row: NDArray[np.int64]
+    is_of_cube: bool
+
+    def starts_ms(self, windows: Windows) -> NDArray[np.int64]:
+        """Return the start of the sound of windows of the clustering, milliseconds since 1970."""
+        if self.is_of_cube:
+            return self.grid.origin_ms + windows.cell.astype(np.int64) * self.grid.hop_ms
+        return starts_of(self.clusters, windows)
+
+    def in_cube(self, windows: Windows) -> Windows:
+        """Return the cube's windows that stand for windows of the clustering; cell -1 where it has none."""
+        rows = self.cube_row[windows.recorder]
+        if self.is_of_cube:
+            return Windows(rows.astype(np.int32), windows.cell)
+        return Windows(rows.astype(np.int32), cells_in(self.cube, rows, self.starts_ms(windows), self.grid.window_ms))
+
+    def open_codes(self) -> ReadSpans:
+        """Return what reads codes of windows, from their recorders' numbers in the cube and their starts."""
+        if not self.is_of_cube:
+            return open_spans(self.cube_url, self.grid.window_ms)
+        read = open_codes(self.cube_url)
+        return lambda rows, start_ms: read(rows, (np.asarray(start_ms) - self.grid.origin_ms) // self.grid.hop_ms)
 
     @property
     def n_clusters(self) -> int:
@@ -59,12 +84,13 @@ def open_stores(clusters_url: str, cube_url: str) -> Stores:
     Raises
     ------
     StoreError
-        If the cube has another grid, or lacks recorders or days of the clustering.
+        If the cube lacks recorders or days of the clustering, or has another grid and the vectors were not imported.
     """
     clusters, cube = open_clusters(clusters_url), open_cube(cube_url)
     grid, other = grid_of(clusters), grid_of(cube)
     advice = "Name in the manifest, as `spectrograms`, the run that these clusters were made from."
-    if (grid.origin_ms, grid.window_ms, grid.hop_ms) != (other.origin_ms, other.window_ms, other.hop_ms):
+    is_imported = offsets_of(clusters) is not None
+    if not is_imported and not grid.has_cells_of(other):
         raise StoreError(
             f"{clusters_url} and {cube_url}: expected the same grid, found {_grid_words(grid)} "
             f"and {_grid_words(other)}. {advice}"
@@ -76,7 +102,7 @@ def open_stores(clusters_url: str, cube_url: str) -> Stores:
         what = f"the recorders {', '.join(lost)}" if lost else f"days up to {iso(grid.end_ms)[:10]}"
         raise StoreError(f"{cube_url}: expected {what}, which {clusters_url} has, found none. {advice}")
     cube_row = np.array([rows[name] for name in recorders], dtype=np.int64)
-    return Stores(clusters, cube, clusters_url, cube_url, grid, recorders, cube_row)
+    return Stores(clusters, cube, clusters_url, cube_url, grid, recorders, cube_row, not is_imported)
 
 
 def sites_of(stores: Stores) -> list[tuple[str, ...]]:

@@ -1,6 +1,6 @@
 """The clustered windows of a study as columns: where each is, what cluster it is in, when it was by the local clock."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from jobs.common.pages.hours import local_time
 from jobs.common.progress import Advance
 from lake.constants import MS_PER_DAY, STATUS
 from lake.errors import StoreError
-from lake.read import days_of, open_array
+from lake.read import Windows, days_of, open_array, values_at
 
 
 @dataclass(frozen=True)
@@ -83,39 +83,38 @@ def read_table(stores: Stores, advance: Advance) -> Table:
     StoreError
         If there are none.
     """
-    is_real, zones = stores.time_is_real, stores.texts("zone")
     of_clusters = [open_array(stores.clusters_url, name) for name in ("cluster", "distance", "cluster_status")]
-    of_cube = [open_array(stores.cube_url, name) for name in ("deployment", "utc_offset_s")]
     n_cells = of_clusters[2].chunks[1]
-    parts: list[Table] = []
+    parts: list[tuple[NDArray[Any], ...]] = []
     for i, first in clustered_days(stores):
         advance(1)
-        row, day = int(stores.cube_row[i]), slice(first, first + n_cells)
+        day = slice(first, first + n_cells)
         label, distance, status = (np.asarray(array[i, day]) for array in of_clusters)
         there = np.flatnonzero(label >= 0)
         if len(there) == 0:
             continue
-        deployment, offset_s = (np.asarray(array[row, day])[there] for array in of_cube)
-        start_ms = stores.grid.origin_ms + (first + there) * stores.grid.hop_ms
-        local = local_time(start_ms, offset_s, deployment, zones)
-        hour, date = local.hours(start_ms), (start_ms + local.offset_s * 1000) // MS_PER_DAY
-        parts.append(
-            Table(
-                recorder=np.full(len(there), i, dtype=np.int32),
-                cell=(first + there).astype(np.int64),
-                cluster=label[there].astype(np.int16),
-                distance=distance[there].astype(np.float32),
-                is_partial=status[there] == STATUS["partial"],
-                deployment=deployment.astype(np.int32),
-                hour=np.where(is_real[i], hour, -1).astype(np.int8),
-                day=np.where(is_real[i], date, -1).astype(np.int32),
-                offset_s=local.offset_s.astype(np.int32),
-                is_local=local.known & is_real[i],
-            )
-        )
+        cells = (first + there).astype(np.int64)
+        parts.append((np.full(len(there), i, dtype=np.int32), cells, label[there], distance[there], status[there]))
     if not parts:
         raise StoreError(f"{stores.clusters_url}: expected clustered windows, found none. Run the clustering again.")
-    columns: dict[str, Any] = {
-        field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Table)
-    }
-    return Table(**columns)
+    recorder, cell, label, distance, status = (np.concatenate(column) for column in zip(*parts, strict=True))
+    windows = Windows(recorder, cell)
+    of_cube, start_ms = stores.in_cube(windows), stores.starts_ms(windows)
+    deployment, offset_s = (
+        values_at(stores.cube, name, of_cube.recorder, of_cube.cell) for name in ("deployment", "utc_offset_s")
+    )
+    local = local_time(start_ms, offset_s, deployment, stores.texts("zone"))
+    is_real = stores.time_is_real[recorder]
+    date = (start_ms + local.offset_s * 1000) // MS_PER_DAY
+    return Table(
+        recorder=recorder,
+        cell=cell,
+        cluster=label.astype(np.int16),
+        distance=distance.astype(np.float32),
+        is_partial=status == STATUS["partial"],
+        deployment=deployment.astype(np.int32),
+        hour=np.where(is_real, local.hours(start_ms), -1).astype(np.int8),
+        day=np.where(is_real, date, -1).astype(np.int32),
+        offset_s=local.offset_s.astype(np.int32),
+        is_local=local.known & is_real,
+    )

@@ -21,7 +21,8 @@ from jobs.catalog.sources import common_root, survey
 from jobs.catalog.summary import count_recordings
 from jobs.catalog.timeline import find_clashes, mark_timeline
 from jobs.catalog.zones import parsed_zones
-from jobs.common.audio import decoder_versions
+from jobs.common.audio import decoder_versions, has_pyav
+from jobs.common.installation import how_to_install
 from lake.deployments import assign_deployments, read_deployments, unused_deployments
 from lake.digest import sha256, sha256_of
 from lake.errors import InputError, UsageError
@@ -105,6 +106,11 @@ def run_catalog(
     firmware: dict[str, set[str]] = {}
     serials: dict[str, set[str]] = {}
     notes = list(sources.passed.messages())
+    if not has_pyav():
+        notes.append(
+            "PyAV is not installed, so files that libsndfile does not read (AAC, damaged FLAC) are listed as "
+            f"unreadable. Type `{how_to_install('spectrograms')}`, then this command with --retry-quarantined."
+        )
     try:
         rows = read_rows(out, root, sources.url(root), sources.folders)
     except InputError as error:

@@ -3,9 +3,9 @@
 import difflib
 import os
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
-from datetime import timedelta, timezone, tzinfo
+from datetime import datetime, timedelta, timezone, tzinfo
 from pathlib import PurePath
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -14,6 +14,11 @@ from lake.text import nearest, normal, same_name
 
 ALL = ""
 """The key of the zone for everything that no other key names."""
+MOST_USED = (
+    "America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles", "Europe/London", "Europe/Berlin",
+    "Asia/Shanghai", "Asia/Kolkata", "Africa/Johannesburg", "Australia/Brisbane", "Australia/Sydney",
+)  # fmt: skip
+"""Zones that are named first where an abbreviation stands for several."""
 _OFFSET = re.compile(r"([-+])(0\d|1[0-4]):?([0-5]\d)")
 
 
@@ -79,12 +84,29 @@ def parsed_zones(zones: Mapping[str, str]) -> dict[str, tzinfo]:
     problems = []
     for zone in zones.values():
         if zone not in names and not _OFFSET.fullmatch(zone):
+            several = _abbreviated(zone, names)
+            if several:
+                problems.append(f"zone {zone!r} is short for several: expected one of them ({', '.join(several)}).")
+                continue
             near = difflib.get_close_matches(zone.strip().lower().replace(" ", "_"), by_lower, n=3, cutoff=0.6)
             hint = ", ".join(dict.fromkeys(by_lower[name] for name in near)) or "for example America/Chicago"
             problems.append(f"zone {zone!r} is unknown: expected an IANA name ({hint}), or an offset such as -05:00.")
     if problems:
         raise InputError("\n".join(problems))
     return {key: _zone(zone) for key, zone in zones.items()}
+
+
+def _abbreviated(text: str, names: Set[str]) -> list[str]:
+    """Return zones whose clocks show an abbreviation such as CST in winter or summer, the most used first."""
+    if not re.fullmatch("[A-Z]{3,5}", text):
+        return []
+    found = [
+        name
+        for name in [*(name for name in MOST_USED if name in names), *sorted(names)]
+        if "/" in name and not name.startswith(("Etc/", "US/", "SystemV/", "posix/", "right/"))
+        and text in {datetime(2024, month, 1, tzinfo=ZoneInfo(name)).tzname() for month in (1, 7)}
+    ]  # fmt: skip
+    return list(dict.fromkeys(found))[:5]
 
 
 def _zone(zone: str) -> tzinfo:

@@ -106,5 +106,6 @@ def number_of_clusters(wanted: int | str, n_windows: int) -> int:
 JOB = Job(
     name="cluster", package=__package__, config=Config, algorithm=ALGORITHM, writes="clusters", extra="cluster",
     inputs=(Input("embeddings", several=True),),
-    follows=frozenset({"scheduler", "mix", "partition"}),
+    extends=True,
+    follows=frozenset({"scheduler", "mix", "refresh"}),
 )  # fmt: skip

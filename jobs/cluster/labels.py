@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ from lake.write import write_block
 HOURS = 24
 Labels = tuple[NDArray[np.int16], NDArray[np.float32]]
 """Cluster and distance of each window."""
+ROUNDING: Final = (1e-5, 1e-6)
+"""Distances that differ no more than this, as a share and by itself, are of the same vector."""
 DAYS_HELD = 64
 """Days whose candidates for exemplars are held before they are narrowed together."""
 
@@ -39,12 +42,20 @@ class Day:
         Digest of the centroids, and of what its vectors were made from.
     files
         SHA-256 by key of the labels that stand in the store already; empty if there are none of these inputs.
+    before
+        The same of labels of these centroids and of the day's vectors as they were before, where a store grows.
     """
 
     recorder: int
     parts: tuple[Part, ...]
     inputs: str
     files: Mapping[str, str] = field(default_factory=dict)
+    before: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def n_windows(self) -> int:
+        """Number of its windows."""
+        return sum(len(span.cells) for _, span in self.parts)
 
     @property
     def number(self) -> int:
@@ -70,9 +81,16 @@ class Labelled:
     near: Candidates
 
 
+def _no_labels() -> Labels:
+    return np.empty(0, dtype=np.int16), np.empty(0, dtype=np.float32)
+
+
 @dataclass(frozen=True)
 class Counted:
-    """What is counted of a recorder's day: `by_cluster` and `by_hour` of each cluster, and the sum of squares."""
+    """What is counted of a recorder's day: `by_cluster` and `by_hour` of each cluster, and the sum of squares.
+
+    `labels` are cluster and distance of its windows.
+    """
 
     recorder: int
     n_windows: int
@@ -80,6 +98,7 @@ class Counted:
     by_hour: NDArray[np.int64]
     squares: float
     near: Candidates
+    labels: Labels = field(default_factory=_no_labels)
 
 
 @dataclass(frozen=True)
@@ -116,7 +135,7 @@ class Labeller:
         grid, name = self.spec.grid, self.recorders[day.recorder]
         labels = self._standing(day, cells)
         if labels is None:
-            labels = assign(self._vectors(day, len(cells)), self.centroids)
+            labels = self._as_before(day, cells, assign(self._vectors(day, len(cells)), self.centroids))
             self._write(day, cells, *labels)
         labelled = described(
             *labels, recorder=day.recorder, cells=cells, grid=grid, span_ms=self.span_ms, n_near=self.n_near
@@ -133,15 +152,34 @@ class Labeller:
 
     def _standing(self, day: Day, cells: NDArray[np.int64]) -> Labels | None:
         """Return the labels of a day as they stand in the store; ``None`` unless all of its files are whole."""
+        return self._read(day, cells, day.files) if day.files else None
+
+    def _read(self, day: Day, cells: NDArray[np.int64], files: Mapping[str, str]) -> Labels | None:
         found = []
         for array in self.spec.data:
             key = block_key(array, (day.recorder, day.number))
             data = self.store.read_or_none(key)
-            if data is None or sha256(data) != day.files.get(key):
+            if data is None or sha256(data) != files.get(key):
                 return None
             found.append(decode_block(array, data)[0, cells - day.number * self.spec.cells_per_block])
         cluster, distance = found
         return cluster, distance
+
+    def _as_before(self, day: Day, cells: NDArray[np.int64], labels: Labels) -> Labels:
+        """Return labels with those that a day had before, where they are the same but for rounding.
+
+        A matrix product may round a vector otherwise at another place of a batch.
+        """
+        if not day.before:
+            return labels
+        before = self._read(day, cells, day.before)
+        if before is None:  # a process was ended between the files and the entry that lists them
+            before = self._read(day, cells, {**day.before, **self.ledger.announced()})
+        if before is None:
+            return labels
+        (cluster, distance), (old, old_distance) = labels, before
+        is_same = (old >= 0) & np.isclose(distance, old_distance, *ROUNDING)
+        return np.where(is_same, old, cluster), np.where(is_same, old_distance, distance)
 
     def _write(
         self, day: Day, cells: NDArray[np.int64], cluster: NDArray[np.int16], distance: NDArray[np.float32]
@@ -161,16 +199,25 @@ class Labeller:
 
 @dataclass(frozen=True)
 class Totals:
-    """Windows of each cluster by recorder and by UTC hour, int64, and the sum of squared distances."""
+    """Windows of each cluster by recorder and by UTC hour, int64, and the sum of squared distances.
+
+    `labels` are cluster and distance of all windows, day by day.
+    """
 
     by_recorder: NDArray[np.int64]
     by_hour: NDArray[np.int64]
     squares: NDArray[np.float64]
+    labels: list[Labels] = field(default_factory=list)
 
     @property
     def n_windows(self) -> NDArray[np.int64]:
         """Windows of each cluster."""
         return np.asarray(self.by_recorder.sum(axis=1))
+
+    @property
+    def all_labels(self) -> Labels:
+        """Cluster and distance of all windows."""
+        return np.concatenate([one[0] for one in self.labels]), np.concatenate([one[1] for one in self.labels])
 
 
 def no_totals(n_clusters: int, n_recorders: int) -> Totals:
@@ -208,7 +255,7 @@ def count(day: Labelled, n_clusters: int, *, recorder: int, name: str, grid: Gri
     return Counted(
         recorder=recorder, n_windows=len(day.cells), by_cluster=np.bincount(day.cluster, minlength=n_clusters),
         by_hour=by_hour.reshape(n_clusters, HOURS), squares=float(np.square(day.distance, dtype=np.float64).sum()),
-        near=day.near,
+        near=day.near, labels=(day.cluster, day.distance),
     )  # fmt: skip
 
 
@@ -219,6 +266,7 @@ def summed(days: Iterable[Counted], totals: Totals, n_near: int) -> Candidates:
         totals.by_recorder[:, day.recorder] += day.by_cluster
         totals.by_hour[...] += day.by_hour
         totals.squares[0] += day.squares
+        totals.labels.append(day.labels)
         near.append(day.near)
         if len(near) > DAYS_HELD:
             near = [narrowed(joined(near), n_near)]

@@ -1,7 +1,8 @@
 """The cluster store's schema for a run, with what this job adds to it, and its tables."""
 
 from dataclasses import replace
-from typing import Any
+from math import nan
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +12,20 @@ from jobs.cluster.core import Clustering
 from jobs.cluster.stability import Tried, columns
 from jobs.common.run import Run
 from lake.grid import Grid
+from lake.older import ATTRIBUTE
 from lake.scaling import Normalise, in_features, scaling_tables
-from lake.schema import SCAN, ArraySpec, StoreSpec, cluster_spec, with_figures
+from lake.schema import SCAN, ArraySpec, KeyPrefix, StoreSpec, cluster_spec, with_figures
 
 Tables = dict[str, NDArray[Any]]
+GROWTH: Final = {
+    "distance_bound": ("float32", nan, "distance that 99 % of the cluster's windows did not exceed at the fit"),
+    "n_beyond": ("int64", 0, "windows of the cluster beyond its bound"),
+    "n_windows_at_fit": ("int64", 0, "windows in the cluster at the fit"),
+    "n_beyond_at_fit": ("int64", 0, "windows of the cluster beyond its bound at the fit"),
+}
+"""Tables on ``cluster_id`` that say how windows that came after the fit lie: type, fill value and meaning."""
+OF_GRID: Final = ("recorder", "time")
+"""Tables that do not change with the clustering."""
 
 
 def store_spec(
@@ -30,7 +41,29 @@ def store_spec(
     described = {name: (table.shape, str(table.dtype)) for name, table in scaling_tables(clustering.scaling).items()}
     spec = with_figures(spec, n_scanned=n_scanned, scaling=described)
     tables = [_by_component(table, clustering) if table.name == "centroid" else table for table in spec.tables]
+    tables += [
+        ArraySpec(name, ("cluster_id",), dtype, fill, (n_clusters,), None, {"long_name": meaning})
+        for name, (dtype, fill, meaning) in GROWTH.items()
+    ]
     return _joined(replace(spec, tables=tuple(tables)), clustering)
+
+
+def of_generation(spec: StoreSpec, generation: int) -> StoreSpec:
+    """Return the schema of a run's n-th clustering, from 1 on: its keys, and the attribute ``generation``.
+
+    All but grid and status changes with the clustering, so it has keys of its own; see :mod:`lake.generations`.
+    """
+    if generation == 1:
+        return spec
+    prefix: KeyPrefix = "c." if generation % 2 else ""
+    data = tuple(replace(array, key_prefix=prefix) for array in spec.data)
+    tables = [one if one.name in OF_GRID else replace(one, key_prefix=prefix) for one in spec.tables]
+    return replace(spec, data=data, tables=tuple(tables), attrs={**spec.attrs, ATTRIBUTE: generation})
+
+
+def generation_arrays(spec: StoreSpec) -> list[str]:
+    """Return the names of all arrays and tables that change with the clustering."""
+    return [array.name for array in (*spec.data, *spec.tables) if array.name not in OF_GRID]
 
 
 def clustering_tables(clustering: Clustering) -> Tables:

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import av
 import numpy as np
 import soundfile
 
 from jobs.common.audio_headers import header_problem
-from jobs.common.audio_readers import AudioError, AudioReader, PyavReader, Samples, SndfileReader, reason_of
+from jobs.common.audio_readers import AudioError, AudioReader, Samples, SndfileReader, reason_of
 
 __all__ = [
     "MAX_PEAK",
@@ -25,6 +24,7 @@ __all__ = [
     "Reading",
     "Samples",
     "decoder_versions",
+    "has_pyav",
     "is_float",
     "one_channel",
     "open_audio",
@@ -39,7 +39,7 @@ Reading = Literal["libsndfile", "pyav"]
 MAX_PEAK = 1000.0
 """Floating-point samples beyond this (+60 dBFS) are no sound pressure: they are taken for no numbers."""
 
-_READERS: dict[str, type[SndfileReader | PyavReader]] = {"libsndfile": SndfileReader, "pyav": PyavReader}
+NO_PYAV = "PyAV, which may read it, is not installed here"
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,22 @@ def open_audio(path: str | Path, reading: Reading) -> AudioReader:
         If the decoder refuses the file.
     """
     _check_file(Path(path))
-    return _READERS[reading](Path(path))
+    if reading == "libsndfile":
+        return SndfileReader(Path(path))
+    if not has_pyav():
+        raise AudioError(f"{path}: {NO_PYAV}; install the extra 'spectrograms' of dawnchorus.")
+    from jobs.common.audio_pyav import PyavReader  # noqa: PLC0415 (the light installation has no PyAV)
+
+    return PyavReader(Path(path))
+
+
+def has_pyav() -> bool:
+    """Return whether files that libsndfile refuses can be read."""
+    try:
+        import av  # noqa: F401, PLC0415 (the light installation has none)
+    except ModuleNotFoundError:
+        return False
+    return True
 
 
 def read_samples(path: str | Path, start: int, count: int, *, reading: Reading) -> Samples:
@@ -164,8 +179,13 @@ def one_channel(samples: Samples, channel: str | int) -> Samples:
 
 def decoder_versions() -> dict[str, str]:
     """Return the versions of what decodes, for receipts."""
+    found = {"libsndfile": soundfile.__libsndfile_version__}
+    if not has_pyav():
+        return found
+    import av  # noqa: PLC0415 (the light installation has none)
+
     ffmpeg = {f"ffmpeg/{name}": ".".join(map(str, version)) for name, version in av.library_versions.items()}
-    return {"libsndfile": soundfile.__libsndfile_version__, "pyav": av.__version__, **ffmpeg}
+    return {**found, "pyav": av.__version__, **ffmpeg}
 
 
 def _measure(path: Path, reading: Reading, stop_s: float) -> AudioInfo:

@@ -315,4 +315,5 @@ def _forget() -> None:
 
 
 _OF_THREAD = threading.local()
-os.register_at_fork(after_in_child=_forget)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from jobs.common.audio import AudioError, AudioReader, Reading, Samples
+from jobs.common.signals import signals
 
 Opener = Callable[[str, Reading], AudioReader]
 Stand = tuple[int, int, int, int]
@@ -43,7 +44,7 @@ def serve(connection_number: int, memory_number: int) -> None:
     The functions run in a thread beside the one that listens, so that the end of the parent is seen at once
     although a decoder hangs. One that hangs with the interpreter's lock held is ended by the alarm.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # what they stop is the parent, not a recording
+    for number in signals("SIGINT", "SIGTERM", "SIGHUP"):  # what they stop is the parent, not a recording
         signal.signal(number, signal.SIG_IGN)
     _memory["file"] = memory_number
     connection = Connection(connection_number)

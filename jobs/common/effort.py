@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from jobs.common.installation import how_to_install
 from lake.errors import InputError
 from lake.outputs import write_outputs
 from lake.recordings import is_usable
@@ -76,7 +77,7 @@ def effort_picture(table: pd.DataFrame, target: Path) -> bytes:
         from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 (one image has it, others do not)
         from matplotlib.figure import Figure  # noqa: PLC0415 (only who draws needs it)
     except ImportError as error:
-        raise InputError(f"{target}: drawing needs matplotlib; install `dawnchorus[cluster]`.") from error
+        raise InputError(f"{target}: drawing needs matplotlib; type `{how_to_install('cluster')}`.") from error
     names = [_shown(name) for name in recorders]
     longest = max(sum(2 if letter > "\u2e7f" else 1 for letter in name) for name in names)
     width = min(16, 4 + 0.12 * len(days)) + 0.12 * max(longest - 16, 0)

@@ -105,7 +105,10 @@ class Job(Generic[C]):
         What else of a study it reads: the table of labels, the names that people gave to its ``clusters``, and the
         verdicts of the lake.
     extends
-        Whether a run grows with its input, as :class:`Extending`; otherwise it stays as it is until refreshed.
+        Whether a run grows with its input, as :class:`Extending`; otherwise it is made as a whole.
+    is_remade
+        Whether a finished run that is made as a whole is made again once what it read has changed; otherwise it stays
+        as it is until ``--refresh``. For jobs that take seconds.
     follows
         Options of `run` that it follows, besides those that `extends` and `processes` decide.
     processes
@@ -123,6 +126,7 @@ class Job(Generic[C]):
     files: tuple[FileInput, ...] = ()
     reads: frozenset[Reads] = field(default=frozenset())
     extends: bool = False
+    is_remade: bool = False
     follows: frozenset[Option] = field(default=frozenset())
     processes: Processes = "one"
     gives: str = ""
@@ -134,7 +138,17 @@ class Job(Generic[C]):
     def options(self) -> frozenset[Option]:
         """All options of `run` that the job follows."""
         derived: set[Option] = {"partition"} if self.extends else {"refresh"}
-        return self.follows | derived | ({"ranks"} if self.extends or self.processes != "one" else set())
+        return self.follows | derived | ({"ranks"} if self.has_ranks or self.processes != "one" else set())
+
+    @property
+    def has_ranks(self) -> bool:
+        """Whether each process of a launcher can take a share: not where one of the shares fits what the others use."""
+        return self.extends and "refresh" not in self.follows
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether a finished run is judged by its receipt alone: nothing is to do while what it reads is the same."""
+        return "refresh" in self.options
 
     def input_of(self, role: str) -> Input | None:
         """Return what may come in under a role of a manifest or of a run, or ``None``."""

@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Final
 
 from jobs.common.processes import LAUNCHERS, MEETING, NODES, OWN
+from jobs.common.signals import signals
 from jobs.common.terminal import complain
 from lake.errors import BY_GRAVITY, InputError
 
@@ -27,7 +28,7 @@ GRACE_S: Final = 60.0
 KILL_S: Final = 30.0
 """How long a process that was asked to end may take."""
 POLL_S: Final = 0.1
-STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+STOP_SIGNALS: Final = signals("SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP")
 _BOOT: Final = (
     "import sys, runpy; sys.path[:] = {path!r}; runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
 )
@@ -170,7 +171,7 @@ def _wait(ranks: Sequence[_Rank], told: list[int], *, together: bool) -> None:
 def _end(ranks: Sequence[_Rank]) -> None:
     """End processes that wait for one that failed."""
     living = [rank for rank in ranks if rank.lives]
-    for number, seconds in ((signal.SIGTERM, KILL_S), (signal.SIGKILL, KILL_S)):
+    for number, seconds in ((number, KILL_S) for number in signals("SIGTERM", "SIGKILL")):
         for rank in living:
             rank.ended_here = True
             _send(rank, number)

@@ -21,6 +21,7 @@ import dask.config
 from distributed import Client, LocalCluster, Security
 
 from jobs.common.memory import Memory
+from jobs.common.signals import signals
 from lake.errors import InputError, TryAgainError, UsageError
 
 CERTIFICATE, KEY, SCHEDULER_FILE = "certificate.pem", "key.pem", "scheduler.json"
@@ -107,11 +108,12 @@ def _start_tracker() -> None:
     """Start the process that multiprocessing keeps its books with, so that a hang-up does not end it before us."""
     if threading.current_thread() is not threading.main_thread():
         return
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in signals("SIGHUP")}
     try:
         resource_tracker.ensure_running()
     finally:
-        signal.signal(signal.SIGHUP, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -145,7 +147,7 @@ def connected(scheduler: Scheduler | None) -> Iterator[Client | None]:
 
 def dask_setup(_: object) -> None:
     """Leave an interruption to the driver; Dask calls this in each worker of :func:`local_client`, as a preload."""
-    for number in (signal.SIGINT, signal.SIGHUP):
+    for number in signals("SIGINT", "SIGHUP"):
         signal.signal(number, signal.SIG_IGN)
 
 

@@ -1,5 +1,6 @@
 """Progress: a bar on a terminal, one line a minute in a batch log."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from jobs.common.terminal import closed_door, complain, raw
+from jobs.common.terminal import QUIET, closed_door, complain, raw
 from lake.escapes import printable
 
 LINE_EVERY_S = 60.0
@@ -35,6 +36,9 @@ def progress(label: str, total: int, unit: str) -> Iterator[Advance]:
     total, unit
         Number of units in all, and their name.
     """
+    if os.environ.get(QUIET):
+        yield lambda _: None
+        return
     label, unit = printable(label), printable(unit)
     console = Console(file=raw(sys.stderr))
     if sys.stderr.isatty() and not console.is_dumb_terminal:  # what rich takes for one may be a log of a build server

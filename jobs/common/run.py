@@ -93,6 +93,9 @@ class Run(Generic[C_co]):
         the identity.
     image
         The container image that the manifest names for it; never part of the identity.
+    stays
+        Whether it stays as it is once it is finished, whatever changed of its inputs (``refresh = "never"``); never
+        part of the identity.
     held
         The claim of this process on the run, while it has one: its ledger refuses to be written without it.
     """
@@ -111,6 +114,7 @@ class Run(Generic[C_co]):
     max_quarantined: float = 0.05
     resources: Resources = field(default_factory=Resources)
     image: Image | None = None
+    stays: bool = False
     held: Claim | None = None
 
     @property
@@ -225,6 +229,8 @@ class Outcome:
         What computed the numbers.
     notes
         What a person should know of it, a line each: what was left out of the inputs, and why.
+    advice
+        What a person may want to do next; `status` says it as long as the run stays so.
     """
 
     did: bool
@@ -233,6 +239,7 @@ class Outcome:
     n_recordings: int = 0
     backend: str = ""
     notes: Sequence[str] = ()
+    advice: str = ""
 
 
 def is_replaceable(run: Run, stored: Mapping[str, Any]) -> bool:

@@ -9,6 +9,9 @@ from typing import Any, TextIO, cast
 from lake.errors import of_system
 from lake.escapes import json_text, printable
 
+QUIET, VERBOSE = "DAWNCHORUS_QUIET", "DAWNCHORUS_VERBOSE"
+"""Variables of the environment: no progress; with an error, where in the program it came from."""
+
 
 def print_line(line: str) -> None:
     """Print one line; a line end in it, which is a name's, is escaped."""

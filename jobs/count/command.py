@@ -1,6 +1,7 @@
 """The ``count`` job: a cube, verdicts, batches and detections in, tables out."""
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,7 +27,7 @@ from lake.tables import defused_table
 from lake.verdicts import read_verdicts
 
 UNITS = "windows without overlap"
-COUNTS_FILE, COUNTS_STORE, HISTORIES = "counts.csv", "counts.zarr", "histories"
+COUNTS_FILE, COUNTS_STORE, HISTORIES, HISTORY_FILE = "counts.csv", "counts.zarr", "histories", "history.csv"
 NUMBERS = (
     "effort_h", "n_windows", "n_heard", "n_sample", "n_left_out", "verified_minimum", "estimate", "estimate_high",
     "low", "high",
@@ -56,12 +57,18 @@ def execute(run: Run[Config], options: Options) -> Outcome:
         _write(defused_table(counts), folder / COUNTS_FILE)
         _write_store(counts, folder / COUNTS_STORE)
         for sound in sounds:
-            for name, table in detection_history(sound, windows, answers, run.config.occasion).items():
-                _write(table.reset_index(names="site"), folder / HISTORIES / safe_name(sound) / f"{name}.csv")
+            history = detection_history(sound, windows, answers, run.config.occasion)
+            _write_history(sound, history, folder / HISTORIES / safe_name(sound))
         publish(run, folder)
     season = counts[counts["kind"] == "season"]
     left_out = int(season["n_left_out"].sum())
     notes = list(answers.notes)
+    n_unknown = int(windows.table["time_local"].isna().sum())
+    if n_unknown:
+        notes.append(
+            f"{n_unknown} windows have no local time: they are in no night, day, week or hour, and in no detection "
+            "history. Name the zone of their recorders in `catalog --zone`"
+        )
     if left_out:
         notes.append(f"{left_out} answers are of no sample: they count for verified minima, not for estimates")
     known = season["estimate"].notna() & (season["n_windows"] > 0)
@@ -80,12 +87,12 @@ def describe(run: Run[Config], _options: Options) -> list[str]:
     n_periods = sum(min(len(windows.table), _most_periods(kind, windows)) for kind in PERIODS)
     n_rows = len(sounds) * n_sites * (n_periods + len(PERIODS))
     occasions = _most_periods(run.config.occasion, windows)
-    n_bytes = n_rows * (ROW_BYTES + CELL_BYTES * len(NUMBERS)) + 3 * len(sounds) * n_sites * occasions * CELL_BYTES
+    n_bytes = n_rows * (ROW_BYTES + CELL_BYTES * len(NUMBERS)) + 6 * len(sounds) * n_sites * occasions * CELL_BYTES
     return described(
         run,
         read=[f"{len(windows.table)} windows, {len(answers.verdicts)} verdicts and {len(answers.batches)} batches"],
         written=f"counts of {len(sounds)} sounds at {n_sites} sites, and their detection histories",
-        takes=Space(n_bytes + 200_000, N_FILES + 3 * len(sounds)),
+        takes=Space(n_bytes + 200_000, N_FILES + 4 * len(sounds)),
         memory_bytes=LIBRARIES_BYTES + WINDOW_BYTES * windows.n_usable,
     )
 
@@ -126,6 +133,17 @@ def _probability(run: Run[Config], sound: str, windows: Windows) -> NDArray[np.f
 def _write(table: pd.DataFrame, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(table.to_csv(index=False, float_format="%.6g", na_rep="NA"), encoding="utf-8")
+
+
+def _write_history(sound: str, history: Mapping[str, pd.DataFrame], folder: Path) -> None:
+    """Write a detection history, a file for each matrix, and all of them with a row for each site and occasion."""
+    for name, table in history.items():
+        _write(table.reset_index(names="site"), folder / f"{name}.csv")
+    rows = pd.concat({name: table.stack(future_stack=True) for name, table in history.items()}, axis=1)
+    rows = rows.rename_axis(["site", "occasion"]).reset_index()
+    rows.insert(0, "sound", sound)
+    rows.insert(3, "unit", UNIT)
+    _write(defused_table(rows), folder / HISTORY_FILE)
 
 
 def _write_store(counts: pd.DataFrame, path: Path) -> None:

@@ -22,5 +22,5 @@ class Config(JobConfig):
 JOB = Job(
     name="count", package=__package__, config=Config, algorithm=ALGORITHM, writes="tables", extra="cluster",
     inputs=(Input("spectrograms"), Input("detections", optional=True)),
-    reads=frozenset({"verdicts"}),
+    reads=frozenset({"verdicts"}), is_remade=True,
 )  # fmt: skip

@@ -21,6 +21,7 @@ from jobs.common.levels import level_statistics
 from jobs.common.processes import ALONE, Place, place
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run
+from jobs.common.signals import signals
 from jobs.dino import checkpoint, group, journal
 from jobs.dino.config import Config
 from jobs.dino.data import Places, Source, held
@@ -47,7 +48,7 @@ SUMMARY_ADVICE: Final = (
 PRODUCTS: Final = (CARD_FILE, *WEIGHT_FILES.values())
 """What other jobs read; the rest of the folder is about the training."""
 MEMORY_BYTES: Final = 2 * 2**30
-STOPS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+STOPS: Final = signals("SIGTERM", "SIGINT", "SIGHUP")
 """Signals after which a training writes a checkpoint and ends."""
 
 

@@ -1,7 +1,7 @@
 """Asking people: a batch of windows is chosen in an order, and kept in the lake before anybody sees it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -13,12 +13,24 @@ from jobs.common.run import Run
 from jobs.manifest import Manifest
 from jobs.review.cells import milliseconds
 from jobs.review.listed import read_list
-from jobs.review.orders import Chosen, Population, at_random, evenly, explore, farthest, for_counts, ranked, spread
+from jobs.review.orders import (
+    Chosen,
+    Population,
+    at_random,
+    evenly,
+    explore,
+    farthest,
+    for_counts,
+    ranked,
+    spread,
+    without_overlap,
+)
 from jobs.review.sources import Sources, finished_runs, scored_sounds
 from jobs.review.windows import Windows, open_windows
 from jobs.state import finished
 from lake import read
 from lake.batches import COLUMNS, Batch, keep_batch, read_batch
+from lake.counting.predictions import KEY, kept_predictions, sites_of
 from lake.digest import cell_digest, sha256, sha256_of
 from lake.errors import InputError
 from lake.heard import windows_heard, windows_of_speech
@@ -58,7 +70,16 @@ def _top(known: Sources, n: int, _random: np.random.Generator) -> Chosen:
 
 
 def _count(known: Sources, n: int, random: np.random.Generator) -> Chosen:
-    return for_counts(known.population, known.probabilities(), n, random)
+    probability = known.probabilities()
+    chosen = for_counts(known.population, probability, n, random)
+    if np.isnan(probability).all():
+        return chosen
+    whole = np.flatnonzero(without_overlap(known.population))
+    windows = known.population.windows.take(whole)
+    with read.open_cube(known.reads["spectrograms"].output.url) as cube:
+        sites = sites_of(cube, windows)
+    drawn = np.searchsorted(whole, chosen.rows)
+    return replace(chosen, facts={KEY: kept_predictions(known.sounds, sites, probability[whole], drawn)})
 
 
 ORDERS: Final[Mapping[str, Order]] = {
@@ -151,7 +172,7 @@ def choose_batch(manifest: Manifest, request: Request, command: str) -> Asked:
     table = _table(chosen, known, windows)
     if len(table) < request.n:
         notes.append(f"{request.n} windows were asked for, {len(table)} are left; all of them are in the batch.")
-    facts |= {"n": request.n, "reads": known.record()}
+    facts |= {"n": request.n, "reads": known.record(), **chosen.facts}
     made = {"created_at": datetime.now(UTC).isoformat(timespec="seconds"), "command": command}
     return Asked(keep_batch(lake, table, facts, made), windows, sounds, why, known.notes)
 

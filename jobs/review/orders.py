@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,12 +68,15 @@ class Chosen:
         The number that decided, NaN where none did.
     stratum
         The group that each was chosen from; may be empty.
+    facts
+        What else the batch keeps, in JSON values.
     """
 
     rows: Rows
     probability: NDArray[np.float64] | None = None
     score: NDArray[np.float64] | None = None
     stratum: Sequence[str] = field(default=())
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def at_random(population: Population, n: int, random: np.random.Generator) -> Chosen:
@@ -105,7 +109,7 @@ def for_counts(population: Population, probability: NDArray[np.float64], n: int,
     Chosen
         ``probability`` is that of the window to be in the batch; see :func:`lake.counting.draws.draw`.
     """
-    whole = np.flatnonzero(population.windows.cell % cells_per_window(population.grid) == 0)
+    whole = np.flatnonzero(without_overlap(population))
     recorders = population.windows.recorder[whole]
     names = [f"recorder {number}" for number in recorders]
     is_enough = n >= LEAST_OF_RECORDER * len(np.unique(recorders))
@@ -113,6 +117,11 @@ def for_counts(population: Population, probability: NDArray[np.float64], n: int,
     drawn = draw(probability[whole], n, seed=seed, strata=names if is_enough else None)
     strata = [str(name) for name in drawn["stratum"]] if is_enough else []
     return Chosen(whole[drawn["window"].to_numpy()], drawn["probability"].to_numpy(np.float64), stratum=strata)
+
+
+def without_overlap(population: Population) -> NDArray[np.bool_]:
+    """Return which windows are counted: of those that overlap every one that begins where another ends."""
+    return np.asarray(population.windows.cell % cells_per_window(population.grid) == 0)
 
 
 def spread(population: Population, ranked: Rows, n: int) -> Rows:

@@ -178,7 +178,7 @@ def _cutter(windows: Windows, *, audio: bool) -> tuple[Callable[[str, int], Any]
         return None, ["Sound was left out on purpose."]
     from jobs.common.pages.clips import cutter  # noqa: PLC0415 (decoders are loaded only where sound is cut)
 
-    found = cutter(windows.run.recordings, windows.cube, SOUND_COMPRESSION)
+    found = cutter(windows.run.recordings, windows.cube, windows.grid.window_ms, SOUND_COMPRESSION)
     return found, [] if found else ["There is no sound: the recordings were not at hand when this page was made."]
 
 

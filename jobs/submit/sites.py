@@ -51,10 +51,9 @@ def _values(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Return a profile's values, over those of the profile that it is ``like``."""
     if not path.is_file():
         names = site_names()
-        near = nearest(path.stem, names)
         raise InputError(
-            f"--site: no profile {path.stem if path.parent == PROFILES else str(path)!r}{near}. "
-            f"There are {', '.join(names)}; or name a TOML file of your own."
+            f"--site: no profile {path.stem if path.parent == PROFILES else str(path)!r}{nearest(path.stem, names)}; "
+            "or name a TOML file of your own."
         )
     try:
         own = tomllib.loads(path.read_text(encoding="utf-8"))

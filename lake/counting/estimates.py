@@ -7,10 +7,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lake.counting.limits import Rows, limits
+from lake.counting.differences import difference_limits
+from lake.counting.limits import Rows
 from lake.errors import InputError
 
 LEVEL = 0.95
+SLACK = 1e-6
+"""By how much a sum of predictions may be less than that of a part of it, for rounding."""
 MAYBE = ["yes", "unsure"]
 VERDICTS: Mapping[Hashable, str] = {"yes": "yes", "no": "no", "unsure": "unsure", True: "yes", False: "no"}
 METHODS = {
@@ -18,13 +21,17 @@ METHODS = {
     "all heard": "every window was heard",
     "no sample": "no window was drawn by chance: verified minimum and all windows",
     "hypergeometric": "exact, for windows drawn with equal probabilities",
+    "difference": "a detector's count, corrected by the windows heard; limits of what it missed and what it invented",
     "weighted beta": "beta distributions with the mean and variance of the weighted count",
     "none heard": "no positive was heard by chance: an exact upper limit",
 }
 """Names of the methods of an interval, and what each means."""
 
 
-def estimate(sample: pd.DataFrame, n_windows: int | Mapping[Any, int], *, level: float = LEVEL) -> pd.DataFrame:
+def estimate(
+    sample: pd.DataFrame, n_windows: int | Mapping[Any, int], *, predicted: pd.DataFrame | None = None,
+    level: float = LEVEL,
+) -> pd.DataFrame:  # fmt: skip
     """Return how many windows hold a sound, with intervals.
 
     Parameters
@@ -36,9 +43,15 @@ def estimate(sample: pd.DataFrame, n_windows: int | Mapping[Any, int], *, level:
         Optional columns: ``batch``, the draw that the row belongs to (windows that were heard before a batch was drawn
         are rows of it with probability 1, as ``draw(…, heard=…)`` returns them); ``draw``, the place in the order of
         hearing, which is that of the rows if it is not there (the sample of a batch ends before the first that was not
-        answered); ``stratum``, as drawn; ``cell``, what is counted by itself, a site for example.
+        answered); ``stratum``, as drawn; ``cell``, what is counted by itself, a site for example; ``predicted``, see
+        below.
     n_windows
         Number of windows that could have been drawn or were known: of all, or of each cell.
+    predicted
+        For narrower intervals: sums of a detector's probabilities over all windows, in the column ``predicted``, with
+        ``batch`` and ``cell`` as far as the sample has them. The column ``predicted`` of the sample has those of its
+        rows, missing where there are none. They must be made before the windows were heard: a detector that learnt
+        from these answers makes the estimate biased and the interval too narrow.
     level
         Of the intervals.
 
@@ -59,7 +72,8 @@ def estimate(sample: pd.DataFrame, n_windows: int | Mapping[Any, int], *, level:
         ``low``, ``high``
             Interval: the lower limit if all unsure are no, the upper one if all are yes.
         ``method``
-            ``no effort``, ``all heard``, ``no sample``, ``hypergeometric``, ``none heard`` or ``weighted beta``.
+            ``no effort``, ``all heard``, ``no sample``, ``hypergeometric``, ``difference``, ``weighted beta`` or
+            ``none heard``.
 
     Raises
     ------
@@ -73,13 +87,14 @@ def estimate(sample: pd.DataFrame, n_windows: int | Mapping[Any, int], *, level:
     probabilities. Batches are combined in proportion to the number of windows answered in each, never by what was found
     in them. This holds if what ends a session does not depend on the answers. An estimate may therefore be below the
     verified minimum, or above the number of windows; its interval is cut to what is possible. Where every window was
-    heard, the estimate is what was heard.
+    heard, the estimate is what was heard. With ``predicted`` it is the difference estimate of
+    :func:`lake.counting.differences.difference_limits`, which may fall below 0 as well.
 
-    Intervals: exact ones by the hypergeometric distribution where all probabilities of a cell are equal; else
-    :func:`lake.counting.limits.limits`. ``docs/counts.md`` shows their coverage, and what was tried and failed:
-    log-normal and normal intervals, bootstrap, empirical likelihood, betting confidence sequences (Waudby-Smith and
-    Ramdas 2024). Prediction-powered and active statistical inference (Angelopoulos et al. 2023; Zrnic and Candes 2024)
-    rest on the same weighted sums, with normal intervals.
+    Intervals: exact ones by the hypergeometric distribution where all probabilities of a cell are equal and there are
+    no predictions; else those of :mod:`lake.counting.limits` and :mod:`lake.counting.differences`. ``docs/counts.md``
+    shows their coverage, and what was tried and failed: log-normal and normal intervals, bootstrap, empirical
+    likelihood, betting confidence sequences (Waudby-Smith and Ramdas 2024). Prediction-powered and active statistical
+    inference (Angelopoulos et al. 2023; Zrnic and Candes 2024) rest on the same weighted sums, with normal intervals.
 
     Examples
     --------
@@ -94,7 +109,7 @@ def estimate(sample: pd.DataFrame, n_windows: int | Mapping[Any, int], *, level:
     True
     """
     cells = dict(n_windows) if isinstance(n_windows, Mapping) else {"all": n_windows}
-    rows = _checked(sample, cells, level, has_cells=isinstance(n_windows, Mapping))
+    rows = _checked(sample, cells, level, predicted, has_cells=isinstance(n_windows, Mapping))
     size = np.array(list(cells.values()), np.int64)
     heard = rows[rows["verdict"].notna()].drop_duplicates("window")
     n_yes, n_no = (_count(heard[heard["verdict"] == answer], len(size)) for answer in ("yes", "no"))
@@ -106,10 +121,15 @@ def estimate(sample: pd.DataFrame, n_windows: int | Mapping[Any, int], *, level:
     )  # fmt: skip
     is_yes = (used["verdict"] == "yes").to_numpy()
     is_maybe = is_yes | (used["verdict"] == "unsure").to_numpy()
-    least, most = (limits(flat, kind, size.astype(np.float64), level) for kind in (is_yes, is_maybe))
+    guess, total = used["guess"].to_numpy(np.float64), _totals(predicted, used, cells)
+    n = size.astype(np.float64)
+    least, most = (
+        difference_limits(flat, guess, kind, n_windows=n, total_predicted=total, level=level)
+        for kind in (is_yes, is_maybe)
+    )
     low, high, is_exact = _exact(used, size, level)
     is_empty, is_known, is_unknown = size == 0, n_heard == size, n_sample == 0
-    which = [is_empty, is_known, is_unknown, is_exact, most.n_random > 0]
+    which = [is_empty, is_known, is_unknown, is_exact & (total == 0), total > 0, most.n_random > 0]
     top = size - n_no
     kept = [
         (np.clip(one, n_yes, top), np.clip(other, n_yes, top)) for one, other in ((least.low, low), (most.high, high))
@@ -122,7 +142,7 @@ def estimate(sample: pd.DataFrame, n_windows: int | Mapping[Any, int], *, level:
             "estimate_high": np.select(which[:3], [np.nan, top, np.nan], most.estimate),
             "low": np.select(which[:4], [np.nan, n_yes, n_yes, kept[0][1]], kept[0][0]),
             "high": np.select(which[:4], [np.nan, top, top, kept[1][1]], kept[1][0]),
-            "method": np.select(which, list(METHODS)[:5], list(METHODS)[5]),
+            "method": np.select(which, list(METHODS)[:6], list(METHODS)[6]),
         }
     )  # fmt: skip
 
@@ -131,7 +151,27 @@ def _count(rows: pd.DataFrame, n_cells: int) -> NDArray[np.int64]:
     return np.bincount(rows["number"].to_numpy(np.int64), minlength=n_cells)
 
 
-def _checked(sample: pd.DataFrame, cells: Mapping[Any, int], level: float, *, has_cells: bool) -> pd.DataFrame:
+def _totals(predicted: pd.DataFrame | None, used: pd.DataFrame, cells: Mapping[Any, int]) -> NDArray[np.float64]:
+    """Return the sum of predictions of each cell: of each batch that is used, by its share."""
+    total = np.zeros(len(cells))
+    if predicted is not None:
+        given, numbers = _labelled(predicted, cells), {cell: i for i, cell in enumerate(cells)}
+        share = given["batch"].map(used.drop_duplicates("batch").set_index("batch")["share"]).fillna(0.0)
+        np.add.at(total, [numbers[cell] for cell in given["cell"]], (given["predicted"] * share).to_numpy(np.float64))
+    return total
+
+
+def _labelled(predicted: pd.DataFrame, cells: Mapping[Any, int]) -> pd.DataFrame:
+    """Return sums of predictions with the columns ``batch`` and ``cell``."""
+    return predicted.assign(
+        batch=predicted.get("batch", "all"),
+        cell=predicted.get("cell", next(iter(cells))),
+    )
+
+
+def _checked(
+    sample: pd.DataFrame, cells: Mapping[Any, int], level: float, predicted: pd.DataFrame | None, *, has_cells: bool
+) -> pd.DataFrame:
     """Return the rows with the columns that estimates need, or refuse the sample with all problems."""
     lacking = [name for name in ("window", "probability", "verdict", "cell")[: 3 + has_cells] if name not in sample]
     problems = [*_wrong_numbers(cells, level)]
@@ -147,7 +187,9 @@ def _checked(sample: pd.DataFrame, cells: Mapping[Any, int], level: float, *, ha
     rows["cell"] = sample["cell"].to_numpy() if has_cells else "all"
     numbers = {cell: i for i, cell in enumerate(cells)}
     rows["number"] = [numbers.get(cell, -1) for cell in rows["cell"]]
-    problems += _contradictions(rows, cells)
+    given = sample["predicted"] if predicted is not None and "predicted" in sample else pd.Series(0.0, sample.index)
+    rows["guess"] = pd.to_numeric(given, errors="coerce").fillna(0.0).to_numpy(np.float64)
+    problems += [*_contradictions(rows, cells), *_wrong_predictions(rows, sample, predicted, cells)]
     if problems:
         raise InputError("\n".join(problems))
     return rows
@@ -191,6 +233,31 @@ def _contradictions(rows: pd.DataFrame, cells: Mapping[Any, int]) -> Iterator[st
     for i, (cell, n) in enumerate(cells.items()):
         if n_heard.get(i, 0) > n:
             yield (f"n_windows of {cell!r}: {n}, but {n_heard[i]} windows of it were heard.")
+
+
+def _wrong_predictions(
+    rows: pd.DataFrame, sample: pd.DataFrame, predicted: pd.DataFrame | None, cells: Mapping[Any, int]
+) -> Iterator[str]:
+    """Yield what cannot be true of predictions and their sums."""
+    if predicted is None:
+        return
+    if "predicted" not in predicted or "predicted" not in sample:
+        yield "predicted: expected a column of this name in the sample, and one with its sums in `predicted`."
+        return
+    if not rows["guess"].between(0, 1).all():
+        yield "predicted: expected probabilities from 0 to 1 in the sample, or nothing where there are none."
+    sums = _labelled(predicted, cells)
+    values = pd.to_numeric(sums["predicted"], errors="coerce").to_numpy(np.float64)
+    if not (np.isfinite(values) & (values >= 0)).all() or not sums["cell"].isin(list(cells)).all():
+        yield f"predicted: expected sums of 0 or more, of the cells {list(cells)}, found {sums.to_dict('records')[:3]}."
+    if sums.duplicated(["batch", "cell"]).any():
+        yield "predicted: expected one sum for each batch and cell, found some twice."
+    drawn = rows[rows["chance"].notna()].groupby(["batch", "cell"])["guess"].sum().reset_index()
+    both = drawn.merge(sums[["batch", "cell", "predicted"]], on=["batch", "cell"], how="left")
+    less = both[both["predicted"].fillna(0.0) < both["guess"] - SLACK]
+    if len(less):
+        where = less[["batch", "cell"]].to_numpy().tolist()
+        yield f"predicted: the windows of the sample have more than the sum over all windows, at {where[:3]}."
 
 
 def _sample(rows: pd.DataFrame) -> pd.DataFrame:

@@ -70,57 +70,93 @@ def limits(rows: Rows, is_positive: NDArray[np.bool_], n_windows: Floats, level:
     positives heard to the largest; all the way where none was heard, where the bound is exact; and
     ``CAUTION + (1 - CAUTION) exp(-x / FEW)`` where x were heard.
     """
-    n_cells = len(n_windows)
+    ones = np.ones(len(rows.cell))
+    rest = rest_of(rows, n_windows)
+    return value_limits(rows, ones, is_positive, rest=rest, rest_value=rest, level=level)
+
+
+def rest_of(rows: Rows, n_windows: Floats) -> Floats:
+    """Return how many windows of each cell were not certain; the mean of all batches by their weights."""
+    certain = sums(rows.cell, rows.share * (rows.probability >= 1), len(n_windows))
+    return np.maximum(n_windows - certain, 0.0)
+
+
+def value_limits(
+    rows: Rows, value: Floats, is_counted: NDArray[np.bool_], *, rest: Floats, rest_value: Floats, level: float
+) -> Limits:
+    """Return estimate and interval of the sum of the values of windows that are counted.
+
+    Parameters
+    ----------
+    rows
+        Windows heard.
+    value
+        What each adds if it is counted, from 0 to 1.
+    is_counted
+        Whether it is.
+    rest, rest_value
+        Of each cell the windows that were not certain, and the sum of their values if all were counted.
+    level
+        Of the interval.
+    """
+    n_cells = len(rest)
     is_random = rows.probability < 1
-    share, chance = rows.share, rows.probability
-    weight, loose = share / chance, 1 - chance
-    certain = _sum(rows.cell, share * (~is_random), n_cells)
-    certain_yes = _sum(rows.cell, share * (is_positive & ~is_random), n_cells)
-    found = _sum(rows.cell, weight * (is_positive & is_random), n_cells)
-    n_random = _sum(rows.cell, loose * is_positive, n_cells)
-    rest = np.maximum(n_windows - certain, 0.0)
-    first = _sum(rows.cell, loose * weight * is_positive, n_cells)
-    second = _sum(rows.cell, loose * weight**2 * is_positive, n_cells)
+    weight, loose = rows.share * value / rows.probability, 1 - rows.probability
+    certain = sums(rows.cell, rows.share * value * (is_counted & ~is_random), n_cells)
+    found = sums(rows.cell, weight * (is_counted & is_random), n_cells)
+    n_random = sums(rows.cell, loose * is_counted, n_cells)
+    first = sums(rows.cell, loose * weight * is_counted, n_cells)
+    second = sums(rows.cell, loose * weight**2 * is_counted, n_cells)
     typical = np.divide(second, first, out=np.zeros(n_cells), where=first > 0)
-    largest = _largest_weight(rows, weight * is_random, rest)
+    largest = _largest_weight(rows, weight * is_random, rest_value)
     caution = CAUTION + (1 - CAUTION) * np.exp(-n_random / FEW)
-    has_random = n_random > 0
+    has_random = typical > 0
     one_more = np.where(has_random, np.where(has_random, typical, 1.0) ** (1 - caution) * largest**caution, largest)
-    variance = _variance(rows, loose, weight, is_positive, n_cells)
+    spread = variance(rows, value * is_counted, n_cells)
     tail = (1 - level) / 2
-    low = _quantile(found, variance, typical, rest, tail, is_upper=False)
-    high = _quantile(found + one_more, variance, one_more, rest, 1 - tail, is_upper=True)
-    return Limits(
-        certain_yes + found, certain_yes + np.where(has_random, low, 0.0), certain_yes + high, n_random
-    )  # fmt: skip
+    low = _quantile(found, spread, typical, rest, tail, is_upper=False)
+    high = _quantile(found + one_more, spread, one_more, rest, 1 - tail, is_upper=True)
+    high = np.where(one_more > 0, high, found)  # no window that is left has a value
+    return Limits(certain + found, certain + np.where(has_random, low, 0.0), certain + high, n_random)
 
 
-def _sum(group: Ints, values: Floats | NDArray[np.bool_], n: int) -> Floats:
+def sums(group: Ints, values: Floats | NDArray[np.bool_], n: int) -> Floats:
+    """Return the sum of the values of each group."""
     return np.bincount(group, weights=values, minlength=n).astype(np.float64)
 
 
-def _largest_weight(rows: Rows, weight: Floats, rest: Floats) -> Floats:
+def _largest_weight(rows: Rows, weight: Floats, rest_value: Floats) -> Floats:
     """Return the largest weight that a window of each cell may have: of its strata, and not below the mean."""
+    n_cells = len(rest_value)
     of_stratum = np.zeros(int(rows.stratum.max(initial=-1)) + 1)
     np.maximum.at(of_stratum, rows.stratum, weight)
-    largest = np.zeros(len(rest))
+    largest = np.zeros(n_cells)
     np.maximum.at(largest, rows.cell, of_stratum[rows.stratum])
-    n_heard = _sum(rows.cell, weight > 0, len(rest))
-    return np.maximum(largest, rest / np.maximum(n_heard, 1))
+    n_heard = sums(rows.cell, rows.probability < 1, n_cells)
+    return np.maximum(largest, rest_value / np.maximum(n_heard, 1))
 
 
-def _variance(rows: Rows, loose: Floats, weight: Floats, is_positive: NDArray[np.bool_], n_cells: int) -> Floats:
-    """Return the variance of the estimate of each cell: Hájek's, which counts windows of other cells as without it."""
-    n_strata = int(rows.stratum.max(initial=-1)) + 1
-    n_heard = _sum(rows.stratum, loose > 0, n_strata)
-    loose_sum = _sum(rows.stratum, loose, n_strata)
-    pair, place = np.unique(rows.cell * max(n_strata, 1) + rows.stratum, return_inverse=True)
-    cell, stratum = np.divmod(pair, max(n_strata, 1))
-    squares = _sum(place, loose * weight**2 * is_positive, len(pair))
-    mean = _sum(place, loose * weight * is_positive, len(pair)) ** 2 / np.maximum(loose_sum[stratum], 1e-300)
+def variance(rows: Rows, value: Floats, n_cells: int) -> Floats:
+    """Return the variance of the estimated sum of values of each cell; see :func:`covariance`."""
+    return np.maximum(covariance(rows, value, value, n_cells), 0.0)
+
+
+def covariance(rows: Rows, one: Floats, other: Floats, n_cells: int) -> Floats:
+    """Return the covariance of the estimated sums of two values of each window, in each cell.
+
+    Hájek's (1964), for samples of a fixed size; windows of other cells count as without value.
+    """
+    n_strata = max(int(rows.stratum.max(initial=-1)) + 1, 1)
+    loose, weight = 1 - rows.probability, rows.share / rows.probability
+    n_heard = sums(rows.stratum, loose > 0, n_strata)
+    loose_sum = sums(rows.stratum, loose, n_strata)
+    pair, place = np.unique(rows.cell * n_strata + rows.stratum, return_inverse=True)
+    cell, stratum = np.divmod(pair, n_strata)
+    products = sums(place, loose * weight**2 * one * other, len(pair))
+    totals = sums(place, loose * weight * one, len(pair)) * sums(place, loose * weight * other, len(pair))
     n = n_heard[stratum]
-    spread = np.where(n > 1, np.maximum(squares - mean, 0.0) * n / np.maximum(n - 1, 1), squares)
-    return _sum(cell, spread, n_cells)
+    centred = (products - totals / np.maximum(loose_sum[stratum], 1e-300)) * n / np.maximum(n - 1, 1)
+    return sums(cell, np.where(n > 1, centred, products), n_cells)
 
 
 def _quantile(count: Floats, variance: Floats, step: Floats, rest: Floats, level: float, *, is_upper: bool) -> Floats:

@@ -9,6 +9,8 @@ import pandas as pd
 from lake.grid import Grid
 
 SEASON: Final = "season"
+NO_SITE: Final = "(no site)"
+UNKNOWN: Final = "(local time unknown)"
 PERIODS: Final[Mapping[str, str]] = {
     SEASON: "all of the study",
     "week": "from Monday, local time",

@@ -1,7 +1,7 @@
 """Counts of a study: what was drawn, what was answered, how many windows of each site and period hold a sound."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from lake.batches import Batch, sample_of
 from lake.constants import STATUS, UNTIMED
 from lake.counting.estimates import LEVEL, estimate
-from lake.counting.periods import PERIODS, SEASON, cells_per_window, period_of
+from lake.counting.periods import NO_SITE, PERIODS, SEASON, UNKNOWN, cells_per_window, period_of
+from lake.counting.predictions import of_draws, of_sites, windows_then
+from lake.counting.shares import shared_out
 from lake.find import Wanted, find
 from lake.grid import Grid
 from lake.heard import windows_heard, windows_touching
@@ -22,8 +24,8 @@ from lake.verdicts import last_decisions, settled
 
 UNIT: Final = "window without overlap"
 MODEL_ASSISTED: Final = "model-assisted"
-NO_SITE: Final = "(no site)"
-UNKNOWN: Final = "(local time unknown)"
+NOTES: Final = {MODEL_ASSISTED: "by the detector: right as far as it errs alike in all periods of a site"}
+"""What a table says of a method."""
 USABLE: Final = (STATUS["ok"], STATUS["partial"])
 
 
@@ -69,12 +71,15 @@ class Answers:
         Those that can be a sample.
     notes
         Batches that cannot, and why.
+    predicting
+        Names of the batches that keep what a detector said of their windows.
     """
 
     verdicts: pd.DataFrame
     heard: pd.DataFrame
     batches: Sequence[Batch]
     notes: Sequence[str] = field(default=())
+    predicting: frozenset[str] = field(default=frozenset())
 
 
 def windows_of(cube: xr.Dataset) -> Windows:
@@ -122,19 +127,47 @@ def answers_on(windows: Windows, verdicts: pd.DataFrame, batches: Sequence[Batch
             )
         else:
             kept.append(batch)
-    return Answers(verdicts, windows_heard(settled(verdicts), windows.grid, windows.recorders), kept, notes)
+    notes += [line for batch in kept for line in _gap(batch, verdicts)]
+    answers = Answers(verdicts, windows_heard(settled(verdicts), windows.grid, windows.recorders), kept)
+    number, predicting = _Numbers(windows), []
+    for batch in kept:
+        then = windows_then(batch)
+        if then is None:
+            continue
+        certain = _certain(batch.sounds[0], batch, windows, answers, number)["window"].tolist()
+        if windows.table.drop(index=certain)["site"].value_counts().to_dict() == then:
+            predicting.append(batch.name)
+        else:
+            notes.append(
+                f"batch {batch.name}: sites have other windows now than when it was drawn; it counts without "
+                "what a detector said then, with wider intervals"
+            )
+    return replace(answers, notes=notes, predicting=frozenset(predicting))
+
+
+def _gap(batch: Batch, verdicts: pd.DataFrame) -> Iterator[str]:
+    """Yield a line if draws were answered behind one that was not."""
+    in_sample = set(sample_of(batch, verdicts)["draw"].tolist())
+    answered = verdicts.loc[(verdicts["batch"] == batch.name) & verdicts["draw"].notna(), "draw"]
+    behind = set(answered.tolist()) - in_sample
+    if behind and len(in_sample) < len(batch.table):
+        yield (
+            f"batch {batch.name}: draw {len(in_sample)} is not answered for every sound; {len(behind)} draws behind it "
+            "count for verified minima alone until it is"
+        )
 
 
 def sample_for(sound: str, windows: Windows, answers: Answers) -> pd.DataFrame:
     """Return all that was heard of a sound as :func:`lake.counting.estimates.estimate` takes it.
 
-    ``window`` is the row of ``windows.table``. What was heard outside of the samples has no probability.
+    ``window`` is the row of ``windows.table``. What was heard outside of the samples has no probability, and
+    ``predicted`` is 0 where the batch keeps no predictions or the window was certain.
     """
     number = _Numbers(windows)
     parts = [_of_batch(sound, batch, windows, answers, number) for batch in answers.batches if sound in batch.sounds]
     mine = answers.heard[answers.heard["sound"] == sound]
     other = pd.DataFrame({"window": number(mine["i_recorder"], mine["cell"]), "verdict": mine["verdict"].to_numpy()})
-    other = other.assign(probability=np.nan, batch="", draw=np.nan, stratum="")
+    other = other.assign(probability=np.nan, batch="", draw=np.nan, stratum="", predicted=0.0)
     found = pd.concat([*parts, other[other["window"] >= 0]], ignore_index=True)
     found["draw"] = found["draw"].astype("Int64")
     in_sample = found.loc[found["probability"].notna(), "window"]
@@ -174,6 +207,7 @@ def _of_batch(sound: str, batch: Batch, windows: Windows, answers: Answers, numb
             "window": number(recorder, cell), "verdict": drawn["verdict"].to_numpy(),
             "probability": chance * (n / n_asked), "batch": batch.name, "draw": drawn["draw"].to_numpy(),
             "stratum": drawn["stratum"].fillna("").to_numpy(),
+            "predicted": of_draws(batch, sound)[:n] if batch.name in answers.predicting else 0.0,
         }
     )  # fmt: skip
     certain = _certain(sound, batch, windows, answers, number)
@@ -197,7 +231,7 @@ def _certain(sound: str, batch: Batch, windows: Windows, answers: Answers, numbe
     verdict = dict(zip(number(now["i_recorder"], now["cell"]).tolist(), now["verdict"], strict=True))
     return rows.assign(
         verdict=[verdict.get(window, "unsure") for window in rows["window"].tolist()], probability=1.0,
-        batch=batch.name, draw=np.nan, stratum="",
+        batch=batch.name, draw=np.nan, stratum="", predicted=0.0,
     )  # fmt: skip
 
 
@@ -221,37 +255,53 @@ def count_sound(
     Returns
     -------
     DataFrame
-        ``sound``, ``site``, ``kind``, ``period``, ``unit``, ``effort_h`` (hours recorded), and the columns of
-        :func:`lake.counting.estimates.estimate`. A site without any window has a row of its season, without numbers.
+        ``sound``, ``site``, ``kind``, ``period``, ``unit``, ``effort_h`` (hours recorded), the columns of
+        :func:`lake.counting.estimates.estimate`, and ``note``, what is to be known of the method. A site without any
+        window has a row of its season, without numbers.
 
     Notes
     -----
-    A season is counted by the draws alone. In shorter periods few windows are heard. With a detector they share the
-    count of their site's season in proportion to the sum of its probabilities (a ratio estimate), limits too, cut to
-    what was heard there; their method is :data:`MODEL_ASSISTED`, and they are right as far as the detector misses and
-    invents as much in one period as in another. Without one they are counted by the draws within them.
+    A season is counted by the draws, and by what a detector said when they were drawn, if the batch keeps it: no answer
+    can have changed that, so the estimate is unbiased. In shorter periods few windows are heard. With a detector they
+    share the count of their site's season by its probabilities (:func:`lake.counting.shares.shared_out`), cut to what
+    was heard there; their method is :data:`MODEL_ASSISTED`, and they are right as far as the detector errs alike in all
+    periods. Without one they are counted by the draws within them.
     """
     sample = sample_for(sound, windows, answers)
-    season = _by_draws(SEASON, sample, windows, level)
+    season = _by_draws(SEASON, sample, windows, level, _predictions(sound, answers))
     parts = [season]
     for kind in kinds:
         if kind != SEASON:
             table = _by_draws(kind, sample, windows, level)
             if probability is not None and np.isfinite(probability).any():
-                table = _assisted(table, season, kind, windows, probability)
+                table = _assisted(table, season, kind, windows, probability, level=level)
             parts.append(table)
     found = pd.concat(parts, ignore_index=True)
     found.insert(0, "sound", sound)
     found.insert(4, "unit", UNIT)
     found.insert(5, "effort_h", found["n_windows"] * windows.window_h)
-    return found
+    return found.assign(note=found["method"].map(NOTES).fillna(""))
 
 
 def _periods(kind: str, windows: Windows) -> pd.Series:
     return period_of(windows.table["time_local"], kind).fillna(UNKNOWN)
 
 
-def _by_draws(kind: str, sample: pd.DataFrame, windows: Windows, level: float) -> pd.DataFrame:
+def _predictions(sound: str, answers: Answers) -> pd.DataFrame | None:
+    """Return the sums of predictions of each batch and season, if any batch keeps some."""
+    parts = [
+        of_sites(batch, sound)
+        for batch in answers.batches if sound in batch.sounds and batch.name in answers.predicting
+    ]  # fmt: skip
+    if not parts:
+        return None
+    found = pd.concat(parts, ignore_index=True)
+    return found.assign(cell=pd.Series([(site, SEASON) for site in found["site"]], dtype="object"))
+
+
+def _by_draws(
+    kind: str, sample: pd.DataFrame, windows: Windows, level: float, predicted: pd.DataFrame | None = None
+) -> pd.DataFrame:
     cells = list(zip(windows.table["site"], _periods(kind, windows), strict=True))
     sizes: dict[tuple[str, str], int] = {}
     for cell in cells:
@@ -260,7 +310,7 @@ def _by_draws(kind: str, sample: pd.DataFrame, windows: Windows, level: float) -
         sizes |= {(site, SEASON): 0 for site in windows.sites if (site, SEASON) not in sizes}
     sizes = dict(sorted(sizes.items()))
     of_rows = pd.Series([cells[window] for window in sample["window"].tolist()], dtype="object")
-    table = estimate(sample.assign(cell=of_rows.to_numpy()), sizes, level=level)
+    table = estimate(sample.assign(cell=of_rows.to_numpy()), sizes, predicted=predicted, level=level)
     table.insert(0, "site", [site for site, _ in sizes])
     table.insert(1, "kind", kind)
     table.insert(2, "period", [period for _, period in sizes])
@@ -268,21 +318,32 @@ def _by_draws(kind: str, sample: pd.DataFrame, windows: Windows, level: float) -
 
 
 def _assisted(
-    table: pd.DataFrame, season: pd.DataFrame, kind: str, windows: Windows, probability: NDArray[np.float64]
+    table: pd.DataFrame,
+    season: pd.DataFrame,
+    kind: str,
+    windows: Windows,
+    probability: NDArray[np.float64],
+    *,
+    level: float,
 ) -> pd.DataFrame:
-    """Return counts of short periods as shares of the season's, by the sum of probabilities."""
-    places = windows.table.assign(period=_periods(kind, windows), p=np.nan_to_num(probability))
-    of_period = places.groupby(["site", "period"])["p"].sum()
-    share = of_period / of_period.groupby("site").transform("sum")
-    part = share.reindex(pd.MultiIndex.from_frame(table[["site", "period"]])).to_numpy()
-    of_site = season.set_index("site").reindex(table["site"])
-    floor, top = table["verified_minimum"].to_numpy(np.float64), table["n_windows"].to_numpy(np.float64)
-    is_open = (~table["method"].isin(["all heard", "no effort"])).to_numpy() & np.isfinite(part)
-    is_open &= of_site["estimate"].notna().to_numpy()
-    out = table.copy()
-    for name in ("estimate", "estimate_high", "low", "high"):
-        out[name] = np.where(is_open, np.clip(of_site[name].to_numpy() * part, floor, top), table[name])
-    out["method"] = np.where(is_open, MODEL_ASSISTED, table["method"])
+    """Return counts of short periods as shares of the season's; see :func:`lake.counting.shares.shared_out`."""
+    places = windows.table[["site"]].assign(period=_periods(kind, windows), p=np.nan_to_num(probability))
+    of_site, out = season.set_index("site"), table.copy()
+    for site in sorted(set(table["site"])):
+        rows = table.index[table["site"] == site]
+        mine, now = places[places["site"] == site], of_site.loc[site]
+        names = table.loc[rows, "period"].tolist()
+        at = mine["period"].map({name: i for i, name in enumerate(names)}).to_numpy(np.int64)
+        is_open = (~table.loc[rows, "method"].isin(["all heard", "no effort"])).to_numpy()
+        if np.isnan(now["estimate"]) or not mine["p"].any() or not is_open.any():
+            continue
+        known = [(now[name], now["low"], now["high"]) for name in ("estimate", "estimate_high")]
+        least = shared_out(known[0], mine["p"].to_numpy(), at, len(names), level)
+        most = least if known[0] == known[1] else shared_out(known[1], mine["p"].to_numpy(), at, len(names), level)
+        floor, top = (table.loc[rows, name].to_numpy(np.float64) for name in ("verified_minimum", "n_windows"))
+        for name, values in (("estimate", least[0]), ("estimate_high", most[0]), ("low", least[1]), ("high", most[2])):
+            out.loc[rows, name] = np.where(is_open, np.clip(values, floor, top), table.loc[rows, name])
+        out.loc[rows, "method"] = np.where(is_open, MODEL_ASSISTED, table.loc[rows, "method"])
     return out
 
 

@@ -3,19 +3,23 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from chains import n_windows, runs, store, write_chain
 from commands import ROOT, Cli, Ended, command
 from soundfiles import Study, sound, usual_study
 from typer.testing import CliRunner
 
-from jobs.cli import COMMANDS as IN_ORDER
 from jobs.cli import app
+from jobs.cli_help import COMMANDS as IN_ORDER
+from jobs.cli_help import EXAMPLES
+from jobs.neighbours import CHOSEN_BY
 from lake.claims import claim
 
 COMMANDS = (
@@ -57,6 +61,60 @@ def test_help_of_a_command(name: str) -> None:
 
 def test_version(cli: Cli) -> None:
     assert cli("--version") == (0, metadata.version("dawnchorus") + "\n", "")
+
+
+def test_the_versions_that_a_report_needs(cli: Cli) -> None:
+    said = dict(line.split(maxsplit=1) for line in cli("version").out.splitlines())
+    assert said["dawnchorus"] == metadata.version("dawnchorus")
+    assert {"python", "numpy", "zarr", "torch"} <= set(said)
+
+
+@pytest.mark.parametrize("name", IN_ORDER)
+def test_every_command_has_an_example_of_itself(name: str) -> None:
+    example = re.search(r"Example: dawnchorus (.*)", CliRunner().invoke(app, [name, "--help"]).output, re.DOTALL)
+    assert example
+    assert example[1].split()[0] == name
+    words = [part for part in shlex.split(EXAMPLES[name]) if part.startswith("--")]
+    shown = CliRunner().invoke(app, [*EXAMPLES[name].split()[: 2 if name == "verdicts" else 1], "--help"]).output
+    assert all(f"{word} " in shown for word in words)
+
+
+def test_completion_for_a_shell(tmp_path: Path) -> None:
+    # What typer itself makes of the words typed so far.
+    typed = {"_DAWNCHORUS_COMPLETE": "complete_bash", "COMP_WORDS": "dawnchorus ca", "COMP_CWORD": "1"}
+    script = Path(sys.executable).with_name("dawnchorus")
+    done = subprocess.run([script], env={**os.environ, **typed}, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["catalog"]
+
+
+def test_quiet_shows_no_progress_and_verbose_shows_where(chain: Study, tmp_path: Path) -> None:
+    words = ("catalog", chain.folder / "audio", "--out", tmp_path / "t.csv")
+    loud, quiet = command(*words), command(*words, "-q")
+    assert "catalog: " in loud.error
+    assert quiet.error == loud.error.replace(
+        next(x for x in loud.error.splitlines(True) if x.startswith("catalog:")), ""
+    )
+    assert (quiet.code, quiet.out) == (loud.code, loud.out)
+    plain, verbose = command("status", tmp_path / "nope.toml"), command("status", tmp_path / "nope.toml", "--verbose")
+    assert "Traceback" not in plain.error
+    assert verbose.error.startswith("Traceback")
+    assert verbose.error.endswith(plain.error)
+    assert verbose.code == plain.code == 3
+
+
+@pytest.mark.parametrize(
+    ("chosen", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"), ({"GOMP_SPINCOUNT": "9"}, None)]
+)
+def test_threads_wait_passively_unless_the_user_chose(chosen: dict[str, str], policy: str | None) -> None:
+    code = (
+        "import os, sys\nfrom jobs.cli import main\nassert 'torch' not in sys.modules\nsys.argv[1:] = ['--version']\n"
+    )
+    code += "try: main()\nexcept SystemExit: print(os.environ.get('OMP_WAIT_POLICY'))"
+    clean = {key: value for key, value in os.environ.items() if key not in CHOSEN_BY}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=clean | chosen, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == str(policy)
 
 
 # How commands end ------------------------------------------------------------------------------------------
@@ -176,7 +234,11 @@ for line in sys.stdin:
     except SystemExit as end:
         print(json.dumps([end.code, out.getvalue(), error.getvalue()]))
 """
-HEAVY = ("torch", "torchvision", "torchaudio", "timm", "safetensors", "soundfile", "av", "scipy", "sklearn", "pyarrow")
+HEAVY = (
+    "torch", "torchvision", "torchaudio", "timm", "safetensors", "av", "scipy", "sklearn", "pyarrow", "matplotlib",
+    "numba",
+)  # fmt: skip
+"""What a light installation lacks."""
 
 
 def test_commands_start_where_packages_are_missing(manifest: Path, tmp_path: Path) -> None:
@@ -185,7 +247,11 @@ def test_commands_start_where_packages_are_missing(manifest: Path, tmp_path: Pat
     asked += [["--version"], ["status", str(manifest)]]
     asked += [["query", store(manifest, name), "--recorder", "a"] for name in ("mels", "vectors", "clusters")]
     asked += [["query", store(manifest, "mels"), "--out", str(tmp_path / "x.parquet")]]
-    asked += [["catalog", folder], ["run", str(manifest), "mels"], ["finalise", str(manifest), "mels"]]
+    asked += [
+        ["catalog", folder, "--out", str(tmp_path / "light.csv")],
+        ["run", str(manifest), "mels"],
+        ["finalise", str(manifest), "mels"],
+    ]
     done = subprocess.run(
         [sys.executable, "-c", BLOCKED.format(names=HEAVY)], cwd=ROOT, text=True, check=True, capture_output=True,
         input="".join(json.dumps(words) + "\n" for words in asked),
@@ -200,16 +266,21 @@ def test_commands_start_where_packages_are_missing(manifest: Path, tmp_path: Pat
     status, *queries, parquet, catalog, run, finalise = found
     assert status.code == 0
     assert [line.split()[2] for line in status.out.splitlines()] == ["done:", "done", "done", "done"]
-    lacks = (
-        "which is not installed here. Use the image 'spectrograms', or type `pip install 'dawnchorus[spectrograms]'`."
-    )
-    assert status.out.splitlines()[0].endswith(f"status needs the package 'av', {lacks}")
+    what = shlex.quote(f"{ROOT}[spectrograms]")
+    lacks = f"which is not installed here. Type `pip install {what}`, or use the image 'spectrograms'."
+    assert "status needs the package " in status.out.splitlines()[0]
+    assert status.out.splitlines()[0].endswith(lacks)
     for answer in queries:
         assert (answer.code, answer.error) == (0, "")
         assert answer.out.count("\n") > 20
     assert parquet.code == 3
     assert "needs the package 'pyarrow'" in parquet.error
-    for end, what in [(catalog, "the catalog"), (run, "run 'mels'"), (finalise, "run 'mels'")]:
+    assert catalog.code == 0
+    assert "PyAV is not installed" in catalog.error
+    light = pd.read_csv(tmp_path / "light.csv", dtype=str)
+    assert (light["reading"] == "libsndfile").all()
+    assert light["n_samples"].notna().all()
+    for end, what in [(run, "run 'mels'"), (finalise, "run 'mels'")]:
         assert (end.code, end.out) == (3, "")
         assert end.error.startswith(f"dawnchorus: {what} needs the package ")
         assert end.error.endswith(f"{lacks}\n")

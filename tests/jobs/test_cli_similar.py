@@ -10,7 +10,7 @@ import pytest
 from chains import store
 from commands import Cli
 
-from lake.query import open_any
+import dawnchorus
 from lake.trace import trace
 
 COLUMNS = ["recorder", "time", "distance", "recording", "start_s", "end_s", "time_local", "cluster"]
@@ -29,7 +29,7 @@ def test_hits_are_those_of_trace_and_of_the_clustering(cli: Cli, whole: Path) ->
     assert list(found.columns) == COLUMNS
     assert found["distance"].is_monotonic_increasing
     assert len(found) > 5
-    labels = open_any(store(whole, "clusters"))["cluster"]
+    labels = dawnchorus.open_clusters(store(whole, "clusters"))["cluster"]
     assert (found["time"] - found["time_local"] == pd.Timedelta("5h")).all(), "the study is five hours behind UTC"
     for row in found.to_dict("records"):
         piece = trace(url, row["recorder"], row["time"]).pieces[0]

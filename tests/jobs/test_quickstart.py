@@ -71,6 +71,8 @@ def test_the_demo_runs_from_nothing_to_a_page_and_then_does_nothing(here: Path) 
     assert re.search(r"AMI +clusters -?0\.\d+, clusters-logmel -?0\.", text)
     page = here / "data/demo/atlas/atlas/index.html"
     assert re.search(r"heard      \d+ sounds from 40 windows heard, macro AP [01]\.\d\d in 31 others", text)
+    assert re.search(r"counted    \d+ cells of sound and site from 55 windows heard", text)
+    assert (here / "data/demo/tables/counts/counts.csv").exists()
     assert str(page) in text
     assert "manifest   data/demo/manifest.toml" in text
     assert page.exists()
@@ -79,7 +81,7 @@ def test_the_demo_runs_from_nothing_to_a_page_and_then_does_nothing(here: Path) 
     said.clear()
     quickstart(Path("data/demo"), workers=1, say=said.append)
     done = [line for line in said if "nothing to do" in line]
-    assert len(done) == 17, "the study and sixteen runs"
+    assert len(done) == 18, "the study and seventeen runs"
     assert {path: path.stat().st_mtime_ns for path in lake.rglob("*") if path.is_file()} == before
     # What it tells to type works in a Python that does not have this project.
     after = said[said.index("Type next, in any Python that has xarray and zarr:") + 1 :]

@@ -115,8 +115,8 @@ def test_what_was_set_aside_is_in_the_receipt_with_its_reason(chain: Study) -> N
 # Growth ----------------------------------------------------------------------------------------------------
 
 
-def test_growth_goes_through_what_extends_and_leaves_what_is_pinned(chain: Study, manifest: Path) -> None:
-    before = files(chain.folder / "lake/clusters")
+def test_growth_goes_through_what_follows_and_leaves_what_is_pinned(chain: Study, manifest: Path) -> None:
+    before = files(chain.folder / "lake/scores")
     total = n_windows(manifest, "mels")
     n_new = grow(chain)
     state, detail = standing(manifest)["mels"]
@@ -129,13 +129,31 @@ def test_growth_goes_through_what_extends_and_leaves_what_is_pinned(chain: Study
     assert detail.endswith(f" of {total + n_new} windows, mels grew by {n_new} windows")
     assert standing(manifest)["clusters"] == ("done", ""), "what it read is as it was"
     said = run_chain(manifest)
-    stays = f"vectors grew by {n_new} windows; it stays as it is (run it with --refresh, or under a new name)"
+    stays = f"clusters grew by {n_new} windows; it stays as it is (run it with --refresh, or under a new name)"
     assert said[0] == "mels: done, nothing to do"
     assert said[1].startswith("vectors: done in ")
-    assert said[2:] == [f"clusters: stale: {stays}", "scores: done, nothing to do"]
+    assert said[2].startswith("clusters: done in ")
+    assert f"{total + n_new} windows, {total} windows at fit, {n_new} new windows" in said[2]
+    assert said[3:] == [f"scores: stale: {stays}"]
+    assert standing(manifest)["scores"] == ("stale", stays)
+    assert files(chain.folder / "lake/scores") == before
+    assert len(receipts(manifest, "scores")) == 1
+
+
+def test_a_run_that_never_refreshes_stays_whatever_changed(chain: Study, manifest: Path) -> None:
+    n_new = grow(chain)
+    manifest.write_text(manifest.read_text().replace('job = "cluster"', 'job = "cluster"\nrefresh = "never"'))
+    run_chain(manifest)
+    stays = f'vectors grew by {n_new} windows; it stays as it is (refresh = "never")'
     assert standing(manifest)["clusters"] == ("stale", stays)
-    assert files(chain.folder / "lake/clusters") == before
-    assert len(receipts(manifest, "clusters")) == 1
+    assert run_chain(manifest, "clusters") == [f"clusters: stale: {stays}"]
+    manifest.write_text(manifest.read_text().replace('refresh = "never"\n', ""))
+    assert standing(manifest)["clusters"] == ("stale", f"vectors grew by {n_new} windows; `run` extends it")
+    run_chain(manifest, "clusters")
+    assert standing(manifest)["clusters"] == ("done", "")
+    manifest.write_text(manifest.read_text().replace('job = "cluster"', 'job = "cluster"\nrefresh = "always"'))
+    with pytest.raises(InputError, match=r"runs\.clusters\.refresh: .*'never'"):
+        run_chain(manifest)
 
 
 def test_refresh_makes_what_is_pinned_again(chain: Study, manifest: Path) -> None:
@@ -153,7 +171,7 @@ def test_refresh_makes_what_is_pinned_again(chain: Study, manifest: Path) -> Non
     after = files(chain.folder / "lake/receipts")
     assert {key: after[key] for key in before} == before, "receipts are only ever added"
     added = sorted(key.split("/")[0] for key in after if key not in before)
-    assert added == ["clusters", "mels", "scores", "vectors"]
+    assert added == ["clusters", "clusters", "clusters.1", "mels", "scores", "vectors"]
 
 
 def test_what_a_killed_run_left_half_written_is_removed_by_the_next(manifest: Path) -> None:

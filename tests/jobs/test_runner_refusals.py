@@ -1,5 +1,6 @@
 """What the runner refuses, and what it never takes for done."""
 
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 from chains import n_windows, receipts, run_chain, runs, standing, write_chain
+from commands import ROOT
 from soundfiles import Study, files, sound, usual_study
 
 from jobs.cluster import command as cluster
@@ -170,7 +172,7 @@ def test_a_package_that_is_missing_is_named_with_the_image_that_has_it(
         run_chain(manifest, "clusters", refresh=True)
     assert str(caught.value) == (
         "run 'clusters' needs the package 'sklearn', which is not installed here. "
-        "Use the image 'cluster', or type `pip install 'dawnchorus[cluster]'`."
+        f"Type `pip install {shlex.quote(f'{ROOT}[cluster]')}`, or use the image 'cluster'."
     )
     monkeypatch.setattr(cluster, "execute", needs("jobs.cluster.forgotten"))
     with pytest.raises(ModuleNotFoundError):  # ours: a bug

@@ -10,13 +10,11 @@ from typing import cast
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
 
 from jobs.common.audio import AudioError, Reading
 from jobs.common.cutting import joined, piece_samples
 from jobs.common.pages.ogg import COMPRESSION, vorbis
 from jobs.common.run import Recordings
-from lake.read import grid_of
 from lake.recordings import read_recordings
 from lake.trace import Piece, pieces, recordings_table
 
@@ -92,7 +90,7 @@ def cut(
 
 
 def cutter(
-    recordings: Recordings | None, cube: xr.Dataset, compression: float = COMPRESSION
+    recordings: Recordings | None, cube: xr.Dataset, window_ms: int, compression: float = COMPRESSION
 ) -> Callable[[str, int], Clip | None] | None:
     """Return what cuts the sound of a window out of a study's recordings; ``None`` where they are not at hand.
 
@@ -102,6 +100,8 @@ def cutter(
         Of the run that made the cube.
     cube
         The cube, opened.
+    window_ms
+        Length of a window.
     compression
         Of the codec, 0 large to 1 small.
 
@@ -113,7 +113,7 @@ def cutter(
     readings = readings_of(recordings)
     if recordings is None or not readings:
         return None
-    window_ms, root = grid_of(cube).window_ms, recordings.root
+    root = recordings.root
     channel = cube.attrs.get("config", {}).get("channel", "mix")
     rows = cache(partial(recordings_table, cube))
 
@@ -141,6 +141,8 @@ def to_audible(samples: NDArray[np.float32], rate: int) -> tuple[NDArray[np.floa
     """Return samples at 48 kHz at most: nobody hears more, and browsers do not play it."""
     if rate <= MOST_RATE_HZ:
         return samples, rate
+    from scipy.signal import resample_poly  # noqa: PLC0415 (most recordings need it not)
+
     common = gcd(rate, MOST_RATE_HZ)
     out = resample_poly(samples, MOST_RATE_HZ // common, rate // common)
     return np.asarray(out, dtype=np.float32), MOST_RATE_HZ

@@ -2,9 +2,9 @@
 
 import io
 from functools import cache
+from importlib.resources import files
 from typing import Any
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -14,6 +14,8 @@ from lake.constants import LEVEL_MAX_DB, LEVEL_MIN_DB
 
 COLOUR_MAP = "magma"
 """A perceptually uniform colour map of matplotlib: brighter is louder, also in print and to the colour-blind."""
+COLOURS = files("jobs.common.pages") / "magma.hex"
+"""Its colours, six hexadecimal digits each: the light installation has no matplotlib."""
 N_COLOURS = 256
 STRIPE_GREYS = (128, 146)
 STRIPE_PX = 8
@@ -169,8 +171,8 @@ def veil(attention: NDArray[np.floating[Any]]) -> bytes:
 @cache
 def colour_table() -> NDArray[np.uint8]:
     """Return the colours of the map from quiet to loud, uint8, shape (256, 3)."""
-    table = matplotlib.colormaps[COLOUR_MAP](np.linspace(0, 1, N_COLOURS))
-    return np.asarray(np.rint(np.asarray(table)[:, :3] * 255), dtype=np.uint8)
+    table = COLOURS.read_text(encoding="ascii")
+    return np.frombuffer(bytes.fromhex(table), dtype=np.uint8).reshape(N_COLOURS, 3)
 
 
 @cache

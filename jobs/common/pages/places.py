@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from jobs.common.pages.hours import local_time
 from lake.constants import STATUS
-from lake.read import grid_of, open_array, read_rows, recorder_names
+from lake.read import grid_of, open_array, recorder_names, values_at
 
 _FACTS = ("status", "utc_offset_s", "deployment", "recording", "offset_s")
 
@@ -63,9 +63,9 @@ def places(cube: xr.Dataset, url: str, row: NDArray[np.int64], cell: NDArray[np.
     cube, url
         The cube, opened, and where it stands.
     row, cell
-        The windows' recorders and cells in it, shape (n_windows,).
+        The windows' recorders and cells in it, shape (n_windows,); a cell that it does not have is missing.
     """
-    facts = {name: read_rows(open_array(url, name), row, cell) for name in _FACTS}
+    facts = {name: values_at(cube, name, row, cell) for name in _FACTS}
     grid = grid_of(cube)
     start_ms = grid.origin_ms + cell * grid.hop_ms
     local = local_time(start_ms, facts["utc_offset_s"], facts["deployment"], _texts(cube, "zone"))

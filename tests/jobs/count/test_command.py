@@ -94,13 +94,16 @@ def test_a_study_is_drawn_heard_and_counted(cli: Cli, study: Path) -> None:
     assert cli("verify", study, "counts").code == 0
 
 
-def test_counts_are_stale_when_answers_come_and_know_what_was_heard(cli: Cli, study: Path) -> None:
+def test_counts_follow_answers_and_know_what_was_heard(cli: Cli, study: Path) -> None:
     answer(cli, study, draw(cli, study, "--n", 10))
     counts(cli, study)
     second = draw(cli, study, "--n", 10, "--seed", 1)
     answer(cli, study, second)
-    assert "stale" in cli("status", study).out
-    table, _ = counts(cli, study, "--refresh")
+    assert "stale: 1 deliveries of verdicts came; `run` makes it again" in cli("status", study).out
+    table, folder = counts(cli, study)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert "counts: done, nothing to do" in cli("run", study, "counts").out
+    assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     season = season_of(table, "wren")
     assert (season["n_heard"], season["n_sample"]) == (20, 20)
     robin = table[(table["sound"] == "robin") & (table["kind"] == "season") & (table["n_windows"] > 0)]

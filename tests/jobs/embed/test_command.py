@@ -38,7 +38,7 @@ def stamps(run: Run) -> dict[str, int]:
 
 
 def vectors_of(run: Run) -> tuple[xr.Dataset, NDArray[Any]]:
-    dataset = open_embeddings(run.output.url).load()
+    dataset = open_embeddings(run.output.url, times=True).load()
     return dataset, dataset["embedding"].to_numpy()
 
 
@@ -65,7 +65,7 @@ def test_every_usable_window_once_and_nothing_else(tmp_path: Path) -> None:
 def test_partial_windows_can_be_left_out(tmp_path: Path) -> None:
     run = embed_run(tmp_path, make_cube(tmp_path), Config(features="logmel", partial=False))
     command.execute(run, Options())
-    assert len(usable_windows(open_embeddings(run.output.url), status="embedding_status")) == 44
+    assert len(usable_windows(open_embeddings(run.output.url, times=True), status="embedding_status")) == 44
 
 
 def test_a_cube_without_usable_windows(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_commit_that_was_cut_off_is_made_up_for(tmp_path: Path, monkeypatch: p
             command.execute(run, Options())
     assert command.progress_of(run) == (48, 48)
     assert command.execute(run, Options()).did
-    assert len(usable_windows(open_embeddings(run.output.url), status="embedding_status")) == 48
+    assert len(usable_windows(open_embeddings(run.output.url, times=True), status="embedding_status")) == 48
 
 
 @pytest.mark.parametrize("readout", WIDTHS)

@@ -42,7 +42,7 @@ def test_vectors_stand_at_their_recordings_times(tmp_path: Path) -> None:
     run = imported(tmp_path, [*ROWS, ("elsewhere.wav", 0)], vectors)
     outcome = command.execute(run, Options())
     assert dict(outcome.counts) == {"vectors": 40, "left_out": 0, "vectors_of_unknown_recordings": 1}
-    with open_embeddings(run.output.url) as store:
+    with open_embeddings(run.output.url, times=True) as store:
         assert store.attrs["grid"] == {"origin_ms": ORIGIN_MS, "window_ms": 3000, "hop_ms": 3000}
         assert store["recorder"].to_numpy().tolist() == ["north", "south"]
         found = usable_windows(store, status="embedding_status")
@@ -67,7 +67,7 @@ def test_a_trace_leads_to_the_vectors_own_seconds(tmp_path: Path) -> None:
     """The first vector of each recorder is of the seconds 4.5 to 7.5 and stands in the cell of the seconds 3 to 6."""
     run = imported(tmp_path, ROWS, vectors_of(40))
     command.execute(run, Options())
-    with open_embeddings(run.output.url) as store:
+    with open_embeddings(run.output.url, times=True) as store:
         cell = int(usable_windows(store, status="embedding_status").cell[0])
         listed = str(store["time"].to_numpy()[cell])
     found = trace(run.output.url, "north", listed)
@@ -131,7 +131,7 @@ def test_vectors_that_share_a_cell_can_be_left_out(tmp_path: Path) -> None:
     rows = [("north/all.wav", start_s) for start_s in (0.4, 1, 3)]
     run = imported(tmp_path, rows, vectors_of(3), Config(shared_cells="nearest"))
     assert command.execute(run, Options()).counts["left_out"] == 1
-    with open_embeddings(run.output.url) as store:
+    with open_embeddings(run.output.url, times=True) as store:
         np.testing.assert_array_equal(store["embedding"].to_numpy()[0, :2], vectors_of(3)[[0, 2]])
 
 

@@ -457,7 +457,7 @@ def scored(cli: Cli, study: Path) -> Path:
 
 
 def test_orders_by_score(cli: Cli, scored: Path) -> None:
-    with open_detections(store(scored, "detections")) as opened:
+    with open_detections(store(scored, "detections"), times=True) as opened:
         found = opened.sel(sound="wren", drop=True)[["score", "probability"]].to_dataframe().dropna(how="all")
     assert found.index.names == ["recorder", "time"]
     n_left = len(windows_of(scored)) - 40

@@ -58,7 +58,7 @@ def cube_files(lake: Path) -> dict[str, bytes]:
 
 
 def status_of(study: Study, recorder: str) -> Any:
-    with open_cube(str(study.folder / "lake/spectrograms/mels.zarr")) as store:
+    with open_cube(str(study.folder / "lake/spectrograms/mels.zarr"), times=True) as store:
         return store["status"].sel(recorder=recorder).load()
 
 
@@ -258,7 +258,7 @@ def test_a_recording_that_is_shorter_than_the_table_says_costs_what_is_not_there
     study.rows[-1]["n_samples"] *= 2
     study.rows[-1]["duration_s"] *= 2
     assert "unreadable" in run(study.write())
-    with open_cube(str(study.folder / "true/spectrograms/mels.zarr")) as store:
+    with open_cube(str(study.folder / "true/spectrograms/mels.zarr"), times=True) as store:
         true = store["status"].sel(recorder="c").load()
     found = status_of(study, "c")
     assert (found.to_numpy()[true.to_numpy() == STATUS["ok"]] == STATUS["ok"]).all()
@@ -295,7 +295,7 @@ def test_a_decoder_that_hangs_or_dies_costs_its_recording_alone(
     for where, expected in ((inside, "ok"), (lost, "unreadable"), (after, "ok")):
         assert where.any()
         assert set(status.to_numpy()[where].tolist()) == {STATUS[expected]}
-    with open_cube(str(study.folder / "lake/spectrograms/mels.zarr")) as store:
+    with open_cube(str(study.folder / "lake/spectrograms/mels.zarr"), times=True) as store:
         others = store["spectrogram"].sel(recorder=["a", "b"])
         assert_same_codes(study, undisturbed, others)
     assert "nothing to do" in told_at_the_end(study), "a later start does not ask it again"

@@ -117,13 +117,13 @@ def run(manifest: Path) -> None:
 
 def cube(lake: Path) -> xr.Dataset:
     """Return all of a cube but its codes."""
-    with open_cube(str(lake / "spectrograms/mels.zarr")) as store:
+    with open_cube(str(lake / "spectrograms/mels.zarr"), times=True) as store:
         return store.drop_vars("spectrogram").load()
 
 
 def windows(lake: Path) -> dict[Cell, str]:
     """Return the digest of the codes of every window, as they are in the cube."""
-    with open_cube(str(lake / "spectrograms/mels.zarr")) as store:
+    with open_cube(str(lake / "spectrograms/mels.zarr"), times=True) as store:
         found = {}
         for i, cell in np.argwhere(np.isin(store["status"].to_numpy(), [STATUS["ok"], STATUS["partial"]])):
             codes = store["spectrogram"][i, cell].to_numpy()

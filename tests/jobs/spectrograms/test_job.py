@@ -34,7 +34,7 @@ def run(manifest: Path, **options: object) -> str:
 
 
 def cube(manifest: Path) -> xr.Dataset:
-    return open_cube(read_manifest(manifest).runs["mels"].output.url)
+    return open_cube(read_manifest(manifest).runs["mels"].output.url, times=True)
 
 
 def windows(store: xr.Dataset, *, partial: bool = True) -> dict[tuple[str, str], bytes]:

@@ -140,7 +140,7 @@ def run(manifest: Path) -> None:
 
 
 def cube(study: Study) -> xr.Dataset:
-    return open_cube(str(study.folder / "lake/spectrograms/mels.zarr"))
+    return open_cube(str(study.folder / "lake/spectrograms/mels.zarr"), times=True)
 
 
 def windows(store: xr.Dataset) -> dict[tuple[str, str], bytes]:

@@ -1,5 +1,6 @@
 import io
 
+import matplotlib
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from jobs.common.pages.pictures import (
+    COLOUR_MAP,
     STRIPE_GREYS,
     bands_that_count,
     colour_table,
@@ -49,6 +51,8 @@ def test_colours_are_those_of_the_map_at_both_ends_and_beyond() -> None:
     levels = np.array([[-120.0, -100.0, -60.0, -20.0, 0.0]], dtype=np.float32)
     found = coloured(levels, np.ones(levels.shape, dtype=np.bool_), (-100.0, -20.0))
     table = colour_table()
+    theirs = matplotlib.colormaps[COLOUR_MAP](np.linspace(0, 1, 256))[:, :3]
+    np.testing.assert_array_equal(table, np.rint(np.asarray(theirs) * 255))
     np.testing.assert_array_equal(found[0], table[[0, 0, 128, 255, 255]])
 
 
