@@ -34,7 +34,7 @@ EXAMPLES = {
     "import": "import data/meadow/manifest.toml birdnet",
     "names": "names old/clusters/clusters.zarr data/meadow/clusters/clusters.zarr",
     "review": 'review data/meadow/manifest.toml --sound "Parus major"',
-    "loop": "loop data/meadow/manifest.toml",
+    "loop": "loop data/meadow/manifest.toml far-0123456789abcdef_Ana.csv",
     "verdicts": "verdicts add data/meadow/manifest.toml verdicts.json",
     "events": "events data/meadow/detections/calls.zarr --out events.csv",
     "submit": "submit data/meadow/manifest.toml --site slurm --images build/images --dry-run",
