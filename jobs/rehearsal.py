@@ -79,7 +79,9 @@ def rehearse(manifest: Manifest, workers: int, say: Say) -> list[str]:
     rows = rows_of(learnt, truth.names, settled(read_verdicts(windows.run.lake)))
     value, n_rest = unheard_macro_ap(windows, runs[1], truth)
     n_sounds = sum(row["yes"] > 0 for row in rows)
-    needed = random_needs(value, rehearsed(runs[0], truth), runs[0].config)
+    config = runs[0].config
+    assert isinstance(config, Config), "heads are those of a `learn` run"
+    needed = random_needs(value, rehearsed(runs[0], truth), config)
     told = f"{n_sounds} sounds from {n_heard} windows heard, macro AP {value:.2f} in {n_rest} others"
     return ["", *summary(learnt, rows), "", f"{told}; random order would have needed {needed}"]
 
