@@ -1,5 +1,6 @@
 """The command that finds windows by example: the nearest to a window, to a clip, or by a detector."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -13,6 +14,7 @@ from lake.outputs import write_outputs
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lake.nearest import Metric
     from lake.similar import Normalise
 
 commands = typer.Typer()
@@ -26,6 +28,12 @@ def similar(
     ],
     recorder: Annotated[str | None, typer.Option(help="recorder of the window")] = None,
     time: Annotated[str | None, typer.Option(help="time in UTC that the window begins at, or holds")] = None,
+    audio: Annotated[
+        Path | None, typer.Option(help="sound file to compare with in place of a window of the stores")
+    ] = None,
+    start: Annotated[
+        float | None, typer.Option(help="second of --audio that its window begins at; 0 if not set")
+    ] = None,
     n: Annotated[int, typer.Option(min=1, help="windows to list")] = 20,
     euclidean: Annotated[bool, typer.Option("--euclidean", help="Euclidean distance instead of cosine")] = False,
     normalise: Annotated[
@@ -42,26 +50,53 @@ def similar(
     force: ForceOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """List the windows whose vectors are nearest to that of one window; all are compared, in one pass."""
+    """List the windows whose vectors are nearest to that of one window, or of a clip; all are compared, in one pass."""
     from jobs.common.progress import progress
     from lake.places import with_places
     from lake.read import open_embeddings, usable_windows
     from lake.similar import similar as nearest
+    from lake.similar import similar_to
 
     _check(to, out, force=force)
-    if recorder is None or time is None:
-        raise UsageError("similar: name a window with --recorder and --time.")
+    _check_example(recorder, time, audio, start, apart)
     if normalise not in {"auto", "whiten", "none"}:
         raise UsageError(f"--normalise {normalise!r}: expected auto, whiten or none.")
     how = cast("Normalise", normalise)
     with open_embeddings(stores[0]) as dataset:
         n_windows = len(usable_windows(dataset, status="embedding_status"))
+    vector = None
+    if audio is not None:
+        # By name, as the registry loads jobs: all but a clip is compared without torch.
+        vector = import_module("jobs.example").clip_vector(stores, audio, start or 0.0, recorder=recorder or "")
     with progress("similar", n_windows, "windows") as advance:
-        table = nearest(
-            stores, recorder, time, n=n, metric="euclidean" if euclidean else "cosine", normalise=how,
-            apart_s=apart, threads=workers, advance=advance, say=lambda text: complain(f"note: {text}"),
-        )  # fmt: skip
+        metric: Metric = "euclidean" if euclidean else "cosine"
+        if vector is not None:
+            table = similar_to(
+                stores, vector, n=n, metric=metric, normalise=how, threads=workers, advance=advance, say=_note
+            )
+        else:
+            table = nearest(
+                stores, str(recorder), str(time), n=n, metric=metric, normalise=how, apart_s=apart, threads=workers,
+                advance=advance, say=_note,
+            )  # fmt: skip
     _give(with_places(table, stores[0]), stores[0], to, out, force=force, as_json=as_json)
+
+
+def _note(text: str) -> None:
+    complain(f"note: {text}")
+
+
+def _check_example(
+    recorder: str | None, time: str | None, audio: Path | None, start: float | None, apart: float | None
+) -> None:
+    """Refuse what names no example, or two."""
+    if audio is None:
+        if start is not None:
+            raise UsageError("--start: it is a second of a clip; name the clip with --audio.")
+        if recorder is None or time is None:
+            raise UsageError("similar: name a window with --recorder and --time, or a clip with --audio.")
+    elif time is not None or apart is not None:
+        raise UsageError("--audio: a clip is no window of the stores; leave out --time and --apart, or --audio.")
 
 
 def _check(to: str, out: Path | None, *, force: bool) -> None:

@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,9 +79,7 @@ def rehearse(manifest: Manifest, workers: int, say: Say) -> list[str]:
     rows = rows_of(learnt, truth.names, settled(read_verdicts(windows.run.lake)))
     value, n_rest = unheard_macro_ap(windows, runs[1], truth)
     n_sounds = sum(row["yes"] > 0 for row in rows)
-    config = runs[0].config
-    assert isinstance(config, Config), "heads are those of a `learn` run"
-    needed = random_needs(value, rehearsed(runs[0], truth), config)
+    needed = random_needs(value, rehearsed(runs[0], truth), cast("Config", runs[0].config))
     told = f"{n_sounds} sounds from {n_heard} windows heard, macro AP {value:.2f} in {n_rest} others"
     return ["", *summary(learnt, rows), "", f"{told}; random order would have needed {needed}"]
 

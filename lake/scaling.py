@@ -255,29 +255,43 @@ def scaled(vectors: Vectors, scaling: Scaling, *, in_place: bool = False) -> Vec
         float32, shape (n_windows, n_scaled). A vector of length 0 stays as it is. Joined sets are divided by the root
         of their number, so that the whole has length 1 too.
     """
+    return scaled_and_lengths(vectors, scaling, in_place=in_place)[0]
+
+
+def scaled_and_lengths(vectors: Vectors, scaling: Scaling, *, in_place: bool = False) -> tuple[Vectors, Vectors]:
+    """Return scaled vectors, and the length that each set had before it was divided by it.
+
+    See :func:`scaled`; lengths are float32, shape (n_windows, n_sets), 1 for a set that is not divided by its length.
+    """
+    lengths = np.ones((len(vectors), len(scaling.scales)), dtype=np.float32)
     if len(scaling.scales) == 1:
-        return scaled_set(vectors, scaling.scales[0], in_place=in_place)
+        return _scaled_set(vectors, scaling.scales[0], lengths[:, 0], in_place=in_place), lengths
     out = np.empty((len(vectors), scaling.n_scaled), dtype=np.float32)
     first = column = 0
-    for scale in scaling.scales:
-        part = scaled_set(vectors[:, first : first + scale.n_features], scale)
+    for i, scale in enumerate(scaling.scales):
+        part = _scaled_set(vectors[:, first : first + scale.n_features], scale, lengths[:, i])
         out[:, column : column + scale.n_scaled] = part
         first, column = first + scale.n_features, column + scale.n_scaled
     if all(scale.unit for scale in scaling.scales):
         out *= np.float32(1 / np.sqrt(len(scaling.scales)))
-    return out
+    return out, lengths
 
 
 def scaled_set(vectors: Vectors, scale: Scale, *, in_place: bool = False) -> Vectors:
     """Return the scaled vectors of one set; see :func:`scaled`."""
+    return _scaled_set(vectors, scale, np.empty(len(vectors), dtype=np.float32), in_place=in_place)
+
+
+def _scaled_set(vectors: Vectors, scale: Scale, lengths: Vectors, *, in_place: bool = False) -> Vectors:
+    """Return the scaled vectors of one set; write the lengths that they are divided by."""
     out = vectors if in_place else np.empty(vectors.shape, dtype=np.float32)
     np.subtract(vectors, scale.mean.astype(np.float32), out=out, dtype=np.float32)
     out *= (1 / scale.deviation).astype(np.float32)
     if scale.components is not None:
         out = out @ scale.components.T
     if scale.unit:
-        length = np.sqrt(np.einsum("ij,ij->i", out, out))
-        out /= np.where(length > 0, length, 1)[:, None]
+        lengths[:] = np.sqrt(np.einsum("ij,ij->i", out, out))
+        out /= np.where(lengths > 0, lengths, 1)[:, None]
     return out
 
 

@@ -10,17 +10,19 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from lake.chain import made_by
 from lake.errors import InputError
 from lake.grid import Grid, iso
+from lake.heard import windows_of_speech
+from lake.nearest import Comparison, Metric
 from lake.query import resolve_recorder
-from lake.scaling import Vectors, scaled
 from lake.threads import in_threads
-from lake.vectors import Span, VectorSets, open_vectors, read_span
+from lake.vectors import Span, VectorSets, open_vectors
+from lake.verdicts import read_verdicts
 from lake.whitening import study_whitening, whitening_notes
 
 Instant = str | datetime | np.datetime64
 """ISO 8601 in UTC, or a time, of a table for example; without a zone it is UTC."""
-Metric = Literal["cosine", "euclidean"]
 Normalise = Literal["auto", "whiten", "none"]
 
 
@@ -89,7 +91,8 @@ def similar(
     advance
         Called with the number of windows that were compared.
     say
-        Called with a note where the stores have fewer windows than features to whiten.
+        Called with a note where the stores have fewer windows than features to whiten, and where windows are left out
+        because people marked them as speech.
 
     Returns
     -------
@@ -123,6 +126,29 @@ def similar(
     )  # fmt: skip
 
 
+def similar_to(
+    urls: str | Sequence[str], vector: NDArray[np.floating], *, n: int = 20, metric: Metric = "cosine",
+    normalise: Normalise = "auto", threads: int = 2, advance: Callable[[int], None] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> pd.DataFrame:  # fmt: skip
+    """Return the windows whose vectors are nearest to a vector, shape (n_features,); see :func:`similar`.
+
+    Raises
+    ------
+    InputError
+        If the vector has another number of features, or is not finite, or stores are not of the same windows.
+    """
+    sets = open_vectors([urls] if isinstance(urls, str) else urls)
+    if vector.shape != (sum(sets.n_features),) or not np.isfinite(vector).all():
+        raise InputError(
+            f"{' and '.join(sets.urls)}: expected a finite vector of {sum(sets.n_features)} features, found one of "
+            f"shape {vector.shape}. Make it with the runs that made the stores."
+        )
+    return _nearest(
+        sets, vector, None, n=n, metric=metric, normalise=normalise, threads=threads, advance=advance, say=say
+    )
+
+
 def _nearest(
     sets: VectorSets, vector: NDArray[np.floating], beside: tuple[Place, int] | None, *, n: int, metric: Metric,
     normalise: Normalise, threads: int, advance: Callable[[int], None] | None, say: Callable[[str], None] | None,
@@ -133,37 +159,40 @@ def _nearest(
     if scaling is not None and say is not None:
         for note in whitening_notes(sets, scaling):
             say(note)
-    wanted = vector[None] if scaling is None else scaled(vector[None].astype(np.float32), scaling)
+    compare = Comparison(sets, vector.astype(np.float32), scaling, metric)
+    speech = _speech(sets, say)
     best = pd.DataFrame({"recorder": [], "cell": [], "distance": []})
 
-    def compare(span: Span) -> tuple[pd.DataFrame, int]:
-        vectors = read_span(sets, span)
-        vectors = vectors if scaling is None else scaled(vectors, scaling, in_place=True)
-        distance = _distances(vectors, wanted[0].astype(np.float64), metric)
+    def look(span: Span) -> tuple[pd.DataFrame, int]:
+        allowed = ~np.isin(span.cells, speech.get(span.recorder, ()))
         if beside is not None and span.recorder == beside[0].recorder:
-            distance[np.abs(span.cells - beside[0].cell) < beside[1]] = np.inf
-        near = np.argsort(distance, kind="stable")[:n]
-        found = pd.DataFrame({"recorder": span.recorder, "cell": span.cells[near], "distance": distance[near]})
-        return found, len(span.cells)
+            allowed &= np.abs(span.cells - beside[0].cell) >= beside[1]
+        limit = best["distance"].iloc[-1] if len(best) == n else np.inf
+        rows, distance = compare.nearest(span, allowed, n, float(limit))
+        return pd.DataFrame({"recorder": span.recorder, "cell": span.cells[rows], "distance": distance}), len(allowed)
 
     with threadpool_limits(1):  # the spans are read in threads already; those of BLAS would wait for each other
-        for found, n_compared in in_threads(compare, sets.spans, threads):
-            both = pd.concat([best, found]) if len(best) else found
-            near = both[np.isfinite(both["distance"])]
-            best = near.sort_values(["distance", "recorder", "cell"], kind="stable").head(n)
+        for found, n_compared in in_threads(look, sets.spans, threads):
+            if len(found):
+                both = pd.concat([best, found]) if len(best) else found
+                best = both.sort_values(["distance", "recorder", "cell"], kind="stable").head(n)
             if advance is not None:
                 advance(n_compared)
+    compare.keep()
     grid = sets.grid
     times = (grid.origin_ms + best["cell"].to_numpy(dtype=np.int64) * grid.hop_ms).astype("datetime64[ms]")
     names = [sets.recorders[int(i)] for i in best["recorder"]]
     return pd.DataFrame({"recorder": names, "time": times, "distance": best["distance"].to_numpy(dtype=np.float64)})
 
 
-def _distances(vectors: Vectors, wanted: NDArray[np.float64], metric: Metric) -> NDArray[np.float64]:
-    """Return the distance of each vector, shape (n_windows, n), to one."""
-    x = vectors.astype(np.float64)
-    if metric == "euclidean":
-        x -= wanted
-        return np.asarray(np.sqrt(np.einsum("ij,ij->i", x, x)))
-    lengths = np.sqrt(np.einsum("ij,ij->i", x, x)) * np.sqrt(wanted @ wanted)
-    return np.asarray(1 - x @ wanted / np.where(lengths > 0, lengths, 1))
+def _speech(sets: VectorSets, say: Callable[[str], None] | None) -> dict[int, NDArray[np.int64]]:
+    """Return the cells of windows that share time with speech, by recorder number."""
+    try:
+        lake = made_by(sets.urls[0]).lake
+    except InputError:  # outside of a lake there are no verdicts
+        return {}
+    found = windows_of_speech(read_verdicts(lake), sets.grid, list(sets.recorders))
+    if len(found) and say is not None:
+        say(f"windows that people marked as speech are left out: {len(found)}.")
+    recorder, cell = found["i_recorder"].to_numpy(dtype=np.int64), found["cell"].to_numpy(dtype=np.int64)
+    return {int(i): cell[recorder == i] for i in np.unique(recorder)}

@@ -75,6 +75,39 @@ def study_whitening(
     return scaling
 
 
+def kept_lengths(sets: VectorSets) -> Vectors | None:
+    """Return the lengths of all windows once whitened, as :func:`keep_lengths` left them for these sets.
+
+    Returns
+    -------
+    NDArray or None
+        float32, shape (n_windows, n_sets), as :func:`lake.scaling.scaled_and_lengths` gives them; ``None`` if nothing
+        is kept, or it is damaged.
+    """
+    lake, key = _key(sets, SHRINKAGE, N_AXES, partial=True)
+    data = None if lake is None else lake.storage.read_or_none(_lengths_file(key))
+    if data is None:
+        return None
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            found = arrays["lengths"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    if found.dtype != np.float32 or found.shape != (sets.n_windows, len(sets.arrays)):
+        return None
+    return np.asarray(found) if np.isfinite(found).all() and (found >= 0).all() else None
+
+
+def keep_lengths(sets: VectorSets, lengths: Vectors) -> None:
+    """Keep the lengths of all windows once whitened next to the whitening, if the sets stand in a lake."""
+    lake, key = _key(sets, SHRINKAGE, N_AXES, partial=True)
+    if lake is not None:
+        out = io.BytesIO()
+        np.savez(out, lengths=lengths)
+        with suppress(DawnchorusError, OSError):  # as in `study_whitening`
+            lake.storage.write(_lengths_file(key), out.getvalue())
+
+
 def study_scaling(
     sets: VectorSets, normalise: Normalise, *, shrinkage: float = SHRINKAGE, n_axes: int = N_AXES,
     partial: bool = True, threads: int = 2, advance: Callable[[int], None] = lambda _: None,
@@ -157,6 +190,10 @@ def _key(sets: VectorSets, shrinkage: float, n_axes: int, *, partial: bool) -> t
             return None, ""
         contents.append(committed[0])
     return made[0].lake, short_hash([2, contents, shrinkage, n_axes, partial])
+
+
+def _lengths_file(key: str) -> str:
+    return f"{FOLDER}/{key}.lengths.npz"
 
 
 def _packed(scaling: Scaling) -> bytes:

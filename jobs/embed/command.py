@@ -199,17 +199,55 @@ def _vectors(partition: Partition) -> list[NDArray[np.floating]]:
 
 
 def _encoder(partition: Partition) -> Encode:
-    if partition.config.features != "network":
-        return {"logmel": encode_logmel, "statistics": encode_statistics}[partition.config.features]
-    if partition.is_dictionary:
-        return dictionary_encoder(partition.model_url)
+    return _made_encoder(
+        partition.config, partition.model_url, partition.model_digest, partition.device, partition.day.recorder,
+        is_dictionary=partition.is_dictionary,
+    )  # fmt: skip
+
+
+def encoder_of(run: Run[Config], recorder: str = "") -> Encode:
+    """Return the function that makes vectors of codes as a run does it, on the CPU.
+
+    Parameters
+    ----------
+    run
+        An ``embed`` run.
+    recorder
+        Whose background is subtracted, by a model that subtracts those of recorders.
+
+    Raises
+    ------
+    InputError
+        If the model knows no background of that recorder.
+    StoreError
+        If the model is not finished, or damaged.
+    """
+    model, is_atoms = run.inputs.get("model"), is_dictionary(run)
+    if run.config.features == "network" and model is not None and not is_atoms:
+        from jobs.common import backbone  # noqa: PLC0415 (all else runs without torch)
+
+        known = backbone.load_card(model.output.url).background_db
+        if known is not None and recorder not in known:
+            raise InputError(
+                f"model {model.name!r} subtracts each recorder's background, and knows none of {recorder!r}. "
+                f"Name one of its recorders with --recorder: {', '.join(sorted(known))}."
+            )
+    url = model.output.url if model else ""
+    return _made_encoder(run.config, url, model_digest(run), "cpu", recorder, is_dictionary=is_atoms)
+
+
+def _made_encoder(
+    config: Config, model_url: str, digest: str, device: str, recorder: str, *, is_dictionary: bool
+) -> Encode:
+    if config.features != "network":
+        return {"logmel": encode_logmel, "statistics": encode_statistics}[config.features]
+    if is_dictionary:
+        return dictionary_encoder(model_url)
     from jobs.embed.network import encoder  # noqa: PLC0415 (all else runs without torch)
 
-    config = partition.config
     return encoder(
-        partition.model_url, config.weights, config.readout,
-        digest=partition.model_digest, device=partition.device, batch_size=config.batch_size,
-        recorder=partition.day.recorder, attention=config.attention,
+        model_url, config.weights, config.readout, digest=digest, device=device, batch_size=config.batch_size,
+        recorder=recorder, attention=config.attention,
     )  # fmt: skip
 
 

@@ -12,16 +12,14 @@ from numpy.typing import NDArray
 from jobs.common.run import Run
 from jobs.manifest import Manifest
 from lake.batches import Batch, read_batch
-from lake.constants import STATUS
 from lake.errors import InputError
 from lake.grid import Grid, iso
 from lake.query import resolve_recorder
-from lake.read import grid_of, open_cube
+from lake.read import grid_of, open_cube, usable_windows
 from lake.text import near_or_all
 from lake.trace import pieces, recordings_table
 
 Cells = NDArray[np.int64]
-USABLE = (STATUS["ok"], STATUS["partial"])
 
 
 @dataclass
@@ -69,8 +67,10 @@ class Windows:
 
     def usable(self, i_recorder: int) -> Cells:
         """Return the cells of a recorder that have sound, in order."""
-        if i_recorder not in self._usable:
-            self._usable[i_recorder] = np.flatnonzero(np.isin(self.cube["status"][i_recorder].to_numpy(), USABLE))
+        if not self._usable:
+            found = usable_windows(self.cube)
+            edges = np.searchsorted(found.recorder, np.arange(len(self.recorders) + 1))
+            self._usable = {i: found.cell[edges[i] : edges[i + 1]] for i in range(len(self.recorders))}
         return self._usable[i_recorder]
 
     def covered(self, recorder: str, start_ms: int, end_ms: int, *, min_overlap_ms: int) -> Cells:

@@ -51,8 +51,10 @@ def _values(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Return a profile's values, over those of the profile that it is ``like``."""
     if not path.is_file():
         names = site_names()
+        near = nearest(path.stem, names)
+        listed = "" if near.startswith("; there are") else f". There are {', '.join(names)}"
         raise InputError(
-            f"--site: no profile {path.stem if path.parent == PROFILES else str(path)!r}{nearest(path.stem, names)}; "
+            f"--site: no profile {path.stem if path.parent == PROFILES else str(path)!r}{near}{listed}; "
             "or name a TOML file of your own."
         )
     try:
