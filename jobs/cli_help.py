@@ -11,13 +11,6 @@ from typer.core import TyperGroup
 from jobs.common.terminal import QUIET, VERBOSE
 from jobs.ends import explained
 
-COMMANDS = (
-    "demo", "init", "catalog", "config", "run", "finalise", "status", "verify",
-    "query", "similar", "trace", "export", "import", "names",
-    "review", "verdicts", "loop", "events",
-    "submit", "certificate", "reproduce", "version",
-)  # fmt: skip
-"""All commands, in the order of the work."""
 EXAMPLES = {
     "demo": "demo",
     "init": "init data/meadow --audio /media/card --zone Europe/Berlin",
@@ -34,15 +27,15 @@ EXAMPLES = {
     "import": "import data/meadow/manifest.toml birdnet",
     "names": "names old/clusters/clusters.zarr data/meadow/clusters/clusters.zarr",
     "review": 'review data/meadow/manifest.toml --sound "Parus major"',
-    "loop": "loop data/meadow/manifest.toml far-0123456789abcdef_Ana.csv",
     "verdicts": "verdicts add data/meadow/manifest.toml verdicts.json",
+    "loop": "loop data/meadow/manifest.toml far-0123456789abcdef_Ana.csv",
     "events": "events data/meadow/detections/calls.zarr --out events.csv",
     "submit": "submit data/meadow/manifest.toml --site slurm --images build/images --dry-run",
     "certificate": "certificate tls",
     "reproduce": "reproduce data/meadow/receipts/clusters/1.json --into again",
     "version": "version",
 }
-"""What to type, by command."""
+"""What to type, by command, in the order of the work."""
 
 
 def _setter(variable: str) -> Callable[[bool], bool]:
@@ -74,7 +67,7 @@ class Commands(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 (typer's own types)
         """Return the names of the commands in the order of the work."""
-        return sorted(super().list_commands(ctx), key=COMMANDS.index)
+        return sorted(super().list_commands(ctx), key=EXAMPLES.index)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 (typer's own types)
         """Return a command with its example, and with the options that all commands take."""

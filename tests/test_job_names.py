@@ -36,14 +36,14 @@ def job_names(source: str) -> Iterator[tuple[int, str]]:
     for named in ast.walk(tree):
         if (
             isinstance(named, ast.Assign)
-            and isinstance(named.value, ast.Tuple)
-            and ast.unparse(named.targets[0]) == "COMMANDS"
+            and isinstance(named.value, ast.Dict)
+            and ast.unparse(named.targets[0]) == "EXAMPLES"
         ):
-            commands.update(named.value.elts)
+            commands |= {named.value, *named.value.keys}
     for node in ast.walk(tree):
         if not isinstance(node, ast.expr | ast.stmt):
             continue
-        if _is_of_a_job(node) or _is_table_of_jobs(node):
+        if _is_of_a_job(node) or (_is_table_of_jobs(node) and node not in commands):
             yield node.lineno, ast.unparse(node)
         elif isinstance(node, ast.Constant) and node.value in {*JOBS} - OTHER_MEANINGS and node not in commands:
             yield node.lineno, repr(node.value)

@@ -149,7 +149,7 @@ def _kind(run: Run) -> Kind:
         return "train"
     if run.resources.dask and "scheduler" in job.options:
         return "dask"
-    if not job.extends:
+    if not job.has_ranks:
         return "whole"
     return "spread" if run.resources.gpus else "shares"
 

@@ -17,7 +17,7 @@ from soundfiles import Study, sound, usual_study
 from typer.testing import CliRunner
 
 from jobs.cli import app
-from jobs.cli_help import COMMANDS as IN_ORDER
+from jobs.cli_help import EXAMPLES as IN_ORDER
 from jobs.cli_help import EXAMPLES
 from jobs.neighbours import CHOSEN_BY
 from lake.claims import claim

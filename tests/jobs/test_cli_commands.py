@@ -123,7 +123,7 @@ def test_query_by_recorder_and_date(cli: Cli, whole: Path, name: str) -> None:
 
 def test_query_into_files(cli: Cli, whole: Path, tmp_path: Path) -> None:
     url = store(whole, "clusters")
-    csv, parquet = tmp_path / "new" / "a.csv", tmp_path / "a.parquet"
+    csv, parquet = tmp_path / "a.csv", tmp_path / "a.parquet"
     assert cli("query", url, "--recorder", "a", "--out", csv).out.startswith(f"{csv}: ")
     code, out, _ = cli("query", url, "--recorder", "a", "--out", parquet, "--json")
     table = pd.read_parquet(parquet)

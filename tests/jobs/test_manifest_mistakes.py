@@ -93,7 +93,7 @@ def test_an_unknown_key_of_any_job_names_the_nearest(write: Write, job: str) -> 
 def test_a_key_that_is_like_no_other_names_them_all(write: Write) -> None:
     told = problems(write(f'lake = "l"\nqqq = 1\n{MELS}zzz = 1\n'))
     assert told == [
-        "runs.mels.zzz: unknown key; there are config, files, image, inputs, job, resources",
+        "runs.mels.zzz: unknown key; there are config, files, image, inputs, job, refresh, resources",
         "qqq: unknown key; there are labels, lake, max_quarantined, recordings, runs",
     ]
 
