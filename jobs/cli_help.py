@@ -67,7 +67,7 @@ class Commands(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 (typer's own types)
         """Return the names of the commands in the order of the work."""
-        return sorted(super().list_commands(ctx), key=EXAMPLES.index)
+        return sorted(super().list_commands(ctx), key=list(EXAMPLES).index)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 (typer's own types)
         """Return a command with its example, and with the options that all commands take."""

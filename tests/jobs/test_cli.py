@@ -17,8 +17,8 @@ from soundfiles import Study, sound, usual_study
 from typer.testing import CliRunner
 
 from jobs.cli import app
-from jobs.cli_help import EXAMPLES as IN_ORDER
 from jobs.cli_help import EXAMPLES
+from jobs.cli_help import EXAMPLES as IN_ORDER
 from jobs.neighbours import CHOSEN_BY
 from lake.claims import claim
 
@@ -40,7 +40,7 @@ def test_h_is_help(words: list[str]) -> None:
 
 def test_help_lists_every_command_once_in_the_order_of_the_work() -> None:
     shown = re.findall(r"^  ([a-z]+)  ", CliRunner().invoke(app, ["--help"]).output.split("Commands:")[1], re.MULTILINE)
-    assert tuple(shown) == IN_ORDER
+    assert shown == list(IN_ORDER)
 
 
 def test_help_lists_the_commands() -> None:
