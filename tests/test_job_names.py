@@ -39,7 +39,7 @@ def job_names(source: str) -> Iterator[tuple[int, str]]:
             and isinstance(named.value, ast.Dict)
             and ast.unparse(named.targets[0]) == "EXAMPLES"
         ):
-            commands.update([named.value, *named.value.keys])
+            commands.update([named.value, *filter(None, named.value.keys)])
     for node in ast.walk(tree):
         if not isinstance(node, ast.expr | ast.stmt):
             continue
