@@ -26,6 +26,7 @@ from jobs.common.labels import Labels, read_labels
 from jobs.common.run import Options, Run
 from jobs.evaluate.core import NONE, dominant_labels
 from jobs.manifest import Manifest, read_manifest
+from jobs.quickstart import prepare_study
 from jobs.review.ask import ORDERS
 from jobs.review.orders import Population
 from jobs.review.sources import Sources, clusters_of
@@ -56,6 +57,7 @@ def main() -> None:
     parser.add_argument("--demo", type=Path, default=ROOT / "data" / "demo", help="folder of the demo study")
     parser.add_argument("--without-large", action="store_true", help="leave the time that choosing takes out")
     asked = parser.parse_args()
+    prepare_study(asked.demo, asked.workers, print)
     figures = of_demo(asked.demo, asked.seeds, asked.workers) + of_loop(asked.demo, asked.seeds)
     if not asked.without_large:
         sys.path.insert(0, str(ROOT / "tests"))
