@@ -34,6 +34,9 @@ def similar(
     start: Annotated[
         float | None, typer.Option(help="second of --audio that its window begins at; 0 if not set")
     ] = None,
+    sound: Annotated[
+        str | None, typer.Option(help="sound whose detector ranks the windows; STORE is …/detections/RUN.zarr then")
+    ] = None,
     n: Annotated[int, typer.Option(min=1, help="windows to list")] = 20,
     euclidean: Annotated[bool, typer.Option("--euclidean", help="Euclidean distance instead of cosine")] = False,
     normalise: Annotated[
@@ -50,15 +53,20 @@ def similar(
     force: ForceOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """List the windows whose vectors are nearest to that of one window, or of a clip; all are compared, in one pass."""
+    """List the windows nearest to one window or to a clip, or those that a detector scores highest."""
     from jobs.common.progress import progress
     from jobs.registry import ALL, needing
     from lake.places import with_places
     from lake.read import open_embeddings, usable_windows
+    from lake.similar import highest, similar_to
     from lake.similar import similar as nearest
-    from lake.similar import similar_to
 
     _check(to, out, force=force)
+    if sound is not None:
+        _check_sound(stores, to, (recorder, time, audio, start, apart))
+        table = with_places(highest(stores[0], sound, n=n, say=_note), stores[0])
+        give(table, out, force=force, as_json=as_json)
+        return
     _check_example(recorder, time, audio, start, apart)
     if normalise not in {"auto", "whiten", "none"}:
         raise UsageError(f"--normalise {normalise!r}: expected auto, whiten or none.")
@@ -87,6 +95,18 @@ def similar(
 
 def _note(text: str) -> None:
     complain(f"note: {text}")
+
+
+def _check_sound(stores: list[str], to: str, example: tuple[object, ...]) -> None:
+    """Refuse an example beside a sound, several stores, and tables that `events` writes."""
+    if any(value is not None for value in example):
+        raise UsageError(
+            "--sound: a detector needs no example; leave out --recorder, --time, --audio, --start, --apart."
+        )
+    if len(stores) != 1:
+        raise UsageError(f"--sound: expected one store of detections, found {len(stores)}.")
+    if to != "csv":
+        raise UsageError(f"--sound: --to {to} needs a threshold; `dawnchorus events MANIFEST RUN --to {to}` has one.")
 
 
 def _check_example(

@@ -1,4 +1,4 @@
-"""The windows nearest to one window: exactly, in one pass over a store of any size."""
+"""The windows nearest to one, or that a detector scores highest: exactly, in one pass over a store of any size."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +16,8 @@ from lake.grid import Grid, iso
 from lake.heard import windows_of_speech
 from lake.nearest import Comparison, Metric
 from lake.query import resolve_recorder
+from lake.read import grid_of, open_detections, recorder_names, usable_windows, values_at
+from lake.text import near_or_all
 from lake.threads import in_threads
 from lake.vectors import Span, VectorSets, open_vectors
 from lake.verdicts import read_verdicts
@@ -149,6 +151,54 @@ def similar_to(
     )
 
 
+def highest(url: str, sound: str, *, n: int = 20, say: Callable[[str], None] | None = None) -> pd.DataFrame:
+    """Return the windows that a sound's detector scores highest.
+
+    Parameters
+    ----------
+    url
+        A store of detections.
+    sound
+        The sound.
+    n
+        How many at most.
+    say
+        Called with a note where windows marked as speech are left out.
+
+    Returns
+    -------
+    pandas.DataFrame
+        recorder, time, score and probability, the highest first; of windows with the same score the one that stands
+        first.
+
+    Raises
+    ------
+    InputError
+        If the store has no such sound, or no score of it.
+    StoreError, StoreFormatError
+        If there is no finished store, or it is of another kind.
+    """
+    with open_detections(url) as dataset:
+        known = [str(name) for name in dataset["sound"].to_numpy()]
+        if sound not in known:
+            raise InputError(f"sound {sound!r} is not in {url}; {near_or_all(sound, known)}.")
+        grid, recorders = grid_of(dataset), recorder_names(dataset)
+        windows, of_sound = usable_windows(dataset, status="detection_status"), dataset.isel(sound=known.index(sound))
+        score = values_at(of_sound, "score", windows.recorder, windows.cell)
+        speech = _speech(url, grid, recorders, say)
+        is_open = np.isfinite(score)
+        for i, cells in speech.items():
+            is_open &= (windows.recorder != i) | ~np.isin(windows.cell, cells)
+        if not np.isfinite(score).any():
+            raise InputError(f"{url}: sound {sound!r} has no detector. Hear more windows of it: `dawnchorus review`.")
+        rows = np.flatnonzero(is_open)
+        best = windows.take(rows[np.argsort(-score[rows], kind="stable")[:n]])
+        found = [values_at(of_sound, name, best.recorder, best.cell) for name in ("score", "probability")]
+    times = (grid.origin_ms + best.cell * grid.hop_ms).astype("datetime64[ms]")
+    names = [recorders[i] for i in best.recorder]
+    return pd.DataFrame({"recorder": names, "time": times, "score": found[0], "probability": found[1]})
+
+
 def _nearest(
     sets: VectorSets, vector: NDArray[np.floating], beside: tuple[Place, int] | None, *, n: int, metric: Metric,
     normalise: Normalise, threads: int, advance: Callable[[int], None] | None, say: Callable[[str], None] | None,
@@ -160,7 +210,7 @@ def _nearest(
         for note in whitening_notes(sets, scaling):
             say(note)
     compare = Comparison(sets, vector.astype(np.float32), scaling, metric)
-    speech = _speech(sets, say)
+    speech = _speech(sets.urls[0], sets.grid, list(sets.recorders), say)
     best = pd.DataFrame({"recorder": [], "cell": [], "distance": []})
 
     def look(span: Span) -> tuple[pd.DataFrame, int]:
@@ -185,13 +235,15 @@ def _nearest(
     return pd.DataFrame({"recorder": names, "time": times, "distance": best["distance"].to_numpy(dtype=np.float64)})
 
 
-def _speech(sets: VectorSets, say: Callable[[str], None] | None) -> dict[int, NDArray[np.int64]]:
+def _speech(
+    url: str, grid: Grid, recorders: list[str], say: Callable[[str], None] | None
+) -> dict[int, NDArray[np.int64]]:
     """Return the cells of windows that share time with speech, by recorder number."""
     try:
-        lake = made_by(sets.urls[0]).lake
+        lake = made_by(url).lake
     except InputError:  # outside of a lake there are no verdicts
         return {}
-    found = windows_of_speech(read_verdicts(lake), sets.grid, list(sets.recorders))
+    found = windows_of_speech(read_verdicts(lake), grid, recorders)
     if len(found) and say is not None:
         say(f"windows that people marked as speech are left out: {len(found)}.")
     recorder, cell = found["i_recorder"].to_numpy(dtype=np.int64), found["cell"].to_numpy(dtype=np.int64)

@@ -4,6 +4,7 @@ import io
 import json
 from pathlib import Path
 
+import detectors
 import numpy as np
 import pandas as pd
 import pytest
@@ -88,3 +89,32 @@ def test_what_is_refused(cli: Cli, whole: Path, words: tuple[str, ...], code: in
     ended = cli("similar", store(whole, "vectors"), *words)
     assert ended.code == code
     assert told in ended.error
+
+
+def test_windows_by_a_detector_are_those_of_the_highest_scores(cli: Cli, tmp_path: Path) -> None:
+    _, _, found, _ = detectors.study(tmp_path)
+    url = found.output.url
+    ended = cli("similar", url, "--sound", "wren", "--n", 7)
+    assert ended.code == 0, ended
+    rows = pd.read_csv(io.StringIO(ended.out), parse_dates=["time"])
+    with dawnchorus.open_detections(url) as store:
+        score = store["score"].sel(sound="wren").to_series().dropna().sort_values(ascending=False, kind="stable")
+        probability = store["probability"].sel(sound="wren").to_series()
+    np.testing.assert_allclose(rows["score"], score.head(7), rtol=1e-5)
+    places = list(zip(rows["recorder"], rows["time"], strict=True))
+    np.testing.assert_allclose(rows["probability"], probability[places], rtol=1e-5)
+
+
+def test_what_a_detector_is_not_asked(cli: Cli, tmp_path: Path) -> None:
+    vectors, _, found, _ = detectors.study(tmp_path)
+    url = found.output.url
+    for words, code, told in (
+        ((url, "--sound", "owl"), 3, "'owl' is not in"),
+        ((url, "--sound", "wren", "--time", "2021-06-01"), 2, "needs no example"),
+        ((url, url, "--sound", "wren"), 2, "expected one store of detections, found 2"),
+        ((url, "--sound", "wren", "--to", "raven", "--out", tmp_path / "raven"), 2, "needs a threshold"),
+        ((vectors.output.url, "--sound", "wren"), 3, "expected a store of detections, found embeddings"),
+    ):
+        ended = cli("similar", *words)
+        assert ended.code == code, ended
+        assert told in ended.error
