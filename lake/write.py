@@ -243,9 +243,14 @@ def _times(array: ArraySpec, grid: Grid) -> Iterator[tuple[str, bytes | None]]:
 
 
 def _compressed_as_before(store: Storage, spec: StoreSpec) -> StoreSpec:
-    """Return the schema with the times of a store of format 2 or older compressed as they stand."""
-    stands = store.read_or_none(block_key(next(table for table in spec.tables if table.name == "time"), (0,)))
-    if stands is None or not stands.startswith(zstandard.FRAME_HEADER):
+    """Return the schema with the times of a store of format 2 or older compressed as they stand.
+
+    Both the first chunk and the description must say so: one alone may be another file in its place.
+    """
+    chunk = store.read_or_none(block_key(next(table for table in spec.tables if table.name == "time"), (0,)))
+    described = store.read_or_none("time/zarr.json")
+    is_plain = chunk is not None and chunk.startswith(zstandard.FRAME_HEADER)
+    if not is_plain or described is None or b'"zstd"' not in described or b'"blosc"' in described:
         return spec
     return replace(spec, tables=tuple(replace(table, is_counter=False) for table in spec.tables))
 

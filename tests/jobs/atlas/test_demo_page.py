@@ -94,7 +94,9 @@ def test_the_page_of_a_small_demo_study(tmp_path: Path, monkeypatch: pytest.Monk
     manifest["runs"]["vectors"]["config"] = {"attention": True}
     clusters = {"inputs": {"embeddings": "vectors"}, "config": {"n_clusters": 5, "batch_size": 256}}  # with attention
     manifest["runs"]["clusters"] |= clusters
-    wanted = ("mels", "dino", "vectors", "clusters", "atlas")
+    wanted = ("mels", "dino", "vectors", "clusters", "atlas", "heads", "detections", "counts")
+    for name in ("heads", "detections"):
+        manifest["runs"][name]["inputs"]["embeddings"] = "vectors"
     manifest["runs"] = {name: run for name, run in manifest["runs"].items() if name in wanted}
     (tmp_path / "demo.toml").write_text(tomli_w.dumps(manifest))
     monkeypatch.setattr(jobs.quickstart, "TEMPLATE", tmp_path / "demo.toml")
