@@ -24,6 +24,7 @@ from benchmarks.quality import ROOT, seeded
 from benchmarks.report import Figure, report
 from jobs.common.labels import Labels, read_labels
 from jobs.common.run import Options, Run
+from jobs.demo.reviewer import sounds_in
 from jobs.evaluate.core import NONE, dominant_labels
 from jobs.manifest import Manifest, read_manifest
 from jobs.quickstart import prepare_study
@@ -156,17 +157,13 @@ def _study(folder: Path, seed: int) -> listening.Study:
 
 def heard_in(truth: Labels, windows: Windows, recorders: list[str], grid: Grid) -> tuple[Heard, Heard]:
     """Return which kinds are in each window, and which is what the window has most of."""
-    present = np.zeros((len(windows), len(truth.names)), dtype=np.bool_)
+    present = sounds_in(truth, windows, recorders, grid)
     plain = np.zeros_like(present)
     for i, recorder in enumerate(recorders):
         if recorder not in truth.by_recorder:
             continue
         rows = np.flatnonzero(windows.recorder == i)
-        start_ms = grid.origin_ms + windows.cell[rows] * grid.hop_ms
         found = truth.by_recorder[recorder]
-        for begin, end, label in zip(found.start_ms, found.end_ms, found.label, strict=True):
-            shared = np.minimum(start_ms + grid.window_ms, end) - np.maximum(start_ms, begin)
-            present[rows[shared >= MIN_OVERLAP_MS], label] = True
         most = dominant_labels(found, windows.cell[rows], grid, min_overlap_ms=MIN_OVERLAP_MS)
         plain[rows[most != NONE], most[most != NONE]] = True
     return present, plain

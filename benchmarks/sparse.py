@@ -1,4 +1,4 @@
-"""What few recordings in many years cost: disk, plain xarray, and each command, beside their bounds."""
+"""Measure few recordings in many years: disk, plain xarray and each command, compared with their bounds."""
 
 import os
 import shutil

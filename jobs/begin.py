@@ -8,7 +8,6 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jobs.catalog.command import run_catalog
 from jobs.catalog.summary import describe
@@ -32,7 +31,7 @@ BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 @dataclass(frozen=True)
 class Wish:
-    """What was typed of a new study.
+    """The options of a new study.
 
     Attributes
     ----------
@@ -237,7 +236,7 @@ def _path_from(folder: Path, path: Path) -> str:
     return Path(os.path.relpath(path, folder)).as_posix() if path.is_relative_to(folder) else path.as_posix()
 
 
-def _text(value: Any) -> str:  # noqa: ANN401 (TOML)
+def _text(value: object) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

@@ -65,11 +65,11 @@ def _for_all(quiet: QuietOpt = False, verbose: VerboseOpt = False) -> None:
 class Commands(TyperGroup):
     """The commands; what ends one of them becomes a message and an exit code before typer sees it."""
 
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 (typer's own types)
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 (click's types, which typer does not export)
         """Return the names of the commands in the order of the work."""
         return sorted(super().list_commands(ctx), key=list(EXAMPLES).index)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 (typer's own types)
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 (click's types, which typer does not export)
         """Return a command with its example, and with the options that all commands take."""
         command = super().get_command(ctx, cmd_name)
         if command is not None:
@@ -78,13 +78,13 @@ class Commands(TyperGroup):
             _add_options(command)
         return command
 
-    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (typer's own types)
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (click's types, which typer does not export)
         """Run the command that was typed."""
         with explained():
             return super().invoke(ctx)
 
 
-def _add_options(command: Any) -> None:  # noqa: ANN401 (typer's own types)
+def _add_options(command: Any) -> None:  # noqa: ANN401 (click's types, which typer does not export)
     """Add the options of :func:`_for_all` to a command and those below it, once."""
     if not any(option.name == "quiet" for option in command.params):
         holder = typer.Typer(add_completion=False)

@@ -23,7 +23,7 @@ OrderOpt = Annotated[
     str, typer.Option(help="explore, far, margin, top, precision, random, count, or auto: by what is known")
 ]
 SeedOpt = Annotated[int, typer.Option(min=0, help="another number draws other windows")]
-OutOpt = Annotated[Path | None, typer.Option(help="folder of the page; review/BATCH beside the manifest")]
+OutOpt = Annotated[Path | None, typer.Option(help="folder of the page; review/BATCH next to the manifest")]
 PageOpt = Annotated[bool, typer.Option("--page/--no-page", help="whether the page is made")]
 CubeOpt = Annotated[str | None, typer.Option(help="run of spectrograms, if the manifest has several")]
 SilentOpt = Annotated[bool, typer.Option("--no-audio", help="a page without sound")]

@@ -98,7 +98,7 @@ def _note(text: str) -> None:
 
 
 def _check_sound(stores: list[str], to: str, example: tuple[object, ...]) -> None:
-    """Refuse an example beside a sound, several stores, and tables that `events` writes."""
+    """Refuse an example together with a sound, several stores, and tables that `events` writes."""
     if any(value is not None for value in example):
         raise UsageError(
             "--sound: a detector needs no example; leave out --recorder, --time, --audio, --start, --apart."

@@ -43,7 +43,7 @@ def quickstart(folder: Path, *, workers: int, say: Say, force: bool = False) -> 
     force
         Replace a table and a manifest that somebody changed.
     """
-    from jobs.rehearsal import rehearse  # noqa: PLC0415 (scikit-learn is not where recordings alone are made)
+    from jobs.rehearsal import rehearse  # noqa: PLC0415 (`demo --only-recordings` runs without scikit-learn)
     from jobs.season import count_season  # noqa: PLC0415 (as above)
 
     table, manifest = prepare_study(folder, workers, say, force=force)

@@ -9,7 +9,8 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 from stores import make_clusters, make_cube, make_embeddings, random_codes
-from zarr.core.buffer import Buffer
+from zarr.abc.store import ByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype
 
 from lake.export import clustering_table
 from lake.find import Wanted, extent, find
@@ -65,9 +66,11 @@ def test_days_without_recordings_cost_nothing(stores: Stores, asking: str, monke
     read: list[str] = []
     get = HeldStore.get
 
-    async def counted(self: HeldStore, key: str, *args: object, **options: object) -> Buffer | None:
+    async def counted(
+        self: HeldStore, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
         read.append(key)
-        return await get(self, key, *args, **options)  # type: ignore[arg-type] # passed on as they came
+        return await get(self, key, prototype, byte_range)
 
     monkeypatch.setattr(HeldStore, "get", counted)
     ASKING[asking](stores)

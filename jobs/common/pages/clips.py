@@ -141,7 +141,7 @@ def to_audible(samples: NDArray[np.float32], rate: int) -> tuple[NDArray[np.floa
     """Return samples at 48 kHz at most: nobody hears more, and browsers do not play it."""
     if rate <= MOST_RATE_HZ:
         return samples, rate
-    from scipy.signal import resample_poly  # noqa: PLC0415 (most recordings need it not)
+    from scipy.signal import resample_poly  # noqa: PLC0415 (the light installation has none)
 
     common = gcd(rate, MOST_RATE_HZ)
     out = resample_poly(samples, MOST_RATE_HZ // common, rate // common)
