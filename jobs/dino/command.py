@@ -22,16 +22,16 @@ from jobs.common.processes import ALONE, Place, place
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run
 from jobs.common.signals import signals
-from jobs.dino import checkpoint, group, journal
+from jobs.common.training import checkpoint, group, journal
+from jobs.common.training.data import Places, Source, held
+from jobs.common.training.group import joined
+from jobs.common.training.reading import open_windows
+from jobs.common.training.statistics import backgrounds, level_counts, level_counts_by_recorder
+from jobs.common.training.watch import Surroundings
 from jobs.dino.config import Config
-from jobs.dino.data import Places, Source, held
-from jobs.dino.group import joined
 from jobs.dino.loop import fit
-from jobs.dino.reading import open_windows
 from jobs.dino.schedule import n_steps
 from jobs.dino.sizes import described
-from jobs.dino.statistics import backgrounds, level_counts, level_counts_by_recorder
-from jobs.dino.watch import Surroundings
 from lake.constants import MS_PER_DAY, MS_PER_HOUR
 from lake.digest import sha256
 from lake.errors import IdentityError, InputError

@@ -12,16 +12,16 @@ import torch
 from jobs.common.backbone import save_backbone
 from jobs.common.card import WEIGHT_FILES, ModelCard
 from jobs.common.inputs import gaps_of
-from jobs.dino import checkpoint, group, journal
+from jobs.common.training import checkpoint, group, journal
+from jobs.common.training.data import Batch, Source, batches, require_shares, require_windows
+from jobs.common.training.plot import draw
+from jobs.common.training.probe import sample
+from jobs.common.training.watch import Plan, Progress, Surroundings, Watch, is_looked_at, look, require_sound
 from jobs.dino.config import Config
-from jobs.dino.data import Batch, Source, batches, require_shares, require_windows
 from jobs.dino.flops import flops_per_window
-from jobs.dino.plot import draw
-from jobs.dino.probe import sample
 from jobs.dino.schedule import n_steps
 from jobs.dino.sizes import parameters
 from jobs.dino.train import Seen, advance, new_state, packed, restore
-from jobs.dino.watch import Plan, Progress, Surroundings, Watch, is_looked_at, look, require_sound
 from lake.digest import sha256
 from lake.errors import InputError, StoreError, TryAgainError
 from lake.storage import Storage

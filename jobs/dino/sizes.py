@@ -3,7 +3,7 @@
 import torch
 
 from jobs.common.card import ModelCard
-from jobs.dino import checkpoint
+from jobs.common.training import checkpoint
 from jobs.dino.config import Config
 from jobs.dino.flops import flops_per_window
 from jobs.dino.model import build_pair

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from jobs.common.card import ModelCard
-from jobs.dino import group
+from jobs.common.training import group
+from jobs.common.training.optim import build_optimizer, clip_gradients, parameter_groups, set_rates
 from jobs.dino.config import Config
 from jobs.dino.loss import dino_loss, mean_over_processes, moved_center, spread_loss, teacher_probabilities
 from jobs.dino.model import Pair, build_pair, follow
-from jobs.dino.optim import build_optimizer, clip_gradients, parameter_groups, set_rates
 from jobs.dino.patches import Masks, moved_patch_center, patch_loss, patch_masks
 from jobs.dino.quick import views_of
 from jobs.dino.schedule import pace

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from jobs.common.card import ModelCard
 from jobs.common.devices import peak_memory_bytes
-from jobs.dino import group, journal
+from jobs.common.training import group, journal
+from jobs.common.training.data import Source
+from jobs.common.training.probe import signs
 from jobs.dino.config import Config
-from jobs.dino.data import Source
 from jobs.dino.health import PATIENCE, diagnosis, signals
-from jobs.dino.probe import signs
 from jobs.dino.schedule import pace
 from jobs.dino.train import Seen, State
 from lake.errors import InputError

@@ -10,9 +10,9 @@ from torch.nn import functional
 from jobs.common.backbone import pool
 from jobs.common.card import ModelCard
 from jobs.common.inputs import prepare, resize
-from jobs.dino import group
+from jobs.common.training import group
+from jobs.common.training.data import Places, Source
 from jobs.dino.config import Config
-from jobs.dino.data import Places, Source
 from jobs.dino.model import Network
 
 PROBE_STREAM: Final = 2**63 + 1

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.common.levels import LEVELS_DB, count_codes
+from jobs.common.training.data import Source
 from jobs.dino.config import Config
-from jobs.dino.data import Source
 from lake.constants import CODE_STEP_DB
 
 STATISTICS_STREAM: Final = 2**63

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, distributed
 
 from jobs.common.processes import Place
-from jobs.dino import group
+from jobs.common.training import group
 from lake.errors import InputError
 
 ROOT = Path(__file__).parents[3]

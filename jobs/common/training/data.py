@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.common.training.reading import Read
 from jobs.dino.config import Config
-from jobs.dino.reading import Read
 from lake.digest import sha256
 from lake.errors import InputError
 from lake.threads import in_threads
