@@ -32,7 +32,8 @@ from jobs.common.card import Weights
 from jobs.common.inputs import prepare
 from jobs.common.labels import read_labels
 from jobs.common.training.data import Source
-from jobs.dino.command import cube_source, train
+from jobs.common.training.session import cube_source
+from jobs.dino.command import train
 from jobs.dino.config import Config
 from jobs.embed.core import logmel
 from jobs.evaluate.core import NONE, dominant_labels

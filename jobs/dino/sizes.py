@@ -4,10 +4,10 @@ import torch
 
 from jobs.common.card import ModelCard
 from jobs.common.training import checkpoint
+from jobs.common.training.schedule import n_steps
 from jobs.dino.config import Config
 from jobs.dino.flops import flops_per_window
 from jobs.dino.model import build_pair
-from jobs.dino.schedule import n_steps
 
 BYTES_PER_TOKEN_WIDTH: float = 34.0
 """What a block keeps for the backward pass, for each token and unit of width, when it computes in 16 bits and its

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jobs.dino.config import Config
+from jobs.common.training.settings import Settings
 
 NEVER_DECAYED = ("pos_embed", "cls_token", "reg_token")
 """Parameters of timm's vision transformers that are no matrices although they have three axes."""
@@ -42,7 +42,7 @@ def set_rates(optimizer: torch.optim.Optimizer, *, lr: float, weight_decay: floa
 
 
 @torch.no_grad()
-def clip_gradients(parameters: Iterable[Tensor], config: Config) -> Tensor:
+def clip_gradients(parameters: Iterable[Tensor], config: Settings) -> Tensor:
     """Scale gradients down to the largest norm allowed, without asking the device for a number.
 
     Parameters

@@ -1,19 +1,17 @@
 """A fixed sample of windows whose features are looked at now and then, to see what the network has learnt."""
 
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional
 
-from jobs.common.backbone import pool
-from jobs.common.card import ModelCard
-from jobs.common.inputs import prepare, resize
 from jobs.common.training import group
 from jobs.common.training.data import Places, Source
-from jobs.dino.config import Config
-from jobs.dino.model import Network
+from jobs.common.training.settings import Settings
 
 PROBE_STREAM: Final = 2**63 + 1
 """Stands in the place of a pass's number where the sample is drawn."""
@@ -23,9 +21,10 @@ WINDOWS_AT_ONCE: Final = 64
 NEIGHBOURS: Final = 20
 NEIGHBOURS_TEMPERATURE: Final = 0.07
 TEXTURE: Final = 1e-7
+Encode = Callable[[NDArray[np.uint8], Sequence[str] | None], Tensor]
 
 
-def sample(source: Source, config: Config, width: int) -> NDArray[np.int64]:
+def sample(source: Source, config: Settings, width: int) -> NDArray[np.int64]:
     """Draw the windows that are looked at: twice the features' number, 512 at least, or all there are."""
     n = max(LEAST_WINDOWS, 2 * width)
     if source.n_windows <= n:
@@ -34,10 +33,15 @@ def sample(source: Source, config: Config, width: int) -> NDArray[np.int64]:
     return np.sort(random.choice(source.n_windows, n, replace=False))
 
 
-def signs(
-    network: Network, source: Source, windows: NDArray[np.int64], card: ModelCard, config: Config
-) -> dict[str, float]:
-    """Return what the features of the sample show; every process must call it, each does a share.
+def signs(features: NDArray[np.float32], places: Places | None, windows: NDArray[np.int64]) -> dict[str, float]:
+    """Return what the features of the sample show.
+
+    Parameters
+    ----------
+    features, windows
+        From :func:`embedded`, and the windows' numbers.
+    places
+        Where windows come from, if that is known.
 
     Returns
     -------
@@ -46,9 +50,7 @@ def signs(
         of other recordings tell a window's recorder, or its hour; and ``recorder_share``, ``hour_share``, how often
         guessing the commonest would. What cannot be known is left out.
     """
-    features = embedded(network, source, windows, card, config)
     found = {"rank_me": rank_me(features)}
-    places = source.places
     if places is None:
         return found
     for name, labels in (("recorder", places.recorder.astype(np.int64)), ("hour", places.hour)):
@@ -59,24 +61,27 @@ def signs(
 
 
 def embedded(
-    network: Network, source: Source, windows: NDArray[np.int64], card: ModelCard, config: Config
+    encode: Encode, source: Source, windows: NDArray[np.int64], width: int, *, named: bool = False
 ) -> NDArray[np.float32]:
-    """Return the features of windows, shape (n, width), in their order; each process computes every n-th one."""
+    """Return the features of windows, shape (n, width), in their order; each process computes every n-th one.
+
+    Parameters
+    ----------
+    encode
+        From codes, and the names of their recorders where ``named``, to features on the CPU, shape (n, width).
+    source, windows
+        The windows and their numbers.
+    width
+        Length of the features.
+    named
+        Whether recorders are named.
+    """
     own = windows[group.rank() :: group.n_ranks()]
     parts = []
-    device = network.head.prototypes.device
-    was_training = network.training
-    network.eval()
     for first in range(0, len(own), WINDOWS_AT_ONCE):
         chosen = own[first : first + WINDOWS_AT_ONCE]
-        codes = torch.from_numpy(source.read(chosen)).to(device)
-        recorder = source.places.names(chosen) if card.background_db and source.places else None
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            x = resize(prepare(codes, card, recorder), config.global_size)
-            pooled = pool(network.backbone.forward_features(x), network.backbone, config.pooling)
-        parts.append(pooled.float().cpu().numpy())
-    network.train(was_training)
-    width = int(network.backbone.num_features)
+        recorder = source.places.names(chosen) if named and source.places else None
+        parts.append(encode(source.read(chosen), recorder).numpy())
     mine = np.concatenate(parts) if parts else np.empty((0, width), dtype=np.float32)
     out = np.empty((len(windows), width), dtype=np.float32)
     for i, each in enumerate(group.tensors_of_all({"features": torch.from_numpy(mine)})):

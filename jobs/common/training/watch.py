@@ -3,26 +3,27 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Generic, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
-from jobs.common.card import ModelCard
 from jobs.common.devices import peak_memory_bytes
-from jobs.common.training import group, journal
+from jobs.common.training import checkpoint, group, journal
 from jobs.common.training.data import Source
-from jobs.common.training.probe import signs
-from jobs.dino.config import Config
-from jobs.dino.health import PATIENCE, diagnosis, signals
-from jobs.dino.schedule import pace
-from jobs.dino.train import Seen, State
+from jobs.common.training.learner import Learner, Seen
+from jobs.common.training.probe import embedded, signs
+from jobs.common.training.settings import Settings
 from lake.errors import InputError
 from lake.storage import Storage
 
 N_PROBES: Final = 8
 """Times that a fixed sample of windows is looked at during a training, about."""
+
+PATIENCE: Final = 50
+"""Steps after the warm-up that the signs may be bad in a row."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,8 @@ class Surroundings:
         Called once everything was checked, right before the folder is first written to.
     is_anew
         Whether what the folder holds is removed first.
-    flops_per_window, peak_flops
-        What a window's training takes, and operations/s that the device could reach; ``None`` where unknown.
+    peak_flops
+        Operations/s that the device could reach; ``None`` where unknown.
     """
 
     run: str
@@ -73,32 +74,7 @@ class Surroundings:
     compiled: bool = False
     begin: Callable[[], None] = lambda: None
     is_anew: bool = False
-    flops_per_window: float | None = None
     peak_flops: float | None = None
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What stays the same over the whole training; ``probed`` are the windows that are looked at."""
-
-    storage: Storage
-    source: Source
-    config: Config
-    around: Surroundings
-    n_steps: int
-    probed: NDArray[np.int64]
-
-
-@dataclass
-class Progress:
-    """What changes from step to step."""
-
-    state: State
-    card: ModelCard
-    elapsed_s: float = 0.0
-    bad_since: int | None = None
-    last_checkpoint: str | None = None
-    initial_sha256: str = ""
 
 
 @dataclass
@@ -110,85 +86,125 @@ class Watch:
     n_windows: int = 0
 
 
-def is_looked_at(plan: Plan, step: int) -> bool:
-    """Tell whether a step, counted from 1, leaves a line of metrics."""
-    return step in {1, plan.n_steps} or step % plan.around.log_every == 0
+@dataclass
+class Training(Generic[Seen]):
+    """One training: what it was given, and where it is.
 
-
-def is_probed(plan: Plan, step: int) -> bool:
-    """Tell whether the sample of windows is looked at after a step that leaves a line."""
-    every = plan.around.log_every * max(1, round(plan.n_steps / N_PROBES / plan.around.log_every))
-    return step in {1, plan.n_steps} or step % every == 0
-
-
-def look(plan: Plan, progress: Progress, seen: Seen, watch: Watch) -> None:
-    """Write a line of metrics, and end a training that has collapsed; every process must call it.
-
-    Raises
-    ------
-    InputError
-        If the loss is no number, or the training has collapsed.
+    Attributes
+    ----------
+    storage, source, config, around
+        The run's folder, the windows, the settings, and how it is executed.
+    learner, card
+        What is trained, and the card of its model.
+    n_steps, probed
+        Steps in all; numbers of the windows that are looked at now and then.
+    elapsed_s
+        Seconds that it took so far, over all of its executions.
+    bad_since
+        Step from which on its signs are bad.
+    last_checkpoint, initial_sha256
+        Key of the newest checkpoint; digest of the weights before the first step.
     """
-    require_sound(plan, progress)
-    step = progress.state.step
-    found = group.of_first(signals(seen.loss, seen.teacher, seen.features))
-    entry = {"step": step, **found, **_rates(plan, progress, seen), **_speed(plan, watch)}
-    if is_probed(plan, step):
-        entry.update(signs(progress.state.pair.teacher, plan.source, plan.probed, progress.card, plan.config))
-    if group.rank() == 0:
-        journal.append(plan.storage, entry)
-    warmed_up = step > round(plan.config.lr_warmup * plan.n_steps)
-    wrong = diagnosis(found, plan.config.n_prototypes) if warmed_up else None
-    if wrong is None:
-        progress.bad_since = None
-        return
-    progress.bad_since = step if progress.bad_since is None else progress.bad_since
-    if step - progress.bad_since >= PATIENCE and plan.around.on_collapse == "stop":
+
+    storage: Storage
+    source: Source
+    config: Settings
+    around: Surroundings
+    learner: Learner[Seen]
+    card: BaseModel
+    n_steps: int
+    probed: NDArray[np.int64]
+    elapsed_s: float = 0.0
+    bad_since: int | None = None
+    last_checkpoint: str | None = None
+    initial_sha256: str = ""
+
+    @property
+    def step(self) -> int:
+        """Number of steps done."""
+        return self.learner.step
+
+    def is_looked_at(self) -> bool:
+        """Tell whether the step that was just done leaves a line of metrics."""
+        return self.step in {1, self.n_steps} or self.step % self.around.log_every == 0
+
+    def is_probed(self) -> bool:
+        """Tell whether the sample of windows is looked at after such a step."""
+        every = self.around.log_every * max(1, round(self.n_steps / N_PROBES / self.around.log_every))
+        return self.step in {1, self.n_steps} or self.step % every == 0
+
+    def look(self, seen: Seen, watch: Watch) -> None:
+        """Write a line of metrics, and end a training that has collapsed; every process must call it.
+
+        Raises
+        ------
+        InputError
+            If the loss is no number, or the training has collapsed.
+        """
+        self.require_sound()
+        found = group.of_first(self.learner.signals(seen))
+        entry = {"step": self.step, **found, **self.learner.rates(seen), **self._speed(watch)}
+        if self.is_probed():
+            features = embedded(
+                self.learner.features, self.source, self.probed, self.learner.width, named=self.learner.needs_recorders
+            )
+            entry.update(signs(features, self.source.places, self.probed))
+        if group.rank() == 0:
+            journal.append(self.storage, entry)
+        warmed_up = self.step > round(self.config.lr_warmup * self.n_steps)
+        wrong = self.learner.diagnosis(found) if warmed_up else None
+        if wrong is None:
+            self.bad_since = None
+            return
+        self.bad_since = self.step if self.bad_since is None else self.bad_since
+        if self.step - self.bad_since >= PATIENCE and self.around.on_collapse == "stop":
+            raise InputError(
+                f"run {self.around.run!r}: {wrong}, since step {self.bad_since} of {self.n_steps}. The last"
+                f" checkpoint is {self.last_checkpoint or 'none'}. Change the configuration and give the run"
+                " a new name."
+            )
+
+    def _speed(self, watch: Watch) -> dict[str, float]:
+        """Return windows/s of all processes; and of this one the share of waiting, the device's speed, memory."""
+        took_s = time.perf_counter() - watch.began_s
+        own = watch.n_windows / took_s
+        speed = {"windows_per_s": own * group.n_ranks(), "data_wait": watch.waited_s / took_s}
+        if self.learner.flops_per_window is not None:
+            speed["flops_per_s"] = own * self.learner.flops_per_window
+            if self.around.peak_flops is not None:
+                speed["mfu"] = speed["flops_per_s"] / self.around.peak_flops
+        return {**speed, "memory_bytes": peak_memory_bytes(str(self.around.device))}
+
+    def require_sound(self) -> None:
+        """End a training whose loss or gradient is no number; the bad step changed nothing.
+
+        Raises
+        ------
+        InputError
+            If it is so.
+        """
+        if bool(self.learner.is_sound):
+            return
+        precision = "" if self.config.precision == "fp32" else ', or precision = "fp32"'
         raise InputError(
-            f"run {plan.around.run!r}: {wrong}, since step {progress.bad_since} of {plan.n_steps}. The last"
-            f" checkpoint is {progress.last_checkpoint or 'none'}. Change the configuration and give the run"
-            " a new name."
+            f"run {self.around.run!r}: the loss or its gradient is no finite number at step {self.step};"
+            f" the weights were left as they were. The last checkpoint is {self.last_checkpoint or 'none'}."
+            f" Set a lower lr{precision}, and give the run a new name."
         )
 
-
-def _rates(plan: Plan, progress: Progress, seen: Seen) -> dict[str, float]:
-    now = pace(progress.state.step - 1, plan.n_steps, plan.config)
-    return {
-        "lr": now.lr,
-        "weight_decay": now.weight_decay,
-        "teacher_momentum": now.teacher_momentum,
-        "teacher_temperature": now.teacher_temperature,
-        "gradient_norm": seen.gradient_norm.item(),
-        "center_norm": progress.state.center.norm().item(),
-    }
-
-
-def _speed(plan: Plan, watch: Watch) -> dict[str, float]:
-    """Return windows/s of all processes; of this one the shares of waiting and of its device's speed, and memory."""
-    took_s = time.perf_counter() - watch.began_s
-    own = watch.n_windows / took_s
-    around = plan.around
-    speed = {"windows_per_s": own * group.n_ranks(), "data_wait": watch.waited_s / took_s}
-    if around.flops_per_window is not None:
-        speed["flops_per_s"] = own * around.flops_per_window
-        if around.peak_flops is not None:
-            speed["mfu"] = speed["flops_per_s"] / around.peak_flops
-    return {**speed, "memory_bytes": peak_memory_bytes(str(around.device))}
-
-
-def require_sound(plan: Plan, progress: Progress) -> None:
-    """End a training whose loss or gradient is no number; the bad step changed nothing.
-
-    Raises
-    ------
-    InputError
-        If it is so.
-    """
-    if bool(progress.state.is_sound):
-        return
-    precision = "" if plan.config.precision == "fp32" else ', or precision = "fp32"'
-    raise InputError(
-        f"run {plan.around.run!r}: the loss or its gradient is no finite number at step {progress.state.step};"
-        f" the weights were left as they were. The last checkpoint is {progress.last_checkpoint or 'none'}."
-        f" Set a lower lr{precision}, and give the run a new name."
-    )
+    def save(self) -> None:
+        """Write a checkpoint of a sound state; every process must call it, the first one writes."""
+        self.require_sound()
+        content = {
+            **self.learner.packed(),
+            "card": self.card.model_dump_json(),
+            "config_id": self.around.config_id,
+            "digest": self.source.digest,
+            "n_windows": self.source.n_windows,
+            "backend": self.around.backend,
+            "elapsed_s": self.elapsed_s,
+            "bad_since": self.bad_since,
+            "initial_sha256": self.initial_sha256,
+        }
+        if group.rank() == 0:
+            self.last_checkpoint = checkpoint.save(self.storage, content, keep=checkpoint.KEEP)

@@ -12,9 +12,10 @@ from jobs.common.card import ModelCard
 from jobs.common.inputs import prepare, resize
 from jobs.common.training.data import Places, from_array
 from jobs.common.training.plot import PANELS, picture
-from jobs.common.training.probe import embedded, neighbours_say, rank_me, sample, signs
+from jobs.common.training.probe import neighbours_say, rank_me, sample
 from jobs.dino.config import Config
 from jobs.dino.flops import flops_per_window
+from jobs.dino.probe import embedded, signs
 from jobs.dino.train import new_state
 
 MakeConfig = Callable[..., Config]

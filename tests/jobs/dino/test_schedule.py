@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from jobs.common.training.schedule import cosine, n_steps, ramp
 from jobs.dino.config import Config
-from jobs.dino.schedule import cosine, n_steps, pace, ramp
+from jobs.dino.schedule import pace
 
 
 def cosine_scheduler(

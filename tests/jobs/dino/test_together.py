@@ -20,8 +20,8 @@ from stores import finish, make_cube, random_codes
 from jobs.common.card import ModelCard
 from jobs.common.training import journal
 from jobs.common.training.data import from_array
-from jobs.common.training.probe import embedded
 from jobs.dino.config import Config
+from jobs.dino.probe import embedded
 from jobs.dino.train import new_state
 from lake.storage import Storage
 

@@ -16,10 +16,10 @@ from jobs.common.card import ModelCard
 from jobs.common.processes import place
 from jobs.common.training import group
 from jobs.common.training.data import from_array
-from jobs.common.training.probe import embedded
 from jobs.common.training.watch import Surroundings
 from jobs.dino.config import Config
 from jobs.dino.loop import fit
+from jobs.dino.probe import embedded
 from jobs.dino.train import new_state
 from lake.errors import InputError, TryAgainError
 from lake.storage import Storage

@@ -10,7 +10,7 @@ from stores import make_cube, random_codes
 
 from jobs.common.run import Run
 from jobs.common.training.data import batches, by_shards, ordering
-from jobs.dino.command import cube_source
+from jobs.common.training.session import cube_source
 from jobs.dino.config import Config
 from lake.read import open_cube
 
