@@ -3,7 +3,7 @@
 Axes: n windows or views, M mel bands, F frames, T = F / 4 frames of the output.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Final
 
 import torch
@@ -161,12 +161,3 @@ def calibrate(net: FrameNet, windows: Iterable[Tensor]) -> None:
         norm.variance.copy_((square - mean.square()).clamp_(min=0))
         norm.measured = None
     net.eval()
-
-
-def n_parameters(modules: Iterable[nn.Module]) -> int:
-    """Return the number of trained numbers."""
-    return sum(each.numel() for module in modules for each in _parameters(module))
-
-
-def _parameters(module: nn.Module) -> Iterator[Tensor]:
-    yield from module.parameters()

@@ -1,4 +1,4 @@
-"""Views of windows for a training by contrast: short crops at full frame rate, as another recorder might have made them.
+"""Views of windows for a training by contrast: short crops, at full frame rate, as another recorder may have made them.
 
 What a view looks like is a function of the run's seed, the sample's number in the training and the view's number (and,
 where another window is mixed in, of that window): not of processes, parts of a batch or restarts.
@@ -20,7 +20,7 @@ from lake.constants import CODE_OFFSET_DB, CODE_STEP_DB
 N_KNOTS: Final = 6
 DRAWS: Final = (
     "is_loud", "centre", "height", "shift", "is_mixed", "partner", "mix_snr", "has_floor", "floor_snr", "gain",
-    "loses_frames", "n_lost_frames", "first_lost_frames", "loses_bands", "n_lost_bands", "first_lost_bands",
+    "apart", "loses_frames", "n_lost_frames", "first_lost_frames", "loses_bands", "n_lost_bands", "first_lost_bands",
     *(f"knot_{i}" for i in range(N_KNOTS)),
 )  # fmt: skip
 """What is drawn for each view, each a number in [0, 1)."""
@@ -71,6 +71,8 @@ class ViewSettings:
     mask_share: float = 0.5
     mask_width: float = 0.15
     own_median: float = 0.5
+    centre_by: str = "level"
+    apart: int | None = None
 
 
 def standardised(codes: Tensor, mean_db: Tensor, deviation_db: float, own_median: float = 0.5) -> Tensor:
@@ -146,11 +148,20 @@ def make_views(x: Tensor, draws: Draws, deviation_db: float, how: ViewSettings) 
 def cropped(x: Tensor, draws: Draws, how: ViewSettings) -> Tensor:
     """Return crops of all bands, stretched and shifted along frequency, shape (V, B, M, W); beyond the band is 0."""
     n_windows, _, n_mels, n_frames = x.shape
-    level = x.mean(dim=(1, 2))
-    loudness = (level - level.amin(dim=1, keepdim=True) + 1e-3).cumsum(dim=1)
+    if how.centre_by == "level":
+        level = x.mean(dim=(1, 2))
+        loudness = (level - level.amin(dim=1, keepdim=True) + 1e-3).cumsum(dim=1)
+    else:
+        excess = (x[:, 0] - x[:, 0].mean(dim=2, keepdim=True)).clamp_(min=0)
+        loudness = (excess.square_().mean(dim=1) + 1e-3).cumsum(dim=1)
+    if how.apart is not None:
+        own = draws["apart"]
+        draws = {**draws, "centre": draws["centre"][:1].expand_as(own), "is_loud": draws["is_loud"][:1].expand_as(own)}
     loud = torch.searchsorted(loudness, draws["centre"].T.contiguous() * loudness[:, -1:]).T
     anywhere = (draws["centre"] * n_frames).long()
     centre = torch.where(draws["is_loud"] < how.loud_share, loud, anywhere).clamp_(max=n_frames - 1)
+    if how.apart is not None:
+        centre = centre + torch.round((2 * own - 1) * how.apart / 2).long()
     first = torch.remainder(centre - how.n_frames // 2, n_frames)
 
     height = _between(how.mel_span, draws["height"])

@@ -159,7 +159,8 @@ def test_draws_depend_on_seed_sample_and_view() -> None:
     samples = np.arange(500, dtype=np.int64)
     found = uniforms(7, samples, 2)
     assert found.shape == (2, 500, len(DRAWS))
-    assert (found >= 0).all() and (found < 1).all()
+    assert (found >= 0).all()
+    assert (found < 1).all()
     assert len(np.unique(found)) > 0.99 * found.size
     np.testing.assert_array_equal(uniforms(7, samples[17:18], 2)[:, 0], found[:, 17])
     assert not np.array_equal(uniforms(8, samples, 2), found)
