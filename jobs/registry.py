@@ -12,6 +12,7 @@ from lake.errors import InputError, TryAgainError
 PACKAGES = (
     "jobs.spectrograms",
     "jobs.dino",
+    "jobs.contrast",
     "jobs.adopt",
     "jobs.dictionary",
     "jobs.embed",

@@ -135,7 +135,8 @@ def _inputs(job: Job) -> Iterator[str]:
         role = "any role" if one.role == ANY_ROLE else one.role
         several = ", or a list of them" if one.several else ""
         yield f"# {role}: a run of {' or '.join(made[one])}{several}{'; may be left out' if one.optional else ''}"
-    yield f"inputs = {{ {', '.join(f'{roles[one]} = {json.dumps(made[one][0])}' for one in job.inputs)} }}"
+    usual = [f"{roles[one]} = {json.dumps(made[one][0])}" for one in job.inputs if one.is_usual]
+    yield f"inputs = {{ {', '.join(usual)} }}"
 
 
 def _files(job: Job) -> Iterator[str]:

@@ -38,12 +38,15 @@ class Input:
         Whether the manifest may leave it out.
     several
         Whether the manifest may list several runs, whose vectors are joined.
+    is_usual
+        Whether the run that `dawnchorus config` prints has it.
     """
 
     role: str
     kinds: tuple[str, ...] = ()
     optional: bool = False
     several: bool = False
+    is_usual: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kinds", self.kinds or (self.role,))

@@ -15,13 +15,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lake.constants import CODE_OFFSET_DB, CODE_STEP_DB
+from jobs.common.training.alterations import Equaliser, Floor, Gain, Mask, Mix, Tilt, by_kind
+from jobs.common.training.hashed import uniforms
+from jobs.contrast.config import Config
 
 N_KNOTS: Final = 6
 DRAWS: Final = (
     "is_loud", "centre", "height", "shift", "is_mixed", "partner", "mix_snr", "has_floor", "floor_snr", "gain",
     "apart", "loses_frames", "n_lost_frames", "first_lost_frames", "loses_bands", "n_lost_bands", "first_lost_bands",
-    *(f"knot_{i}" for i in range(N_KNOTS)),
+    *(f"knot_{i}" for i in range(N_KNOTS)), "tilt",
 )  # fmt: skip
 """What is drawn for each view, each a number in [0, 1)."""
 MIX_GROUP: Final = 8
@@ -50,6 +52,9 @@ class ViewSettings:
         Share of views that a noise floor is added to, and range of how far below the view's mean power it lies, dB.
     gain_db
         Gain, drawn from minus to plus this, dB.
+    tilt_db
+        Change of the highest band against the middle, drawn from minus to plus this, dB; the lowest changes as much the
+        other way.
     eq_db
         Deviation of the gains at :data:`N_KNOTS` places from the lowest to the highest band, linear in between, dB.
     mask_share, mask_width
@@ -67,6 +72,7 @@ class ViewSettings:
     floor_share: float = 0.5
     floor_snr_db: Span = (5.0, 25.0)
     gain_db: float = 6.0
+    tilt_db: float = 0.0
     eq_db: float = 3.0
     mask_share: float = 0.5
     mask_width: float = 0.15
@@ -75,48 +81,22 @@ class ViewSettings:
     apart: int | None = None
 
 
-def standardised(codes: Tensor, mean_db: Tensor, deviation_db: float, own_median: float = 0.5) -> Tensor:
-    """Return windows as the network takes them.
-
-    Parameters
-    ----------
-    codes
-        uint8, shape (B, M, F), as the cube has them; 0 is missing.
-    mean_db
-        The study's mean level of each band, dBFS, shape (M,).
-    deviation_db
-        One deviation of levels about those means, dB.
-    own_median
-        Share of the window's own median per band (of frames that are there) that is taken off.
-
-    Returns
-    -------
-    Tensor
-        float32, shape (B, 1, M, F), in deviations; what is missing is 0.
-    """
-    level = codes.to(torch.float32).mul_(CODE_STEP_DB).add_(CODE_OFFSET_DB - mean_db[:, None])
-    if own_median:
-        level -= own_median * (own_medians(codes) - mean_db)[..., None]
-    return level.div_(deviation_db).masked_fill_(codes == 0, 0.0)[:, None]
-
-
-def own_medians(codes: Tensor) -> Tensor:
-    """Return the median level of each band of each window over the frames that are there, dBFS, shape (B, M)."""
-    # Sorting 16-bit numbers with NumPy takes a fortieth of the time of any median of torch on a CPU.
-    if codes.device.type == "cpu":
-        ordered = torch.from_numpy(np.sort(codes.numpy().astype(np.int16), axis=2))
-    else:
-        ordered = codes.sort(dim=2).values
-    n_missing = (codes == 0).sum(dim=2, keepdim=True)
-    n_there = codes.shape[2] - n_missing
-    middle = [n_missing + (n_there - 1).clamp(min=0) // 2, n_missing + n_there // 2]
-    pair = ordered.gather(2, torch.cat(middle, dim=2).clamp_(max=codes.shape[2] - 1)).to(torch.float32)
-    return pair.mean(dim=2) * CODE_STEP_DB + CODE_OFFSET_DB
+def settings_of(config: Config) -> ViewSettings:
+    """Return how a run makes its views; a kind that its list lacks changes nothing."""
+    found = by_kind(config.views)
+    none = Mix(share=0.0), Floor(share=0.0), Gain(db=0.0), Tilt(db=0.0), Equaliser(db=0.0), Mask(share=0.0)
+    mix, floor, gain, tilt, eq, mask = (found.get(each.kind, each) for each in none)
+    return ViewSettings(
+        n_frames=config.view_frames, loud_share=config.active_share, mel_span=config.mel_span,
+        mel_shift=config.mel_shift, mix_share=mix.share, mix_snr_db=mix.snr_db, floor_share=floor.share,
+        floor_snr_db=floor.snr_db, gain_db=gain.db, tilt_db=tilt.db, eq_db=eq.db, mask_share=mask.share,
+        mask_width=mask.width,
+    )  # fmt: skip
 
 
 def draws_of(seed: int, samples: NDArray[np.int64], n_views: int = 2) -> Draws:
-    """Return what is drawn for each view of each sample, by name, each of shape (V, B); see :func:`uniforms`."""
-    numbers = torch.from_numpy(uniforms(seed, samples, n_views))
+    """Return what is drawn for each view of each sample, by name, each of shape (V, B)."""
+    numbers = torch.from_numpy(uniforms(seed, samples, n_views, range(len(DRAWS))))
     return dict(zip(DRAWS, numbers.unbind(dim=-1), strict=True))
 
 
@@ -207,7 +187,9 @@ def equaliser(draws: Draws, deviation_db: float, how: ViewSettings, n_mels: int)
     normal = math.sqrt(2.0) * torch.erfinv((2 * knots - 1).clamp_(-1 + 2.0**-23, 1 - 2.0**-23))
     place = torch.linspace(0.0, N_KNOTS - 1.0, n_mels, device=knots.device)
     hats = (1 - (place - torch.arange(N_KNOTS, device=knots.device)[:, None]).abs()).clamp_(min=0)
-    return gain[..., None] + (normal * (how.eq_db / deviation_db)) @ hats
+    tilt = (2 * draws["tilt"] - 1) * (how.tilt_db / deviation_db)
+    gain = gain[..., None] + tilt[..., None] * torch.linspace(-1.0, 1.0, n_mels, device=knots.device)
+    return gain + (normal * (how.eq_db / deviation_db)) @ hats
 
 
 def masked(views: Tensor, draws: Draws, how: ViewSettings) -> Tensor:
@@ -232,30 +214,9 @@ def partners(u: Tensor) -> Tensor:
     return base + (place - base + ahead) % n_group
 
 
-def uniforms(seed: int, samples: NDArray[np.int64], n_views: int) -> NDArray[np.float32]:
-    """Return numbers in [0, 1), each a hash of seed, sample, view and its own place, shape (V, B, len(DRAWS)).
-
-    Notes
-    -----
-    The hash is SplitMix64's finaliser (Steele et al. 2014), chained.
-    """
-    key = _scrambled(np.array([[[seed]]], dtype=np.uint64))
-    key = _scrambled(key ^ samples.astype(np.uint64)[None, :, None])
-    key = _scrambled(key ^ np.arange(n_views, dtype=np.uint64)[:, None, None])
-    key = _scrambled(key ^ np.arange(len(DRAWS), dtype=np.uint64))
-    return (key >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
-
-
 def _between(span: Span, u: Tensor) -> Tensor:
     return span[0] + (span[1] - span[0]) * u
 
 
 def _ratio(snr_db: Span, u: Tensor) -> Tensor:
     return torch.pow(10.0, -_between(snr_db, u) / 10)
-
-
-def _scrambled(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(x ^ (x >> np.uint64(31)), dtype=np.uint64)

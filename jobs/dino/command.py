@@ -10,6 +10,7 @@ from jobs.common.run import Options, Outcome, Run
 from jobs.common.training import session
 from jobs.common.training.data import Source
 from jobs.common.training.learner import Method
+from jobs.common.training.session import Kind
 from jobs.common.training.statistics import backgrounds, level_counts, level_counts_by_recorder
 from jobs.common.training.watch import Surroundings
 from jobs.dino.config import Config
@@ -21,7 +22,7 @@ from lake.read import grid_of
 
 def execute(run: Run[Config], options: Options) -> Outcome:
     """Train the run's backbone, from where an earlier execution was stopped, and list its files."""
-    return session.execute(run, options, method_of)
+    return session.execute(run, options, KIND)
 
 
 def describe(run: Run[Config], options: Options) -> list[str]:
@@ -33,14 +34,15 @@ def describe(run: Run[Config], options: Options) -> list[str]:
     )  # fmt: skip
 
 
-def method_of(
+def _method(
     cube: xr.Dataset, source: Source, config: Config, around: Surroundings, init: str | None, /
 ) -> Method[ModelCard, Seen]:
     """Return how a backbone is trained on the windows of a cube."""
     return method(config, partial(_card, cube, source, config, around), around, init)
 
 
-train = partial(session.train, method_of)
+KIND = Kind(lambda _cube, source, _config, _init: source, _method)
+train = partial(session.train, KIND)
 """Train a backbone; :func:`jobs.common.training.session.train` says with what."""
 
 

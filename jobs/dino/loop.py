@@ -4,9 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from jobs.common.backbone import save_backbone
@@ -15,6 +13,7 @@ from jobs.common.inputs import gaps_of
 from jobs.common.training import loop
 from jobs.common.training.data import Batch, Source
 from jobs.common.training.learner import Method
+from jobs.common.training.probe import Encode
 from jobs.common.training.watch import Surroundings
 from jobs.dino.begin import begin_with, require_same_network
 from jobs.dino.config import Config
@@ -147,9 +146,9 @@ class Dino:
         """Return what is wrong, or ``None``."""
         return diagnosis(signals, self.config.n_prototypes)
 
-    def features(self, codes: NDArray[np.uint8], recorder: Sequence[str] | None) -> Tensor:
-        """Return the teacher's features of windows."""
-        return features(self.state.pair.teacher, codes, recorder, self.card, self.config)
+    def encoder(self) -> Encode:
+        """Return what gives the teacher's features of windows."""
+        return lambda codes, recorder: features(self.state.pair.teacher, codes, recorder, self.card, self.config)
 
     def packed(self) -> dict[str, Any]:
         """Return all that the next step depends on."""

@@ -4,7 +4,6 @@ import torch
 
 from jobs.common.card import ModelCard
 from jobs.common.training import checkpoint
-from jobs.common.training.schedule import n_steps
 from jobs.dino.config import Config
 from jobs.dino.flops import flops_per_window
 from jobs.dino.model import build_pair
@@ -36,7 +35,7 @@ def described(
         Windows/s of all processes, and where that figure is from; ``None`` where nobody measured it.
     """
     n_windows, n_mels, n_frames = shape
-    total = n_steps(n_windows, config)
+    total = config.steps_of(n_windows)
     backbone, head, width, depth = parameters(config)
     flops = flops_per_window(config, width, depth)
     share = config.batch_size / n_processes / n_micro

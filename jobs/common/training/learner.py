@@ -4,13 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel
 from torch import Tensor
 
 from jobs.common.card import Weights
 from jobs.common.training.data import Batch
+from jobs.common.training.probe import Encode
 
 Seen = TypeVar("Seen")
 Card = TypeVar("Card", bound=BaseModel)
@@ -32,7 +31,7 @@ class Learner(Protocol[Seen]):
 
     @property
     def width(self) -> int:
-        """Length of the vectors that :meth:`features` returns."""
+        """Length of the vectors of :meth:`encoder`."""
 
     @property
     def needs_recorders(self) -> bool:
@@ -62,8 +61,8 @@ class Learner(Protocol[Seen]):
     def diagnosis(self, signals: dict[str, float]) -> str | None:
         """Return what is wrong with a training that shows such signals, or ``None``."""
 
-    def features(self, codes: NDArray[np.uint8], recorder: Sequence[str] | None) -> Tensor:
-        """Return one vector for each window, float32 on the CPU, shape (n, width)."""
+    def encoder(self) -> Encode:
+        """Return the function from codes, and recorders' names if they are needed, to vectors, shape (n, width)."""
 
     def packed(self) -> dict[str, Any]:
         """Return all that the next step depends on, ``step`` among it; every process must call it."""

@@ -14,7 +14,6 @@ from jobs.common.training.data import Batch, Source, batches, require_shares, re
 from jobs.common.training.learner import Card, Method, Seen
 from jobs.common.training.plot import draw
 from jobs.common.training.probe import sample
-from jobs.common.training.schedule import n_steps
 from jobs.common.training.settings import Settings
 from jobs.common.training.watch import Surroundings, Training, Watch
 from lake.digest import sha256
@@ -99,7 +98,7 @@ def _begun(
     if not around.is_anew:
         config_id, digest = around.config_id, source.digest
         found = checkpoint.latest(storage, config_id=config_id, digest=digest, n_windows=source.n_windows)
-    total = n_steps(source.n_windows, config)
+    total = config.steps_of(source.n_windows)
     step = 0 if found is None else int(found["step"])
     _require_same_place(storage, step)
     _seed(config, step)

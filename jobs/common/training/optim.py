@@ -41,6 +41,15 @@ def set_rates(optimizer: torch.optim.Optimizer, *, lr: float, weight_decay: floa
     optimizer.param_groups[0]["weight_decay"] = weight_decay
 
 
+def step_if(condition: Tensor, optimizer: torch.optim.AdamW) -> None:
+    """Take the optimiser's step if a tensor on the device says so, without reading it here.
+
+    ``found_inf`` is how ``torch.amp.GradScaler`` tells a fused optimiser to leave out a step.
+    """
+    optimizer.found_inf = (~condition).float()  # type: ignore[attr-defined]  # set by GradScaler the same way
+    optimizer.step()
+
+
 @torch.no_grad()
 def clip_gradients(parameters: Iterable[Tensor], config: Settings) -> Tensor:
     """Scale gradients down to the largest norm allowed, without asking the device for a number.

@@ -1,12 +1,10 @@
-"""Curves over the steps of a training, and how many steps it has: pure functions.
+"""Curves over the steps of a training: pure functions.
 
 The formulas are those of facebookresearch/dino (``utils.cosine_scheduler``), with warm-ups given as shares of the
 steps, so that they fit a training of any length.
 """
 
 import math
-
-from jobs.common.training.settings import Settings
 
 
 def cosine(step: int, n_steps: int, *, start: float, end: float, n_warmup: int = 0) -> float:
@@ -26,10 +24,3 @@ def ramp(step: int, n_warmup: int, *, start: float, end: float) -> float:
     if step >= n_warmup:
         return end
     return start + (end - start) * step / max(n_warmup - 1, 1)
-
-
-def n_steps(n_windows: int, config: Settings) -> int:
-    """Return the number of steps of a training on so many windows."""
-    if config.steps is not None:
-        return config.steps
-    return max(1, round(config.epochs * n_windows / config.batch_size))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final, Literal, Protocol, TypeVar
+from typing import Any, Final, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -28,7 +28,6 @@ from jobs.common.training.group import joined
 from jobs.common.training.learner import Method
 from jobs.common.training.loop import fit
 from jobs.common.training.reading import open_windows
-from jobs.common.training.schedule import n_steps
 from jobs.common.training.settings import Settings
 from jobs.common.training.watch import Surroundings
 from lake.constants import MS_PER_DAY, MS_PER_HOUR
@@ -64,7 +63,23 @@ class MakeMethod(Protocol[C_contra]):
         """Return the method for the windows of a cube; ``init`` is the folder of a model to begin with."""
 
 
-def execute(run: Run[Any], options: Options, make_method: MakeMethod[Any]) -> Outcome:
+@dataclass(frozen=True)
+class Kind(Generic[C_contra]):
+    """A kind of training.
+
+    Attributes
+    ----------
+    windows
+        From a cube, its windows, settings and ``init`` to the windows as they are trained on.
+    method
+        How it trains on them.
+    """
+
+    windows: Callable[[xr.Dataset, Source, C_contra, str | None], Source]
+    method: MakeMethod[C_contra]
+
+
+def execute(run: Run[Any], options: Options, kind: Kind[Any]) -> Outcome:
     """Train the run's network, from where an earlier execution was stopped, and list its files.
 
     Raises
@@ -74,7 +89,7 @@ def execute(run: Run[Any], options: Options, make_method: MakeMethod[Any]) -> Ou
     config, here = run.config, place(os.environ)
     cube_url = run.inputs["spectrograms"].output.url
     with open_cube(cube_url) as cube:
-        total = n_steps(len(usable_windows(cube, partial=config.partial)), config)
+        total = config.steps_of(len(usable_windows(cube, partial=config.partial)))
     with progress(f"{run.name}: training", total, "steps") if here.rank == 0 else _silence() as advance:
         done = 0
 
@@ -90,7 +105,7 @@ def execute(run: Run[Any], options: Options, make_method: MakeMethod[Any]) -> Ou
                 run.held.require()
 
         summary = train(
-            make_method,
+            kind,
             cube_url,
             run.output.url,
             config,
@@ -159,7 +174,7 @@ def extent(run: Run[Any], options: Options) -> Extent:
 
 
 def train(
-    make_method: MakeMethod[C],
+    kind: Kind[C],
     cube_path: str,
     out_folder: str,
     config: C,
@@ -187,8 +202,8 @@ def train(
 
     Parameters
     ----------
-    make_method
-        How the job trains.
+    kind
+        What trains, and on what.
     cube_path
         A finished cube.
     out_folder
@@ -258,6 +273,7 @@ def train(
             return finished
         with open_cube(cube_path) as cube, _stop_signals() as received:
             source = cube_source(cube_path, cube, partial_too=config.partial, n_threads=n_threads)
+            source = kind.windows(cube, source, config, init)
             is_anew = refresh and here.rank == 0 and _is_over(storage, source, finished)
             if source.n_bytes * here.n_ranks <= memory_bytes:
                 source = held(source)
@@ -278,7 +294,7 @@ def train(
                 is_anew=group.of_first(is_anew),
                 peak_flops=peak_flops(str(chosen), chosen_precision(config.precision, str(chosen))),
             )
-            summary = fit(storage, source, config, make_method(cube, source, config, around, init), around)
+            summary = fit(storage, source, config, kind.method(cube, source, config, around, init), around)
         if here.rank == 0:
             storage.write(SUMMARY_FILE, seal(summary, indent=2))
     return summary

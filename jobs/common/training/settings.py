@@ -15,10 +15,6 @@ class Settings(Protocol):
     @property
     def shuffle_shards(self) -> int: ...  # noqa: D102
     @property
-    def epochs(self) -> float: ...  # noqa: D102
-    @property
-    def steps(self) -> int | None: ...  # noqa: D102
-    @property
     def batch_size(self) -> int: ...  # noqa: D102
     @property
     def precision(self) -> Literal["auto", "fp32", "bf16"]: ...  # noqa: D102
@@ -28,3 +24,5 @@ class Settings(Protocol):
     def clip(self) -> float: ...  # noqa: D102
     @property
     def clip_mode(self) -> Literal["per_parameter", "global"]: ...  # noqa: D102
+
+    def steps_of(self, n_windows: int) -> int: ...  # noqa: D102

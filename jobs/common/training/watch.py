@@ -146,7 +146,7 @@ class Training(Generic[Seen]):
         entry = {"step": self.step, **found, **self.learner.rates(seen), **self._speed(watch)}
         if self.is_probed():
             features = embedded(
-                self.learner.features, self.source, self.probed, self.learner.width, named=self.learner.needs_recorders
+                self.learner.encoder(), self.source, self.probed, self.learner.width, named=self.learner.needs_recorders
             )
             entry.update(signs(features, self.source.places, self.probed))
         if group.rank() == 0:

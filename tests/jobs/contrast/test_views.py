@@ -8,6 +8,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from jobs.common.frames.inputs import own_medians, standardised
+from jobs.common.training.hashed import uniforms
 from jobs.contrast.views import (
     DRAWS,
     MIX_GROUP,
@@ -18,10 +20,7 @@ from jobs.contrast.views import (
     equaliser,
     make_views,
     masked,
-    own_medians,
     partners,
-    standardised,
-    uniforms,
     with_others,
 )
 
@@ -157,13 +156,13 @@ def test_views_do_not_depend_on_the_split_of_a_batch() -> None:
 
 def test_draws_depend_on_seed_sample_and_view() -> None:
     samples = np.arange(500, dtype=np.int64)
-    found = uniforms(7, samples, 2)
+    found = uniforms(7, samples, 2, range(len(DRAWS)))
     assert found.shape == (2, 500, len(DRAWS))
     assert (found >= 0).all()
     assert (found < 1).all()
     assert len(np.unique(found)) > 0.99 * found.size
-    np.testing.assert_array_equal(uniforms(7, samples[17:18], 2)[:, 0], found[:, 17])
-    assert not np.array_equal(uniforms(8, samples, 2), found)
+    np.testing.assert_array_equal(uniforms(7, samples[17:18], 2, range(len(DRAWS)))[:, 0], found[:, 17])
+    assert not np.array_equal(uniforms(8, samples, 2, range(len(DRAWS))), found)
 
 
 def test_partners_are_others_of_the_group() -> None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from jobs.contrast.network import GROUP, FrameNet, Norm, Projection, calibrate, readout
+from jobs.common.frames.network import GROUP, FrameNet, Norm, calibrate, readout
+from jobs.contrast.projection import Projection
 
 
 def made(n_bands: int = 32) -> FrameNet:
@@ -44,7 +45,7 @@ def test_gradients_of_groups_add_up() -> None:
     net(x)[0].square().sum().backward()
     whole = [each.grad.clone() for each in net.parameters() if each.grad is not None]
     net.zero_grad()
-    for part in x.split(GROUP):
+    for part in torch.split(x, GROUP):
         net(part)[0].square().sum().backward()
     for each, expected in zip(net.parameters(), whole, strict=True):
         torch.testing.assert_close(each.grad, expected, rtol=1e-3, atol=1e-3)

@@ -16,7 +16,6 @@ CHANNELS: Final = (1, 32, 64, 64, 96)
 STRIDES: Final = ((2, 2), (2, 2), (2, 1), (2, 1))
 FRAMES_PER_OUTPUT: Final = 4
 WIDTH: Final = 256
-PROJECTION: Final = (512, 128)
 
 
 class Norm(nn.Module):
@@ -82,8 +81,8 @@ class FrameNet(nn.Module):
         Parameters
         ----------
         x
-            Standardised windows or views (:func:`jobs.contrast.views.standardised`), float32, shape (n, 1, M, F): bands
-            from low to high, then time, as the cube has them.
+            Windows or views (:func:`jobs.common.frames.inputs.standardised`), float32, shape (n, 1, M, F): bands from
+            low to high, then time, as the cube has them.
 
         Returns
         -------
@@ -98,30 +97,13 @@ class FrameNet(nn.Module):
         """
         if not self.training:
             return self._frames(x)
-        outputs, stems = zip(*(self._frames(group) for group in x.split(GROUP)), strict=True)
+        outputs, stems = zip(*(self._frames(group) for group in torch.split(x, GROUP)), strict=True)
         return torch.cat(outputs), torch.cat(stems)
 
     def _frames(self, x: Tensor) -> tuple[Tensor, Tensor]:
         maps = self.stem(x.contiguous(memory_format=torch.channels_last))
         stem = maps.permute(0, 3, 1, 2).flatten(2)
         return self.perceptron(stem), stem
-
-
-class Projection(nn.Module):
-    """What the loss compares: a perceptron of the mean over frames, of no use after the training."""
-
-    def __init__(self, width: int = WIDTH) -> None:
-        super().__init__()
-        hidden, out = PROJECTION
-        self.layers = nn.Sequential(
-            nn.Linear(width, hidden, bias=False), Norm(hidden), nn.ReLU(), nn.Linear(hidden, out)
-        )
-
-    def forward(self, output: Tensor) -> Tensor:
-        """Return vectors of length 1, shape (n, 128), of the output of frames, shape (n, T, 256)."""
-        means = output.float().mean(dim=1)
-        groups = means.split(GROUP) if self.training else [means]
-        return functional.normalize(torch.cat([self.layers(group) for group in groups]).float(), dim=1)
 
 
 def readout(output: Tensor, stem: Tensor) -> Tensor:
