@@ -104,8 +104,8 @@ def _plan(run: Run[Config]) -> Plan:
     if not len(rows):
         raise InputError(
             f"run {run.name!r}: none of the {len(names)} vectors of {source.path} is of a recording of the cube; "
-            f"they are of {', '.join(matched.unknown[:3])}; the cube has {', '.join(there.path[:3])}. Both are relative "
-            f"to one root. Most alike: {strange}."
+            f"they are of {', '.join(matched.unknown[:3])}; the cube has {', '.join(there.path[:3])}. Both are "
+            f"relative to one root. Most alike: {strange}."
         )
     found = np.array([matched.row[names[i]] for i in rows], dtype=np.int64)
     _require_inside(run, there, found, source=source, rows=rows)

@@ -15,8 +15,8 @@ from lake.errors import InputError
 READERS = ((is_hoplite, read_hoplite), (is_bacpipe, read_bacpipe), (is_birdnet, read_birdnet))
 KNOWN = (
     "a folder of perch-hoplite or of BirdNET-Analyzer 2 (hoplite.sqlite and usearch.index), bacpipe's folder of one "
-    "model (metadata.yml and .npy files), BirdNET-Analyzer's text files (*.birdnet.embeddings.txt) or CSV (file_path, start, "
-    "end, embedding), or an array (.npy) with table = a CSV of its recordings and seconds"
+    "model (metadata.yml and .npy files), BirdNET-Analyzer's text files (*.birdnet.embeddings.txt) or CSV "
+    "(file_path, start, end, embedding), or an array (.npy) with table = a CSV of its recordings and seconds"
 )
 LENGTH_TOLERANCE_S = 0.02
 MOST_NAMED = 4
