@@ -324,6 +324,6 @@ def too_many_set_aside(run: Run, outcome: Outcome) -> list[str]:
     message = (
         f"run {run.name!r} finished, but {len(lost)} of {outcome.n_recordings} recordings were set aside ({reasons}); "
         f"max_quarantined = {run.max_quarantined:g} allows {run.max_quarantined:.0%}. See `problems` in the table of "
-        "recordings; mend them, or raise max_quarantined in the manifest."
+        "recordings; fix them, or raise max_quarantined in the manifest."
     )
     return [message]

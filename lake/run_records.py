@@ -197,7 +197,7 @@ class RunRecords:
             raise damaged(self.storage.path(key), what, ADVICE[key])
 
     def _settle(self, key: str, value: Mapping[str, Any], indent: int = 2) -> None:
-        """Write a record unless it says the same already, in whichever format."""
+        """Write a record unless it says the same already, in any format."""
         self.require_claim()
         stored = self._record(key)
         if stored is None or canonical(stored) != canonical(value):

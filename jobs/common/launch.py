@@ -63,7 +63,7 @@ def launch(
     """Start processes of a module, wait for them, and return the gravest of their exit codes.
 
     SIGTERM, SIGINT, SIGUSR1 and SIGHUP reach each of them as SIGTERM, so that a training writes a checkpoint. They end
-    with this process, whichever way it ends.
+    with this process, however it ends.
 
     Parameters
     ----------

@@ -98,10 +98,6 @@ def _part(recording: str, file: Path, window_s: float) -> Part:
     if array.ndim != 2 or array.dtype.kind != "f":
         raise InputError(f"{file}: expected vectors (n, n_features), found {array.dtype} of shape {array.shape}.")
     n = len(array)
-    return Part(
-        recording,
-        np.arange(n) * window_s,
-        np.full(n, window_s),
-        np.asarray(array),
-        lambda i: f"vector {i} of {file.name}",
-    )
+    start_s = np.arange(n, dtype=np.float64) * window_s
+    length_s = np.full(n, window_s, dtype=np.float64)
+    return Part(recording, start_s, length_s, np.asarray(array), lambda i: f"vector {i} of {file.name}")

