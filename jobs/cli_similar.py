@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from lake.nearest import Metric
-    from lake.similar import Normalise
+    from lake.search import Normalise
 
 commands = typer.Typer()
 FORMATS = ("csv", "raven")

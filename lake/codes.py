@@ -48,6 +48,7 @@ class Codes:
     def __len__(self) -> int:
         return len(self.codes)
 
+    @np.errstate(over="ignore", invalid="ignore")  # a bound is infinite then
     def products(self, weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the product of each vector with weights, by its code, and how far that may be off.
 
@@ -82,7 +83,7 @@ class Codes:
         about = np.full(len(self), whole)
         if largest > 0:  # scaled to 1, so that nothing is too small or too large for float32
             about += (self.codes.astype(np.float32) @ (steps / largest).astype(np.float32)).astype(np.float64) * largest
-        bound = self.error * float(np.sqrt(steps @ steps)) * (1 + 1e-9) + rounding
+        bound = self.error.astype(np.float64) * float(np.sqrt(steps @ steps)) * (1 + 1e-9) + rounding
         unknown = ~(np.isfinite(about) & np.isfinite(bound))
         if unknown.any():
             about[unknown], bound[unknown] = 0, np.inf
@@ -133,7 +134,7 @@ def pack(blocks: list[Codes]) -> bytes:
 
 def unpack(data: bytes | NDArray[np.uint8], n_windows: int, n_features: int) -> list[Codes] | None:
     """Return the blocks of codes of some windows, or ``None`` if the bytes are damaged or of other windows."""
-    view = memoryview(data)
+    view = memoryview(data) if isinstance(data, bytes) else data.data
     if len(view) < _HEADER.size + _DIGEST_BYTES:
         return None
     magic, n_blocks, n, n_all = _HEADER.unpack(view[: _HEADER.size])

@@ -88,7 +88,8 @@ class Comparison:
         product = np.zeros(len(vectors))
         for i, one in enumerate(self.sets):
             x = vectors[:, one.columns].astype(np.float64)
-            x -= one.mean
+            if one.mean is not None:
+                x -= one.mean
             product += _over(np.einsum("ij,j->i", x, one.weights), lengths[:, i])
         return self._of_products(product, _whitened_squares(lengths))
 

@@ -98,6 +98,7 @@ class Search:
         sizes = [len(span.cells) for span in sets.spans]
         self._cell = np.concatenate([np.empty(0, dtype=np.int64), *(span.cells for span in sets.spans)])
         self._recorder = np.repeat(np.array([span.recorder for span in sets.spans], dtype=np.int32), sizes)
+        self._has_complained = False
         self._days = by_day(sets.spans)
         self._indexes = [index_of(url, sets, i) for i, url in enumerate(sets.urls)] if index else []
         for each in self._indexes:
@@ -224,8 +225,11 @@ class Search:
                     f"{index.folder}: {n_bytes / 1e6:.0f} MB of codes were kept, with which searches are faster; the "
                     "folder may be removed at any time."
                 )
-        if problems:
-            self._say(f"the index could not be kept: {problems[0]} The next search compares all windows again.")
+        if problems and not self._has_complained:
+            self._has_complained = True
+            self._say(
+                f"the index could not be kept ({problems[0].rstrip('.')}): later searches are as slow as this one."
+            )
 
     def _lengths_of(self, rows: slice | NDArray[np.int64]) -> Vectors | None:
         return None if self._lengths is None else self._lengths[rows]
