@@ -36,6 +36,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+def test_the_citation_has_the_version() -> None:
+    """One version: that of ``pyproject.toml``; whoever cites names the same."""
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {PROJECT['version']}\n" in citation
+    assert f"\nlicense: {PROJECT['license']}\n" in citation
+
+
 def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
     assert wheel.name == f"dawnchorus-{PROJECT['version']}-py3-none-any.whl"
     with zipfile.ZipFile(wheel) as archive:
