@@ -50,8 +50,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "batches", "draw", "errors", "estimate", "find_events", "open_clusters", "open_cube", "open_detections",
-    "open_embeddings", "open_search", "query", "read_batch", "read_deployments", "read_labels", "read_recordings", "run", "similar",
-    "status", "stores", "trace", "verdicts", "verify",
+    "open_embeddings", "open_search", "query", "read_batch", "read_deployments", "read_labels", "read_recordings",
+    "run", "similar", "status", "stores", "trace", "verdicts", "verify",
 ]  # fmt: skip
 
 _HOMES = {

@@ -115,15 +115,17 @@ class Search:
         advance: Advance | None = None,
     ) -> pd.DataFrame:  # fmt: skip
         """Return the windows nearest to one; see :func:`lake.similar.similar`."""
-        grid, known = self.sets.grid, list(self.sets.recorders)
-        number, cell = known.index(resolve_recorder(recorder, known)), cell_of(grid, time)
-        if not self._has(number, cell):
-            raise InputError(self._nothing_at(number, cell, time))
+        grid, row = self.sets.grid, self._row_of(recorder, time)
+        number, cell = int(self._recorder[row]), int(self._cell[row])
         wanted = np.concatenate([np.asarray(array[number, cell]) for array in self.sets.arrays])
         seconds = grid.window_ms / 1000 if apart_s is None else apart_s
         apart = max(1, -(-round(seconds * 1000) // grid.hop_ms))
         beside = (self._recorder == number) & (np.abs(self._cell - cell) < apart)
         return self._nearest(wanted, ~beside, n, metric, advance)
+
+    def window_at(self, recorder: str, time: Instant) -> pd.DataFrame:
+        """Return recorder and time of the window that an instant falls into, a table of one row."""
+        return self._table(np.array([self._row_of(recorder, time)]), np.zeros(1))[["recorder", "time"]]
 
     def near_vector(
         self, vector: NDArray[np.floating], *, n: int = 20, metric: Metric = "cosine", advance: Advance | None = None
@@ -234,8 +236,14 @@ class Search:
     def _lengths_of(self, rows: slice | NDArray[np.int64]) -> Vectors | None:
         return None if self._lengths is None else self._lengths[rows]
 
-    def _has(self, recorder: int, cell: int) -> bool:
-        return bool(((self._recorder == recorder) & (self._cell == cell)).any())
+    def _row_of(self, recorder: str, time: Instant) -> int:
+        """Return the number of the window that an instant falls into; ``InputError`` with the nearest if none does."""
+        known = list(self.sets.recorders)
+        number, cell = known.index(resolve_recorder(recorder, known)), cell_of(self.sets.grid, time)
+        found = np.flatnonzero((self._recorder == number) & (self._cell == cell))
+        if not len(found):
+            raise InputError(self._nothing_at(number, cell, time))
+        return int(found[0])
 
     def _is_speech(self) -> NDArray[np.bool_]:
         """Return which windows share time with what people marked as speech; say how many."""
