@@ -154,10 +154,10 @@ def _form(to: str | None, out: Path | None, *, force: bool) -> str:
     if to is not None and to not in FORMATS:
         raise UsageError(f"--to {to!r}: expected one of {', '.join(FORMATS)}.")
     if out is None:
-        if to in {"raven", "page"}:
-            raise UsageError(
-                f"--to {to}: name {'a .txt file or a folder' if to == 'raven' else 'a .html file'}: --out."
-            )
+        if to == "raven":
+            raise UsageError("--to raven: name a folder with --out, or a .txt file for one table of all recordings.")
+        if to == "page":
+            raise UsageError("--to page: name a .html file with --out.")
         return "csv"
     found = SUFFIXES.get(out.suffix.lower())
     is_folder = to == "raven" and found is None

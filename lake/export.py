@@ -164,15 +164,18 @@ def raven_list(table: pd.DataFrame, durations_s: Mapping[str, float], *, high_hz
     Begin and end count from the start of the first recording that the table names, in the order of its rows, as Raven
     counts where several files are opened in sequence; ``File Offset (s)`` counts from the start of the row's own.
     """
-    ranked = table.assign(rank=range(1, len(table) + 1))
     lines, before_s = ["\t".join((*RAVEN, "Begin Path", "File Offset (s)"))], 0.0
-    for path, _, mine in by_recording(ranked):
-        for row in mine.itertuples(index=False):
+    rank = {place: number for number, place in enumerate(table.index, 1)}
+    for path, _, mine in by_recording(table):
+        begins, ends = (mine[name].to_numpy(dtype=np.float64) for name in ("start_s", "end_s"))
+        clusters = mine["cluster"].astype(object).where(mine["cluster"].notna(), "")
+        for place, begin_s, end_s, cluster, distance in zip(
+            mine.index, begins, ends, clusters, mine["distance"], strict=True
+        ):
             cells = [
-                len(lines), "Spectrogram 1", 1, f"{before_s + row.start_s:.6f}", f"{before_s + row.end_s:.6f}", 0,
-                f"{high_hz:g}", cell_in_line(path.split("/")[-1]), f"similar {row.rank}",
-                "" if pd.isna(row.cluster) else row.cluster, f"{row.distance:.6g}",
-                cell_in_line(f"{root}/{path}" if root else path), f"{row.start_s:.6f}",
+                len(lines), "Spectrogram 1", 1, f"{before_s + begin_s:.6f}", f"{before_s + end_s:.6f}", 0,
+                f"{high_hz:g}", cell_in_line(path.split("/")[-1]), f"similar {rank[place]}", cluster,
+                f"{distance:.6g}", cell_in_line(f"{root}/{path}" if root else path), f"{begin_s:.6f}",
             ]  # fmt: skip
             lines.append("\t".join(map(str, cells)))
         before_s += durations_s.get(path, 0.0)

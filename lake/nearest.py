@@ -46,7 +46,7 @@ class Comparison:
     With x a stored vector, q the scaled one that is searched for, A the whitening's axes over the deviations and m the
     mean, the cosine is (x - m) @ (A.T @ q) / length(A @ (x - m)): one product of each window, and a length that is
     kept. All sums run in float64 and in the order of the features, so that the distance of a window is the same to the
-    last bit whichever windows it is compared with.
+    last bit among any other windows.
     """
 
     def __init__(self, n_features: Sequence[int], vector: Vectors, scaling: Scaling | None, metric: Metric) -> None:
