@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from stores import make_cube
+from stores import make_cube, random_codes
 
 from jobs.common import devices
 from jobs.common.frames.stored import load_network
@@ -188,9 +188,12 @@ def test_parts_that_cut_through_groups_are_refused(cube: Run, tmp_path: Path, ma
 
 
 def test_few_bands_are_refused_with_what_to_do(tmp_path: Path, make_config: MakeConfig) -> None:
-    cube = make_cube(tmp_path / "lake")
-    with pytest.raises(InputError, match="expected a cube of 16 mel bands or more, found 8"):
+    cube = make_cube(tmp_path / "lake", random_codes(n_mels=7, n_per_day=20))
+    with pytest.raises(InputError, match="expected a cube of 8 mel bands or more, found 7"):
         train(cube.output.url, str(tmp_path / "m"), make_config(), **options())
+    enough = make_cube(tmp_path / "lake", random_codes(n_mels=8, n_per_day=20), name="enough")
+    train(enough.output.url, str(tmp_path / "enough"), make_config(steps=1), **options())
+    assert load_network(str(tmp_path / "enough"))[1].n_bands == 16
 
 
 def test_a_run_begins_with_the_weights_of_another(cube: Run, tmp_path: Path, make_config: MakeConfig) -> None:
