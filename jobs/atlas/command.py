@@ -15,6 +15,7 @@ from jobs.atlas.describe import Read, cluster_facts, put, study_facts
 from jobs.atlas.facts import Map
 from jobs.atlas.labels import Lift, lifts, read_intervals, windows_with
 from jobs.atlas.media import make_media, media_of
+from jobs.atlas.members import members_of
 from jobs.atlas.pages import render
 from jobs.atlas.projection import layouts, sampled_rows
 from jobs.atlas.shown import Pick, Shown, exemplar_picks, places_of, shown_windows
@@ -103,7 +104,8 @@ def execute(run: Run[Config], options: Options) -> Outcome:
             folder=folder,
         )
         clusters = cluster_facts(read, clips, folder)
-        for key, text in render(study, clusters, table):
+        members = members_of(run, stores, table, withheld, audio=config.audio and options.audio)
+        for key, text in render(study, clusters, table, members, rows):
             put(folder, key, text.encode())
         n_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         publish(run, folder)

@@ -78,8 +78,8 @@ function startButtons() {
   $("load").addEventListener("change", () => { if ($("load").files[0]) loadTable($("load").files[0]).finally(() => { $("load").value = ""; }); });
   $("every").addEventListener("change", () => { review.everySound = $("every").checked; startOver(); });
   $("scores").addEventListener("change", () => showFacts(here()));
-  $("loop").addEventListener("change", () => { player.isLooped = $("loop").checked; if (player.now) player.now.audio.loop = player.isLooped; });
-  $("speed").addEventListener("change", () => { player.rate = Number($("speed").value); if (player.now) player.now.audio.playbackRate = player.rate; });
+  $("loop").addEventListener("change", () => { player.isLooped = $("loop").checked; });
+  $("speed").addEventListener("change", () => { setRate(Number($("speed").value)); });
 }
 
 // --- another sound -------------------------------------------------------------------------------------------
