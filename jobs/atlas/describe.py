@@ -11,6 +11,7 @@ from jobs.atlas.config import Config
 from jobs.atlas.facts import Cluster, Dates, Map, RecorderFacts, Source, Study, calendar_key
 from jobs.atlas.heat import Heat, date_ticks, heat_png, share_of_effort
 from jobs.atlas.labels import Lift
+from jobs.atlas.levels import Levels
 from jobs.atlas.shown import Shown
 from jobs.atlas.study import Stores, cluster_ids, sites_of, verdicts
 from jobs.atlas.sun import step_path, sun_hours
@@ -66,7 +67,7 @@ def study_facts(
     *,
     map_: Map | None,
     names: Sequence[Name],
-    level_range_db: tuple[float, float],
+    levels: Levels,
     notes: Sequence[str],
     n_clips: int,
     has_attention: bool,
@@ -104,7 +105,9 @@ def study_facts(
         names_id=clustering_id_of(stores.clusters),
         names_before=clusters.config_id,
         store_path=output.root.removeprefix(clusters.lake.storage.root).lstrip("/"),
-        scale=_scale(config, stores, level_range_db),
+        scale=_scale(config, stores, levels.common),
+        own_levels={stores.recorders[i]: own for i, own in levels.own.items()},
+        mel_hz=stores.cube["mel"].to_numpy().tolist(),
         dates=None if read.calendar is None else _dates(read, read.calendar, folder),
         map=map_,
         notes=notes,

@@ -159,8 +159,10 @@ class Study:
         Identity of the clustering that names belong to, and what older pages kept names under.
     store_path
         Path of the cluster store below the lake.
-    scale
-        What all pictures share.
+    scale, mel_hz
+        What all pictures share, and the centre frequency of each band.
+    own_levels
+        Levels of the darkest and the brightest colour of recorders that are quieter, by their names.
     dates, map
         The calendar and the map, or ``None``.
     notes
@@ -187,6 +189,8 @@ class Study:
     names_before: str
     store_path: str
     scale: Scale
+    mel_hz: Sequence[float]
+    own_levels: Mapping[str, tuple[float, float]]
     dates: Dates | None
     map: Map | None
     notes: Sequence[str]

@@ -3,7 +3,6 @@
 import os
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,9 +25,7 @@ IS_PARTIAL, IS_LOCAL = 1, 2
 """Bits of a window's flags: parts of it were not recorded; its local time is known."""
 
 
-def members_of(
-    run: Run[Config], stores: Stores, table: Table, withheld: NDArray[np.bool_], *, audio: bool
-) -> Members:
+def members_of(run: Run[Config], stores: Stores, table: Table, withheld: NDArray[np.bool_], *, audio: bool) -> Members:
     """Return what the page says of every window that may be shown.
 
     Parameters
@@ -85,9 +82,7 @@ def _base(run: Run[Config]) -> str:
         return ""
 
 
-def member_scripts(
-    members: Members, rows: Sequence[NDArray[np.intp]], ids: Sequence[int]
-) -> Iterator[tuple[str, str]]:
+def member_scripts(members: Members, rows: Sequence[NDArray[np.intp]], ids: Sequence[int]) -> Iterator[tuple[str, str]]:
     """Yield key and text of the scripts that hold the windows of each cluster, and the recordings' names.
 
     Parameters
@@ -154,9 +149,7 @@ def _base64(values: NDArray[Any]) -> str:
     return b64encode(values.tobytes()).decode("ascii")
 
 
-def _recordings(
-    stores: Stores, windows: Windows
-) -> tuple[tuple[str, ...], NDArray[np.int64], NDArray[np.int64]]:
+def _recordings(stores: Stores, windows: Windows) -> tuple[tuple[str, ...], NDArray[np.int64], NDArray[np.int64]]:
     """Return paths, and for each window the number of its path, -1 without one, and its start in it in milliseconds."""
     if stores.is_of_cube:
         of_cube = stores.in_cube(windows)

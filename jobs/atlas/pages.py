@@ -9,15 +9,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.atlas import charts, thumbs, words
-from jobs.atlas.facts import Cluster, Members, Study, attention_key, by_size, calendar_key, clip_key, image_key, page_key
+from jobs.atlas.facts import (
+    Cluster,
+    Members,
+    Study,
+    attention_key,
+    by_size,
+    calendar_key,
+    clip_key,
+    image_key,
+    page_key,
+)
 from jobs.atlas.heat import heat_table
 from jobs.atlas.members import member_scripts
 from jobs.atlas.projection import N_PLACES
 from jobs.atlas.shown import Shown
 from jobs.atlas.windows import Table
 from jobs.common.pages.render import environment, gradient, package_files, script, shared_files
+from jobs.common.pages.words import plain
 
-STYLE_KEY, SCRIPT_KEYS, DATA_KEY = "atlas.css", ("atlas.js", "names.js", "calendar.js", "map.js", "lasso.js", "recordings.js", "members.js", "dot.js"), "data.js"
+STYLE_KEY, SCRIPT_KEYS, DATA_KEY = (
+    "atlas.css",
+    ("atlas.js", "names.js", "calendar.js", "map.js", "lasso.js", "recordings.js", "members.js", "dot.js", "viewer.js"),
+    "data.js",
+)
 KINDS = {
     "exemplar": ("Exemplars", "nearest to the centroid first"),
     "border": ("Borders", "nearly as near to another cluster; the least decided first"),
@@ -87,6 +102,12 @@ def data_of(
         "hop_ms": round(1000 * study.hop_s),
         "window_ms": round(1000 * study.scale.window_s),
         "recordings": members.sources.base,
+        "own_levels": {
+            i: " to ".join(plain(level) for level in study.own_levels[recorder.name]) + " dBFS"
+            for i, recorder in enumerate(study.recorders)
+            if recorder.name in study.own_levels
+        },
+        "mel_hz": [round(one, 1) for one in study.mel_hz],
         "first_day": calendar.first_day if calendar else None,
         "effort": [] if calendar is None else calendar.effort.ravel().tolist(),
     }

@@ -12,6 +12,8 @@ function atlasData(data) {
   offerEarlierNames();
   if (data.map) startMap(data.map);
   startRecordings();
+  startTools();
+  startViewer();
   startSearch();
   addEventListener("hashchange", route);
   addEventListener("keydown", onKey);
@@ -67,6 +69,7 @@ function showCluster(id) {
   startNaming(box.querySelector(".naming"), id);
   box.querySelectorAll(".exemplars .play").forEach((button) => button.addEventListener("click", () => toggleSound(soundOf(button))));
   startAttention();
+  startPictures(box);
   startCalendar(found.cells);
   startMembers(id);
   showNames();
@@ -100,12 +103,14 @@ function besideNav(before, after) {
 function onKey(event) {
   const field = event.target.closest("input, textarea, select");
   if (event.key === "Escape") {
+    if (document.querySelector("dialog[open]")) return;
     if (field) field.blur();
     else if (state.shown !== null) location.hash = "#clusters";
     return;
   }
-  if (field || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (document.querySelector("dialog[open]") || field || event.ctrlKey || event.metaKey || event.altKey) return;
   const [before, after] = neighbours(state.shown);
+  if (pressLook(event)) return;
   if (event.key === "/" && state.shown === null) {
     event.preventDefault();
     $("cluster-search").focus();
@@ -116,6 +121,37 @@ function onKey(event) {
     event.preventDefault();
     document.querySelector(".naming input").focus();
   }
+}
+
+// --- how pictures look and sounds play -----------------------------------------------------------------------
+
+const LOOKS_KEY = "dawnchorus looks";
+
+function startTools() {
+  let kept = {};
+  try {
+    kept = JSON.parse(localStorage.getItem(LOOKS_KEY)) || {};
+  } catch { /* nothing is kept for pages from a folder */ }
+  startLooks(kept, () => {
+    try {
+      localStorage.setItem(LOOKS_KEY, JSON.stringify(LOOKS));
+    } catch { /* as it is now, until the page is closed */ }
+  });
+  if (!$("speed")) return;
+  $("speed").addEventListener("change", () => setRate(Number($("speed").value)));
+  $("loop").addEventListener("change", () => { player.isLooped = $("loop").checked; });
+}
+
+// Keys for how pictures look and sounds play: returns whether it was one of them.
+function pressLook(event) {
+  const change = { b: ["brightness", 0.1], B: ["brightness", -0.1], c: ["contrast", 0.1], C: ["contrast", -0.1] }[event.key];
+  if (change) look(...change);
+  else if (event.key === "l" && $("loop")) $("loop").click();
+  else if (event.key === "s" && $("speed")) {
+    $("speed").selectedIndex = ($("speed").selectedIndex + 1) % $("speed").options.length;
+    $("speed").dispatchEvent(new Event("change"));
+  } else return false;
+  return true;
 }
 
 // --- clusters by number or name ------------------------------------------------------------------------------

@@ -135,8 +135,7 @@ async function showMembers() {
   stopSound();
   const shown = Array.from(rows.slice(first, first + PER_PAGE), (i) => windowAt(all, i));
   const listed = shown.map(memberRow);
-  $("members-table").tBodies[0].replaceChildren(...listed.map(({ row }) => row));
-  $("members-table").hidden = !n;
+  $("members-list").replaceChildren(...(n ? [memberTable(listed.map(({ row }) => row))] : []));
   $("members-said").textContent = n === 0 ? "No window of this cluster is left: take a filter away." :
     n + (n === all.n ? "" : " of " + all.n) + (n === 1 ? " window" : " windows") +
     (n > PER_PAGE ? ", " + (first + 1) + " to " + (first + shown.length) : "");
@@ -146,11 +145,17 @@ async function showMembers() {
   for (const { one, place, button } of listed) await showFile(one, place, button);
 }
 
+function memberTable(rows) {
+  const names = ["On the map", "Sound", "Recorder", "Site", "Local time", "Recording", "Distance to the centroid"];
+  const cells = names.map((name, i) => element("th", { scope: "col", textContent: name, className: i === 6 ? "n" : "" }));
+  return element("table", {}, element("thead", {}, element("tr", {}, ...cells)), element("tbody", {}, ...rows));
+}
+
 function memberRow(one) {
   const place = element("td", { className: "file" }), button = playButton(one);
   const thumb = thumbOf(one.iRecorder, one.cell);
   const row = element("tr", {},
-    element("td", { className: "thumb" }, ...(thumb ? [thumb] : [])), element("td", {}, ...(button ? [button] : [])),
+    element("td", { className: "thumb" }, ...(thumb ? [thumbButton(one, thumb, () => button && !button.disabled)] : [])), element("td", {}, ...(button ? [button] : [])),
     element("th", { scope: "row", textContent: one.recorder }), element("td", { textContent: one.site || "–" }),
     element("td", { className: "when", textContent: whenWords(one) + (one.isPartial ? ", partly recorded" : "") }), place,
     element("td", { className: "n", textContent: one.distance.toPrecision(3) }));

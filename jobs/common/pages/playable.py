@@ -33,8 +33,8 @@ def why_unplayable(path: str, form: str = "", sample_rate_hz: int | None = None)
     >>> why_unplayable("a.aiff"), why_unplayable("a.flac", "FLAC/PCM_16", 1_000_000)
     ('.aiff', '1000000 Hz')
     """
-    container, _, coding = form.upper().rpartition("/")
-    if form and (container not in CONTAINERS or coding not in CODINGS):
+    container, _, coding = form.upper().partition("/")
+    if form and (container not in CONTAINERS or (coding and coding not in CODINGS)):
         return form
     suffix = PurePosixPath(path).suffix.lower()
     if not form and suffix not in SUFFIXES:

@@ -77,6 +77,7 @@ def test_every_link_and_picture_is_there_and_nothing_comes_from_elsewhere(atlas:
     anchors = {f"cluster-{cluster}" for cluster, _ in data["clusters"]}
     anchors |= {found["id"] for _, found in parts[0].elements if "id" in found}
     used = {atlas / f"clusters/{cluster}.js" for cluster in range(N_CLUSTERS)}
+    used |= {atlas / f"members/{cluster}.js" for cluster in range(N_CLUSTERS)} | {atlas / "recordings/0.js"}
     used |= {atlas / f"map/{i}.webp" for i in range(len(list((atlas / "map").iterdir())))}
     for page in parts:
         for tag, attributes in page.elements:
