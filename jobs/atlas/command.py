@@ -59,7 +59,7 @@ def execute(run: Run[Config], options: Options) -> Outcome:
     seen = _look(run, stores, table, space, sampled)
     shown = shown_windows(stores, _picks(stores, config, table, [mine[~withheld[mine]] for mine in rows], seen))
     read_codes = stores.open_codes()
-    levels = levels_of(run, stores, read_codes, shown, table, withheld)
+    levels = levels_of(run, stores, read_codes, shown, table=table, withheld=withheld)
     media = media_of(run, stores, levels, audio=config.audio and options.audio)
     read = Read(
         stores=stores,

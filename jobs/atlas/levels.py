@@ -1,4 +1,4 @@
-"""Levels of the darkest and the brightest colour: one range for all pictures, but for recorders that are far quieter."""
+"""Levels of the darkest and the brightest colour: one range for all pictures but those of much quieter recorders."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,6 +47,7 @@ def levels_of(
     stores: Stores,
     read_codes: ReadSpans,
     shown: Sequence[Sequence[Shown]],
+    *,
     table: Table,
     withheld: NDArray[np.bool_],
 ) -> Levels:
@@ -85,10 +86,8 @@ def levels_of(
             for window in read_codes(stores.cube_row[windows.recorder], stores.starts_ms(windows)):
                 histograms[windows.recorder[0]] += level_histogram(window[bands])
                 advance(1)
-    found = {
-        i: level_range(histograms[i], config.level_percentiles)
-        for i in np.flatnonzero(histograms[:, 1:].any(axis=1)).tolist()
-    }
+    heard = np.flatnonzero(histograms[:, 1:].any(axis=1)).tolist()
+    found = {i: level_range(histograms[i], config.level_percentiles) for i in heard}
     return Levels(common, {i: own for i, own in found.items() if own[1] < sum(common) / 2})
 
 

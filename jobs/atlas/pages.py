@@ -28,11 +28,10 @@ from jobs.atlas.windows import Table
 from jobs.common.pages.render import environment, gradient, package_files, script, shared_files
 from jobs.common.pages.words import plain
 
-STYLE_KEY, SCRIPT_KEYS, DATA_KEY = (
-    "atlas.css",
-    ("atlas.js", "names.js", "calendar.js", "map.js", "lasso.js", "recordings.js", "members.js", "dot.js", "viewer.js"),
-    "data.js",
-)
+STYLE_KEY, DATA_KEY = "atlas.css", "data.js"
+SCRIPT_KEYS = (
+    "atlas.js", "names.js", "calendar.js", "map.js", "lasso.js", "recordings.js", "members.js", "dot.js", "viewer.js",
+)  # fmt: skip
 KINDS = {
     "exemplar": ("Exemplars", "nearest to the centroid first"),
     "border": ("Borders", "nearly as near to another cluster; the least decided first"),

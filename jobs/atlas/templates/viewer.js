@@ -116,10 +116,9 @@ function drawTicks() {
 // Round values from low to high and their places, 0 to 1: the roundest first, and those between where there is room.
 function roundTicks(low, high, place) {
   const found = [];
-  for (let power = Math.ceil(Math.log10(high)); power > Math.log10(high - low) - 2; power--) {
+  for (let power = Math.ceil(Math.log10(high)); power > Math.log10(high - low) - 3; power--) {
     for (const factor of [1, 0.5, 0.2]) {
       const step = factor * 10 ** power, first = Math.ceil(low / step - 1e-9);
-      if ((high - low) / step > 1 / LEAST_APART) continue;
       for (let i = first; i * step <= high * (1 + 1e-9); i++) {
         const at = place(i * step);
         if (at > -1e-6 && at < 1 + 1e-6 && found.every(([, other]) => Math.abs(at - other) >= LEAST_APART)) found.push([i * step, at]);

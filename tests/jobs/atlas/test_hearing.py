@@ -3,6 +3,7 @@
 import functools
 import re
 import threading
+from base64 import b64decode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -14,11 +15,16 @@ import numpy as np
 import pytest
 import soundfile
 import stores
-from atlases import Study, overwrite, scripted
+from atlases import Study, overwrite, read_cluster, scripted
 from browsers import Opened
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from jobs.atlas.config import Config
+from jobs.atlas.members import packed
+from jobs.common.pages.playable import why_unplayable
 from jobs.common.run import Recordings
 from lake.constants import OFFSET_UNKNOWN_S
 from lake.recordings import make_recordings, write_recordings
@@ -27,7 +33,8 @@ RECORDERS = ("bat", "north", "old", "untimed:x")
 HOP_S, N_CELLS, N_CLUSTERS = 10, 60, 3
 RATES_HZ = {"bat": 384_000, "north": 8_000, "old": 8_000, "untimed:x": 8_000}
 FILES = {
-    "bat": "bat/b.flac", "north": "north #1?/50% \u00fc'&\"<b>.WAV", "old": "old/a.aiff", "untimed:x": "untimed:x/a.wav",
+    "bat": "bat/b.flac", "north": "north #1?/50% \u00fc'&\"<b>.WAV", "old": "old/a.aiff",
+    "untimed:x": "untimed:x/a.wav",
 }  # fmt: skip
 BASE = "../../field work/audio"
 ULTRASOUND_HZ = 30_000
@@ -334,7 +341,8 @@ def served(hearing: Hearing, chromium: Browser) -> Iterator[Page]:
 
 
 LOUDEST_HZ = """async () => {
-    const context = new AudioContext(), analyser = new AnalyserNode(context, { fftSize: 8192, smoothingTimeConstant: 0 });
+    const context = new AudioContext();
+    const analyser = new AnalyserNode(context, { fftSize: 8192, smoothingTimeConstant: 0 });
     await context.resume();
     context.createMediaElementSource(player.now.audio).connect(analyser).connect(context.destination);
     const bins = new Float32Array(analyser.frequencyBinCount);
@@ -425,3 +433,51 @@ def test_brightness_contrast_and_speed_are_of_all_pictures_and_sounds(hearing: H
     assert page.evaluate("[player.now.audio.playbackRate, player.now.audio.preservesPitch]") == [0.5, False]
     page.locator("#speed").select_option("2")
     assert page.evaluate("player.now.audio.playbackRate") == 2
+
+
+def test_a_quiet_recorder_has_levels_of_its_own_and_says_so(tmp_path: Path) -> None:
+    codes = np.random.default_rng(0).integers(120, 200, (3, 144, 16, 24)).astype(np.uint8)
+    codes[1] -= 110
+    codes[2, 30:] = 0
+    codes[:, 40:] = 0
+    cube = stores.make_cube(tmp_path, codes, recorders=["loud", "quiet", "short"])
+    labels = np.where(codes.any(axis=(2, 3)), 0, -1).astype(np.int16)
+    labels[1] = np.where(labels[1] == 0, 1, -1)
+    clusters = stores.make_clusters(tmp_path, labels, recorders=["loud", "quiet", "short"], n_exemplars=2)
+    study = Study(tmp_path, cube, clusters)
+    folder = study.atlas(Config(image_width_px=24, image_height_px=16, n_borders=0))
+    assert list(scripted(folder / "data.js")["own_levels"]) == ["1"]
+    with Image.open(folder / "images/1-1.webp") as image:
+        quiet = np.asarray(image.convert("RGB")).astype(int)
+    with Image.open(folder / "images/0-1.webp") as image:
+        loud = np.asarray(image.convert("RGB")).astype(int)
+    assert quiet.mean() > 60
+    assert abs(quiet.mean() - loud.mean()) < 40
+    page = read_cluster(folder, 1)
+    assert "A quiet recorder: dark to bright is" in page.text
+    assert "Pictures of 1 quiet recorder have levels of their own" in page.text
+    assert "A quiet recorder" not in read_cluster(folder, 0).text
+    fixed = study.atlas(Config(image_width_px=24, image_height_px=16, level_range_db=(-60.0, 0.0)), "fixed")
+    assert scripted(fixed / "data.js")["own_levels"] == {}
+
+
+@given(st.lists(st.integers(-(2**52), 2**52), min_size=1, max_size=20) | st.lists(st.integers(-300, 300), max_size=20))
+def test_numbers_are_packed_without_loss(values: list[int]) -> None:
+    found = packed(np.array(values, dtype=np.int64))
+    raw = np.frombuffer(b64decode(found["data"]), dtype=f"<{found['type'] or 'u1'}").astype(np.float64)
+    back = (raw if found["type"] else np.zeros(len(values))) + found["least"]
+    assert back.tolist() == values
+
+
+@pytest.mark.parametrize(
+    ("path", "form", "rate", "why"),
+    [
+        ("a.wav", "WAV/PCM_24", 384_000, ""), ("a.WAV", "", None, ""), ("a.flac", "FLAC", 96_000, ""),
+        ("a.wav", "WAV/MS_ADPCM", 8_000, "WAV/MS_ADPCM"), ("a.wav", "WAV/DOUBLE", 8_000, "WAV/DOUBLE"),
+        ("a.aif", "AIFF/PCM_16", 8_000, "AIFF/PCM_16"), ("a.wma", "ASF/WMAV2", 8_000, "ASF/WMAV2"),
+        ("a.w64", "W64/PCM_16", 8_000, "W64/PCM_16"), ("a.wv", "", None, ".wv"), ("a", "", None, "a file without a suffix"),
+        ("a.wav", "WAV/PCM_16", 1_000, "1000 Hz"), ("a.wav", "RF64/PCM_16", 48_000, ""),
+    ],
+)  # fmt: skip
+def test_what_browsers_do_not_play_is_known_beforehand(path: str, form: str, rate: int | None, why: str) -> None:
+    assert why_unplayable(path, form, rate) == why
