@@ -43,7 +43,7 @@ def members_of(run: Run[Config], stores: Stores, table: Table, withheld: NDArray
     site = np.array([sites.index(name) for name in [*stores.texts("site"), ""]])[table.deployment]
     shift_ms = stores.starts_ms(windows) - stores.grid.origin_ms - table.cell * stores.grid.hop_ms
     flags = IS_PARTIAL * table.is_partial.astype(np.int64) + IS_LOCAL * table.is_local
-    columns = {
+    columns: dict[str, NDArray[Any]] = {
         "recorder": table.recorder, "cell": table.cell, "shift_ms": shift_ms, "utc_offset_s": table.offset_s,
         "site": site, "recording": recording, "offset_ms": offset_ms, "distance": table.distance, "flags": flags,
     }  # fmt: skip

@@ -108,6 +108,7 @@ def data_of(
         },
         "mel_hz": [round(one, 1) for one in study.mel_hz],
         "first_day": calendar.first_day if calendar else None,
+        "spans": [] if calendar is None else calendar.spans.labels,
         "effort": [] if calendar is None else calendar.effort.ravel().tolist(),
     }
     if study.map is not None:

@@ -86,7 +86,7 @@ def hearing(tmp_path_factory: pytest.TempPathFactory) -> Hearing:
         "recording_n_samples": np.array([row["n_samples"] for row in rows]),
         "utc_offset_s": np.where(codes.any(axis=(2, 3)), 3600, OFFSET_UNKNOWN_S),
     })  # fmt: skip
-    there = codes.any(axis=(2, 3))
+    there = np.asarray(codes.any(axis=(2, 3)))
     vectors = np.where(there[..., None], np.random.default_rng(9).normal(size=(*there.shape, 4)), np.nan)
     embeddings = stores.make_embeddings(lake, vectors.astype(np.float32), cube=cube)
     labels = np.where(there, np.arange(per_day) % N_CLUSTERS, -1).astype(np.int16)
@@ -452,7 +452,7 @@ def test_a_quiet_recorder_has_levels_of_its_own_and_says_so(tmp_path: Path) -> N
     with Image.open(folder / "images/0-1.webp") as image:
         loud = np.asarray(image.convert("RGB")).astype(int)
     assert quiet.mean() > 60
-    assert abs(quiet.mean() - loud.mean()) < 40
+    assert quiet.mean() > 0.4 * loud.mean()
     page = read_cluster(folder, 1)
     assert "A quiet recorder: dark to bright is" in page.text
     assert "Pictures of 1 quiet recorder have levels of their own" in page.text
@@ -475,7 +475,8 @@ def test_numbers_are_packed_without_loss(values: list[int]) -> None:
         ("a.wav", "WAV/PCM_24", 384_000, ""), ("a.WAV", "", None, ""), ("a.flac", "FLAC", 96_000, ""),
         ("a.wav", "WAV/MS_ADPCM", 8_000, "WAV/MS_ADPCM"), ("a.wav", "WAV/DOUBLE", 8_000, "WAV/DOUBLE"),
         ("a.aif", "AIFF/PCM_16", 8_000, "AIFF/PCM_16"), ("a.wma", "ASF/WMAV2", 8_000, "ASF/WMAV2"),
-        ("a.w64", "W64/PCM_16", 8_000, "W64/PCM_16"), ("a.wv", "", None, ".wv"), ("a", "", None, "a file without a suffix"),
+        ("a.w64", "W64/PCM_16", 8_000, "W64/PCM_16"), ("a.wv", "", None, ".wv"),
+        ("a", "", None, "a file without a suffix"),
         ("a.wav", "WAV/PCM_16", 1_000, "1000 Hz"), ("a.wav", "RF64/PCM_16", 48_000, ""),
     ],
 )  # fmt: skip
