@@ -96,9 +96,8 @@ def effort_picture(table: pd.DataFrame, target: Path) -> bytes:
         np.arange(len(spans) + 1), np.arange(len(recorders) + 1), shown, vmin=0, vmax=hours.max(), cmap="YlGnBu"
     )
     rows, columns = np.nonzero(problems)
-    axes.scatter(
-        columns + 0.5, rows + 0.5, s=18, facecolors="none", edgecolors="crimson", linewidths=0.8, label="problems"
-    )
+    for colour, width_pt in (("white", 2.0), ("crimson", 0.9)):  # a ring in a ring is seen on every colour
+        axes.scatter(columns + 0.5, rows + 0.5, s=18, facecolors="none", edgecolors=colour, linewidths=width_pt)
     axes.set_yticks(np.arange(len(recorders)) + 0.5, names, parse_math=False)
     axes.invert_yaxis()
     ticks = spans.ticks(14)
@@ -107,7 +106,9 @@ def effort_picture(table: pd.DataFrame, target: Path) -> bytes:
     axes.set_xlabel(f"{spans.kind} (UTC)")
     title = f"{hours.sum():.1f} hours of {len(recorders)} recorders; rings: {spans.kind}s with problems"
     axes.set_title(title, fontsize=10)
-    figure.colorbar(mesh, label=f"hours recorded a {spans.kind}")
+    figure.colorbar(
+        mesh, shrink=min(1.0, 20 / len(recorders)), anchor=(0.0, 1.0), label=f"hours recorded a {spans.kind}"
+    )
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)  # a letter that the font lacks

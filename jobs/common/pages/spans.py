@@ -1,4 +1,4 @@
-"""Days as columns of a picture that can still be read over many years: days, weeks, months or years, by their number."""
+"""Days as columns of a picture that is legible over many years: days, weeks, months or years, by their number."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

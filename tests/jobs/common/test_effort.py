@@ -53,7 +53,7 @@ def test_any_recorder_can_be_drawn(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("n_days", [1, 40, 365, 6 * 365, 10 * 365])
 def test_few_recordings_in_many_years_can_be_seen(tmp_path: Path, n_days: int) -> None:
-    """The only other day of years stands out of the picture: at least 0.6 % of its width, and not a line of one pixel."""
+    """Two days of years are at least 0.5 % of the picture's width each, and no hairlines."""
     last = np.datetime64("2015-03-02") + np.timedelta64(n_days - 1, "D")
     rows = [row("A", "2015-03-02T05:00", 2.0), row("B", f"{last}T05:00", 2.0)]
     draw_effort(make_recordings(rows), tmp_path / "a.png")

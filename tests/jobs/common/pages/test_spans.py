@@ -1,6 +1,7 @@
 """Columns of long surveys: days, weeks, months or years, and the ticks below them."""
 
 from datetime import date, timedelta
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -48,5 +49,5 @@ def test_every_day_is_in_one_column_and_ticks_have_room(first_day: int, n_days: 
     assert all(0 < tick.percent < 100 for tick in ticks)
     places = [tick.percent for tick in ticks]
     assert places == sorted(places)
-    assert all(after - before > 5 for before, after in zip(places, places[1:], strict=False))
+    assert all(after - before > 5 for before, after in pairwise(places))
     assert ((spans.edges[:-1] <= spans.middles) & (spans.middles < spans.edges[1:])).all()
