@@ -106,9 +106,8 @@ def effort_picture(table: pd.DataFrame, target: Path) -> bytes:
     axes.set_xlabel(f"{spans.kind} (UTC)")
     title = f"{hours.sum():.1f} hours of {len(recorders)} recorders; rings: {spans.kind}s with problems"
     axes.set_title(title, fontsize=10)
-    figure.colorbar(
-        mesh, shrink=min(1.0, 20 / len(recorders)), anchor=(0.0, 1.0), label=f"hours recorded a {spans.kind}"
-    )
+    bar = figure.colorbar(mesh, shrink=min(1.0, 20 / len(recorders)), anchor=(0.0, 1.0))
+    bar.set_label(f"hours recorded a {spans.kind}")
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)  # a letter that the font lacks
