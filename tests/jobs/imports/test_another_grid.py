@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from atlases import read_cluster
+from atlases import read_cluster, read_members, scripted
 from chains import run_chain, store
 from soundfiles import usual_study
 
@@ -83,6 +83,25 @@ def test_the_page_shows_the_vectors_own_seconds(study: Path) -> None:
     page = read_cluster(folder, 0)
     assert piece.path in page.text
     assert list(folder.rglob("*.ogg"))
+
+
+def test_every_window_is_listed_at_the_vectors_own_second(study: Path) -> None:
+    folder = study.parent / "lake/atlas/atlas"
+    paths = scripted(folder / "recordings/0.js")["paths"]
+    listed = []
+    for cluster in range(3):
+        columns = read_members(folder, cluster)
+        assert (columns["recording"] >= 0).all()
+        listed += [
+            (paths[int(number)], second / 1000)
+            for number, second in zip(columns["recording"], columns["offset_ms"], strict=True)
+        ]
+    assert len(listed) == len(dawnchorus.query(store(study, "clusters")))
+    clusters, cube = open_any(store(study, "clusters")), open_any(store(study, "mels"))
+    table = clustering_table(clusters, cube, Wanted(), names={})
+    assert sorted(listed) == sorted(zip(table["recording"], table["start_s"].round(3), strict=True))
+    data = scripted(folder / "data.js")
+    assert data["window_ms"] == 3000
 
 
 def test_windows_near_one_are_told_with_their_place(study: Path) -> None:
