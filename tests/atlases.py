@@ -88,7 +88,8 @@ def read_members(folder: Path, cluster: int) -> dict[str, NDArray[np.float64]]:
 
     def column(packed: Mapping[str, Any]) -> NDArray[np.float64]:
         raw = np.frombuffer(b64decode(packed["data"]), dtype=f"<{packed['type'] or 'u1'}").astype(np.float64)
-        return (raw if packed["type"] else np.zeros(found["n"])) + packed["least"]
+        values = raw if packed["type"] else np.zeros(found["n"])
+        return np.asarray(values + packed["least"], dtype=np.float64)
 
     return {name: column(packed) for name, packed in found["columns"].items()}
 
