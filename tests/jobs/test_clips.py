@@ -146,14 +146,12 @@ def test_a_clip_of_another_rate_is_taken(stereo: Path, tmp_path: Path, rate: int
 
 
 @pytest.mark.parametrize(
-    ("seconds", "start_s", "is_long_enough"), [(4, 0, True), (5, 1, True), (3.999, 0, False), (5, 1.001, False)]
+    ("seconds", "start_s", "is_taken"), [(4, 0, True), (5, 1, True), (3.999, 0, False), (5, 1.001, False)]
 )
-def test_a_clip_of_just_a_window(
-    stereo: Path, tmp_path: Path, seconds: float, start_s: float, is_long_enough: bool
-) -> None:
+def test_a_clip_of_just_a_window(stereo: Path, tmp_path: Path, seconds: float, start_s: float, is_taken: bool) -> None:
     clip = tmp_path / "clip.wav"
     soundfile.write(clip, sound(seconds, 2, n_channels=2), RATE)
-    if is_long_enough:
+    if is_taken:
         assert len(clip_vector([store(stereo, "stats")], clip, start_s))
         return
     with pytest.raises(InputError, match=r"expected 4 s, the length of a window, from second .* on; found a clip of"):
@@ -188,14 +186,14 @@ def broken(kind: str, path: Path) -> Path:
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("a folder", "expected a file"),
+        ("a folder", "no regular file"),
         ("nothing", "clip.wav"),
         ("a text", "no sound file"),
         ("a header alone", "clip.wav"),
         ("no numbers", "found samples that are"),
         ("silence", "found samples that are silent"),
         ("half silent", "found samples that are silent"),
-        ("cut", "found a clip of 3"),
+        ("cut", "s, cut short: its header promises more. Take a longer clip"),
         ("reversed", "no sound file"),
         ("none", "clip.wav"),
     ],
