@@ -156,8 +156,9 @@ def with_scores(dataset: xr.Dataset, table: pd.DataFrame, sounds: Sequence[str])
             for name in ("score", "probability")
         }
         part = table.copy()
-        for place, (name, column) in enumerate([("sound", sound), *values.items()], start=2):
-            part.insert(place, name, column)
+        part.insert(2, "sound", sound)
+        part.insert(3, "score", values["score"])
+        part.insert(4, "probability", values["probability"])
         parts.append(part[np.isfinite(values["score"])])
         if len(table) and parts[-1].empty:
             raise InputError(
