@@ -302,7 +302,7 @@ def require_image(run: Run) -> None:
 
 
 def _tell_gpus(run: Run, options: Options, say: Callable[[str], None]) -> None:
-    """Say where the GPUs that a run asks for are not there; `--nv` does not."""
+    """Return a warning if the GPUs that a run asks for are missing; `--nv` gives none."""
     if run.resources.gpus and options.device != "cpu":
         for line in missing_gpus(run.resources.gpus):
             say(f"{run.name}: {line}")

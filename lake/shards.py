@@ -118,13 +118,13 @@ class Shard:
 
 
 def _is_same(values: NDArray[np.uint8], others: NDArray[np.uint8]) -> bool:
-    """Tell whether bytes are the same; most differ at their start."""
+    """Return whether bytes are the same; most differ at their start."""
     return np.array_equal(values[:4096], others[:4096]) and np.array_equal(values, others)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a cube's array lies in files.
+    """The layout of a cube's array in files.
 
     Attributes
     ----------

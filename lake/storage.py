@@ -88,7 +88,7 @@ class Storage:
             ) from error
 
     def exists(self, key: str) -> bool:
-        """Tell whether something is stored under the key."""
+        """Return whether something is stored under the key."""
         return bool(self.fs.exists(self.path(key)))
 
     def read(self, key: str) -> bytes:
@@ -105,7 +105,7 @@ class Storage:
             return None
 
     def write(self, key: str, data: bytes | memoryview) -> None:
-        """Put bytes under a key, atomically and durably.
+        """Write bytes under a key, atomically and durably.
 
         Raises
         ------
@@ -126,14 +126,14 @@ class Storage:
             self.fs.pipe_file(self.path(key), bytes(data))
 
     def write_if_changed(self, key: str, data: bytes | memoryview) -> bool:
-        """Put bytes under a key unless they are there already; tell whether it wrote."""
+        """Write bytes under a key unless they are there already; return whether it wrote."""
         if self.read_or_none(key) == data:
             return False
         self.write(key, data)
         return True
 
     def create(self, key: str, data: bytes) -> bool:
-        """Put bytes under a key only if nothing is there; tell whether this call did it.
+        """Write bytes under a key only if nothing is there; return whether this call did.
 
         Raises
         ------
@@ -263,7 +263,7 @@ def _file_system(url: str, options: dict[str, Any]) -> tuple[fsspec.AbstractFile
 
 
 def _create(target: Path, aside: Path, data: bytes) -> bool:
-    """Let a file appear whole under its name if there is none; tell whether it did."""
+    """Give a whole file its name if nothing has it; return whether it did."""
     try:
         os.link(aside, target)
     except FileExistsError:

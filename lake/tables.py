@@ -37,7 +37,7 @@ RowProblem = tuple[int, str]
 
 @dataclass(frozen=True)
 class Column:
-    """What a column's cells are.
+    """The type of a column's cells.
 
     Attributes
     ----------

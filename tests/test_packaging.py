@@ -18,7 +18,7 @@ from jobs.registry import JOBS
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PACKAGES = ("dawnchorus", "lake", "jobs")
-BESIDE_IMAGES = ("bench", "full", "hoplite", "s3")
+BESIDE_IMAGES = ("bench", "docs", "full", "hoplite", "s3")
 """Extras that are no image's."""
 EXTRAS = {entry.package: entry.extra for entry in JOBS.values()} | {
     "jobs.catalog": "spectrograms", "jobs.demo": "spectrograms",

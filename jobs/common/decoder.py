@@ -263,7 +263,7 @@ class _Child:
         return not self._end.alive or self.process.poll() is not None
 
     def make_room(self, n_samples: int) -> None:
-        """Let the shared memory hold this many samples."""
+        """Make the shared memory large enough for this many samples."""
         n_bytes = 4 * n_samples
         if self._map is None or len(self._map) < n_bytes:
             os.ftruncate(self._file, n_bytes + n_bytes // 4 + mmap.PAGESIZE)

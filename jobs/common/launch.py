@@ -148,7 +148,7 @@ def _start(command: Sequence[str], environment: Mapping[str, str], number: int) 
 
 
 def _end_with_parent() -> None:
-    """Have the kernel send this process SIGTERM when its parent ends, on Linux."""
+    """Ask the kernel, on Linux, to send this process SIGTERM when its parent ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 

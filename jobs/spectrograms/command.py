@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Spectrograms(Partitioned[Config, Plan, Day, "Partition"]):
-    """What is this job's own; :class:`Partitioned` does the rest."""
+    """The job's own part; :class:`Partitioned` does the rest."""
 
     step = "spectrograms"
     source = "the table of recordings"

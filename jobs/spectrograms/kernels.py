@@ -90,7 +90,7 @@ def scratch_for(bank: Bank) -> Scratch:
 
 
 class Tools(NamedTuple):
-    """What turning frames into codes takes: tables, and memory that is used again; they belong to one thread.
+    """Tables and reused memory for turning frames into codes; they belong to one thread.
 
     Attributes
     ----------

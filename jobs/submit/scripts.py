@@ -66,7 +66,7 @@ leave() {
 
 @dataclass(frozen=True)
 class Place:
-    """Where scripts are written and run: the folder of this submission, the manifest, and what is bound."""
+    """The folders of a submission: its own, the manifest's, and those that are bound."""
 
     folder: Path
     manifest: Path
