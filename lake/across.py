@@ -28,10 +28,8 @@ def starts_of(dataset: xr.Dataset, windows: Windows) -> Ints:
     """
     grid, offsets_ms = grid_of(dataset), offsets_ms_of(dataset)
     cell = windows.cell.astype(np.int64)
-    start_ms: Ints = grid.origin_ms + cell * grid.hop_ms
-    if offsets_ms is not None:
-        start_ms += offsets_ms(windows.recorder, cell)
-    return start_ms
+    start_ms: Ints = np.asarray(grid.origin_ms + cell * grid.hop_ms, dtype=np.int64)
+    return start_ms if offsets_ms is None else np.add(start_ms, offsets_ms(windows.recorder, cell))
 
 
 def offsets_ms_of(dataset: xr.Dataset) -> OffsetsMs | None:

@@ -166,7 +166,7 @@ def _places(table: pd.DataFrame, windows: Windows) -> list[Place]:
             f"{len(problems)} windows are not in {windows.run.output.url}:\n" + listed([f"  {one}" for one in problems])
         )
     row, cell = np.array(at, dtype=np.int64).T
-    if windows.vectors is None:
+    if windows.store is None:
         return places(windows.cube, windows.run.output.url, row, cell)
     of_cube = in_cube(windows.store, read.Windows(row.astype(np.int32), cell), windows.cube)
     found = places(windows.cube, windows.run.output.url, row, of_cube.cell)

@@ -29,6 +29,10 @@ from lake.trace import pieces, recordings_table
 Cells = NDArray[np.int64]
 
 
+def _cubes_own(_batch: Batch) -> None:
+    """Return that a batch asks about the cube's windows."""
+
+
 @dataclass
 class Windows:
     """The windows of one cube, or of vectors whose recordings it has.
@@ -42,7 +46,7 @@ class Windows:
     grid, recorders
         Axes of the windows; the recorders are the cube's.
     vectors, store
-        The run of imported vectors whose windows these are, and its store, opened; ``None`` and the cube otherwise.
+        The run of imported vectors whose windows these are, and its store, opened; ``None`` for the cube's.
     offsets_ms
         How long after its cell each window begins; ``None`` if all begin with their cells.
     open_others
@@ -53,10 +57,10 @@ class Windows:
     cube: xr.Dataset
     grid: Grid
     recorders: list[str]
-    vectors: Run | None
-    store: xr.Dataset
-    offsets_ms: OffsetsMs | None
-    open_others: Callable[[Batch], "Windows | None"]
+    vectors: Run | None = None
+    store: xr.Dataset | None = None
+    offsets_ms: OffsetsMs | None = None
+    open_others: Callable[[Batch], "Windows | None"] = _cubes_own
     _usable: dict[int, Cells] = field(default_factory=dict)
     _starts_ms: dict[int, Cells] = field(default_factory=dict)
     _digests: dict[tuple[str, str], Mapping[int, str]] = field(default_factory=dict)
@@ -94,7 +98,9 @@ class Windows:
 
     def all_usable(self) -> read.Windows:
         """Return all windows that have sound."""
-        return usable_windows(self.store, status="status" if self.vectors is None else "embedding_status")
+        if self.store is None:
+            return usable_windows(self.cube)
+        return usable_windows(self.store, status="embedding_status")
 
     def starts_ms(self, i_recorder: int, cells: Cells) -> Cells:
         """Return the starts of windows of a recorder, milliseconds since 1970."""
@@ -206,10 +212,11 @@ def open_windows(manifest: Manifest, name: str | None = None, vectors: Run | Non
         raise InputError(f"{manifest.path}: expected one run of spectrograms, found {listed}; name one with --cube.")
     run = known[name or next(iter(known))]
     cube = open_cube(run.output.url)
-    store = cube if vectors is None else open_embeddings(vectors.output.url)
-    offsets_ms = None if vectors is None else offsets_ms_of(store)
     others = partial(windows_of_batch, manifest, name)
-    return Windows(run, cube, grid_of(store), recorder_names(cube), vectors, store, offsets_ms, others)
+    if vectors is None:
+        return Windows(run, cube, grid_of(cube), recorder_names(cube), open_others=others)
+    store = open_embeddings(vectors.output.url)
+    return Windows(run, cube, grid_of(store), recorder_names(cube), vectors, store, offsets_ms_of(store), others)
 
 
 def windows_of_batch(manifest: Manifest, cube: str | None, batch: Batch) -> Windows | None:

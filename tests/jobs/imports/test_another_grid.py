@@ -146,7 +146,7 @@ def test_review_asks_about_the_vectors_own_windows(
     assert set(table["duration_s"]) == {3.0}
     ms = table["time_utc"].astype("datetime64[ms]").astype("int64")
     assert set(zip(table["recorder"], ms, strict=True)) <= starts
-    data = json.loads((tmp_path / "page/data.js").read_text().partition("=")[2].strip().removesuffix(";"))
+    data = json.loads((tmp_path / "page/data.js").read_text()[len("reviewData(") : -len(");\n")])
     assert data["window_s"] == 3.0
     for window in data["windows"]:
         piece = trace(store(reviewed, "theirs"), window["recorder"], _cell_time(reviewed, window)).pieces[0]
@@ -161,10 +161,10 @@ def test_review_asks_about_the_vectors_own_windows(
 
 def _cell_time(study: Path, window: dict[str, str]) -> str:
     """Return the start of the cell that the vector of a window stands in."""
-    table = dawnchorus.query(store(study, "theirs"), recorders=window["recorder"])
+    table = dawnchorus.query(store(study, "theirs"), recorder=window["recorder"])
     own_ms = int(np.datetime64(window["time_utc"].removesuffix("Z"), "ms").astype(np.int64))
-    at = (table["time"].astype("datetime64[ms]").astype("int64") - own_ms).abs().idxmin()
-    return str(table["time"][at])
+    at = np.abs(table["time"].to_numpy().astype("datetime64[ms]").astype(np.int64) - own_ms).argmin()
+    return str(table["time"].iloc[int(at)])
 
 
 def test_verdicts_come_back_and_are_learnt_from(
@@ -173,12 +173,13 @@ def test_verdicts_come_back_and_are_learnt_from(
     said = asked(cli, reviewed, "--order", "random", "--n", 40, "--seed", 3, "--no-page")
     table = read_batch(runs(reviewed)["mels"].lake, str(said["batch"])).table
     rows = [
-        f"{row.recorder},{pd.Timestamp(row.time_utc).isoformat()}Z,{row.duration_s:g},wren,{'no' if i % 2 else 'yes'},"
+        f"{row.recorder},{pd.Timestamp(str(row.time_utc)).isoformat()}Z,{row.duration_s:g},wren,{'no' if i % 2 else 'yes'},"
         f"Ana,2026-01-02T03:04:05Z,{said['batch']},{row.draw}"
         for i, row in enumerate(table.itertuples(index=False))
     ]
     answers = tmp_path / "answers.csv"
-    answers.write_text("recorder,time_utc,duration_s,sound,verdict,reviewer,decided_at,batch,draw\n" + "\n".join(rows))
+    header = "recorder,time_utc,duration_s,sound,verdict,reviewer,decided_at,batch,draw"
+    answers.write_text("\n".join([header, *rows]))
     code, _, error = cli("verdicts", "add", reviewed, answers)
     assert code == 0, error
     left = asked(cli, reviewed, "--order", "random", "--n", 500, "--no-page")
