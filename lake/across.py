@@ -40,7 +40,8 @@ def offsets_ms_of(dataset: xr.Dataset) -> OffsetsMs | None:
 
     def offsets_ms(recorder: NDArray[np.integer[Any]], cell: NDArray[np.integer[Any]]) -> Ints:
         offset_s = np.nan_to_num(values_at(offsets, OFFSET_ARRAY, recorder, cell, 0.0))
-        return np.rint(offset_s * 1000).astype(np.int64)
+        out: Ints = np.rint(offset_s * 1000).astype(np.int64)
+        return out
 
     return offsets_ms
 

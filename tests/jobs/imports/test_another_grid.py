@@ -173,8 +173,8 @@ def test_verdicts_come_back_and_are_learnt_from(
     said = asked(cli, reviewed, "--order", "random", "--n", 40, "--seed", 3, "--no-page")
     table = read_batch(runs(reviewed)["mels"].lake, str(said["batch"])).table
     rows = [
-        f"{row.recorder},{pd.Timestamp(str(row.time_utc)).isoformat()}Z,{row.duration_s:g},wren,{'no' if i % 2 else 'yes'},"
-        f"Ana,2026-01-02T03:04:05Z,{said['batch']},{row.draw}"
+        f"{row.recorder},{pd.Timestamp(str(row.time_utc)).isoformat()}Z,{row.duration_s:g},wren,"
+        f"{'no' if i % 2 else 'yes'},Ana,2026-01-02T03:04:05Z,{said['batch']},{row.draw}"
         for i, row in enumerate(table.itertuples(index=False))
     ]
     answers = tmp_path / "answers.csv"
