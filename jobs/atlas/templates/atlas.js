@@ -72,6 +72,7 @@ function showCluster(id) {
   startPictures(box);
   startCalendar(found.cells);
   startMembers(id);
+  showBase();
   showNames();
 }
 
@@ -188,12 +189,13 @@ function soundOf(button) {
 }
 
 function playNext() {
-  const buttons = [...document.querySelectorAll("#cluster .play")];
+  const buttons = [...document.querySelectorAll("#cluster .play:not(:disabled)")];
   if (!buttons.length) return;
-  const place = buttons.indexOf(state.last);
+  const place = buttons.indexOf(player.now ? player.now.button : state.last);
   state.last = buttons[(place + 1) % buttons.length];
   state.last.scrollIntoView({ block: "center" });
-  playSound(soundOf(state.last));
+  stopSound();
+  state.last.click();
 }
 
 // --- attention -----------------------------------------------------------------------------------------------

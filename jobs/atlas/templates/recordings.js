@@ -112,6 +112,7 @@ async function toggleWindow(one, button, head) {
   } catch (error) {
     return openRecordings(error.message);
   }
+  if (!button.isConnected) return; // another page was opened meanwhile
   const url = urlOf(found.path);
   if (!url) {
     button.textContent = "no sound";

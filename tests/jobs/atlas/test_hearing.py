@@ -230,6 +230,12 @@ def test_what_browsers_do_not_play_says_so_and_has_its_exemplars_cut(hearing: He
     expect(page.locator("#members-list .file").first).to_contain_text("browsers do not play AIFF/PCM_16")
     assert page.locator("#members-list .play:disabled").count() == N_CELLS // N_CLUSTERS
     assert page.locator(".exemplars .play").count() == len(list((hearing.atlas / "clips").glob("0-*.ogg"))) == 3
+    expect(page.locator(".recordings-at")).to_have_text(BASE)
+    choose(page, recorder=str(RECORDERS.index("north")))
+    for _ in range(4):  # the exemplars, and then the list
+        page.keyboard.press("p")
+        page.wait_for_function("player.now && player.now.button.textContent === '\u25a0 Stop'")
+    page.wait_for_function("player.now && player.now.key && player.now.audio.src.includes('#t=')")
 
 
 def test_where_the_recordings_are_is_set_and_kept(hearing: Hearing, opened: Opened) -> None:
