@@ -17,7 +17,6 @@ def manifest() -> dict[str, Any]:
 def test_two_minutes_are_the_manifest_as_it_is(manifest: dict[str, Any]) -> None:
     assert trained_longer(manifest, [2]) == manifest
     assert manifest["runs"]["contrast"]["config"]["steps"] == 2 * STEPS_A_MINUTE["contrast"]
-    assert manifest["runs"]["dino"]["config"]["steps"] == 2 * STEPS_A_MINUTE["dino"]
 
 
 def test_longer_trainings_are_scored_beside_the_short_ones(manifest: dict[str, Any]) -> None:
