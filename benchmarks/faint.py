@@ -3,9 +3,9 @@
     python -m benchmarks.faint data/quality --audio /some/folder/dev/soundscape/a2o_boobook contrast-stem
 
 The folder holds recordings of several sites, named ``<site>_<number>_<number>_<date>…``, and Raven tables with a box
-around each call; boxes that reach above 1.1 kHz are of other sounds. A logistic regression learns which windows hold a call at
-all sites but one, and is scored at that one: the mean area under the curve (AUC) over the sites. Sets of vectors are
-runs of the study in the folder, joined by ``+`` and whitened over all windows.
+around each call; boxes that reach above 1.1 kHz are of other sounds. A logistic regression learns which windows hold a
+call at all sites but one, and is scored at that one: the mean area under the curve (AUC) over the sites. Sets of
+vectors are runs of the study in the folder, joined by ``+`` and whitened over all windows.
 """
 
 import argparse
