@@ -38,6 +38,8 @@ class Input:
         Whether the manifest may leave it out.
     several
         Whether the manifest may list several runs, whose vectors are joined.
+    jobs
+        Jobs whose runs alone may come in; any that give such a thing if empty.
     is_usual
         Whether the run that `dawnchorus config` prints has it.
     """
@@ -46,6 +48,7 @@ class Input:
     kinds: tuple[str, ...] = ()
     optional: bool = False
     several: bool = False
+    jobs: tuple[str, ...] = ()
     is_usual: bool = True
 
     def __post_init__(self) -> None:
@@ -145,12 +148,12 @@ class Job(Generic[C]):
 
     @property
     def has_ranks(self) -> bool:
-        """Whether each process of a launcher can take a share: not where one of the shares fits what the others use."""
+        """Return whether each process of a launcher can take a share: not where one share fits what the others use."""
         return self.extends and "refresh" not in self.follows
 
     @property
     def is_pinned(self) -> bool:
-        """Whether a finished run is judged by its receipt alone: nothing is to do while what it reads is the same."""
+        """Return whether a finished run is judged by its receipt alone: it stays while its inputs are the same."""
         return "refresh" in self.options
 
     def input_of(self, role: str) -> Input | None:

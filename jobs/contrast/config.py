@@ -92,8 +92,8 @@ class Config(JobConfig):
         problems = []
         if self.init not in {"random", "starter"}:
             problems.append(
-                f"init: expected 'random' or 'starter', found {self.init!r}. To begin with the weights of a run, name "
-                f"it among the inputs: inputs = {{ ..., init = {self.init!r} }}"
+                f"init: expected 'random' or 'starter', found {self.init!r}. To begin with the weights of a run, "
+                f"name it among the inputs: inputs = {{ ..., init = {self.init!r} }}"
             )
         if self.steps is not None and self.epochs is not None:
             problems.append(f"steps, epochs: expected one of the two, found {self.steps} and {self.epochs:g}")
@@ -130,6 +130,8 @@ class Config(JobConfig):
 
 JOB = Job(
     name="contrast", package=__package__, config=Config, algorithm=ALGORITHM, writes="models", extra="dino",
-    inputs=(Input("spectrograms"), Input("init", ("models",), optional=True, is_usual=False)),
+    inputs=(
+        Input("spectrograms"), Input("init", ("models",), optional=True, jobs=("contrast", "adopt"), is_usual=False),
+    ),
     processes="train together", follows=frozenset({"mix", "device"}),
 )  # fmt: skip

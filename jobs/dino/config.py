@@ -223,7 +223,7 @@ class Config(JobConfig):
 
 JOB = Job(
     name="dino", package=__package__, config=Config, algorithm=ALGORITHM, writes="models", extra="dino",
-    inputs=(Input("spectrograms"), Input("init", ("models",), optional=True, is_usual=False)),
+    inputs=(Input("spectrograms"), Input("init", ("models",), optional=True, jobs=("dino", "adopt"), is_usual=False)),
     processes="train together",
     follows=frozenset({"mix", "device"}),
 )  # fmt: skip

@@ -108,10 +108,13 @@ class FrameNet(nn.Module):
 
 def readout(output: Tensor, stem: Tensor) -> Tensor:
     """Return mean and deviation over time of the output, then of the stem, float32, shape (n, 2 (256 + 6 M))."""
-    parts = []
-    for frames in (output.float(), stem.float()):
-        parts += [frames.mean(dim=1), frames.std(dim=1, correction=0)]
-    return torch.cat(parts, dim=1)
+    return torch.cat([mean_and_deviation(output), mean_and_deviation(stem)], dim=1)
+
+
+def mean_and_deviation(frames: Tensor) -> Tensor:
+    """Return mean and deviation over time of frames of shape (n, T, width), float32, shape (n, 2 width)."""
+    frames = frames.float()
+    return torch.cat([frames.mean(dim=1), frames.std(dim=1, correction=0)], dim=1)
 
 
 @torch.no_grad()

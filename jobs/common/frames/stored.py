@@ -41,7 +41,7 @@ def save_network(folder: str, net: FrameNet, card: FrameCard, weights: Weights =
 def packed_network(net: FrameNet, card: FrameCard) -> bytes:
     """Return a network and its card as one safetensors file."""
     tensors = {name: value.detach().float().cpu().contiguous() for name, value in net.state_dict().items()}
-    return safetensors.torch.save(tensors, {"format": "pt", CARD_KEY: _content(card, indent=None)})
+    return safetensors.torch.save(tensors, {CARD_KEY: _content(card, indent=None)})  # of several keys the order varies
 
 
 def load_network(folder: str, weights: Weights = "teacher") -> tuple[FrameNet, FrameCard]:
