@@ -1,5 +1,6 @@
 """The curves of ``docs/quality.md``: what minutes of training add. ``python -m benchmarks.curves`` draws them."""
 
+import io
 import json
 from pathlib import Path
 from typing import Final
@@ -26,15 +27,16 @@ def main() -> None:
     """Draw what ``benchmarks.quality`` wrote."""
     figures = json.loads((FOLDER / "quality.json").read_text(encoding="utf-8"))
     figure = picture({name: found for name, found in figures.items() if name != "pool"})
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(PICTURE, quality=80, method=6)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=100)
+    Image.open(drawn).convert("RGB").save(PICTURE, quality=80, method=6)
     print(PICTURE)
 
 
 def picture(figures: dict[str, Figures]) -> Figure:
     """Return a row of panels for each set of labels: measures over CPU-minutes."""
     figure = Figure(figsize=(9, 3.2 * len(figures)), layout="constrained")
+    FigureCanvasAgg(figure)
     panels = figure.subplots(len(figures), len(TITLES), squeeze=False)
     for row, (name, found) in zip(panels, figures.items(), strict=True):
         for axes, (measure, title) in zip(row, TITLES.items(), strict=True):
