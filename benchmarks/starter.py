@@ -22,11 +22,13 @@ from jobs.manifest import read_manifest
 from jobs.runner import execute_runs
 from lake.digest import sha256
 from lake.errors import InputError
+from lake.records import RESERVED, seal, unseal
 
 ROOT: Final = Path(__file__).parent.parent
 SOURCES: Final = ROOT / "jobs" / "contrast" / "starter.csv"
 MANIFEST: Final = ROOT / "manifests" / "starter.toml"
 FOLDER: Final = ROOT / "data" / "starter"
+RECEIPT: Final = "starter.receipt.json"
 SYNTHETIC: Final = StudyConfig(seed=1, n_days=3, scale=0.25)
 """Another seed than the demo's, so that its recordings stay unseen; about as many windows as the recordings have."""
 
@@ -43,7 +45,7 @@ def main() -> None:
     execute_runs(manifest, ["mels", "starter"], Options(workers=1), print)
     weights = Path(manifest.runs["starter"].output.url) / WEIGHT_FILES["teacher"]
     if asked.install:
-        shutil.copyfile(weights, SOURCES.with_name(STARTER))
+        install(weights, FOLDER / "receipts" / "starter")
     print(f"{weights}: SHA-256 {sha256(weights.read_bytes())}")
 
 
@@ -75,6 +77,16 @@ def prepare(audio: Path) -> None:
     shutil.copytree(study.folder / "audio", FOLDER / "audio" / "synthetic", dirs_exist_ok=True)
     zones = {"": "Australia/Brisbane"}  # not needed to train, but times without a zone are refused
     run_catalog([FOLDER / "audio"], FOLDER / "recordings.csv", zones=zones, workers=1)
+
+
+def install(weights: Path, receipts: Path) -> None:
+    """Copy weights into the package, and the receipt of their training without the name of its machine."""
+    newest = max(receipts.glob("*.json"))
+    receipt = unseal(newest.read_bytes(), str(newest))
+    content = {key: value for key, value in receipt.items() if key not in {*RESERVED, "host"}}
+    data = weights.read_bytes()
+    SOURCES.with_name(STARTER).write_bytes(data)
+    SOURCES.with_name(RECEIPT).write_bytes(seal({**content, "weights_sha256": sha256(data)}, indent=2))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from jobs.contrast.begin import STARTER, starter
+from lake.digest import sha256
+from lake.records import unseal
 
 PACKAGE = resources.files("jobs.contrast")
 
@@ -33,6 +35,14 @@ def test_the_weights_are_small_whole_and_say_what_they_are() -> None:
     assert card.mel_hz[-1] < 11_000
     assert card.seconds_per_frame == pytest.approx(5 / 256)
     assert not net.training
+
+
+def test_the_receipt_is_that_of_the_weights() -> None:
+    receipt = unseal((PACKAGE / "starter.receipt.json").read_bytes(), "starter.receipt.json")
+    _, card, _ = starter()
+    assert receipt["weights_sha256"] == sha256((PACKAGE / STARTER).read_bytes())
+    assert (receipt["state"], receipt["config_id"]) == ("done", card.config_id)
+    assert "host" not in receipt
 
 
 def test_the_weights_tell_calls_apart_that_share_their_mean_level() -> None:
