@@ -115,7 +115,7 @@ def test_identities_stay_as_they_were(job: str) -> None:
 
 ALGORITHMS = {
     "spectrograms": 2, "dino": 3, "adopt": 1, "dictionary": 1, "embed": 1, "import": 1, "cluster": 3, "evaluate": 2,
-    "atlas": 3, "learn": 1, "detect": 1, "count": 1,
+    "atlas": 3, "learn": 1, "detect": 1, "count": 1, "contrast": 1,
 }  # fmt: skip
 """Those that :data:`IDS` were made with."""
 

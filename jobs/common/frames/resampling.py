@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 ROWS: Final = 16
 """The network halves the bands four times."""
-MOST_STRETCH: Final = 1.5
+MOST_STRETCH: Final = 2.0
 """Finer than the cube by this factor at most: what is in between was never measured."""
 MOST_BEYOND: Final = 2.0
 """Bands of the network that may lie beyond those of the cube at each end; they take the nearest one's level."""
@@ -60,22 +60,23 @@ def own_input(cube: Shape, n_bands: int, frame_s: float) -> tuple[Floats, float]
     Returns
     -------
     mel_hz
-        Centre of each band, Hz: the cube's, or the middle of those that are averaged.
+        Centre of each band, Hz: the cube's, the middle of those that are averaged, or for a cube of fewer than 16
+        places in between.
     seconds_per_frame
         Duration of a frame, s.
 
     Raises
     ------
     InputError
-        If the cube has fewer than 16 bands.
+        If the cube has fewer than 8 bands.
     """
     n_mels = len(cube.mel_hz)
-    if n_mels < ROWS:
+    if n_mels * MOST_STRETCH < ROWS:
         raise InputError(
-            f"expected a cube of {ROWS} mel bands or more, found {n_mels}: the network halves them four times. Make "
-            "one with n_mels = 128."
+            f"expected a cube of {ROWS // 2} mel bands or more, found {n_mels}: the network halves them four times. "
+            "Make one with n_mels = 128."
         )
-    n = min(n_bands, n_mels // ROWS * ROWS)
+    n = min(n_bands, max(1, n_mels // ROWS) * ROWS)
     places = (np.arange(n) + 0.5) * (n_mels / n) - 0.5
     together = max(1, int(frame_s / cube.seconds_per_frame * (1 + SAME)))
     n_frames = max(1, cube.n_frames // together)
@@ -110,7 +111,7 @@ def resampler(cube: Shape, card_hz: Floats, seconds_per_frame: float) -> tuple[C
     bands = _places(cube, card_hz)
     n_out = max(1, round(cube.window_s / seconds_per_frame))
     stretch = n_out / cube.n_frames
-    if stretch > MOST_STRETCH:
+    if stretch > MOST_STRETCH * (1 + SAME):
         raise _unfit(
             cube, card_hz, seconds_per_frame,
             f"its frames last {1000 * cube.seconds_per_frame:.3g} ms, those of the network"
@@ -162,7 +163,7 @@ def _places(cube: Shape, card_hz: Floats) -> Floats:
         )  # fmt: skip
     places = np.interp(card_hz, cube.mel_hz, own)
     inner = np.diff(places)[1:-1]
-    if len(inner) and np.median(inner) < 1 / MOST_STRETCH:
+    if len(inner) and np.median(inner) < (1 - SAME) / MOST_STRETCH:
         raise _unfit(
             cube, card_hz, None,
             f"it has {len(own)} mel bands from {cube.mel_hz[0]:.0f} to {cube.mel_hz[-1]:.0f} Hz, the network"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jobs.common.frames.network import GROUP
 from jobs.contrast.config import Config
 from jobs.contrast.loss import nt_xent
-from jobs.contrast.step import Model, advance, new_state, packed, rate, restore, signals, tree_sum
+from jobs.contrast.step import MakeViews, Model, advance, new_state, packed, rate, restore, signals, tree_sum
 
 MakeConfig = Callable[..., Config]
 CPU = torch.device("cpu")
@@ -26,6 +26,10 @@ def views(n: int, seed: int = 0) -> torch.Tensor:
     return windows + 0.3 * torch.randn(2, n, 1, 32, 16, generator=random)
 
 
+def parts_of(given: torch.Tensor) -> MakeViews:
+    return lambda part: given[:, part]
+
+
 def weights(model: Model) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in model.state_dict().items()}
 
@@ -34,10 +38,10 @@ def test_a_step_is_that_of_plain_autograd(make_config: MakeConfig) -> None:
     config, n = make_config(batch_size=64, clip=0.0, lr_warmup=0.0), 64
     state, plain = (new_state(32, 0, CPU, "fp32") for _ in range(2))
     given = views(n)
-    seen = advance(state, lambda part: given[:, part], torch.arange(n), config, n_steps=10)
+    seen = advance(state, parts_of(given), torch.arange(n), config, n_steps=10)
     out = torch.cat([plain.model(given[:, first : first + GROUP]) for first in (0, 32)], dim=1)
     loss = nt_xent(out.flatten(0, 1), torch.arange(n).repeat(2), config.temperature)
-    loss.backward()
+    torch.autograd.backward(loss)
     assert seen.loss.item() == pytest.approx(loss.item(), rel=1e-6)
     for name, parameter in plain.model.named_parameters():
         found = dict(state.model.named_parameters())[name].grad
@@ -54,10 +58,7 @@ def test_parts_that_are_computed_again_give_the_same_bits(make_config: MakeConfi
     for n_micro in (1, 2, 4):
         state = new_state(32, 0, CPU, "fp32")
         for step in range(3):
-            given = views(n, step)
-            advance(
-                state, lambda part, given=given: given[:, part], torch.arange(n), config, n_steps=3, n_micro=n_micro
-            )  # type: ignore[misc]
+            advance(state, parts_of(views(n, step)), torch.arange(n), config, n_steps=3, n_micro=n_micro)
         found.append(weights(state.model))
     for name, value in found[0].items():
         assert all(torch.equal(value, each[name]) for each in found[1:]), name
@@ -75,13 +76,12 @@ def test_shares_of_powers_of_two_add_up_to_the_same_bits(share: int, n_shares: i
 
 def test_a_state_goes_on_to_the_bit(make_config: MakeConfig) -> None:
     config = make_config()
-    one, other = (new_state(32, seed, CPU, precision) for seed, precision in ((0, "bf16"), (1, "fp32")))
+    one, other = new_state(32, 0, CPU, "bf16"), new_state(32, 1, CPU, "fp32")
     for step in range(4):
         if step == 2:
             restore(other, deepcopy(packed(one)))
         for state in (one, other) if step >= 2 else (one,):
-            given = views(32, step)
-            advance(state, lambda part, given=given: given[:, part], torch.arange(32), config, n_steps=4)  # type: ignore[misc]
+            advance(state, parts_of(views(32, step)), torch.arange(32), config, n_steps=4)
     assert other.precision == "bf16"
     for name, value in weights(one.model).items():
         assert torch.equal(value, other.model.state_dict()[name]), name
@@ -99,7 +99,7 @@ def test_a_step_without_a_number_changes_nothing(make_config: MakeConfig) -> Non
     before = weights(state.model)
     given = views(32)
     given[0, 3] = torch.nan
-    advance(state, lambda part: given[:, part], torch.arange(32), make_config(), n_steps=4)
+    advance(state, parts_of(given), torch.arange(32), make_config(), n_steps=4)
     assert not state.is_sound
     assert all(torch.equal(value, before[name]) for name, value in weights(state.model).items())
 
@@ -107,7 +107,7 @@ def test_a_step_without_a_number_changes_nothing(make_config: MakeConfig) -> Non
 def test_equal_views_have_a_finite_loss_and_say_nothing(make_config: MakeConfig) -> None:
     state = new_state(32, 0, CPU, "fp32")
     silence = torch.zeros(2, 32, 1, 32, 16)
-    seen = advance(state, lambda part: silence[:, part], torch.arange(32), make_config(), n_steps=4)
+    seen = advance(state, parts_of(silence), torch.arange(32), make_config(), n_steps=4)
     found = signals(seen)
     assert bool(state.is_sound)
     assert found["loss"] == pytest.approx(np.log(63), rel=1e-4)
