@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from jobs.common.run import Run
-from jobs.learn.config import Config
+from jobs.learn.config import Config, Group
 from jobs.learn.core import Examples
-from jobs.learn.measures import Ints
+from jobs.learn.measures import Bools, Ints
 from lake.constants import OFFSET_ARRAY, UNTIMED
 from lake.errors import InputError
 from lake.layout import Lake
@@ -140,10 +140,27 @@ def examples_of(
     rows = np.searchsorted(numbers, windows)
     is_heard = np.arange(len(windows)) < len(held)
     is_yes = np.concatenate([(held["verdict"] == "yes").to_numpy(), np.zeros(len(unlabelled), dtype=np.bool_)])
-    by_day = [len(set(groups.day[rows][is_heard & kind].tolist())) >= N_DAYS for kind in (is_yes, ~is_yes)]
-    group = config.group if config.group != "auto" else "day" if all(by_day) else "recording"
+    group = held_out_by(groups.day[rows], is_yes, is_heard, config.group)
     found = groups.day if group == "day" else groups.recording
     return Examples(rows, is_yes, is_heard, found[rows], groups.file[rows]), group
+
+
+def held_out_by(days: Ints, is_yes: Bools, is_heard: Bools, group: Group = "auto") -> Group:
+    """Return what is held out together, ``day`` or ``recording``; 'auto': a day where both kinds have enough of them.
+
+    Parameters
+    ----------
+    days
+        Number of the day of each window, shape (n_windows,).
+    is_yes, is_heard
+        As :class:`jobs.learn.core.Examples` has them.
+    group
+        The setting.
+    """
+    if group != "auto":
+        return group
+    n_days = [len(np.unique(days[is_heard & kind])) for kind in (is_yes, ~is_yes)]
+    return "day" if min(n_days) >= N_DAYS else "recording"
 
 
 def _files(run: Run[Config], sets: VectorSets, windows: Windows) -> Ints:
