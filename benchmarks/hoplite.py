@@ -1,8 +1,8 @@
 """The recipe of perch-hoplite for its linear heads, written anew from its published notebook and classifier.
 
-Google Research, perch-hoplite, ``agile/02_agile_modeling.ipynb`` and ``agile/classifier.py`` (2026): one linear layer for
-all sounds, cross-entropy of each, 128 steps of Adam; batches of 128 windows that were judged and 128 that were not, which
-count as no with weight .05. Of the windows that were judged it keeps a tenth to measure with; here all are learnt from.
+Google Research, perch-hoplite, ``agile/02_agile_modeling.ipynb`` and ``agile/classifier.py`` (2026): one linear layer
+for all sounds, cross-entropy of each, 128 steps of Adam; batches of 128 windows that were judged and 128 that were not,
+which count as no with weight .05. It keeps a tenth of the judged windows to measure with; here all are learnt from.
 """
 
 from collections.abc import Iterator

@@ -25,7 +25,7 @@ Rows = NDArray[np.int64]
 AFTER: Final = (10, 20, 40, 80, 160)
 """Numbers of windows heard; a batch goes from one to the next."""
 BY_SCORE: Final = ("margin", "top", "precision", "count")
-ORDERS: Final = ("random", "explore", "far", *BY_SCORE)
+ORDERS: Final = ("random", "explore", "far", "auto", *BY_SCORE)
 LEAST: Final = 0.1
 CONFIG: Final = Config(n_bootstrap=10)
 """Of ``learn``; intervals are not looked at."""
@@ -111,7 +111,8 @@ def play(study: Study, order: str, seed: int, after: Sequence[int] = AFTER) -> P
 
     Notes
     -----
-    Orders by score begin with ``explore``. A kind without a head scores all windows alike.
+    Orders by score begin with ``explore``; ``auto`` is ``explore`` until every kind has a head, then ``margin``. A kind
+    without a head scores all windows alike.
     """
     random = np.random.default_rng([seed, 1])
     n_kinds = study.known.truth.shape[1]
@@ -120,10 +121,7 @@ def play(study: Study, order: str, seed: int, after: Sequence[int] = AFTER) -> P
     worth = []
     for n in after:
         heard = np.concatenate([heard, _next(study, order, heard, n - len(heard), scored, random)])
-        if order in HOPLITE:
-            scored = recipe_scores(study, HOPLITE[order], heard, random)
-        else:
-            scored = own_scores(study, heard)
+        scored = recipe_scores(study, HOPLITE[order], heard, random) if order in HOPLITE else own_scores(study, heard)
         worth.append(macro_ap({kind: one.on_unheard for kind, one in scored.items()}, study.unheard_truth))
     probability = np.zeros(study.unheard_truth.shape)
     for kind in range(n_kinds):
@@ -202,6 +200,8 @@ def _own_next(  # noqa: PLR0917 (as above)
     """Return the next windows of an order of ``dawnchorus review`` among those that are left."""
     if order == "random" or (order == "count" and not scored):
         return at_random(there, n, random)
+    if order == "auto":
+        order = "margin" if len(scored) == study.known.truth.shape[1] else "explore"
     if order == "far":
         vectors = study.known.vectors
         return farthest(there, np.arange(len(there)), vectors[left], vectors[heard], n)

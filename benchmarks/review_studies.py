@@ -1,4 +1,4 @@
-"""Studies whose windows are known: the demo's synthetic sound, and labelled recordings; each with several vector sets."""
+"""Studies whose windows are known: the demo's synthetic sound, and labelled recordings; each with vector sets."""
 
 import csv
 import tomllib

@@ -1,5 +1,7 @@
 """What verdicts say of the windows of a cube: spans that equal a window, or cover it."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -10,13 +12,18 @@ from lake.verdicts import last_decisions
 
 MIN_OVERLAP_MS = 500
 """Milliseconds that a span of ``yes`` must share with a window to count for it."""
+TOLERANCE_MS = 1
+"""A span equals a window that begins, and is as long, within so much: times are rounded to milliseconds."""
+Offset = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.int64]]
+"""Milliseconds from the start of a cell to that of its window, of recorder numbers and cells."""
 _EQUAL = -1
 _RANK = {"yes": 0, "unsure": 1, "no": 2}
 
 
 def windows_heard(
-    found: pd.DataFrame, grid: Grid, recorders: list[str], *, min_overlap_ms: int = MIN_OVERLAP_MS
-) -> pd.DataFrame:
+    found: pd.DataFrame, grid: Grid, recorders: list[str], *, min_overlap_ms: int = MIN_OVERLAP_MS,
+    offset_ms: Offset | None = None,
+) -> pd.DataFrame:  # fmt: skip
     """Return what holds of each window and sound.
 
     Parameters
@@ -27,25 +34,56 @@ def windows_heard(
         Of the cube.
     min_overlap_ms
         See :data:`MIN_OVERLAP_MS`.
+    offset_ms
+        Of windows that begin elsewhere in their cells.
 
     Returns
     -------
     DataFrame
-        ``i_recorder``, ``cell``, ``sound`` and ``verdict``, one row for each window and sound, by recorder and time. A
-        span that equals a window is of that window alone, since the sound may be anywhere in it, and decides there. Of
-        other spans ``yes`` counts for windows that it shares enough with, ``no`` and ``unsure`` for those that lie
-        wholly within; of several that do, ``yes`` is first and ``no`` is last.
+        ``i_recorder``, ``cell``, ``sound`` and ``verdict``, one row for each window and sound, by recorder and time;
+        see :func:`counted` and :func:`decided`.
     """
-    near = _touched(found, grid, recorders)
+    kept = counted(found, grid, recorders, min_overlap_ms=min_overlap_ms, offset_ms=offset_ms)
+    return decided(kept)[["i_recorder", "cell", "sound", "verdict"]]
+
+
+def counted(
+    found: pd.DataFrame, grid: Grid, recorders: list[str], *, min_overlap_ms: int = MIN_OVERLAP_MS,
+    offset_ms: Offset | None = None,
+) -> pd.DataFrame:  # fmt: skip
+    """Return for which windows each verdict counts.
+
+    Parameters
+    ----------
+    found, grid, recorders, min_overlap_ms, offset_ms
+        As for :func:`windows_heard`.
+
+    Returns
+    -------
+    DataFrame
+        ``row`` of the verdict, ``i_recorder``, ``cell``, ``sound``, ``verdict``, and ``is_equal``: whether the span is
+        the window. A span that equals a window is of that window alone, since the sound may be anywhere in it. Of other
+        spans ``yes`` counts for windows that it shares enough with, ``no`` and ``unsure`` for those that lie wholly
+        within.
+    """
+    near = _touched(found, grid, recorders, offset_ms)
     near["verdict"] = found["verdict"].to_numpy()[near["row"]]
     near["sound"] = found["sound"].to_numpy()[near["row"]]
     is_window = near["is_equal"].groupby(near["row"]).transform("any")
     is_yes = (near["verdict"] == "yes") & (near["shared_ms"] >= min_overlap_ms)
-    kept = near[near["is_equal"] | (~is_window & (is_yes | (near["shared_ms"] == grid.window_ms)))]
+    kept = near["is_equal"] | (~is_window & (is_yes | (near["shared_ms"] == grid.window_ms)))
+    return near.loc[kept, ["row", "i_recorder", "cell", "sound", "verdict", "is_equal"]]
+
+
+def decided(kept: pd.DataFrame) -> pd.DataFrame:
+    """Return one row of :func:`counted` for each window and sound, by recorder and time.
+
+    The verdict on the window itself decides; of several on other spans ``yes`` is first and ``no`` is last.
+    """
     rank = kept["verdict"].map(_RANK).astype("int64").where(~kept["is_equal"], _EQUAL)
     ordered = kept.assign(rank=rank).sort_values(["i_recorder", "cell", "sound", "rank"], kind="stable")
     best = ordered.drop_duplicates(["i_recorder", "cell", "sound"])
-    return best[["i_recorder", "cell", "sound", "verdict"]].reset_index(drop=True)
+    return best.drop(columns="rank").reset_index(drop=True)
 
 
 def windows_touching(spans: pd.DataFrame, grid: Grid, recorders: list[str]) -> pd.DataFrame:
@@ -89,19 +127,24 @@ def shares_speech(
     return shares
 
 
-def _touched(spans: pd.DataFrame, grid: Grid, recorders: list[str]) -> pd.DataFrame:
+def _touched(spans: pd.DataFrame, grid: Grid, recorders: list[str], offset_ms: Offset | None = None) -> pd.DataFrame:
     """Return the cells that each span shares time with, how much, and whether it equals the cell's window."""
     numbers = spans["recorder"].map({name: i for i, name in enumerate(recorders)}).fillna(-1).to_numpy(dtype=np.int64)
     start_ms = spans["time_utc"].to_numpy().astype("datetime64[ms]").astype(np.int64) - grid.origin_ms
     end_ms = start_ms + np.rint(spans["duration_s"].to_numpy(dtype=np.float64) * 1000).astype(np.int64)
-    first = np.maximum((start_ms - grid.window_ms) // grid.hop_ms + 1, 0)
-    last = np.minimum(-(-end_ms // grid.hop_ms), grid.n_cells)
+    beside = 0 if offset_ms is None else 1  # an offset is at most half a hop
+    first = np.maximum((start_ms - grid.window_ms) // grid.hop_ms + 1 - beside, 0)
+    last = np.minimum(-(-end_ms // grid.hop_ms) + beside, grid.n_cells)
     n = np.where(numbers >= 0, np.maximum(last - first, 0), 0)
     row = np.repeat(np.arange(len(n)), n)
     cell = np.arange(len(row)) - np.repeat(np.cumsum(n) - n, n) + first[row]
     begin_ms = cell * grid.hop_ms
+    if offset_ms is not None:
+        begin_ms = begin_ms + offset_ms(numbers[row], cell)
     shared_ms = np.minimum(begin_ms + grid.window_ms, end_ms[row]) - np.maximum(begin_ms, start_ms[row])
-    is_equal = (begin_ms == start_ms[row]) & (end_ms[row] - start_ms[row] == grid.window_ms)
+    length_ms = end_ms[row] - start_ms[row]
+    is_equal = (np.abs(begin_ms - start_ms[row]) <= TOLERANCE_MS) & (np.abs(length_ms - grid.window_ms) <= TOLERANCE_MS)
+    shared_ms = np.where(is_equal, grid.window_ms, shared_ms)
     found = {"row": row, "i_recorder": numbers[row], "cell": cell, "shared_ms": shared_ms, "is_equal": is_equal}
     kept = shared_ms > 0
     return pd.DataFrame({name: values[kept] for name, values in found.items()})

@@ -12,6 +12,7 @@ from jobs.learn.core import Examples
 from jobs.learn.measures import Bools, Ints
 from lake.constants import OFFSET_ARRAY, UNTIMED
 from lake.errors import InputError
+from lake.heard import counted, decided
 from lake.layout import Lake
 from lake.read import Windows, open_cube, open_embeddings, recorder_names, values_at
 from lake.vectors import VectorSets
@@ -19,7 +20,6 @@ from lake.verdicts import read_verdicts, settled
 
 N_DAYS = 3
 """Days that both yes and no must be from to be held out day by day."""
-TOLERANCE_MS = 1
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,15 @@ class Judged:
 
     Attributes
     ----------
+    spans
+        As :func:`lake.verdicts.settled` gives them, with ``has_window``: whether a window of the vectors counts for it.
     table
-        As :func:`lake.verdicts.settled` gives it, with ``window``: the number of the window, -1 where the vectors have
-        none.
+        ``sound``, ``window`` and ``verdict``: what holds of each window and sound, see :func:`lake.heard.counted`.
     windows
         All windows of the vectors.
     """
 
+    spans: pd.DataFrame
     table: pd.DataFrame
     windows: Windows
 
@@ -45,7 +47,7 @@ def read_judged(lake: Lake, sets: VectorSets, name: str) -> Judged:
     Raises
     ------
     InputError
-        If there are no verdicts, or none is of a window of the vectors.
+        If there are no verdicts, or none counts for a window of the vectors.
     """
     verdicts = read_verdicts(lake)
     if verdicts.empty:
@@ -57,37 +59,41 @@ def read_judged(lake: Lake, sets: VectorSets, name: str) -> Judged:
         np.concatenate([np.full(len(span.cells), span.recorder, dtype=np.int32) for span in sets.spans]),
         np.concatenate([span.cells for span in sets.spans]),
     )
-    table = settled(verdicts)
-    table["window"] = _windows_of(table, sets, windows)
-    if not (table["window"] >= 0).any():
+    spans = settled(verdicts)
+    kept = _counted(spans, sets)
+    kept["window"] = _numbers(windows, kept, sets)
+    kept = kept[kept["window"] >= 0]
+    spans["has_window"] = np.isin(np.arange(len(spans)), kept["row"])
+    if kept.empty:
         grid = sets.grid
-        spans = ", ".join(f"{s:g} s" for s in sorted(set(table["duration_s"]))[:3])
+        lengths = ", ".join(f"{s:g} s" for s in sorted(set(spans["duration_s"]))[:3])
         raise InputError(
-            f"run {name!r}: none of {len(table)} verdicts (on spans of {spans}) is of a window of the vectors, which "
+            f"run {name!r}: none of {len(spans)} verdicts (on spans of {lengths}) is of a window of the vectors, which "
             f"have {len(windows)} windows of {grid.window_ms / 1000:g} s every {grid.hop_ms / 1000:g} s of "
             f"{', '.join(sets.recorders[:5])}. Name vectors of the windows that were judged."
         )
-    return Judged(table, windows)
+    return Judged(spans, decided(kept)[["sound", "window", "verdict"]], windows)
 
 
-def _windows_of(table: pd.DataFrame, sets: VectorSets, windows: Windows) -> Ints:
-    """Return the number of the window that each verdict's span equals, -1 where there is none."""
-    grid, numbers = sets.grid, {name: i for i, name in enumerate(sets.recorders)}
-    begin = windows.cell * grid.hop_ms
+def _counted(spans: pd.DataFrame, sets: VectorSets) -> pd.DataFrame:
+    """Return for which cells each verdict counts, where windows may begin elsewhere in their cells."""
     with open_embeddings(sets.urls[0]) as dataset:
-        if OFFSET_ARRAY in dataset:
-            begin = begin + np.rint(values_at(dataset, OFFSET_ARRAY, windows.recorder, windows.cell) * 1000).astype(int)
-    room = grid.n_cells * grid.hop_ms + grid.window_ms + 1  # so that recorders stay apart
-    keys = windows.recorder.astype(np.int64) * room + begin
-    recorder = table["recorder"].map(numbers).fillna(-1).to_numpy().astype(np.int64)
-    wanted_ms = table["time_utc"].to_numpy().astype("datetime64[ms]").astype(np.int64) - grid.origin_ms
-    wanted = recorder * room + wanted_ms
-    near = np.clip(np.searchsorted(keys, wanted - TOLERANCE_MS), 0, len(keys) - 1)
-    length_ms = np.rint(table["duration_s"].to_numpy() * 1000)
-    is_there = (np.abs(keys[near] - wanted) <= TOLERANCE_MS) & (recorder >= 0) & (wanted_ms >= 0)
-    is_there &= np.abs(length_ms - grid.window_ms) <= TOLERANCE_MS
-    found: Ints = np.where(is_there, near, -1)
-    return found
+        if OFFSET_ARRAY not in dataset:
+            return counted(spans, sets.grid, list(sets.recorders))
+
+        def offset_ms(recorder: Ints, cell: Ints) -> Ints:
+            offset_s = np.nan_to_num(values_at(dataset, OFFSET_ARRAY, recorder, cell, 0.0))
+            return np.rint(offset_s * 1000).astype(np.int64)
+
+        return counted(spans, sets.grid, list(sets.recorders), offset_ms=offset_ms)
+
+
+def _numbers(windows: Windows, kept: pd.DataFrame, sets: VectorSets) -> Ints:
+    """Return the number of the window in each row's cell, -1 where the vectors have none there."""
+    keys = windows.recorder.astype(np.int64) * sets.grid.n_cells + windows.cell
+    wanted = kept["i_recorder"].to_numpy(np.int64) * sets.grid.n_cells + kept["cell"].to_numpy(np.int64)
+    at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where(keys[at] == wanted, at, -1)
 
 
 def draw_unlabelled(judged: Judged, config: Config) -> Ints:
@@ -129,13 +135,13 @@ def examples_of(
     Parameters
     ----------
     table
-        Its rows of :class:`Judged`.
+        Its rows of ``table`` in :class:`Judged`.
     numbers, groups
         Of the windows whose vectors were read, sorted.
     unlabelled
         The numbers of windows that nobody judged.
     """
-    held = table[(table["window"] >= 0) & table["verdict"].isin(["yes", "no"])].sort_values("window")
+    held = table[table["verdict"].isin(["yes", "no"])].sort_values("window")
     windows = np.concatenate([held["window"].to_numpy(), unlabelled]).astype(np.int64)
     rows = np.searchsorted(numbers, windows)
     is_heard = np.arange(len(windows)) < len(held)
