@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import matplotlib as mpl
 import numpy as np
@@ -35,6 +35,8 @@ BEGINNING: Final = ("explore", "far", "auto")
 """Orders that a study begins with, as ``docs/review.md`` advises: the best of them is compared."""
 WANTED: Final = 0.9
 MOST_BEHIND: Final = 0.01
+Curve = list[float]
+"""Macro average precision after each of :data:`benchmarks.listening.AFTER`, as far as there are windows."""
 COMPARED: Final = (20, 40, 80)
 
 
@@ -110,21 +112,21 @@ def code_digest() -> str:
     return hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in CODE)).hexdigest()[:16]
 
 
-def curves(cells: Sequence[Cell]) -> dict[tuple[str, str], dict[str, np.ndarray[Any, np.dtype[np.float64]]]]:
+def curves(cells: Sequence[Cell]) -> dict[tuple[str, str], dict[str, Curve]]:
     """Return the mean curve over the seeds, by study and vector set and order; curves end with the shortest seed's."""
     by: dict[tuple[str, str], dict[str, list[list[float]]]] = {}
     for cell in cells:
         by.setdefault((cell.study, cell.vectors), {}).setdefault(cell.order, []).append(cell.average_precision)
     return {
         pair: {
-            order: np.mean([one[: min(map(len, several))] for one in several], axis=0)
+            order: np.mean([one[: min(map(len, several))] for one in several], axis=0).tolist()
             for order, several in orders.items()
         }
         for pair, orders in by.items()
     }
 
 
-def needed(curve: Sequence[float], wanted: float) -> float:
+def needed(curve: Curve, wanted: float) -> float:
     """Return how many windows a curve needs for an average precision, linear in the logarithm between measured ones."""
     for i, value in enumerate(curve):
         if value >= wanted:
@@ -153,7 +155,7 @@ def figures(cells: Sequence[Cell]) -> list[Figure]:
     return [*found, *bars(by_pair)]
 
 
-def bars(by_pair: Mapping[tuple[str, str], Mapping[str, Sequence[float]]]) -> list[Figure]:
+def bars(by_pair: Mapping[tuple[str, str], Mapping[str, Curve]]) -> list[Figure]:
     """Return what was wanted: half of the windows of random order, and no more than .01 behind perch-hoplite."""
     found = []
     for pair in BARS:
@@ -232,7 +234,7 @@ def draw(cells: Sequence[Cell], path: Path = PICTURE) -> None:
     plt.close(figure)
 
 
-def _row(order: str, curve: Sequence[float]) -> str:
+def _row(order: str, curve: Curve) -> str:
     values = [f"{value:.2f}".lstrip("0") for value in curve]
     return f"| {order} | {' | '.join([*values, *['–'] * (len(AFTER) - len(values))])} |"
 

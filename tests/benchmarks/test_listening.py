@@ -65,9 +65,9 @@ def test_heads_of_perch_hoplite_are_those_of_adam_in_torch() -> None:
     weight = torch.tensor(np.where(np.arange(256) < 128, 1.0, 0.05)[:, None].repeat(2, axis=1))
     optimizer = torch.optim.Adam([layer, offset], lr=1e-3, eps=1e-7)
     for _ in range(128):
-        optimizer.zero_grad()
         logits = torch.tensor(vectors, dtype=torch.float64) @ layer + offset
-        torch.nn.functional.binary_cross_entropy_with_logits(logits, is_yes, weight).backward()
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, is_yes, weight)
+        layer.grad, offset.grad = torch.autograd.grad(loss, [layer, offset])
         optimizer.step()
     np.testing.assert_allclose(weights, layer.detach().numpy(), atol=2e-4)
     np.testing.assert_allclose(bias, offset.detach().numpy(), atol=2e-4)
