@@ -138,7 +138,7 @@ def of_recordings(study: str, audio: Path, folder: Path, name: str, workers: int
     with open_cube(manifest.runs["mels"].output.url) as cube:
         row = values_at(cube, "recording", windows.recorder, windows.cell).astype(np.int64)
         paths = np.array(paths_of(cube))[row]
-        offset_s = (grid.start_ms(windows.cell) - cube["recording_start_ms"].to_numpy()[row]) / 1000
+        offset_s = (grid.origin_ms + windows.cell * grid.hop_ms - cube["recording_start_ms"].to_numpy()[row]) / 1000
     return _labelled(labels_of(study, audio), paths, offset_s, grid.window_ms / 1000, stored, n_features, is_own=True)
 
 
@@ -156,7 +156,7 @@ def labels_of(study: str, audio: Path) -> pd.DataFrame:
 
     A group is never on both sides: the source of a clip, the session of an insect, the file of a boobook.
     """
-    rows = []
+    rows: list[Sequence[object]] = []
     if study == "boobook":
         with (audio / "dev" / "labels.csv").open(encoding="utf-8", newline="") as file:
             files = [row["file"] for row in csv.DictReader(file) if row["file"].startswith(BOOBOOK)]
@@ -168,7 +168,7 @@ def labels_of(study: str, audio: Path) -> pd.DataFrame:
                 spans = zip(found["Begin Time (s)"], found["End Time (s)"], strict=True)
                 rows += [[f"dev/{path}", start_s, end_s, "boobook", path] for start_s, end_s in spans]
     else:
-        rows = list(labelled(audio / ("dev" if study == "ESC-10" else study) / "labels.csv", audio))
+        rows += list(labelled(audio / ("dev" if study == "ESC-10" else study) / "labels.csv", audio))
     table = pd.DataFrame(rows, columns=["path", "start_s", "end_s", "label", "group"])
     return table.astype({"start_s": "float64", "end_s": "float64"})
 

@@ -145,7 +145,8 @@ def shares_speech(
 
 def _touched(spans: pd.DataFrame, grid: Grid, recorders: list[str], offset_ms: Offset | None = None) -> pd.DataFrame:
     """Return the cells that each span shares time with, how much, and whether it equals the cell's window."""
-    numbers = spans["recorder"].map({name: i for i, name in enumerate(recorders)}).fillna(-1).to_numpy(dtype=np.int64)
+    places = {name: i for i, name in enumerate(recorders)}
+    numbers = np.asarray(spans["recorder"].map(places).fillna(-1).to_numpy(), dtype=np.int64)
     start_ms = spans["time_utc"].to_numpy().astype("datetime64[ms]").astype(np.int64) - grid.origin_ms
     end_ms = start_ms + np.rint(spans["duration_s"].to_numpy(dtype=np.float64) * 1000).astype(np.int64)
     beside = 0 if offset_ms is None else 1  # an offset is at most half a hop
@@ -153,10 +154,10 @@ def _touched(spans: pd.DataFrame, grid: Grid, recorders: list[str], offset_ms: O
     last = np.minimum(-(-end_ms // grid.hop_ms) + beside, grid.n_cells)
     n = np.where(numbers >= 0, np.maximum(last - first, 0), 0)
     row = np.repeat(np.arange(len(n)), n)
-    cell = np.arange(len(row)) - np.repeat(np.cumsum(n) - n, n) + first[row]
-    begin_ms = cell * grid.hop_ms
+    cell = np.asarray(np.arange(len(row)) - np.repeat(np.cumsum(n) - n, n) + first[row], dtype=np.int64)
+    begin_ms = np.asarray(cell * grid.hop_ms, dtype=np.int64)
     if offset_ms is not None:
-        begin_ms = begin_ms + offset_ms(numbers[row], cell)
+        begin_ms += offset_ms(numbers[row], cell)
     shared_ms = np.minimum(begin_ms + grid.window_ms, end_ms[row]) - np.maximum(begin_ms, start_ms[row])
     length_ms = end_ms[row] - start_ms[row]
     is_equal = (np.abs(begin_ms - start_ms[row]) <= TOLERANCE_MS) & (np.abs(length_ms - grid.window_ms) <= TOLERANCE_MS)

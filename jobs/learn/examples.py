@@ -83,7 +83,7 @@ def _counted(spans: pd.DataFrame, sets: VectorSets) -> pd.DataFrame:
 
         def offset_ms(recorder: Ints, cell: Ints) -> Ints:
             offset_s = np.nan_to_num(values_at(dataset, OFFSET_ARRAY, recorder, cell, 0.0))
-            return np.rint(offset_s * 1000).astype(np.int64)
+            return np.asarray(np.rint(offset_s * 1000), dtype=np.int64)
 
         return counted(spans, sets.grid, list(sets.recorders), offset_ms=offset_ms)
 
