@@ -237,8 +237,8 @@ def draw(cells: Sequence[Cell], path: Path = PICTURE) -> None:
         axis.axis("off")
     for row in axes:
         row[0].set_ylabel("macro AP, unheard recordings")
-    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="lower right", ncols=1, frameon=False)
-    figure.tight_layout()
+    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="lower center", ncols=len(styles), frameon=False)
+    figure.tight_layout(rect=(0, 0.05, 1, 1))
     figure.savefig(path, dpi=110, pil_kwargs={"quality": 85})
     plt.close(figure)
 

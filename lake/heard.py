@@ -1,6 +1,7 @@
 """Match verdicts to the windows of a cube: spans that equal a window, or cover it."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,20 +13,24 @@ from lake.grid import Grid
 from lake.sounds import SPEECH
 from lake.verdicts import last_decisions, read_verdicts
 
+OffsetsMs = Callable[[NDArray[np.integer[Any]], NDArray[np.integer[Any]]], NDArray[np.int64]]
+"""From recorder numbers and cells, shape (n,), to the start of each one's sound after the start of its cell."""
 MIN_OVERLAP_MS = 500
 """Milliseconds that a span of ``yes`` must share with a window to count for it."""
 TOLERANCE_MS = 1
 """A span equals a window that begins, and is as long, within so much: times are rounded to milliseconds."""
-Offset = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.int64]]
-"""Milliseconds from the start of a cell to that of its window, of recorder numbers and cells."""
 _EQUAL = -1
 _RANK = {"yes": 0, "unsure": 1, "no": 2}
 
 
 def windows_heard(
-    found: pd.DataFrame, grid: Grid, recorders: list[str], *, min_overlap_ms: int = MIN_OVERLAP_MS,
-    offset_ms: Offset | None = None,
-) -> pd.DataFrame:  # fmt: skip
+    found: pd.DataFrame,
+    grid: Grid,
+    recorders: list[str],
+    *,
+    min_overlap_ms: int = MIN_OVERLAP_MS,
+    offsets_ms: OffsetsMs | None = None,
+) -> pd.DataFrame:
     """Return what holds of each window and sound.
 
     Parameters
@@ -36,8 +41,8 @@ def windows_heard(
         Of the cube.
     min_overlap_ms
         See :data:`MIN_OVERLAP_MS`.
-    offset_ms
-        Of windows that begin elsewhere in their cells.
+    offsets_ms
+        Of windows that do not begin with their cells: those of imported vectors, half a hop away at most.
 
     Returns
     -------
@@ -45,19 +50,19 @@ def windows_heard(
         ``i_recorder``, ``cell``, ``sound`` and ``verdict``, one row for each window and sound, by recorder and time;
         see :func:`counted` and :func:`decided`.
     """
-    kept = counted(found, grid, recorders, min_overlap_ms=min_overlap_ms, offset_ms=offset_ms)
+    kept = counted(found, grid, recorders, min_overlap_ms=min_overlap_ms, offsets_ms=offsets_ms)
     return decided(kept)[["i_recorder", "cell", "sound", "verdict"]]
 
 
 def counted(
     found: pd.DataFrame, grid: Grid, recorders: list[str], *, min_overlap_ms: int = MIN_OVERLAP_MS,
-    offset_ms: Offset | None = None,
+    offsets_ms: OffsetsMs | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Return for which windows each verdict counts.
 
     Parameters
     ----------
-    found, grid, recorders, min_overlap_ms, offset_ms
+    found, grid, recorders, min_overlap_ms, offsets_ms
         As for :func:`windows_heard`.
 
     Returns
@@ -68,7 +73,7 @@ def counted(
         spans ``yes`` counts for windows that it shares enough with, ``no`` and ``unsure`` for those that lie wholly
         within.
     """
-    near = _touched(found, grid, recorders, offset_ms)
+    near = _touched(found, grid, recorders, offsets_ms)
     near["verdict"] = found["verdict"].to_numpy()[near["row"]]
     near["sound"] = found["sound"].to_numpy()[near["row"]]
     is_window = near["is_equal"].groupby(near["row"]).transform("any")
@@ -88,12 +93,16 @@ def decided(kept: pd.DataFrame) -> pd.DataFrame:
     return best.drop(columns="rank").reset_index(drop=True)
 
 
-def windows_touching(spans: pd.DataFrame, grid: Grid, recorders: list[str]) -> pd.DataFrame:
+def windows_touching(
+    spans: pd.DataFrame, grid: Grid, recorders: list[str], offsets_ms: OffsetsMs | None = None
+) -> pd.DataFrame:
     """Return ``i_recorder`` and ``cell`` of the windows that share any time with spans, each window once."""
-    return _touched(spans, grid, recorders)[["i_recorder", "cell"]].drop_duplicates(ignore_index=True)
+    return _touched(spans, grid, recorders, offsets_ms)[["i_recorder", "cell"]].drop_duplicates(ignore_index=True)
 
 
-def windows_of_speech(verdicts: pd.DataFrame, grid: Grid, recorders: list[str]) -> pd.DataFrame:
+def windows_of_speech(
+    verdicts: pd.DataFrame, grid: Grid, recorders: list[str], offsets_ms: OffsetsMs | None = None
+) -> pd.DataFrame:
     """Return ``i_recorder`` and ``cell`` of the windows that share time with what any reviewer last said is speech.
 
     Parameters
@@ -102,9 +111,12 @@ def windows_of_speech(verdicts: pd.DataFrame, grid: Grid, recorders: list[str]) 
         As :func:`lake.verdicts.read_verdicts` gives them.
     grid, recorders
         Of the cube.
+    offsets_ms
+        See :func:`windows_heard`.
     """
     last = last_decisions(verdicts)
-    return windows_touching(last[(last["sound"] == SPEECH) & (last["verdict"] == "yes")], grid, recorders)
+    speech = last[(last["sound"] == SPEECH) & (last["verdict"] == "yes")]
+    return windows_touching(speech, grid, recorders, offsets_ms)
 
 
 def cells_of_speech(url: str, grid: Grid, recorders: list[str]) -> pd.DataFrame:
@@ -143,21 +155,21 @@ def shares_speech(
     return shares
 
 
-def _touched(spans: pd.DataFrame, grid: Grid, recorders: list[str], offset_ms: Offset | None = None) -> pd.DataFrame:
+def _touched(spans: pd.DataFrame, grid: Grid, recorders: list[str], offsets_ms: OffsetsMs | None) -> pd.DataFrame:
     """Return the cells that each span shares time with, how much, and whether it equals the cell's window."""
     places = {name: i for i, name in enumerate(recorders)}
     numbers = np.asarray(spans["recorder"].map(places).fillna(-1).to_numpy(), dtype=np.int64)
     start_ms = spans["time_utc"].to_numpy().astype("datetime64[ms]").astype(np.int64) - grid.origin_ms
     end_ms = start_ms + np.rint(spans["duration_s"].to_numpy(dtype=np.float64) * 1000).astype(np.int64)
-    beside = 0 if offset_ms is None else 1  # an offset is at most half a hop
-    first = np.maximum((start_ms - grid.window_ms) // grid.hop_ms + 1 - beside, 0)
-    last = np.minimum(-(-end_ms // grid.hop_ms) + beside, grid.n_cells)
+    reach = 0 if offsets_ms is None else 1
+    first = np.maximum((start_ms - grid.window_ms) // grid.hop_ms + 1 - reach, 0)
+    last = np.minimum(-(-end_ms // grid.hop_ms) + reach, grid.n_cells)
     n = np.where(numbers >= 0, np.maximum(last - first, 0), 0)
     row = np.repeat(np.arange(len(n)), n)
-    cell = np.asarray(np.arange(len(row)) - np.repeat(np.cumsum(n) - n, n) + first[row], dtype=np.int64)
-    begin_ms = np.asarray(cell * grid.hop_ms, dtype=np.int64)
-    if offset_ms is not None:
-        begin_ms += offset_ms(numbers[row], cell)
+    cell = np.arange(len(row)) - np.repeat(np.cumsum(n) - n, n) + first[row]
+    begin_ms = cell * grid.hop_ms
+    if offsets_ms is not None:
+        begin_ms = begin_ms + offsets_ms(numbers[row], cell)
     shared_ms = np.minimum(begin_ms + grid.window_ms, end_ms[row]) - np.maximum(begin_ms, start_ms[row])
     length_ms = end_ms[row] - start_ms[row]
     is_equal = (np.abs(begin_ms - start_ms[row]) <= TOLERANCE_MS) & (np.abs(length_ms - grid.window_ms) <= TOLERANCE_MS)

@@ -10,7 +10,8 @@ from jobs.common.run import Run
 from jobs.learn.config import Config, Group
 from jobs.learn.core import Examples
 from jobs.learn.measures import Bools, Ints
-from lake.constants import OFFSET_ARRAY, UNTIMED
+from lake.across import offsets_ms_of
+from lake.constants import UNTIMED
 from lake.errors import InputError
 from lake.heard import counted, decided
 from lake.layout import Lake
@@ -60,7 +61,8 @@ def read_judged(lake: Lake, sets: VectorSets, name: str) -> Judged:
         np.concatenate([span.cells for span in sets.spans]),
     )
     spans = settled(verdicts)
-    kept = _counted(spans, sets)
+    with open_embeddings(sets.urls[0]) as dataset:
+        kept = counted(spans, sets.grid, list(sets.recorders), offsets_ms=offsets_ms_of(dataset))
     kept["window"] = _numbers(windows, kept, sets)
     kept = kept[kept["window"] >= 0]
     spans["has_window"] = np.isin(np.arange(len(spans)), kept["row"])
@@ -73,19 +75,6 @@ def read_judged(lake: Lake, sets: VectorSets, name: str) -> Judged:
             f"{', '.join(sets.recorders[:5])}. Name vectors of the windows that were judged."
         )
     return Judged(spans, decided(kept)[["sound", "window", "verdict"]], windows)
-
-
-def _counted(spans: pd.DataFrame, sets: VectorSets) -> pd.DataFrame:
-    """Return for which cells each verdict counts, where windows may begin elsewhere in their cells."""
-    with open_embeddings(sets.urls[0]) as dataset:
-        if OFFSET_ARRAY not in dataset:
-            return counted(spans, sets.grid, list(sets.recorders))
-
-        def offset_ms(recorder: Ints, cell: Ints) -> Ints:
-            offset_s = np.nan_to_num(values_at(dataset, OFFSET_ARRAY, recorder, cell, 0.0))
-            return np.asarray(np.rint(offset_s * 1000), dtype=np.int64)
-
-        return counted(spans, sets.grid, list(sets.recorders), offset_ms=offset_ms)
 
 
 def _numbers(windows: Windows, kept: pd.DataFrame, sets: VectorSets) -> Ints:
