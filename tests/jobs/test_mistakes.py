@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from chains import store
 from commands import Cli
@@ -166,3 +167,31 @@ def test_a_function_that_needs_more_says_what_to_type(monkeypatch: pytest.Monkey
     monkeypatch.delitem(vars(dawnchorus), "estimate", raising=False)
     with pytest.raises(ImportError, match=r"dawnchorus\.estimate needs the package .*Type `pip install .*\[cluster\]"):
         _ = dawnchorus.estimate
+
+
+@pytest.mark.parametrize("words", [("demo",), ("init", "new", "--audio", "AUDIO")])
+def test_an_interrupted_command_says_that_it_goes_on(
+    cli: Cli, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("jobs.quickstart.make_study", "jobs.quickstart.run_catalog", "jobs.begin.run_catalog"):
+        monkeypatch.setattr(name, stop)
+    ended = cli(*[str(whole.parent / "audio") if word == "AUDIO" else word for word in words])
+    assert ended.code == 75
+    assert "interrupted. What was written before is whole; the same command again continues" in ended.error
+
+
+def test_a_time_with_its_distance_from_utc_is_the_same_instant(cli: Cli, whole: Path) -> None:
+    """Warnings are errors here: numpy has one for such times."""
+    vectors = store(whole, "vectors")
+    utc = dawnchorus.query(vectors, recorder="a")["time"].iloc[3]
+    here = utc + pd.Timedelta("10h")
+    found = [
+        cli("similar", vectors, "--recorder", "a", "--time", time, "--n", 3)
+        for time in (f"{utc:%Y-%m-%dT%H:%M:%SZ}", f"{here:%Y-%m-%d %H:%M:%S}+10:00")
+    ]
+    assert [ended.code for ended in found] == [0, 0], found
+    assert found[0].out == found[1].out
