@@ -145,6 +145,43 @@ def raven_hits(table: pd.DataFrame, *, high_hz: float) -> Iterator[Sheet]:
     yield from raven_sheets(table.assign(name=names, cluster=cluster), high_hz=high_hz)
 
 
+def raven_list(table: pd.DataFrame, durations_s: Mapping[str, float], *, high_hz: float, root: str = "") -> str:
+    """Return one Raven selection table of windows of several recordings, which Raven opens one after another.
+
+    Parameters
+    ----------
+    table
+        As :func:`raven_hits` takes it.
+    durations_s
+        Length of each recording, by its path.
+    high_hz
+        As for :func:`raven_sheets`.
+    root
+        Folder of the recordings, for the column ``Begin Path``.
+
+    Notes
+    -----
+    Begin and end count from the start of the first recording that the table names, in the order of its rows, as Raven
+    counts where several files are opened in sequence; ``File Offset (s)`` counts from the start of the row's own.
+    """
+    lines, before_s = ["\t".join((*RAVEN, "Begin Path", "File Offset (s)"))], 0.0
+    rank = {place: number for number, place in enumerate(table.index, 1)}
+    for path, _, mine in by_recording(table):
+        begins, ends = (mine[name].to_numpy(dtype=np.float64) for name in ("start_s", "end_s"))
+        clusters = mine["cluster"].astype(object).where(mine["cluster"].notna(), "")
+        for place, begin_s, end_s, cluster, distance in zip(
+            mine.index, begins, ends, clusters, mine["distance"], strict=True
+        ):
+            cells = [
+                len(lines), "Spectrogram 1", 1, f"{before_s + begin_s:.6f}", f"{before_s + end_s:.6f}", 0,
+                f"{high_hz:g}", cell_in_line(path.split("/")[-1]), f"similar {rank[place]}", cluster,
+                f"{distance:.6g}", cell_in_line(f"{root}/{path}" if root else path), f"{begin_s:.6f}",
+            ]  # fmt: skip
+            lines.append("\t".join(map(str, cells)))
+        before_s += durations_s.get(path, 0.0)
+    return "\n".join(lines) + "\n"
+
+
 def audacity_sheets(table: pd.DataFrame) -> Iterator[Sheet]:
     """Yield Audacity labels for each recording: ``<recording>.labels.txt``."""
     for _, stem, mine in by_recording(table):

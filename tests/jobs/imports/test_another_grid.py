@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from atlases import read_cluster
+from atlases import read_cluster, read_members, scripted
 from chains import receipts, run_chain, runs, store
 from commands import Cli
 from soundfiles import usual_study
@@ -87,6 +87,29 @@ def test_the_page_shows_the_vectors_own_seconds(study: Path) -> None:
     page = read_cluster(folder, 0)
     assert piece.path in page.text
     assert list(folder.rglob("*.ogg"))
+
+
+def test_every_window_is_listed_at_the_vectors_own_second(study: Path) -> None:
+    folder = study.parent / "lake/atlas/atlas"
+    paths = scripted(folder / "recordings/0.js")["paths"]
+    listed = []
+    for cluster in range(3):
+        columns = read_members(folder, cluster)
+        assert (columns["recording"] >= 0).all()
+        listed += [
+            (paths[int(number)], second / 1000)
+            for number, second in zip(columns["recording"], columns["offset_ms"], strict=True)
+        ]
+    assert len(listed) == len(dawnchorus.query(store(study, "clusters")))
+    cube = open_any(store(study, "mels"))
+    begins = dict(zip(cube["recording_path"].to_numpy(), cube["recording_start_ms"].to_numpy(), strict=True))
+    starts = pd.read_csv(study.parent / "vectors.csv")
+    known = {(path[0], begins[path] + round(start_s * 1000)) for path, start_s in starts.itertuples(index=False)}
+    placed = [(path[0], begins[path] + round(second * 1000)) for path, second in listed]
+    assert len(set(placed)) == len(placed)
+    assert sum(place in known for place in placed) >= 0.9 * len(placed), "but those that begin between recordings"
+    data = scripted(folder / "data.js")
+    assert data["window_ms"] == 3000
 
 
 def test_windows_near_one_are_told_with_their_place(study: Path) -> None:
