@@ -166,6 +166,8 @@ def run(
     from jobs.ranks import launch_ranks
     from jobs.runner import chosen, execute_runs, require_followed
 
+    if device is not None and not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise UsageError(f"--device {device!r}: expected cpu or cuda (cuda:1 for the second graphics card).")
     part, given = parse_partition(partition), parse_scheduler(scheduler, scheduler_file, tls, insecure=insecure)
     if given is not None and (workers is not None or part is not None):
         other = "--partition" if workers is None else "--workers"

@@ -65,7 +65,7 @@ def parse_hours(text: str) -> tuple[int, int]:
 
 
 def parse_wanted(
-    recorders: Sequence[str] = (), sites: Sequence[str] = (), clusters: Sequence[int] = (),
+    recorders: Sequence[str] = (), sites: Sequence[str] = (), clusters: Sequence[int | str] = (),
     dates: str | None = None, hours: str | None = None, *, local: bool = False,
 ) -> Wanted:  # fmt: skip
     """Return which windows are wanted, with days and hours as people write them.
@@ -73,10 +73,19 @@ def parse_wanted(
     Raises
     ------
     UsageError
-        As :func:`lake.query.parse_dates` and :func:`parse_hours`.
+        As :func:`lake.query.parse_dates` and :func:`parse_hours`, and for a cluster that is no number.
     """
     days, of_day = parse_dates(dates) if dates else None, parse_hours(hours) if hours else None
-    return Wanted(tuple(recorders), tuple(sites), tuple(clusters), days, of_day, local)
+    return Wanted(tuple(recorders), tuple(sites), tuple(map(_cluster_number, clusters)), days, of_day, local)
+
+
+def _cluster_number(cluster: int | str) -> int:
+    if isinstance(cluster, str) and not cluster.isdecimal():
+        raise UsageError(
+            f"--cluster {cluster!r}: expected the number of a cluster, such as 12. Numbers stand on the cards of the "
+            "atlas, and beside their names in clusters/<run>.names.csv."
+        )
+    return int(cluster)
 
 
 def ask(
