@@ -16,7 +16,7 @@ import csv
 import json
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,13 +38,17 @@ from lake.errors import InputError
 from lake.read import open_clusters, open_cube
 
 ROOT: Final = Path(__file__).parent.parent
-SEEDED: Final = {"dino", "dictionary", "cluster"}
+SEEDED: Final = {"dino", "contrast", "dictionary", "cluster"}
 """Jobs whose chance the seed of a round decides; what is made of them is made anew with each."""
 SETS: Final = {
     "logmel": "log-mel", "statistics": "statistics", "dictionary": "dictionary", "untrained": "untrained network",
     "trained": "DINO", "joined": "dictionary ‖ statistics", "all": "dictionary ‖ statistics ‖ DINO",
-    "birdnet": "BirdNET (trained with labels)",
+    "starter": "starter", "continued": "starter, 2 minutes on the study", "contrast": "contrast, 2 minutes",
+    "contrast_dictionary": "contrast, 2 minutes ‖ dictionary", "birdnet": "BirdNET (trained with labels)",
 }  # fmt: skip
+STEPS_A_MINUTE: Final = {"dino": 166, "contrast": 256}
+"""Steps that one thread of the machine of ``docs/quality.md`` takes in a minute of its CPU time: DINO of 32 windows in
+fp32, contrast of 64 windows in bf16."""
 MEASURES: Final = {
     "ami": ("all", "kmeans_ami"), "v": ("all", "kmeans_nmi"), "knn": ("group", "knn_accuracy"),
     "linear": ("group", "linear_accuracy"),
@@ -65,18 +69,19 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--folder", type=Path, default=ROOT / "data" / "quality", help="where the study goes")
+    parser.add_argument("--minutes", type=int, nargs="*", default=[2], help="CPU-minutes of contrast and of DINO")
     parser.add_argument("--without-demo", action="store_true", help="leave the demo study out")
     asked = parser.parse_args()
     figures: dict[str, Any] = {}
     audio = os.environ.get("AUDIO", "")
     if audio:
         sets = prepare(Path(audio), asked.folder, asked.workers)
-        figures |= ladder("quality", asked.folder, sets, asked.seeds, asked.workers)
+        figures |= ladder("quality", asked.folder, sets, asked, asked.minutes)
     else:
         print("recordings: left out; name their folder with AUDIO=")
     demo = ROOT / "data" / "demo"
     if not asked.without_demo and (demo / "spectrograms" / "mels.zarr").exists():
-        figures |= ladder("demo", demo, {}, asked.seeds, asked.workers)
+        figures |= ladder("demo", demo, {}, asked, [2])
     else:
         print("demo: left out; type `make demo` first")
     for study, found in figures.items():
@@ -149,6 +154,31 @@ def seeded(manifest: Mapping[str, Any], seed: int) -> dict[str, Any]:
     return {**manifest, "runs": runs}
 
 
+def trained_longer(manifest: Mapping[str, Any], minutes: Sequence[int]) -> dict[str, Any]:
+    """Return a manifest with the trainings of two minutes repeated for other numbers of minutes, and scored."""
+    runs = dict(manifest["runs"])
+    scores = runs.pop("scores")
+    inputs = dict(scores["inputs"])
+    for name in ("dino", "contrast"):
+        for n in (n for n in minutes if n != 2 and name in runs):
+            longer = f"{name}-{n}m"
+            runs[longer] = {**runs[name], "config": {**runs[name]["config"], "steps": n * STEPS_A_MINUTE[name]}}
+            for vectors in [each for each, run in manifest["runs"].items() if _is_of(run, name)]:
+                of_longer = {**runs[vectors]["inputs"], "model": longer}
+                runs[f"{vectors}-{n}m"] = {**runs[vectors], "inputs": of_longer}
+            role = "trained" if name == "dino" else name
+            for each in [one for one in (role, f"{role}_dictionary") if one in inputs]:
+                sources = [inputs[each]] if isinstance(inputs[each], str) else inputs[each]
+                inputs[f"{each}_{n}"] = [f"{one}-{n}m" if f"{one}-{n}m" in runs else one for one in sources]
+    return {**manifest, "runs": {**runs, "scores": {**scores, "inputs": inputs}}}
+
+
+def _is_of(run: Mapping[str, Any], model: str) -> bool:
+    """Return whether a run makes vectors of a model once it is trained."""
+    is_untrained = run.get("config", {}).get("weights") == "initial"
+    return run["job"] == "embed" and run["inputs"].get("model") == model and not is_untrained
+
+
 def of_sets(manifest: Mapping[str, Any], sets: Mapping[str, Path]) -> dict[str, Any]:
     """Return a manifest with an evaluation for each set of labels in place of the one that it has."""
     scores = manifest["runs"]["scores"]
@@ -157,20 +187,23 @@ def of_sets(manifest: Mapping[str, Any], sets: Mapping[str, Path]) -> dict[str, 
     return {**manifest, "runs": {**others, **own}}
 
 
-def ladder(study: str, folder: Path, sets: Mapping[str, Path], n_seeds: int, workers: int) -> dict[str, Any]:
+def ladder(
+    study: str, folder: Path, sets: Mapping[str, Path], asked: argparse.Namespace, minutes: Sequence[int]
+) -> dict[str, Any]:
     """Run a study's manifest with each seed in a folder; return the figures of each of its evaluations."""
     template = tomllib.loads((ROOT / "manifests" / f"{study}.toml").read_text(encoding="utf-8"))
     own = "data/demo/" if study == "demo" else "data/quality/"
     template["lake"] = "."
     template["recordings"] = {key: path.removeprefix(f"../{own}") for key, path in template["recordings"].items()}
     template["labels"] = template["labels"].removeprefix(f"../{own}")
+    template = trained_longer(template, minutes)
     found: dict[str, Figures] = {}
-    for seed in range(n_seeds):
+    for seed in range(asked.seeds):
         path = folder / f"seed-{seed}.toml"
         path.write_text(tomli_w.dumps(seeded(of_sets(template, sets) if sets else template, seed)), encoding="utf-8")
         manifest = read_manifest(path)
         wanted = [name for name, run in manifest.runs.items() if run.job != "atlas"]
-        execute_runs(manifest, wanted, Options(workers=workers), print)
+        execute_runs(manifest, wanted, Options(workers=asked.workers), print)
         for name, run in manifest.runs.items():
             if run.job == "evaluate":
                 title = name.removesuffix(f"-{seed}") if seed else name
@@ -181,7 +214,7 @@ def ladder(study: str, folder: Path, sets: Mapping[str, Path], n_seeds: int, wor
 
 
 def _collect(table: pd.DataFrame, figures: Figures) -> None:
-    for role in SETS:
+    for role in table["role"].unique():
         for measure, (split, name) in MEASURES.items():
             rows = table[(table["role"] == role) & (table["measure"] == name)]
             for wanted in (split, "recording"):  # labels without groups: no recording on both sides
@@ -214,12 +247,21 @@ def _labels(manifest: Manifest, scores: Run) -> Labels:
 def show(study: str, found: Mapping[str, Mapping[str, list[float]]]) -> None:
     """Print one table: mean and deviation over the seeds."""
     print(f"\n| {study} | AMI | V-measure | 5-NN | linear |\n|---|---|---|---|---|")
-    for role, title in SETS.items():
+    for role in [*SETS, *(role for role in found if role not in SETS and role != HEARD)]:
         if role in found:
             cells = [_cell(found[role].get(measure, [])) for measure in MEASURES]
-            print(f"| {title} | {' | '.join(cells)} |")
+            print(f"| {title_of(role)} | {' | '.join(cells)} |")
     heard = ", ".join(f"{order} {np.mean(counts):.0f} ± {np.std(counts):.0f}" for order, counts in found[HEARD].items())
     print(f"\nwindows heard until every kind, and until a kind on average: {heard}")
+
+
+def title_of(role: str) -> str:
+    """Return the title of a vector set; a number at its end is the minutes of its training."""
+    name, _, end = role.rpartition("_")
+    if role in SETS or not end.isdecimal():
+        return SETS.get(role, role)
+    title = SETS.get(name, name)
+    return title.replace("2 minutes", f"{end} minutes") if "2 minutes" in title else f"{title}, {end} minutes"
 
 
 def _cell(values: list[float]) -> str:

@@ -59,8 +59,5 @@ def _require_frames(folder: str) -> None:
     """Refuse a model of another kind."""
     text = read_held(folder, CARD_FILE) or b""
     if text and f'"architecture": "{ARCHITECTURE}"'.encode() not in text:
-        raise InputError(
-            f"init: {folder} is not a network of frames, as contrast trains it. Name a run of contrast, or one of "
-            f'adopt with arch = "{ARCHITECTURE}".'
-        )
+        raise InputError(f"init: {folder} is not a network of frames, as contrast trains it. Name a run of contrast.")
     read_frame_card(folder)

@@ -131,7 +131,7 @@ class Config(JobConfig):
 JOB = Job(
     name="contrast", package=__package__, config=Config, algorithm=ALGORITHM, writes="models", extra="dino",
     inputs=(
-        Input("spectrograms"), Input("init", ("models",), optional=True, jobs=("contrast", "adopt"), is_usual=False),
+        Input("spectrograms"), Input("init", ("models",), optional=True, jobs=("contrast",), is_usual=False),
     ),
     processes="train together", follows=frozenset({"mix", "device"}),
 )  # fmt: skip

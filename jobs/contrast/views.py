@@ -22,8 +22,8 @@ from jobs.contrast.config import Config
 N_KNOTS: Final = 6
 DRAWS: Final = (
     "is_loud", "centre", "height", "shift", "is_mixed", "partner", "mix_snr", "has_floor", "floor_snr", "gain",
-    "apart", "loses_frames", "n_lost_frames", "first_lost_frames", "loses_bands", "n_lost_bands", "first_lost_bands",
-    *(f"knot_{i}" for i in range(N_KNOTS)), "tilt",
+    "tilt", "loses_frames", "n_lost_frames", "first_lost_frames", "loses_bands", "n_lost_bands", "first_lost_bands",
+    *(f"knot_{i}" for i in range(N_KNOTS)),
 )  # fmt: skip
 """What is drawn for each view, each a number in [0, 1)."""
 MIX_GROUP: Final = 8
@@ -77,8 +77,6 @@ class ViewSettings:
     mask_share: float = 0.5
     mask_width: float = 0.15
     own_median: float = 0.5
-    centre_by: str = "level"
-    apart: int | None = None
 
 
 def settings_of(config: Config) -> ViewSettings:
@@ -128,20 +126,11 @@ def make_views(x: Tensor, draws: Draws, deviation_db: float, how: ViewSettings) 
 def cropped(x: Tensor, draws: Draws, how: ViewSettings) -> Tensor:
     """Return crops of all bands, stretched and shifted along frequency, shape (V, B, M, W); beyond the band is 0."""
     n_windows, _, n_mels, n_frames = x.shape
-    if how.centre_by == "level":
-        level = x.mean(dim=(1, 2))
-        loudness = (level - level.amin(dim=1, keepdim=True) + 1e-3).cumsum(dim=1)
-    else:
-        excess = (x[:, 0] - x[:, 0].mean(dim=2, keepdim=True)).clamp_(min=0)
-        loudness = (excess.square_().mean(dim=1) + 1e-3).cumsum(dim=1)
-    if how.apart is not None:
-        own = draws["apart"]
-        draws = {**draws, "centre": draws["centre"][:1].expand_as(own), "is_loud": draws["is_loud"][:1].expand_as(own)}
+    level = x.mean(dim=(1, 2))
+    loudness = (level - level.amin(dim=1, keepdim=True) + 1e-3).cumsum(dim=1)
     loud = torch.searchsorted(loudness, draws["centre"].T.contiguous() * loudness[:, -1:]).T
     anywhere = (draws["centre"] * n_frames).long()
     centre = torch.where(draws["is_loud"] < how.loud_share, loud, anywhere).clamp_(max=n_frames - 1)
-    if how.apart is not None:
-        centre = centre + torch.round((2 * own - 1) * how.apart / 2).long()
     first = torch.remainder(centre - how.n_frames // 2, n_frames)
 
     height = _between(how.mel_span, draws["height"])

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from jobs.common.card import CARD_FILE, WEIGHT_FILES, read_card
 from jobs.common.dictionary import WEIGHTS_FILE, read_dictionary_card
-from jobs.common.frames.card import ARCHITECTURE, read_frame_card
+from jobs.common.frames.card import read_frame_card
 from jobs.common.readouts import OF_FRAMES, WIDTHS
 from jobs.common.run import Run
 from jobs.embed.config import Config
@@ -167,8 +167,7 @@ def kind_of(run: Run[Config]) -> Kind:
         return "none"
     if model.job == "dictionary":
         return "dictionary"
-    is_adopted = model.job == "adopt" and getattr(model.config, "arch", "") == ARCHITECTURE
-    return "frames" if model.job == "contrast" or is_adopted else "tokens"
+    return "frames" if model.job == "contrast" else "tokens"
 
 
 def _require_readout(run: Run[Config], model: str) -> None:

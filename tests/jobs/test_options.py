@@ -12,6 +12,9 @@ lake = "lake"
 recordings = { table = "recordings.csv", root = "audio" }
 [runs.a-spectrograms]
 job = "spectrograms"
+[runs.a-contrast]
+job = "contrast"
+inputs = { spectrograms = "a-spectrograms" }
 [runs.a-dino]
 job = "dino"
 inputs = { spectrograms = "a-spectrograms" }
@@ -53,9 +56,20 @@ inputs = { clusters = "a-cluster", spectrograms = "a-spectrograms" }
 FOLLOW = {
     "--scheduler tls://127.0.0.1:1": {"spectrograms", "embed", "cluster", "detect"},
     "--max-memory 64GB": {"spectrograms", "detect"},
-    "--refresh": {"dino", "adopt", "dictionary", "import", "cluster", "learn", "count", "evaluate", "atlas"},
-    "--mix": {"spectrograms", "dino", "embed", "cluster", "detect"},
-    "--device cpu": {"dino", "embed"},
+    "--refresh": {
+        "dino",
+        "contrast",
+        "adopt",
+        "dictionary",
+        "import",
+        "cluster",
+        "learn",
+        "count",
+        "evaluate",
+        "atlas",
+    },
+    "--mix": {"spectrograms", "dino", "contrast", "embed", "cluster", "detect"},
+    "--device cpu": {"dino", "contrast", "embed"},
     "--no-audio": {"atlas"},
     "--partition 0/2": {"spectrograms", "embed", "cluster", "detect"},
 }
