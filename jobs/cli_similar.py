@@ -136,7 +136,7 @@ def _give(table: "pd.DataFrame", store: str, to: str, out: Path | None, *, force
     if to == "csv" or out is None:
         give(table, out, force=force, as_json=as_json)
         return
-    from lake.export import raven_hits
+    from lake.exports.raven import raven_hits
 
     known = table[table["recording"] != ""]
     if known.empty:

@@ -10,7 +10,7 @@ from chains import run_chain, store
 from soundfiles import usual_study
 
 import dawnchorus
-from lake.export import clustering_table
+from lake.exports.clusters import clustering_table
 from lake.find import Wanted
 from lake.query import open_any
 from lake.trace import trace

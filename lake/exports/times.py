@@ -1,0 +1,17 @@
+"""Times of exports: by the local clock with its offset where that is known, so that they have the day of the place."""
+
+import pandas as pd
+
+
+def offset_of(start_utc: pd.Timestamp, start_local: pd.Timestamp) -> str:
+    """Return the offset of a local time, such as ``-05:00``; ``Z`` where the local time is not known."""
+    if pd.isna(start_local):
+        return "Z"
+    minutes = round((start_local - start_utc).total_seconds() / 60)
+    return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
+
+
+def local_iso(time_utc: pd.Timestamp, start_utc: pd.Timestamp, start_local: pd.Timestamp, timespec: str) -> str:
+    """Return a time with the offset that the clock had at ``start_utc``, in ISO 8601 to a ``timespec`` of datetime's."""
+    shift = pd.Timedelta(0) if pd.isna(start_local) else start_local - start_utc
+    return f"{(time_utc + shift).isoformat(timespec=timespec)}{offset_of(start_utc, start_local)}"
