@@ -10,6 +10,7 @@ import pandas as pd
 from jobs.cli_lake import write_table
 from jobs.common.run import Run
 from jobs.exporting import Choice, Said, StoreWindows, Study, collection_of
+from jobs.phenology import phenology_of
 from jobs.registry import ALL, needing
 from lake.deployments import camtrap_deployments
 from lake.errors import InputError, UsageError
@@ -24,10 +25,11 @@ from lake.exports.formats import Format
 from lake.exports.raven import raven_combined, raven_sheets
 from lake.exports.sheets import Sheet
 from lake.exports.spans import COLUMNS, NAMED, placed
+from lake.layout import safe_name
 from lake.outputs import write_outputs
+from lake.phenology import as_table
 from lake.query import open_any
 from lake.tables import defused_table
-
 
 CLIPS_AT_ONCE = 100
 """Clips that are in memory together."""
@@ -138,6 +140,29 @@ def write_deployments(study: Study, said: Said, target: Target) -> Written:
     return Written(len(table), n_files, collection.notes)
 
 
+def write_phenology(study: Study, choice: Choice, target: Target) -> Written:
+    """Write pictures of when each sound is heard, and their numbers in ``phenology.csv``.
+
+    Raises
+    ------
+    InputError
+        If no window of any sound was found.
+    """
+    with needing("--to phenology", "cluster"):
+        from jobs.common.phenology import pictures  # noqa: PLC0415 (matplotlib is not in the light install)
+    found = phenology_of(study, choice)
+    if not found.by_sound:
+        raise InputError(f"nothing to draw: no window of any sound was found.{''.join(f' {n}.' for n in study.notes)}")
+    files = {
+        f"{safe_name(sound, 200)}{f'-{i}' if i else ''}.png": data
+        for sound, sites in found.by_sound.items()
+        for i, data in enumerate(pictures(sites, found.of))
+    }
+    table = as_table([one for sites in found.by_sound.values() for one in sites])
+    files["phenology.csv"] = defused_table(table).to_csv(index=False).encode()
+    return Written(len(table), _put(target, files), study.notes)
+
+
 def _put_labels(target: Target, rows: pd.DataFrame, lengths_s: Mapping[str, float], high_hz: float) -> int:
     """Write labels for Raven or Audacity; return the number of files."""
     name, root = target.form.name, target.begin_path
@@ -168,7 +193,8 @@ def _put_clips(target: Target, collection: Collection, cube_run: Run) -> tuple[i
             _put(target, dict(files))
             written |= {key for key, _ in files}
     if not written:
-        raise InputError(f"nothing is left to export: no recording of {len(clips)} spans can be read.")
+        told = "\n".join(["no recording of these spans can be read.", *(f"  {note}" for note in collection.notes)])
+        raise InputError(f"nothing is left to export: {told}")
     table = clips[clips["file"].isin(written)][list(CLIP_COLUMNS)]
     _put(target, {TABLE: defused_table(table).to_csv(index=False).encode()})
     if earlier - written:

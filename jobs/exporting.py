@@ -118,7 +118,7 @@ def open_study(manifest: Manifest, choice: Choice) -> Study:
     InputError
         If runs are missing or must be named, or a sound is not known.
     """
-    detections = _detections(manifest, choice) if choice.threshold is not None else None
+    detections = _detections(manifest, choice) if choice.threshold is not None else _finished_detections(manifest, choice)
     above = [] if detections is None else [run for run in detections.above() if run.kind == "spectrograms"]
     run = above[0] if above and choice.cube is None else open_windows(manifest, choice.cube).run
     verdicts = read_verdicts(run.lake)
@@ -168,7 +168,7 @@ def collection_of(study: Study, choice: Choice, said: Said, spans: pd.DataFrame)
 def about_export(study: Study, choice: Choice, said: Said) -> About:
     """Return what is said of an export; without a title the study is called by the folder of its manifest."""
     scores, detector = study.scores(), ""
-    if scores is not None and study.detections is not None:
+    if scores is not None and study.detections is not None and choice.threshold is not None:
         detector = f"dawnchorus {study.detections.name}, heads {str(scores.attrs.get('heads_id', ''))[:12]}"
     program = f"dawnchorus {metadata.version('dawnchorus')}"
     title = said.title or study.manifest.path.resolve().parent.name
@@ -240,6 +240,14 @@ def _detections(manifest: Manifest, choice: Choice) -> Run:
             + ("Name one with --detections." if known else "Use --verified, or add runs of `learn` and `detect`.")
         )
     return known[choice.run or next(iter(known))]
+
+
+def _finished_detections(manifest: Manifest, choice: Choice) -> Run | None:
+    """Return the run of detections that is there, if it is but one or named."""
+    if choice.run is not None:
+        return _detections(manifest, choice)
+    runs = [run for run in manifest.runs.values() if run.kind == "detections" and run.output.exists("zarr.json")]
+    return runs[0] if len(runs) == 1 else None
 
 
 def _sounds(manifest: Manifest) -> tuple[dict[str, Sound], list[str]]:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from jobs.atlas.sun import EPOCH
 from jobs.common.pages.axes import Tick
+from jobs.common.sun import EPOCH
 
 HEAT_MAP = "viridis"
 """Perceptually uniform, as the spectrograms' map is, but told from it at a glance."""

@@ -96,4 +96,4 @@ def _wav(samples: Samples, rate_hz: int) -> bytes:
 
 
 def _ms(time: Any) -> int:  # noqa: ANN401 (a pandas time)
-    return int(pd.Timestamp(time).as_unit("ms").value)
+    return int(pd.Timestamp(time).value) // 10**6

@@ -78,7 +78,7 @@ def effort_picture(table: pd.DataFrame, target: Path) -> bytes:
         from matplotlib.figure import Figure  # noqa: PLC0415 (only who draws needs it)
     except ImportError as error:
         raise InputError(f"{target}: drawing needs matplotlib; type `{how_to_install('cluster')}`.") from error
-    names = [_shown(name) for name in recorders]
+    names = [shown_name(name) for name in recorders]
     longest = max(sum(2 if letter > "\u2e7f" else 1 for letter in name) for name in names)
     width = min(16, 4 + 0.12 * len(days)) + 0.12 * max(longest - 16, 0)
     figure = Figure(figsize=(width, 1.6 + 0.32 * len(recorders)), layout="constrained")
@@ -105,7 +105,7 @@ def effort_picture(table: pd.DataFrame, target: Path) -> bytes:
     return buffer.getvalue()
 
 
-def _shown(name: str) -> str:
+def shown_name(name: str) -> str:
     """Return a name as it can be drawn: its middle left out if it is long, and without what no font has."""
     text = "".join(letter if letter.isprintable() else "?" for letter in name)
     return text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS // 2]}…{text[-MOST_LETTERS // 2 :]}"

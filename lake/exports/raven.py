@@ -77,7 +77,7 @@ def _lines(table: pd.DataFrame, begins_s: Mapping[str, float], high_hz: float, r
         begin_s = begins_s[path]
         cells = [
             i, "Spectrogram 1", 1, f"{begin_s + row['start_s']:.6f}", f"{begin_s + row['end_s']:.6f}", 0,
-            f"{high_hz:g}", cell_in_line(path.split("/")[-1]), cell_in_line(f"{root}/{path}" if root else path),
+            f"{high_hz:g}", cell_in_line(path.rsplit("/", maxsplit=1)[-1]), cell_in_line(f"{root}/{path}" if root else path),
             f"{row['start_s']:.6f}", cell_in_line(str(row["label"])), *(_cell(row[name]) for name in more),
         ]  # fmt: skip
         lines.append("\t".join(map(str, cells)))

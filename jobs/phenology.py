@@ -1,0 +1,129 @@
+"""When the sounds of a study are heard: by a detector above a threshold, or by what people answered."""
+
+import io
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from jobs.common.run import Run
+from jobs.exporting import Choice, Study
+from lake.counting.study import Windows, windows_of
+from lake.escapes import as_written
+from lake.events import RULES, thresholds_of
+from lake.heard import shares_speech, windows_heard
+from lake.held import read_held
+from lake.phenology import Phenology, phenologies, wanted_windows
+from lake.read import values_at
+from lake.sounds import SPEECH
+from lake.verdicts import settled
+
+RULE: Final = "best-f1"
+"""Threshold of a picture if the user names none: it misses and invents equally much."""
+COUNTS_FILE: Final = "counts.csv"
+
+
+@dataclass(frozen=True)
+class Pictured:
+    """The phenology of each sound by site, and what the shares are of."""
+
+    by_sound: dict[str, list[Phenology]]
+    of: str
+
+
+def phenology_of(study: Study, choice: Choice) -> Pictured:
+    """Return when each sound is heard at each site.
+
+    With detections and without ``--verified``, a window holds the sound if it scores at or above the threshold; else it
+    does if people say yes, of the windows that they answered yes or no. Windows of speech have no part.
+    """
+    windows = windows_of(study.cube)
+    table = windows.table
+    start_ms = table["time"].to_numpy().astype("datetime64[ms]").astype(np.int64)
+    is_speech = shares_speech(study.verdicts, table["recorder"], start_ms, start_ms + windows.grid.window_ms)
+    there = wanted_windows(windows, choice.wanted) & ~is_speech
+    counts = _counts(study)
+    by_sound: dict[str, list[Phenology]] = {}
+    is_scored = study.detections is not None and not choice.is_verified
+    each = _scored(study, choice, windows) if is_scored else _answered(study, choice, windows)
+    for sound, (has, is_effort) in each.items():
+        found = list(phenologies(sound, windows, has, is_effort & there, study.cube, counts))
+        if any(one.found.any() for one in found):
+            by_sound[sound] = found
+        else:
+            study.notes.append(f"{sound!r} has no picture: no window of it was found")
+    return Pictured(by_sound, "windows recorded" if is_scored else "windows heard")
+
+
+_Each = dict[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]]
+"""Which windows hold a sound, and which are its effort, by sound."""
+
+
+def _scored(study: Study, choice: Choice, windows: Windows) -> _Each:
+    scores = study.scores()
+    assert scores is not None
+    rule = choice.threshold or RULE
+    found, without = thresholds_of(scores, rule, choice.sounds)
+    if without:
+        study.notes.append(f"no threshold {rule!r} for {', '.join(without)}: they have no picture")
+    known = [str(name) for name in scores["sound"].to_numpy()]
+    recorder, cell = (windows.table[name].to_numpy(np.int64) for name in ("i_recorder", "cell"))
+    each: _Each = {}
+    for sound, threshold in sorted(found.items()):
+        values = values_at(
+            scores.isel(sound=known.index(sound)), "score" if rule in RULES else "probability", recorder, cell
+        )
+        each[sound] = (values >= threshold, np.isfinite(values))
+    return each
+
+
+def _answered(study: Study, choice: Choice, windows: Windows) -> _Each:
+    heard = windows_heard(settled(study.verdicts), windows.grid, windows.recorders)
+    heard = heard[heard["verdict"].isin(["yes", "no"]) & (heard["sound"] != SPEECH)]
+    rows = {key: i for i, key in enumerate(zip(windows.table["i_recorder"], windows.table["cell"], strict=True))}
+    each: _Each = {}
+    for sound, mine in heard.groupby("sound", sort=True):
+        if choice.sounds and sound not in choice.sounds:
+            continue
+        has, is_there = (np.zeros(len(windows.table), np.bool_) for _ in range(2))
+        for i, cell, verdict in zip(mine["i_recorder"], mine["cell"], mine["verdict"], strict=True):
+            row = rows.get((i, cell))
+            if row is not None:
+                is_there[row], has[row] = True, verdict == "yes"
+        each[str(sound)] = (has, is_there)
+    return each
+
+
+def _counts(study: Study) -> pd.DataFrame | None:
+    """Return the table of the study's only finished run of counts, if there is one."""
+    runs = [run for run in study.manifest.runs.values() if run.job == "count" and run.output.exists(COUNTS_FILE)]
+    if len(runs) != 1:
+        if runs:
+            study.notes.append(f"pictures show no intervals: the manifest has {len(runs)} runs of counts")
+        return None
+    return counts_of(runs[0])
+
+
+def counts_of(run: Run) -> pd.DataFrame:
+    """Return the table of a run of counts.
+
+    Raises
+    ------
+    StoreError
+        If it is not as it was written.
+    """
+    data = read_held(run.output.url, COUNTS_FILE)
+    texts = dict.fromkeys(("sound", "site", "kind", "period", "unit", "method", "note"), str)
+    table = pd.read_csv(io.BytesIO(data or b""), dtype=texts, keep_default_na=False, na_values=_NUMBERS)
+    return table.assign(**{name: table[name].map(as_written) for name in ("sound", "site")})
+
+
+_NUMBERS = {
+    name: ["NA"]
+    for name in (
+        "effort_h", "n_windows", "n_heard", "n_sample", "n_left_out", "verified_minimum", "estimate", "estimate_high",
+        "low", "high", "method",
+    )
+}  # fmt: skip
