@@ -105,7 +105,8 @@ def _check(source: str, of: Of, to: str, out: Path | None, bundle: Path | None, 
     require_folder(place.absolute().parent, place)
     if of == "clusters" and choice.asks_for_sounds:
         raise UsageError(
-            f"--verified, --threshold, --sound and --detections are of named sounds; name the manifest in place of {source}."
+            "--verified, --threshold, --sound and --detections are of named sounds; name the manifest in place of "
+            f"{source}."
         )
     if of == "sounds" and choice.wanted.clusters:
         raise UsageError("--cluster: clusters are of a store; name …/clusters/RUN.zarr in place of the manifest.")

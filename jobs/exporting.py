@@ -58,8 +58,8 @@ class Choice:
     run: str | None = None
     cube: str | None = None
     sounds: tuple[str, ...] = ()
-    joining: Joining = Joining()
-    wanted: Wanted = Wanted()
+    joining: Joining = field(default_factory=Joining)
+    wanted: Wanted = field(default_factory=Wanted)
 
     @property
     def asks_for_sounds(self) -> bool:
@@ -118,7 +118,9 @@ def open_study(manifest: Manifest, choice: Choice) -> Study:
     InputError
         If runs are missing or must be named, or a sound is not known.
     """
-    detections = _detections(manifest, choice) if choice.threshold is not None else _finished_detections(manifest, choice)
+    detections = (
+        _detections(manifest, choice) if choice.threshold is not None else _finished_detections(manifest, choice)
+    )
     above = [] if detections is None else [run for run in detections.above() if run.kind == "spectrograms"]
     run = above[0] if above and choice.cube is None else open_windows(manifest, choice.cube).run
     verdicts = read_verdicts(run.lake)
@@ -133,25 +135,30 @@ def open_study(manifest: Manifest, choice: Choice) -> Study:
 def collect(study: Study, choice: Choice, said: Said) -> Collection:
     """Return the spans that were chosen, with their places.
 
-    Spans that share time with what somebody marked as speech are never among them.
-
     Raises
     ------
     InputError
         If there is none.
     """
-    notes = study.notes
-    spans = _chosen(study, choice, notes)
+    spans = found_spans(study, choice)
+    if spans.empty:
+        raise InputError(f"nothing to export: {_why_empty(study, choice)}.")
+    return collection_of(study, choice, said, spans)
+
+
+def found_spans(study: Study, choice: Choice) -> pd.DataFrame:
+    """Return the spans that were chosen, as :func:`lake.exports.spans.placed` gives them; there may be none.
+
+    Spans that share time with what somebody marked as speech are never among them.
+    """
+    spans = _chosen(study, choice)
     start_ms, end_ms = (
         spans[name].to_numpy().astype("datetime64[ms]").astype(np.int64) for name in ("start_utc", "end_utc")
     )
     is_speech = shares_speech(study.verdicts, spans["recorder"], start_ms, end_ms)
     if is_speech.any():
-        notes.append(f"{int(is_speech.sum())} spans are left out, as somebody marked their sound as speech")
-    table = _kept(placed(spans[~is_speech].reset_index(drop=True), study.cube), study.cube, choice.wanted)
-    if table.empty:
-        raise InputError(f"nothing to export: {_why_empty(study, choice)}.")
-    return collection_of(study, choice, said, table)
+        study.notes.append(f"{int(is_speech.sum())} spans are left out, as somebody marked their sound as speech")
+    return _kept(placed(spans[~is_speech].reset_index(drop=True), study.cube), study.cube, choice.wanted)
 
 
 def collection_of(study: Study, choice: Choice, said: Said, spans: pd.DataFrame) -> Collection:
@@ -264,20 +271,20 @@ def _names_of(detections: Run) -> list[str]:
     return [str(name) for name in open_any(detections.output.url)["sound"].to_numpy()]
 
 
-def _chosen(study: Study, choice: Choice, notes: list[str]) -> pd.DataFrame:
+def _chosen(study: Study, choice: Choice) -> pd.DataFrame:
     scores = study.scores()
     if choice.threshold is None or scores is None:
         return verified_spans(study.verdicts, choice.sounds)
     _, without = thresholds_of(scores, choice.threshold, choice.sounds)
     if without:
-        notes.append(
+        study.notes.append(
             f"no threshold {choice.threshold!r} for {', '.join(without)}: see `flags` and `refused` of the heads"
         )
     events = find_events(scores, study.cube, choice.threshold, sounds=choice.sounds, joining=choice.joining)
     spans = detected_spans(events, study.verdicts)
     is_no = spans["verdict"] == "no"
     if is_no.any():
-        notes.append(f"{int(is_no.sum())} events are left out, as people answered no to all of them")
+        study.notes.append(f"{int(is_no.sum())} events are left out, as people answered no to all of them")
     return spans[spans["verdict"] == "yes" if choice.is_verified else ~is_no].reset_index(drop=True)
 
 

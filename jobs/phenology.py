@@ -49,7 +49,7 @@ def phenology_of(study: Study, choice: Choice) -> Pictured:
     is_scored = study.detections is not None and not choice.is_verified
     each = _scored(study, choice, windows) if is_scored else _answered(study, choice, windows)
     for sound, (has, is_effort) in each.items():
-        found = list(phenologies(sound, windows, has, is_effort & there, study.cube, counts))
+        found = list(phenologies(sound, windows, has=has, is_there=is_effort & there, cube=study.cube, counts=counts))
         if any(one.found.any() for one in found):
             by_sound[sound] = found
         else:

@@ -62,7 +62,7 @@ CAMTRAP_DP_COLUMNS = (
 )  # fmt: skip
 """Columns of ``deployments.csv`` in Camtrap DP 1.0, in their order."""
 SAME_PLACE = 0.001
-"""Degrees, about 100 m, within which positions of one recorder are of one deployment: a receiver wanders by some metres."""
+"""Degrees, about 100 m, within which positions of one recorder are of one deployment: a receiver strays by metres."""
 
 
 def read_deployments(source: str | Path) -> pd.DataFrame:
@@ -200,17 +200,19 @@ def deployments_from(recordings: pd.DataFrame) -> pd.DataFrame:
     timed = recordings[
         recordings["start_utc"].notna() & recordings["latitude"].notna() & recordings["longitude"].notna()
     ]
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     for recorder, mine in timed.sort_values("start_utc", kind="stable").groupby("recorder", sort=True):
-        runs: list[dict[str, object]] = []
-        for row in mine.itertuples():
-            end = (row.start_utc + pd.Timedelta(row.duration_s or 0, "s")).ceil("s")
-            here = (float(row.latitude), float(row.longitude))
+        runs: list[dict[str, Any]] = []
+        for row in mine.to_dict("records"):
+            here = (row["latitude"], row["longitude"])
+            end = (row["start_utc"] + pd.Timedelta(np.nan_to_num(row["duration_s"]), "s")).ceil("s")
             if not runs or _apart((runs[-1]["latitude"], runs[-1]["longitude"]), here) > SAME_PLACE:
-                name = f"{recorder}-{len(runs) + 1}" if runs else str(recorder)
-                runs.append({"deployment": name, "recorder": recorder, "latitude": here[0], "longitude": here[1],
-                             "start": row.start_utc.floor("s")})  # fmt: skip
-            runs[-1]["end"] = max(end, runs[-1].get("end", end))
+                named = f"{recorder}-{len(runs) + 1}" if runs else str(recorder)
+                runs.append(
+                    {"deployment": named, "recorder": recorder, "latitude": here[0], "longitude": here[1],
+                     "start": row["start_utc"].floor("s"), "end": end}
+                )  # fmt: skip
+            runs[-1]["end"] = max(end, runs[-1]["end"])
         rows += runs
     return make_table(rows, _DEPLOYMENTS).drop(columns="tags")
 
@@ -229,8 +231,8 @@ def camtrap_deployments(table: pd.DataFrame, *, uncertainty_m: int | None = None
     for theirs, ours in CAMTRAP_DP.items():
         if ours is not None and ours in table.columns and ours not in {"start", "end"}:
             found[theirs] = table[ours].astype("str")
-    for name in ("latitude", "longitude"):
-        found[name] = [repr(float(value)) if value == value else "" for value in table[name]]  # noqa: PLR0124 (NaN)
+    for key in ("latitude", "longitude"):
+        found[key] = ["" if np.isnan(value) else repr(float(value)) for value in table[key]]
     for theirs, ours in (("deploymentStart", "start"), ("deploymentEnd", "end")):
         times = table[ours].dt.floor("s") if ours == "start" else table[ours].dt.ceil("s")
         found[theirs] = times.dt.strftime("%Y-%m-%dT%H:%M:%SZ").fillna("")
@@ -238,7 +240,7 @@ def camtrap_deployments(table: pd.DataFrame, *, uncertainty_m: int | None = None
         found["coordinateUncertainty"] = str(uncertainty_m)
     found["habitat"] = table["habitat"]
     found["deploymentTags"] = [
-        " | ".join(tag for tag in (f"zone:{zone}" if zone else "", f"gain_db:{gain:g}" if gain == gain else "") if tag)  # noqa: PLR0124
+        " | ".join([*([f"zone:{zone}"] if zone else []), *([] if np.isnan(gain) else [f"gain_db:{gain:g}"])])
         for zone, gain in zip(table["zone"], table["gain_db"], strict=True)
     ]
     return found

@@ -62,6 +62,7 @@ class Phenology:
 def phenologies(
     sound: str,
     windows: Windows,
+    *,
     has: NDArray[np.bool_],
     is_there: NDArray[np.bool_],
     cube: xr.Dataset,
@@ -114,7 +115,7 @@ def wanted_windows(windows: Windows, wanted: Wanted) -> NDArray[np.bool_]:
 
 
 def as_table(found: Sequence[Phenology]) -> pd.DataFrame:
-    """Return the numbers: ``sound, site, date, hour, windows, windows_with_sound``; no row where there are no windows."""
+    """Return ``sound, site, date, hour, windows, windows_with_sound``; no row where there are no windows."""
     parts = []
     for one in found:
         hour, day = np.nonzero(one.effort)

@@ -125,7 +125,9 @@ def _by_date(axes: Axes, one: Phenology) -> None:
     locator = AutoDateLocator(minticks=1, maxticks=8)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-    label = f"grey: all of a day; black: estimate by {one.period_kind} with its interval" if len(counts) else "all of a day"
+    label = (
+        f"grey: all of a day; black: estimate by {one.period_kind} with its interval" if len(counts) else "all of a day"
+    )
     axes.set_xlabel(label, fontsize=8)
 
 

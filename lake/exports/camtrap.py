@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -54,14 +55,14 @@ def camtrap_dp(collection: Collection) -> tuple[dict[str, bytes], int]:
     has_place = spans["deployment"].isin(known)
     if not has_place.all():
         lacking = spans.loc[~has_place]
-        names = sorted(
-            {row.deployment or f"recorder {row.recorder} without a deployment" for row in lacking.itertuples()}
-        )
-        told = f"{len(lacking)} spans of deployments without coordinates, which Camtrap DP asks for: {', '.join(names)}"
+        who = zip(lacking["deployment"], lacking["recorder"], strict=True)
+        names = sorted({deployment or f"(none, of recorder {recorder})" for deployment, recorder in who})
+        of = ", ".join(names)
+        told = f"{len(lacking)} spans of deployments without coordinates, which Camtrap DP asks for: {of}"
         if not has_place.any():
             raise InputError(
-                f"nothing is left to export: {told}. Add latitude and longitude to the table of deployments, name it in "
-                "the manifest (`deployments`), and run the spectrograms again."
+                f"nothing is left to export: {told}. Add latitude and longitude to the table of deployments, name it "
+                "in the manifest (`deployments`), and run the spectrograms again."
             )
         collection.notes.append(f"left out are {told}")
         spans = spans[has_place].reset_index(drop=True)
@@ -124,7 +125,7 @@ def _observations(spans: pd.DataFrame, media: pd.DataFrame, collection: Collecti
             "observationTags": f"sound:{row.sound}",
             "observationComments": f"seconds {row.start_s:g} to {row.end_s:g} of the recording",
         })  # fmt: skip
-    return pd.DataFrame(rows, columns=list(OBSERVATIONS)).fillna("")
+    return pd.DataFrame([{key: row.get(key, "") for key in OBSERVATIONS} for row in rows], columns=list(OBSERVATIONS))
 
 
 def _package(collection: Collection, deployments: pd.DataFrame, spans: pd.DataFrame) -> dict[str, Any]:
@@ -176,8 +177,9 @@ def _media_id(path: str) -> str:
 
 
 def _file_path(path: str) -> str:
-    """Return a path as the standard allows it: below a folder, and without two dots in a row."""
-    return f"{FOLDER}/{path}".replace("..", ".%2E")
+    """Return a path as the standard allows it: below a folder, without two dots in a row, and of one line."""
+    plain = "".join(letter if letter.isprintable() else quote(letter) for letter in path)
+    return f"{FOLDER}/{plain}".replace("..", ".%2E")
 
 
 def _time(time: pd.Timestamp) -> str:

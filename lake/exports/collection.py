@@ -1,4 +1,4 @@
-"""What an export is of: spans of named sound, the recordings and deployments that they are in, and what is said of all."""
+"""What an export is of: spans of named sound, their recordings and deployments, and what is said of them all."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

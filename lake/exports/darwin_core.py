@@ -81,7 +81,7 @@ def _occurrences(spans: pd.DataFrame, collection: Collection) -> Iterable[Sequen
         said = "" if pd.isna(row.probability) else f"probability {row.probability:.6g} by a detector"
         yield (
             span_id(row.sound, row.recorder, row.start_utc, row.end_utc), "MachineObservation", "present",
-            sound.scientific_name, sound.key, sound.sound, "/".join(local_iso(time, row.start_utc, row.start_local, "seconds") for time in (row.start_utc, row.end_utc)),
+            sound.scientific_name, sound.key, sound.sound, _interval(row.start_utc, row.end_utc, row.start_local),
             row.deployment, row.site, _number(row.latitude), _number(row.longitude), "WGS84" if is_placed else "",
             str(about.uncertainty_m) if is_rounded else "", _number(10.0**-about.decimals) if is_rounded else "",
             about.rounding if is_rounded else "", PROTOCOL, row.reviewers if is_human else about.detector,
@@ -105,6 +105,10 @@ def _text(columns: Mapping[str, str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table of cells that are parted by tabs; within them line ends and tabs are escaped."""
     lines = ["\t".join(columns), *("\t".join(map(cell_in_line, row)) for row in rows)]
     return "\n".join(lines) + "\n"
+
+
+def _interval(start: pd.Timestamp, end: pd.Timestamp, local: pd.Timestamp) -> str:
+    return "/".join(local_iso(time, start, local, "seconds") for time in (start, end))
 
 
 def _meta() -> str:

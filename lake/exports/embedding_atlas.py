@@ -28,8 +28,8 @@ def windows_parquet(table: pd.DataFrame, clusters: xr.Dataset, vectors: Sequence
     Returns
     -------
     bytes
-        The columns of the table and ``vector``: float32, scaled as the clustering had it. Windows are read and written a
-        few chunks at a time.
+        The columns of the table and ``vector``: float32, scaled as the clustering had it. Windows are read and written
+        a few chunks at a time.
 
     Raises
     ------

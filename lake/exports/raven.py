@@ -1,5 +1,6 @@
 """Selection tables of Raven: one for each recording, or one for all of them."""
 
+import math
 from collections.abc import Iterator, Mapping
 
 import pandas as pd
@@ -76,9 +77,10 @@ def _lines(table: pd.DataFrame, begins_s: Mapping[str, float], high_hz: float, r
         path = str(row["recording"])
         begin_s = begins_s[path]
         cells = [
-            i, "Spectrogram 1", 1, f"{begin_s + row['start_s']:.6f}", f"{begin_s + row['end_s']:.6f}", 0,
-            f"{high_hz:g}", cell_in_line(path.rsplit("/", maxsplit=1)[-1]), cell_in_line(f"{root}/{path}" if root else path),
-            f"{row['start_s']:.6f}", cell_in_line(str(row["label"])), *(_cell(row[name]) for name in more),
+            i, "Spectrogram 1", 1, f"{begin_s + row['start_s']:.6f}", f"{begin_s + row['end_s']:.6f}", "0.0",
+            f"{high_hz:.1f}", cell_in_line(path.rsplit("/", maxsplit=1)[-1]),
+            cell_in_line(f"{root}/{path}" if root else path), f"{row['start_s']:.6f}", cell_in_line(str(row["label"])),
+            *(_cell(row[name]) for name in more),
         ]  # fmt: skip
         lines.append("\t".join(map(str, cells)))
     return "\n".join(lines) + "\n"
@@ -86,5 +88,5 @@ def _lines(table: pd.DataFrame, begins_s: Mapping[str, float], high_hz: float, r
 
 def _cell(value: object) -> str:
     if isinstance(value, float):
-        return "" if value != value else f"{value:.6g}"  # noqa: PLR0124 (NaN)
+        return "" if math.isnan(value) else f"{value:.6g}"
     return cell_in_line(str(value))
