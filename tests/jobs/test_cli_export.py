@@ -1,4 +1,4 @@
-"""`dawnchorus export` of a study's named sounds: every form read back with the other side's reader, with the same rows."""
+"""`dawnchorus export` of named sounds: every form is read back by the other side's reader, with the same rows."""
 
 import json
 import shutil
@@ -233,7 +233,7 @@ def test_recordings_that_are_gone_cost_their_own_clips(
         (("--out", "x.csv", "--verified", "--sound", "wrem"), 3, "sound 'wrem' is not of this study"),
         (("--out", "x.csv", "--verified", "--site", "nowhere"), 3, "site 'nowhere' is not in the cube"),
         (
-            ("--out", "x.csv", "--verified", "--date", "2030"),
+            ("--out", "x.csv", "--verified", "--date", "2030-01"),
             3,
             "nothing to export: no span is all of what was asked for",
         ),
