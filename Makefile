@@ -5,7 +5,7 @@ VENV ?= .venv
 WORKERS ?= 2
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint settings lock images lock-images clean
+.PHONY: demo test test-slow lint docs settings lock images lock-images clean
 
 # make demo [AUDIO=/some/folder] [ZONE=America/Chicago] [STUDY=/where/it/goes] [LIKE=birds]
 # With AUDIO, `init` begins the study; typed again, `catalog` lists what is new, and `run` follows.
@@ -39,6 +39,14 @@ lint: $(VENV)/ready
 # Each prints a table and writes build/bench/<name>.json
 bench-%: $(VENV)/bench-ready
 	$(BIN)/python -m benchmarks.$*
+
+# The docs as a site in build/docs, without the network; any warning is an error
+docs: $(VENV)/docs-ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --clean
+
+$(VENV)/docs-ready: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,docs]"
+	touch $@
 
 # The page of all settings, from the code
 settings: $(VENV)/ready

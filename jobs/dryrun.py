@@ -21,7 +21,7 @@ class _Begins(BaseException):
 
 
 def describe_runs(manifest: Manifest, names: Sequence[str], options: Options, say: Callable[[str], None]) -> None:
-    """Say of all runs of a manifest, or of those named, what `run` would do; nothing is written.
+    """Return what `run` would do with all runs of a manifest, or with those named; nothing is written.
 
     Each run whose inputs are done is executed up to its first write: what `run` would refuse is refused here, with
     the same error. Of runs that wait for another one, settings and image alone are checked. The job

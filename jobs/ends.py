@@ -1,4 +1,4 @@
-"""How a command ends: what stops it, and what the system refuses, becomes one message and an exit code."""
+"""End a command: interruptions and the system's errors become one message and an exit code."""
 
 import os
 import signal

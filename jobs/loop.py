@@ -1,4 +1,4 @@
-"""One round of the loop: verdicts in, heads learnt, windows scored, and what is worth hearing next."""
+"""Run one round of the loop: add verdicts, learn heads, score windows, and choose what to hear next."""
 
 import io
 import json

@@ -30,7 +30,7 @@ class Entry(BaseModel):
 
 
 class RecordingsEntry(Entry):
-    """Where the recordings are: the table, the folder its paths are relative to, and the span of the study."""
+    """The recordings: the table, the folder its paths are relative to, and the span of the study."""
 
     table: str
     root: str = "."

@@ -6,7 +6,7 @@ CHOSEN_BY = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
 
 def wait_passively() -> None:
-    """Let threads that wait for others sleep, unless the environment says how they wait.
+    """Make waiting threads sleep, unless the environment says how they wait.
 
     OpenMP's default is to spin, which takes the cores from whoever has the work: beside other programs a training was
     nine times slower for it. The libraries read this once, when they are loaded.

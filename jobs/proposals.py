@@ -29,7 +29,7 @@ MOST_STEPS = 10_000
 
 @dataclass(frozen=True)
 class Kind:
-    """What a study listens for.
+    """The kind of sound that a study listens for.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Sounds:
-    """What the recordings of a study are like; times in seconds, rates in hertz."""
+    """Properties of a study's recordings; times in seconds, rates in hertz."""
 
     n_files: int
     n_usable: int

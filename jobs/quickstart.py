@@ -1,4 +1,4 @@
-"""One command from recordings to clusters: the demo study."""
+"""Run the demo study: from recordings to clusters in one command."""
 
 import tomllib
 from collections.abc import Callable, Mapping

@@ -46,7 +46,7 @@ ANSWERS: Final = "answers"
 
 
 def rehearse(manifest: Manifest, workers: int, say: Say) -> list[str]:
-    """Hear :data:`BATCHES`, learn after each, and return lines on what came of it; what was heard is not heard again.
+    """Answer :data:`BATCHES` from the truth, learn after each, and return lines on the result; nothing is heard twice.
 
     Parameters
     ----------

@@ -112,7 +112,7 @@ def _require_fit(facts: Mapping[str, Any], receipt: Path) -> None:
 
 
 def _one_process(receipt: str, into: str, device: str) -> None:
-    """Be one of the processes of a run that several make together."""
+    """Act as one rank of a run that several processes make together."""
     path = Path(receipt)
     old = recorded_run(Lake(str(path.resolve().parents[2])), read_receipt(path))
     execute_run(replace(old, lake=Lake(into), image=None), Options(device=device or None))

@@ -302,7 +302,7 @@ def require_image(run: Run) -> None:
 
 
 def _tell_gpus(run: Run, options: Options, say: Callable[[str], None]) -> None:
-    """Say where the GPUs that a run asks for are not there; `--nv` does not."""
+    """Return a warning if the GPUs that a run asks for are missing; `--nv` gives none."""
     if run.resources.gpus and options.device != "cpu":
         for line in missing_gpus(run.resources.gpus):
             say(f"{run.name}: {line}")
@@ -324,6 +324,6 @@ def too_many_set_aside(run: Run, outcome: Outcome) -> list[str]:
     message = (
         f"run {run.name!r} finished, but {len(lost)} of {outcome.n_recordings} recordings were set aside ({reasons}); "
         f"max_quarantined = {run.max_quarantined:g} allows {run.max_quarantined:.0%}. See `problems` in the table of "
-        "recordings; mend them, or raise max_quarantined in the manifest."
+        "recordings; fix them, or raise max_quarantined in the manifest."
     )
     return [message]

@@ -38,7 +38,7 @@ LEAST: Final = 20
 
 
 def count_season(manifest: Manifest, workers: int, say: Say) -> list[str]:
-    """Hear a draw for a count, count, and return lines on how the table compares with the truth.
+    """Answer a draw for a count from the truth, count, and return lines that compare the table with the truth.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ DAMAGED = "damaged"
 
 @dataclass(frozen=True)
 class State:
-    """Where a run stands.
+    """State of a run.
 
     Attributes
     ----------

@@ -85,7 +85,7 @@ class Batch:
 
     @property
     def is_random(self) -> bool:
-        """Whether the probability of every window is known."""
+        """Return whether the probability of every window is known."""
         return bool(self.table["probability"].notna().all())
 
 

@@ -80,7 +80,7 @@ def _only_key(spec: ArraySpec) -> str:
 
 
 def holds_same(one: bytes, other: bytes) -> bool:
-    """Tell whether two files are the same, or compressed frames of the same content, with a checksum or without."""
+    """Return whether two files are the same, or compressed frames of the same content, with a checksum or without."""
     if one == other:
         return True
     if not one.startswith(zstandard.FRAME_HEADER) or not other.startswith(zstandard.FRAME_HEADER):

@@ -1,4 +1,4 @@
-"""Which runs a store was made from: from any store of a lake up to its cube."""
+"""Follow a store's receipts to the runs that it was made from, up to its cube."""
 
 import posixpath
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ class Made:
 
     @property
     def output(self) -> Storage:
-        """Where its output stands."""
+        """URL of its output."""
         return self.lake.output(self.kind, self.name)
 
     def above(self) -> Iterator["Made"]:

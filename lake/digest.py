@@ -50,7 +50,7 @@ def with_digest(archive: bytes) -> bytes:
 
 
 def has_own_digest(archive: bytes) -> bool | None:
-    """Tell whether an archive is the one that its comment is the digest of; ``None`` if it carries none."""
+    """Return whether an archive is the one that its comment is the digest of; ``None`` if it carries none."""
     found = _COMMENT.search(archive[-_COMMENT_BYTES:])
     if found is None:
         return None

@@ -24,7 +24,7 @@ class Index(dict[str, list[Any]]):
 
 @dataclass(frozen=True)
 class Entry:
-    """What was written for one block: the shards of one recorder at one place in time.
+    """A ledger entry: the shards of one recorder over one span of time.
 
     Attributes
     ----------

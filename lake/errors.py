@@ -15,7 +15,7 @@ class DawnchorusError(Exception):
 
 
 class InputError(DawnchorusError, ValueError):
-    """A recording, manifest, table or image is not what it should be; the user can mend it."""
+    """A recording, manifest, table or image is wrong; the user can fix it."""
 
     exit_code = 3
 

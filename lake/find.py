@@ -24,7 +24,7 @@ EPOCH = date(1970, 1, 1)
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which windows are wanted; what is empty is not asked for.
+    """A selection of windows; an empty field selects all.
 
     Attributes
     ----------

@@ -49,7 +49,7 @@ class Grid:
 
     @property
     def attrs(self) -> dict[str, int]:
-        """What a store's attributes say of its grid; the end is the size of its time."""
+        """The grid in a store's attributes; its end is the size of ``time``."""
         return {"origin_ms": self.origin_ms, "window_ms": self.window_ms, "hop_ms": self.hop_ms}
 
     def has_cells_of(self, other: "Grid") -> bool:

@@ -1,4 +1,4 @@
-"""What verdicts say of the windows of a cube: spans that equal a window, or cover it."""
+"""Match verdicts to the windows of a cube: spans that equal a window, or cover it."""
 
 import numpy as np
 import pandas as pd

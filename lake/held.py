@@ -214,7 +214,7 @@ class Held:
         return self._settled
 
     def _reload(self) -> None:
-        """Forget what was read of the ledger."""
+        """Drop what was read of the ledger, so that it is read again."""
         self._days.clear()
         self._files = self._settled = None
 
@@ -302,7 +302,7 @@ def undecodable(path: str, reason: Exception) -> StoreError:
 
 @contextmanager
 def naming() -> Iterator[None]:
-    """Let arrays that are opened meanwhile name the files that do not decode."""
+    """Make arrays opened while the block runs name the files that do not decode."""
     with _LOCK, zarr.config.set({"codec_pipeline.path": fully_qualified_name(NamingPipeline)}):
         yield
 

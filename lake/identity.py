@@ -1,4 +1,4 @@
-"""Who a run is: the hash of its configuration, the hash of its content, and the difference of two."""
+"""Identity of a run: the hash of its configuration, the hash of its content, and the difference of two."""
 
 import json
 from collections.abc import Iterable, Mapping

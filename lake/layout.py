@@ -1,4 +1,4 @@
-"""Where things stand in a lake."""
+"""Paths in a lake."""
 
 import posixpath
 import re

@@ -22,5 +22,5 @@ MAX_CELL_CHARACTERS: Final = 32_767
 
 
 def is_possible(time: datetime) -> bool:
-    """Tell whether a time without an offset lies within the bounds."""
+    """Return whether a time without an offset lies within the bounds."""
     return EARLIEST <= time < LATEST

@@ -67,7 +67,7 @@ class Names:
 
 @dataclass(frozen=True)
 class Match:
-    """What became of one name.
+    """The fate of one name when clusters are made anew.
 
     Attributes
     ----------

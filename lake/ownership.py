@@ -1,4 +1,4 @@
-"""Which recording owns an instant of its recorder, and which of its samples fill a window.
+"""Decide which recording owns an instant of its recorder, and which of its samples fill a window.
 
 The one rule, for the windows that are computed and for those that are traced: where recordings of one recorder overlap,
 the one that started first owns the shared time (of two that started together, the one whose SHA-256 sorts first).
@@ -14,7 +14,7 @@ JOIN_MS: Final = 1.0
 
 
 class Recording(Protocol):
-    """What the rule needs of a recording; ``n_channels`` is ``None`` where it is not known."""
+    """The facts of a recording that the rule needs; ``n_channels`` is ``None`` where it is not known."""
 
     @property
     def sha256(self) -> str:
@@ -74,7 +74,7 @@ class Part(Generic[R]):
 
 @dataclass(frozen=True)
 class Composition(Generic[R]):
-    """What fills a window.
+    """The samples that fill a window.
 
     Attributes
     ----------

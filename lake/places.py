@@ -1,4 +1,4 @@
-"""Where windows stand: recording and second, local time, cluster."""
+"""Locate windows: recording and second, local time, cluster."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -145,7 +145,7 @@ def paths_of(cube: xr.Dataset, rows: NDArray[Any] | slice = _ALL) -> list[str]:
     Raises
     ------
     StoreError
-        If one leads out of the root: a store may come from anybody.
+        If one leads out of the root: a store may come from anyone.
     """
     place = f"{cube.encoding.get('source', 'cube')}: recording_path"
     return [inside(str(path), place) for path in cube["recording_path"].to_numpy()[rows]]

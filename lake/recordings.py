@@ -238,7 +238,7 @@ def unwritable_rows(table: pd.DataFrame) -> dict[int, str]:
 
 
 def is_usable(table: pd.DataFrame) -> "pd.Series[bool]":
-    """Tell which recordings have samples to use: read by a decoder, not empty, and there for the first time.
+    """Return which recordings have samples to use: read by a decoder, not empty, and there for the first time.
 
     A time is not asked for; recordings without one may still be laid in sequence.
     """
@@ -248,7 +248,7 @@ def is_usable(table: pd.DataFrame) -> "pd.Series[bool]":
 
 
 def has_problem(table: pd.DataFrame, code: str) -> "pd.Series[bool]":
-    """Tell which rows have a code of :data:`PROBLEMS` among theirs."""
+    """Return which rows have a code of :data:`PROBLEMS` among theirs."""
     return (";" + table["problems"] + ";").str.contains(f";{code};", regex=False).astype(bool)
 
 

@@ -158,7 +158,7 @@ class RunRecords:
         self.storage.write(COMMITTING, b"")
 
     def announce(self, digests: Mapping[str, str]) -> None:
-        """Say which files, SHA-256 by key, a commit is about to write; readers take them as well until it ends.
+        """Record the files, SHA-256 by key, that a commit is about to write; readers accept them as well until it ends.
 
         On an object store, which cannot append, nothing is announced.
         """
@@ -177,7 +177,7 @@ class RunRecords:
         self.storage.remove(COMMITTING)
 
     def is_committing(self) -> bool:
-        """Tell whether a commit is being written, or was not ended."""
+        """Return whether a commit is being written, or was not ended."""
         return self.storage.exists(COMMITTING)
 
     def _commit(self) -> dict[str, Any] | None:
@@ -197,7 +197,7 @@ class RunRecords:
             raise damaged(self.storage.path(key), what, ADVICE[key])
 
     def _settle(self, key: str, value: Mapping[str, Any], indent: int = 2) -> None:
-        """Write a record unless it says the same already, in whichever format."""
+        """Write a record unless it says the same already, in any format."""
         self.require_claim()
         stored = self._record(key)
         if stored is None or canonical(stored) != canonical(value):

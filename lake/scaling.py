@@ -49,7 +49,7 @@ class Moments:
 
 @dataclass(frozen=True)
 class Scale:
-    """How the vectors of one set are scaled.
+    """The scaling of one vector set.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Scaling:
-    """How vectors of one or several sets are scaled: each set by itself, then joined.
+    """The scaling of one or several vector sets: each by itself, then joined.
 
     Attributes
     ----------

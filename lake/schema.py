@@ -1,4 +1,4 @@
-"""What the stores hold: each array's dimensions, type, chunks and attributes, in one place."""
+"""Schema of the stores: each array's dimensions, type, chunks and attributes, in one place."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

@@ -23,7 +23,7 @@ from lake.errors import StoreError
 from lake.held import CODES, held
 from lake.read import open_array, read_rows
 from lake.schema import ArraySpec
-from lake.storage import PAGE_BYTES, Storage
+from lake.storage import Storage
 from lake.threads import in_threads
 
 ZSTD_LEVEL: Final = 2
@@ -76,8 +76,7 @@ class Shard:
         self._empty = np.full(spec.chunks, spec.fill, dtype=self._dtype).reshape(-1).view(np.uint8)
         self._codec = compressor(self._empty.nbytes)
         most = self._empty.nbytes + self._empty.nbytes // 256 + 64  # ZSTD_COMPRESSBOUND
-        memory = np.empty(self._n_chunks * (most + 16) + 4 + PAGE_BYTES, dtype=np.uint8)
-        self._memory = memory[-memory.ctypes.data % PAGE_BYTES :].data
+        self._memory = np.empty(self._n_chunks * (most + 16) + 4, dtype=np.uint8).data
         self.clear()
 
     def clear(self) -> None:
@@ -119,13 +118,13 @@ class Shard:
 
 
 def _is_same(values: NDArray[np.uint8], others: NDArray[np.uint8]) -> bool:
-    """Tell whether bytes are the same; most differ at their start."""
+    """Return whether bytes are the same; most differ at their start."""
     return np.array_equal(values[:4096], others[:4096]) and np.array_equal(values, others)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a cube's array lies in files.
+    """The layout of a cube's array in files.
 
     Attributes
     ----------

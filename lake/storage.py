@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
-import numpy as np
 from fsspec.implementations.local import LocalFileSystem, make_path_posix
 
 from lake.errors import InputError, StoreError, of_system
@@ -18,9 +17,6 @@ REDIRECTING = {"7z", "jar", "libarchive", "reference", "rar", "tar", "zip"}
 """Protocols whose files lie wherever an archive or a table of references says, and that are written once or never."""
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 """What file systems answer that cannot link."""
-NO_DIRECT = {errno.EINVAL, errno.EOPNOTSUPP}
-"""What file systems answer that write through the system's cache only, or in larger pieces."""
-PAGE_BYTES = 4096
 _LARGE_BYTES = 2**20
 _ASIDE = ".aside"
 
@@ -92,7 +88,7 @@ class Storage:
             ) from error
 
     def exists(self, key: str) -> bool:
-        """Tell whether something is stored under the key."""
+        """Return whether something is stored under the key."""
         return bool(self.fs.exists(self.path(key)))
 
     def read(self, key: str) -> bytes:
@@ -109,7 +105,7 @@ class Storage:
             return None
 
     def write(self, key: str, data: bytes | memoryview) -> None:
-        """Put bytes under a key, atomically and durably.
+        """Write bytes under a key, atomically and durably.
 
         Raises
         ------
@@ -130,14 +126,14 @@ class Storage:
             self.fs.pipe_file(self.path(key), bytes(data))
 
     def write_if_changed(self, key: str, data: bytes | memoryview) -> bool:
-        """Put bytes under a key unless they are there already; tell whether it wrote."""
+        """Write bytes under a key unless they are there already; return whether it wrote."""
         if self.read_or_none(key) == data:
             return False
         self.write(key, data)
         return True
 
     def create(self, key: str, data: bytes) -> bool:
-        """Put bytes under a key only if nothing is there; tell whether this call did it.
+        """Write bytes under a key only if nothing is there; return whether this call did.
 
         Raises
         ------
@@ -236,11 +232,11 @@ class Storage:
         try:
             _make_folder(target.parent)
             with aside.open("xb") as file:
-                n_written = _write_past_cache(aside, data) if len(data) >= _LARGE_BYTES else 0
-                file.seek(n_written)
-                file.write(data[n_written:] if n_written else data)
+                file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
+                if len(data) >= _LARGE_BYTES:
+                    _leave_cache(file.fileno())
         except OSError as error:
             with suppress(OSError):
                 aside.unlink()
@@ -267,7 +263,7 @@ def _file_system(url: str, options: dict[str, Any]) -> tuple[fsspec.AbstractFile
 
 
 def _create(target: Path, aside: Path, data: bytes) -> bool:
-    """Let a file appear whole under its name if there is none; tell whether it did."""
+    """Give a whole file its name if nothing has it; return whether it did."""
     try:
         os.link(aside, target)
     except FileExistsError:
@@ -291,26 +287,14 @@ def _is_aside(path: str) -> bool:
     return path.endswith(_ASIDE)
 
 
-def _write_past_cache(path: Path, data: bytes | memoryview) -> int:
-    """Write whole pages straight to the disk, and return how many bytes that were: 0 where it cannot be done.
+def _leave_cache(handle: int) -> None:
+    """Drop a file from the system's page cache; otherwise shards push out what is read again.
 
-    In the system's cache they would push out what is read again; and a virtual machine can take ten times as long as
-    the writing to give the cache memory that nobody has used yet. It takes bytes that begin a page of memory.
+    Writing into memory that the system has not used yet costs four times as much (measured on a virtual machine).
     """
-    if not hasattr(os, "O_DIRECT") or np.frombuffer(data, dtype=np.uint8).ctypes.data % PAGE_BYTES:
-        return 0
-    pages, n_written = memoryview(data)[: len(data) - len(data) % PAGE_BYTES], 0
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_DIRECT)
-        try:
-            while n_written < len(pages):
-                n_written += os.write(handle, pages[n_written:])
-        finally:
-            os.close(handle)
-    except OSError as error:
-        if error.errno not in NO_DIRECT:
-            raise
-    return n_written
+    if hasattr(os, "posix_fadvise"):
+        with suppress(OSError):  # advice only: a file system without a cache refuses it
+            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _make_folder(folder: Path) -> None:

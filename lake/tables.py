@@ -37,7 +37,7 @@ RowProblem = tuple[int, str]
 
 @dataclass(frozen=True)
 class Column:
-    """What a column's cells are.
+    """The type of a column's cells.
 
     Attributes
     ----------
@@ -271,7 +271,7 @@ def refuse(source: str | Path, what: str, problems: Sequence[str]) -> None:
     """Raise ``InputError`` with all problems, if there are any."""
     if problems:
         listed = "\n".join(f"  {problem}" for problem in problems)
-        raise InputError(f"{source} is not a table of {what}; mend these and try again:\n{listed}")
+        raise InputError(f"{source} is not a table of {what}; fix these and try again:\n{listed}")
 
 
 def _rows(source: str | Path, what: str, content: str) -> list[list[str]]:

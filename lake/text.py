@@ -15,7 +15,7 @@ def normal(name: str) -> str:
 
 
 def same_name(first: str, second: str) -> bool:
-    """Tell whether two names are one name, whether their letters are composed (NFC) or decomposed (NFD)."""
+    """Return whether two names are equal, composed (NFC) or decomposed (NFD)."""
     return normal(first) == normal(second)
 
 

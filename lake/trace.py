@@ -24,7 +24,7 @@ from lake.whole import losses
 
 @dataclass(frozen=True)
 class Piece:
-    """What one recording gives to a window.
+    """The part of a window that one recording gives.
 
     Attributes
     ----------

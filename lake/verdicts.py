@@ -1,4 +1,4 @@
-"""What people said of the sound in a window: yes, no or unsure; a folder of the lake that is only ever added to."""
+"""Verdicts: what people said of the sound in a window (yes, no or unsure), in an append-only folder of the lake."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ DECISION = [*SPAN, "sound", "verdict", "reviewer", "decided_at"]
 
 @dataclass(frozen=True)
 class Delivery:
-    """What :func:`add_verdicts` did: the key of the delivery in the lake, empty if all was known, and rows added."""
+    """Result of :func:`add_verdicts`: the key of the delivery in the lake, empty if all was known, and rows added."""
 
     key: str
     n_added: int

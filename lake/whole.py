@@ -1,4 +1,4 @@
-"""Whether a finished run still has all of its records: looked at before its output is read, so nothing is parsed."""
+"""Check that a finished run still has all of its records, before its output is read and without parsing."""
 
 import json
 from typing import Any

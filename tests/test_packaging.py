@@ -18,7 +18,7 @@ from jobs.registry import JOBS
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PACKAGES = ("dawnchorus", "lake", "jobs")
-BESIDE_IMAGES = ("bench", "full", "s3")
+BESIDE_IMAGES = ("bench", "docs", "full", "hoplite", "s3")
 """Extras that are no image's."""
 EXTRAS = {entry.package: entry.extra for entry in JOBS.values()} | {
     "jobs.catalog": "spectrograms", "jobs.demo": "spectrograms",
@@ -34,6 +34,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr
     (made,) = folder.iterdir()
     return made
+
+
+def test_the_citation_has_the_version() -> None:
+    """One version: that of ``pyproject.toml``; whoever cites names the same."""
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {PROJECT['version']}\n" in citation
+    assert f"\nlicense: {PROJECT['license']}\n" in citation
 
 
 def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
@@ -143,13 +150,15 @@ def test_every_import_of_an_image_is_a_declared_dependency() -> None:
     assert undeclared("lake", always | extras[EXTRAS["jobs.count"]]) == {}, "the image that counts has it"
     assert undeclared("dawnchorus", always) == {}
     for package, extra in EXTRAS.items():
-        assert undeclared(package.replace(".", "/"), always | extras[extra]) == {}, f"in the image {extra!r}"
+        more = extras["hoplite"] if package == "jobs.imports" else set()
+        found = undeclared(package.replace(".", "/"), always | extras[extra] | more)
+        assert found == {}, f"in the image {extra!r}"
     assert undeclared("jobs", always.union(*extras.values())) == {}
 
 
 def test_the_development_environment_has_every_image() -> None:
     images = set(PROJECT["optional-dependencies"]) - {"dev", *BESIDE_IMAGES}
     assert images == set(EXTRAS.values())
-    for extra, wanted in {"full": images, "dev": {"full", "s3"}}.items():
+    for extra, wanted in {"full": images, "dev": {"full", "s3", "hoplite"}}.items():
         (whole,) = [line for line in PROJECT["optional-dependencies"][extra] if line.startswith("dawnchorus[")]
         assert set(whole.removeprefix("dawnchorus[").rstrip("]").split(",")) == wanted

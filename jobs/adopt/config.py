@@ -1,4 +1,4 @@
-"""What decides how a network from outside is used."""
+"""Settings of the ``adopt`` job."""
 
 from typing import Annotated
 

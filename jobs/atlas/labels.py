@@ -120,7 +120,7 @@ def _by_label(labels: Labels, recorders: Sequence[str]) -> dict[str, Intervals]:
 
 
 def windows_with(intervals: Intervals, table: Table, stores: Stores) -> NDArray[np.bool_]:
-    """Tell which windows overlap an interval, bool, shape (n_windows,); touching is not overlapping."""
+    """Return which windows overlap an interval, bool, shape (n_windows,); touching is not overlapping."""
     out = np.zeros(len(table), dtype=np.bool_)
     start_ms = stores.starts_ms(Windows(table.recorder, table.cell))
     edges = np.searchsorted(table.recorder, np.arange(len(stores.recorders) + 1))

@@ -1,4 +1,4 @@
-"""What was found in files, kept beside the table, so that an unchanged file is read once.
+"""Cache of the facts found in files, kept with the table, so that an unchanged file is read once.
 
 One file of JSON lines: a header, then a line for each file examined, appended as they are done. A line that was not
 written to its end is not read. A file is unchanged while its path, size, time of change and inode are.

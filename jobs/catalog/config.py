@@ -1,4 +1,4 @@
-"""What the catalog's facts depend on."""
+"""Settings that the catalog's facts depend on."""
 
 ALGORITHM = 4
 """Raised when the same file would get other facts."""

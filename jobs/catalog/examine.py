@@ -1,4 +1,4 @@
-"""One file: its digest, what decodes of it, what its header says, what is wrong. Runs in a decoder's process."""
+"""Examine one file: its digest, what decodes of it, its header, its faults. Runs in a decoder's process."""
 
 import hashlib
 from dataclasses import dataclass, field, replace
@@ -25,7 +25,7 @@ SCALE_REMEDY = "They look like integers stored as floating point: divide them by
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What the bytes of a file say.
+    """Facts from the bytes of a file.
 
     Attributes
     ----------

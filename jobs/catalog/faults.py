@@ -24,7 +24,7 @@ _ODD = re.compile(r"[^\x20-\x7e]|�")
 
 @dataclass(frozen=True)
 class Bytes:
-    """What the bytes of a file show, decoded or not.
+    """Faults that the bytes of a file show, decoded or not.
 
     Attributes
     ----------
@@ -140,7 +140,7 @@ def byte_faults(seen: Bytes, maker: str, problems: tuple[str, ...], n_samples: i
 
 
 def _is_stub(seen: Bytes, n_samples: int | None, *, has_header: bool) -> bool:
-    """Tell whether a small file is a header without samples, pieces of one, or one whose samples are none."""
+    """Return whether a small file is a header without samples, pieces of one, or one whose samples are none."""
     is_in_pieces = 2 * seen.head.count(0) > seen.n_bytes
     is_soundless = not n_samples or seen.is_misnamed
     return seen.n_bytes <= STUB_BYTES and is_soundless and (has_header or is_in_pieces)

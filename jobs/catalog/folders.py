@@ -1,4 +1,4 @@
-"""Which files are recordings, and which folder stands for the recorder of each."""
+"""Find the files that are recordings, and the folder that stands for the recorder of each."""
 
 import os
 import re
@@ -36,7 +36,7 @@ _DATE_FOLDER = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})(?:[_ T-].*)?")
 
 @dataclass
 class PassedOver:
-    """What may hold recordings and was not looked into.
+    """Files and folders that may hold recordings and were not read.
 
     Attributes
     ----------
@@ -124,7 +124,7 @@ def find_files(given: Sequence[Path]) -> Listing:
 
 
 def nothing_found(folder: str, others: Iterable[PurePath]) -> str:
-    """Say which files a folder without recordings holds."""
+    """Describe the files of a folder without recordings."""
     suffixes = Counter(_suffix(path.name) or "without a suffix" for path in others)
     listed = ", ".join(f"{n} {suffix}" for suffix, n in sorted(suffixes.items())) or "no files"
     return (
@@ -134,12 +134,12 @@ def nothing_found(folder: str, others: Iterable[PurePath]) -> str:
 
 
 def is_hidden(path: PurePath) -> bool:
-    """Tell whether a file, or a folder in its path, is hidden or one that operating systems leave."""
+    """Return whether a file, or a folder in its path, is hidden or one that operating systems leave."""
     return any(part.startswith(".") or part.lower() in SYSTEM_FOLDERS for part in path.parts)
 
 
 def has_audio_suffix(name: str) -> bool:
-    """Tell whether a name ends as a recording's does."""
+    """Return whether a name ends as a recording's does."""
     return _suffix(name) in AUDIO_SUFFIXES
 
 

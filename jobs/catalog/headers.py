@@ -1,4 +1,4 @@
-"""What the header of a recording says: when it started, where, and on which recorder.
+"""Read the header of a recording: when it started, where, and on which recorder.
 
 Four forms: GUANO 1.0 (the ``guan`` chunk; https://guano-md.org), Wildlife Acoustics' ``wamd`` chunk, AudioMoth's
 sentence in the INFO comment, and the Vorbis comments of Frontier Labs' FLAC files.
@@ -18,7 +18,7 @@ from lake.limits import MAX_RATE_HZ
 
 @dataclass(frozen=True)
 class HeaderFacts:
-    """What a header says; ``None`` or empty for what it does not say.
+    """Facts from a header; ``None`` or empty where it has none.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What the name of a recording says: when it started, where, and on which recorder.
+"""Read the name of a recording: when it started, where, and on which recorder.
 
 The patterns are tried in order and the first that gives a real date and time wins. They cover Frontier Labs
 (BAR, BAR-LT; with and without zone, serial, site, position; localisation names; the firmware that writes a
@@ -19,7 +19,7 @@ from pathlib import PurePath
 
 @dataclass(frozen=True)
 class NameFacts:
-    """What a name says; ``None`` or empty for what it does not say.
+    """Facts from a name; ``None`` or empty where it has none.
 
     Attributes
     ----------
@@ -158,7 +158,7 @@ def parse_name(path: str | PurePath, guesses: Collection[str] = ()) -> NameFacts
 
 
 def has_impossible_time(path: str | PurePath) -> bool:
-    """Tell whether a name has, where a time should be, digits that are none, such as 20211301_250000."""
+    """Return whether a name has, where a time should be, digits that are none, such as 20211301_250000."""
     name = _name_of(path)
     patterns = [pattern for key, pattern in _tried(()) if key != "hexadecimal"]
     found = [match for pattern in patterns for match in pattern.finditer(name)]

@@ -27,7 +27,7 @@ Examine = Callable[[str, str], FileFacts]
 
 @dataclass(frozen=True)
 class Found:
-    """What is known of a file, since when, and whether it had to be examined."""
+    """The facts of a file, their age, and whether it had to be examined."""
 
     key: str
     stand: Stand | None

@@ -21,7 +21,7 @@ _FRONTIER_LABS = re.compile(r"0*[1-9]\d{3,7}")
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What says which recorder made a file.
+    """The evidence for the recorder that made a file.
 
     Attributes
     ----------
@@ -88,12 +88,12 @@ def serial_in_name(prefix: str, maker: str) -> str:
 
 
 def may_be_serial(text: str) -> bool:
-    """Tell whether a text has the form of a serial, which only a header may hold."""
+    """Return whether a text has the form of a serial, which only a header may hold."""
     return text.isdecimal() or _MAKERS_SERIALS.fullmatch(text) is not None
 
 
 def contradicts(named: str, written: str) -> bool:
-    """Tell whether the serial in a name and the one in the header are of one form, and differ."""
+    """Return whether the serial in a name and the one in the header are of one form, and differ."""
     forms = {_form(named), _form(written)}
     return len(forms) == 1 and forms != {""} and loose(named) != loose(written)
 
@@ -265,7 +265,7 @@ def _settle(units: Sequence[Unit], own: Sequence[Row | None]) -> tuple[set[tuple
 
 
 def _share_a_home(one: Unit, other: Unit, rows_of: Mapping[Unit, Sequence[Row]]) -> bool:
-    """Tell whether one of two recorders has no serial and a folder of the other."""
+    """Return whether one of two recorders has no serial and a folder of the other."""
     if one.serial and other.serial:
         return False
     homes, others = ({row.seen.home for row in rows_of[unit]} for unit in (one, other))
@@ -273,7 +273,7 @@ def _share_a_home(one: Unit, other: Unit, rows_of: Mapping[Unit, Sequence[Row]])
 
 
 def _overlap(rows: Iterable[Row], others: Iterable[Row]) -> bool:
-    """Tell whether recordings of one overlap recordings of the other by more than a second."""
+    """Return whether recordings of one overlap recordings of the other by more than a second."""
     spans = sorted(
         (row.start_s, row.end_s, i)
         for i, those in enumerate((rows, others))

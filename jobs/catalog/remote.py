@@ -154,7 +154,7 @@ def content(fs: fsspec.AbstractFileSystem, key: str, url: str, most_bytes: int) 
 
 
 def begins_as(fs: fsspec.AbstractFileSystem, key: str, url: str, heads: Collection[bytes]) -> bool:
-    """Tell whether a file begins with one of these, all of one length or empty; not if it cannot be read."""
+    """Return whether a file begins with one of these, all of one length or empty; not if it cannot be read."""
     try:
         return apart(fs, url, LOOK_DEADLINE_S, content, fs, key, url, max(map(len, heads))) in heads
     except AudioError:

@@ -1,4 +1,4 @@
-"""What is heard about a recording from its name, its card and its header, as a row of the table."""
+"""Gather the facts of a recording from its name, its card and its header into a row of the table."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -86,7 +86,7 @@ def site_zones(deployments: pd.DataFrame | None) -> dict[str, list[Site]]:
 
 
 def make_row(one: Heard, file: FileFacts, zone: tzinfo | None, sites: Sequence[Site]) -> dict[str, object]:
-    """Put together what is known of a recording.
+    """Combine the facts of a recording.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def make_row(one: Heard, file: FileFacts, zone: tzinfo | None, sites: Sequence[S
 
 
 def _start(one: Heard, file: FileFacts, zone: tzinfo | None, sites: Sequence[Site]) -> Start:
-    """Hear all witnesses of a recording's start."""
+    """Gather all sources for a recording's start."""
     header = file.header
     witnesses = [Witness("header", header.start, header.offset)] if header.start else []
     entry = _entry(one, file)

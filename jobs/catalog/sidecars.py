@@ -1,4 +1,4 @@
-"""What the files beside recordings say: Frontier Labs' ``Reclog.csv``, ``GPS_log.csv`` and ``logfile.txt``.
+"""Read the files that Frontier Labs' recorders leave with recordings: ``Reclog.csv``, ``GPS_log.csv``, ``logfile.txt``.
 
 They lie at the root of the card. What they say holds for the recordings in their folder and below it.
 """
@@ -32,7 +32,7 @@ class Fix:
 
 @dataclass
 class Card:
-    """What the files at the root of a card say.
+    """Facts from the files at the root of a card.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ _DATE = re.compile(r"(\d\d)/(\d\d)/(\d{4})")
 
 
 def is_sidecar(name: str) -> bool:
-    """Tell whether a file of this name says something about the recordings around it."""
+    """Return whether a file of this name says something about the recordings around it."""
     return name.lower() in {"reclog.csv", "gps_log.csv"} or _LOG_NAME.fullmatch(name) is not None
 
 

@@ -92,7 +92,7 @@ def judge(blocks: Sequence[NDArray[np.float32]], *, is_float: bool = False) -> t
 
 
 def _is_clipped(block: NDArray[np.float32], *, is_float: bool) -> bool:
-    """Tell whether samples in a row are at full scale; of floating-point ones, at a channel's extreme value."""
+    """Return whether samples in a row are at full scale; of floating-point ones, at a channel's extreme value."""
     is_full = np.abs(block) >= FULL_SCALE_16_BIT
     if is_float:
         block = np.where(np.abs(block) <= MAX_PEAK, block, 0)
@@ -102,7 +102,7 @@ def _is_clipped(block: NDArray[np.float32], *, is_float: bool) -> bool:
 
 
 def has_clicks(blocks: Sequence[NDArray[np.float32]]) -> bool:
-    """Tell whether clicks go through a recording, as a memory card's current makes them.
+    """Return whether clicks go through a recording, as a memory card's current makes them.
 
     Parameters
     ----------

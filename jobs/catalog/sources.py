@@ -1,4 +1,4 @@
-"""Where recordings lie: on a disk, or in any file system that fsspec knows."""
+"""Sources of recordings: a disk, or any file system that fsspec knows."""
 
 import os
 import posixpath
@@ -100,7 +100,7 @@ class Sources:
 
     @contextmanager
     def local(self, path: PurePath, n_bytes: int | None = None) -> Iterator[Path]:
-        """Give a file's path on this machine, of a remote one a copy that is gone afterwards.
+        """Yield a file's path on this machine: its own, or that of a temporary copy of a remote one.
 
         Parameters
         ----------
@@ -206,7 +206,7 @@ def _path(key: str) -> PurePath:
 
 
 def _is_recording(remote: Storage, path: PurePath) -> bool:
-    """Tell whether a file is a recording, by its name or, of one that has none, by its first bytes."""
+    """Return whether a file is a recording, by its name or, of one that has none, by its first bytes."""
     if path.name != UNFINISHED:
         return has_audio_suffix(path.name)
     one = Sources([path], [], [], remote)

@@ -1,4 +1,4 @@
-"""What a table of recordings holds, by recorder, as numbers and as lines to read."""
+"""Summarise a table of recordings by recorder, as numbers and as lines to read."""
 
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What recordings say about each other: overlaps, gaps, clocks that drift, clocks that were reset."""
+"""Compare recordings of one recorder: overlaps, gaps, clocks that drift, clocks that were reset."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ YEARS = pd.Timedelta(days=730)
 
 @dataclass(frozen=True)
 class Clock:
-    """What the starts and lengths of one recorder's recordings say about its clock.
+    """Facts about one recorder's clock from the starts and lengths of its recordings.
 
     Attributes
     ----------
@@ -136,7 +136,7 @@ def find_clashes(table: pd.DataFrame) -> list[str]:
 
 
 def find_resets(table: pd.DataFrame, latest: pd.Timestamp) -> "pd.Series[bool]":
-    """Tell which starts cannot be right: before :data:`EARLIEST`, after ``latest``, or years from all others.
+    """Return which starts cannot be right: before :data:`EARLIEST`, after ``latest``, or years from all others.
 
     Of the groups of a recorder's recordings that are more than :data:`YEARS` apart, the largest is right; another is
     wrong if it has less than a tenth of the largest's recordings.

@@ -170,7 +170,7 @@ def _said(witness: Witness) -> str:
 
 
 def _is_possible(witness: Witness) -> bool:
-    """Tell whether a start can be written down, in UTC too."""
+    """Return whether a start can be written down, in UTC too."""
     return is_possible(witness.start) and is_possible(witness.start - (witness.offset or timedelta(0)))
 
 

@@ -24,7 +24,7 @@ _OFFSET = re.compile(r"([-+])(0\d|1[0-4]):?([0-5]\d)")
 
 @dataclass(frozen=True)
 class Place:
-    """Where a recording is, for zones: its absolute folder, its recorder and that recorder's serial, if known."""
+    """The keys of a zone: a recording's absolute folder, its recorder and that recorder's serial, if known."""
 
     folder: PurePath
     recorder: str

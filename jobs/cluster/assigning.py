@@ -32,7 +32,7 @@ def centroids_digest(stored: Vectors) -> str:
 
 @dataclass(frozen=True)
 class Passes:
-    """What windows are labelled with.
+    """The centroids, scaling and bounds that windows are assigned by.
 
     Attributes
     ----------

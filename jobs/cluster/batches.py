@@ -21,7 +21,7 @@ def _no_vectors() -> Vectors:
 
 @dataclass(frozen=True)
 class Position:
-    """Where batches go on: the number of the next pool, and the vectors that the pools before it left over."""
+    """Position in the batches: the number of the next pool, and the vectors that earlier pools left over."""
 
     pool: int = 0
     left: Vectors = field(default_factory=_no_vectors)

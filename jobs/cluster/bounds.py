@@ -1,4 +1,4 @@
-"""How far from its centroid a cluster reaches, and when windows beyond that call for a new clustering."""
+"""Bounds of clusters around their centroids, and the share of windows beyond them that calls for a new clustering."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What finished passes of a clustering leave in its ledger's folder, so that one that was ended goes on from there."""
+"""Checkpoints of a clustering in its ledger's folder: a killed fit resumes after its last finished pass."""
 
 import io
 import json

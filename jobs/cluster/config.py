@@ -1,4 +1,4 @@
-"""What decides the numbers in a cluster store."""
+"""Settings of the ``cluster`` job."""
 
 import math
 from typing import Annotated, Literal

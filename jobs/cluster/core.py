@@ -13,7 +13,7 @@ ROWS_AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class Clustering:
-    """How vectors are scaled, and the centroids among scaled vectors, shape (n_clusters, n_scaled)."""
+    """The scaling of vectors, and the centroids among scaled vectors, shape (n_clusters, n_scaled)."""
 
     scaling: Scaling
     centroids: Vectors

@@ -94,7 +94,7 @@ def _ordered(windows: Candidates) -> NDArray[np.intp]:
 
 
 def _first_of_span(windows: Candidates, order: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Tell for each of the ordered rows whether it is the nearest of its cluster, recorder and span."""
+    """Return for each of the ordered rows whether it is the nearest of its cluster, recorder and span."""
     keys = np.stack([windows.cluster[order], windows.recorder[order], windows.span[order]])
     _, first = np.unique(keys, axis=1, return_index=True)
     out = np.zeros(len(order), dtype=np.bool_)

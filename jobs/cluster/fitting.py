@@ -45,7 +45,7 @@ LOOK_EVERY_S = 2.0
 
 @dataclass(frozen=True)
 class Fitting:
-    """What centroids are made from.
+    """The vectors and settings that centroids are fitted from.
 
     Attributes
     ----------

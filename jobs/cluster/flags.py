@@ -1,4 +1,4 @@
-"""What is wrong with a cluster: it is one recorder's, one hour's, or noise."""
+"""Flag clusters that are one recorder's, one hour's, or noise."""
 
 from dataclasses import dataclass
 

@@ -95,7 +95,7 @@ def _identity_of(run: Run[Config]) -> str:
 
 @contextmanager
 def _alone(run: Run[Config], generation: int) -> Iterator[None]:
-    """Let one share at a time copy the clustering before; a copy that is whole is not made again."""
+    """Copy the previous clustering, one share at a time; a whole copy is not made again."""
     shared = run.ledger.storage.below(CHECKPOINTS)
     while True:
         try:

@@ -18,7 +18,7 @@ ROWS_OF_A_PRODUCT = 512
 
 @dataclass(frozen=True)
 class Schedule:
-    """How many batches of how many windows the fit sees.
+    """The number and size of the batches that a fit sees.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ def schedule(n_windows: int, n_clusters: int, batch_size: int, n_epochs: int, ma
 
 @dataclass
 class State:
-    """Where a fit stands after some batches.
+    """State of a fit after some batches.
 
     Attributes
     ----------
@@ -177,7 +177,7 @@ def _move(centroids: Vectors, taken: NDArray[np.float64], batch: Vectors, neares
 def _restart(
     centroids: Vectors, taken: NDArray[np.float64], batch: Vectors, ratio: float, random: np.random.Generator
 ) -> None:
-    """Put the centroids of small clusters on windows of a batch, in place."""
+    """Move the centroids of small clusters onto windows of a batch, in place."""
     small = np.flatnonzero(taken < ratio * taken.max())
     most = len(batch) // 2
     if len(small) > most:

@@ -65,7 +65,7 @@ class Day:
 
 @dataclass(frozen=True)
 class Labelled:
-    """What a recorder's day was found to hold.
+    """Assignments and counts of a recorder's day.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ def _no_labels() -> Labels:
 
 @dataclass(frozen=True)
 class Counted:
-    """What is counted of a recorder's day: `by_cluster` and `by_hour` of each cluster, and the sum of squares.
+    """Counts of a recorder's day: `by_cluster` and `by_hour` of each cluster, and the sum of squares.
 
     `labels` are cluster and distance of its windows.
     """

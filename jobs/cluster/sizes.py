@@ -1,4 +1,4 @@
-"""What a clustering takes: its windows, its store and its memory, before it begins."""
+"""Estimate what a clustering needs: windows, disk and memory."""
 
 from jobs.cluster.config import Config
 from jobs.cluster.source import KEPT_BYTES

@@ -1,4 +1,4 @@
-"""How far clusters depend on the windows and on chance: refits on halves, and a scan over their number."""
+"""Measure how stable clusters are: refits on halves, and a scan over their number."""
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass

@@ -1,1 +1,1 @@
-"""What jobs share. Nothing here imports a job."""
+"""Code that jobs share. Nothing here imports a job."""

@@ -44,7 +44,7 @@ NO_PYAV = "PyAV, which may read it, is not installed here"
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What can be decoded of a sound file.
+    """The part of a sound file that can be decoded.
 
     Attributes
     ----------

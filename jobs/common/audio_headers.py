@@ -1,4 +1,4 @@
-"""What the header of a sound file promises, against what the file holds; and a right header where it is wrong.
+"""Compare the header of a sound file with what the file holds; correct it where it is wrong.
 
 libsndfile opens WAV files that were cut off, or whose data size was never filled in, without a word, and believes a
 size that is too small.
@@ -76,7 +76,7 @@ def with_right_header(path: Path) -> "tuple[PartOfFile, str] | None":
 
 
 def flac_goes_on(path: Path) -> bool:
-    """Tell whether the last frame of a FLAC file begins after the samples that its header promises.
+    """Return whether the last frame of a FLAC file begins after the samples that its header promises.
 
     Format: RFC 9639, sections 8.2 (streaminfo) and 9.1 (frame header, with a checksum of 8 bits).
     """

@@ -1,4 +1,4 @@
-"""What is written down beside a network's weights: all that one must know to feed it."""
+"""The card of a network: all that is needed to feed it, stored with its weights."""
 
 import json
 from typing import Annotated, Any, Final, Literal
@@ -29,7 +29,7 @@ Pair = tuple[PositiveInt, PositiveInt]
 
 
 class ModelCard(BaseModel):
-    """What one must know to feed a backbone: its shape, its scale and the statistics it was trained with.
+    """All that is needed to feed a backbone: its shape, its scale and the statistics it was trained with.
 
     Attributes
     ----------

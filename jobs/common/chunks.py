@@ -26,7 +26,7 @@ _KNOWN = (
 
 
 class _Form(NamedTuple):
-    """How a container writes its chunks; ``n_skipped`` bytes of the data chunk come before the samples."""
+    """The way a container writes its chunks; ``n_skipped`` bytes of the data chunk come before the samples."""
 
     name_bytes: int
     size_bytes: int
@@ -109,7 +109,7 @@ class Layout:
 
     @property
     def is_misread(self) -> bool:
-        """Whether a decoder that believes the header reads other bytes than are there."""
+        """Return whether a decoder that trusts the header would read other bytes than are there."""
         if self.data_at is None:
             return False
         return not self.promised or self.data_bytes != min(self.promised, self.n_bytes - self.data_at)

@@ -66,7 +66,7 @@ class Day(Generic[B_co]):
 
     @property
     def name(self) -> str:
-        """What messages call the partition."""
+        """Name of the partition in messages."""
         return f"{self.recorder} {self.date}"
 
     @property

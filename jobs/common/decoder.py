@@ -3,7 +3,7 @@
 A decoder is C code that reads bytes from years of memory cards. In this process one that loops would hold the
 run for ever, and one that crashes would take the worker with it. So each thread that decodes has one child
 process, started at the first call and kept; every call has a deadline, after which the child is killed. The
-child ends with its parent, whichever way that ends.
+child ends with its parent, however that ends.
 """
 
 import contextlib
@@ -253,7 +253,7 @@ class _Child:
         if not self.connection.poll(START_DEADLINE_S) or not self._greets():
             raise TryAgainError(
                 f"the process that decodes sound did not start ({self.end() or 'no answer'}); {sys.executable} was to "
-                "run it. Its own words are above. Free some memory, or mend the installation, and try again."
+                "run it. Its own words are above. Free some memory, or fix the installation, and try again."
             )
 
     def ask(self, request: tuple[Any, ...]) -> None:
@@ -263,7 +263,7 @@ class _Child:
         return not self._end.alive or self.process.poll() is not None
 
     def make_room(self, n_samples: int) -> None:
-        """Let the shared memory hold this many samples."""
+        """Make the shared memory large enough for this many samples."""
         n_bytes = 4 * n_samples
         if self._map is None or len(self._map) < n_bytes:
             os.ftruncate(self._file, n_bytes + n_bytes // 4 + mmap.PAGESIZE)

@@ -1,4 +1,4 @@
-"""What runs in a decoder's process: it is asked over a pipe, and answers until its parent is gone."""
+"""Main loop of a decoder's process: it answers requests over a pipe until its parent is gone."""
 
 import hashlib
 import mmap

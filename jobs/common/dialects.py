@@ -105,7 +105,7 @@ class Dialect:
 
 
 def is_nothing(label: str) -> bool:
-    """Tell whether a label says that nothing was heard, such as ``nocall`` or ``nocall_nocall``."""
+    """Return whether a label says that nothing was heard, such as ``nocall`` or ``nocall_nocall``."""
     plain = label.strip().lower()
     return plain in NOTHING or all(part.strip() in NOTHING for part in re.split("[_,;]", plain))
 
@@ -154,7 +154,7 @@ def dialect_of(text: str) -> Dialect | None:
 
 
 def is_audacity(text: str) -> bool:
-    """Tell whether a text begins as Audacity's labels do: start, tab, end, tab, label."""
+    """Return whether a text begins as Audacity's labels do: start, tab, end, tab, label."""
     first = next((line for line in text.splitlines() if line.strip()), "").split("\t")
     try:
         return len(first) > 2 and all(float(cell.replace(",", ".")) or True for cell in first[:2])

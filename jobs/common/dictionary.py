@@ -23,7 +23,7 @@ WEIGHTS_FILE: Final = "dictionary.safetensors"
 
 
 class Card(BaseModel):
-    """What one must know to use a dictionary.
+    """All that is needed to use a dictionary.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ class Atoms:
 
 @dataclass(frozen=True)
 class Dictionary:
-    """What turns windows into vectors.
+    """The atoms and tables that turn windows into vectors.
 
     Attributes
     ----------

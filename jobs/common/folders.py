@@ -9,7 +9,7 @@ from lake.digest import sha256
 
 
 def publish(run: Run, folder: Path) -> dict[str, str]:
-    """Put the files of a finished folder into a run's output, then list them in its ledger.
+    """Move the files of a finished folder into a run's output, then list them in its ledger.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def publish(run: Run, folder: Path) -> dict[str, str]:
 
 
 def publish_files(run: Run, files: Mapping[str, bytes]) -> dict[str, str]:
-    """Put files, bytes by key, into a run's output as :func:`publish` does."""
+    """Write files, bytes by key, into a run's output as :func:`publish` does."""
     return _put(run, {key: partial(bytes, data) for key, data in sorted(files.items())})
 
 

@@ -1,4 +1,4 @@
-"""Which NVIDIA GPUs and driver this process sees, without torch."""
+"""List the NVIDIA GPUs and the driver that this process sees, without torch."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""How the packages of an extra get installed: from the source tree of this installation, or from the index."""
+"""Name the command that installs an extra: from this source tree, or from the index."""
 
 import json
 import shlex

@@ -142,12 +142,12 @@ class Job(Generic[C]):
 
     @property
     def has_ranks(self) -> bool:
-        """Whether each process of a launcher can take a share: not where one of the shares fits what the others use."""
+        """Return whether each process of a launcher can take a share: not where one share fits what the others use."""
         return self.extends and "refresh" not in self.follows
 
     @property
     def is_pinned(self) -> bool:
-        """Whether a finished run is judged by its receipt alone: nothing is to do while what it reads is the same."""
+        """Return whether a finished run is judged by its receipt alone: it stays while its inputs are the same."""
         return "refresh" in self.options
 
     def input_of(self, role: str) -> Input | None:

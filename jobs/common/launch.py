@@ -63,7 +63,7 @@ def launch(
     """Start processes of a module, wait for them, and return the gravest of their exit codes.
 
     SIGTERM, SIGINT, SIGUSR1 and SIGHUP reach each of them as SIGTERM, so that a training writes a checkpoint. They end
-    with this process, whichever way it ends.
+    with this process, however it ends.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def _start(command: Sequence[str], environment: Mapping[str, str], number: int) 
 
 
 def _end_with_parent() -> None:
-    """Have the kernel send this process SIGTERM when its parent ends, on Linux."""
+    """Ask the kernel, on Linux, to send this process SIGTERM when its parent ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 

@@ -133,7 +133,7 @@ def read_marks(path: Path) -> Marks:
 
 
 def is_plain_table(path: Path) -> bool:
-    """Tell whether a file is the table of labels in UTC: it has times in UTC, or is of no other kind."""
+    """Return whether a file is the table of labels in UTC: it has times in UTC, or is of no other kind."""
     if not path.is_file():
         return not path.is_dir()
     try:

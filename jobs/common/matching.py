@@ -1,4 +1,4 @@
-"""Which recording a path from another program means: the one with the longest common end, never a mere namesake."""
+"""Match paths from other programs to recordings: the longest common end wins, never a mere namesake."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ Parts = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Matched:
-    """Where names of recordings lead.
+    """The recordings that names lead to.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""How processes that somebody else's launcher started agree on a file to meet through.
+"""Let processes that another launcher started agree on a file to meet through.
 
 All of them see one folder, which only this user can enter. Files of an earlier launch that was killed may still be
 there. So process 0 makes a file with a new random name, and each process takes a name only together with the random
@@ -48,7 +48,7 @@ def agree(folder: Path, rank: int, n_ranks: int, patience_s: float) -> tuple[Pat
 
 
 def _offer(storage: Storage, mine: dict[str, str], n_ranks: int, until_s: float) -> tuple[str, bool]:
-    """Be process 0: make the file, offer it until every other process has taken it, and say whether all are here."""
+    """Act as process 0: make the file, offer it until every other process has taken it; return whether all are here."""
     for key in storage.list_keys():
         if not key.startswith("rank-"):
             storage.remove(key)
@@ -70,7 +70,7 @@ def _offer(storage: Storage, mine: dict[str, str], n_ranks: int, until_s: float)
 
 
 def _take(storage: Storage, mine: dict[str, str], rank: int, n_ranks: int, until_s: float) -> tuple[str, bool]:
-    """Be another process: leave a random word, take the file that is offered with it, and wait for the others."""
+    """Act as another process: leave a random word, take the file that is offered with it, and wait for the others."""
     _write(storage, rank, mine)
     while True:
         offer = _read(storage, 0)

@@ -1,4 +1,4 @@
-"""How many partitions fit into memory side by side."""
+"""Compute how many partitions fit into memory at the same time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ USABLE_SHARE = 0.8
 
 @dataclass(frozen=True)
 class Memory:
-    """What partitions need, and what they may take.
+    """The memory that partitions need, and what they may take.
 
     Attributes
     ----------
@@ -34,12 +34,12 @@ class Memory:
 
     @property
     def need(self) -> str:
-        """What a partition needs, in words."""
+        """The memory that a partition needs, in words."""
         return size(self.task_bytes) + (f" (the most for {self.needed_by})" if self.needed_by else "")
 
     @property
     def usable_bytes(self) -> int:
-        """What may be taken on this machine: a share of what it, its control group or its resource limit has."""
+        """Return the memory to use on this machine: a share of what it, its control group or its resource limit has."""
         return int(memory_limit() * USABLE_SHARE) if self.allowed_bytes is None else self.allowed_bytes
 
     @property

@@ -1,4 +1,4 @@
-"""What a run reads, writes and takes: the lines of a dry run, and bounds on what a store takes."""
+"""Describe what a run reads, writes and needs: the lines of a dry run, and bounds on a store's size."""
 
 from collections.abc import Mapping, Sequence
 from math import prod

@@ -25,7 +25,7 @@ MOST_GATHERED = 8
 
 @dataclass(frozen=True)
 class Team:
-    """Who computes: threads of this process, or the workers of a Dask client.
+    """The workers: threads of this process, or those of a Dask client.
 
     Attributes
     ----------

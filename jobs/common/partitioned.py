@@ -30,7 +30,7 @@ from lake.storage import Storage
 
 @dataclass(frozen=True, kw_only=True)
 class Partition:
-    """What a worker gets of every job: the store, its ledger and schema, and the kind of processor of the run."""
+    """The part of a task that all jobs share: the store, its ledger and schema, and the run's kind of processor."""
 
     store: Storage
     ledger: Ledger
@@ -46,7 +46,7 @@ T = TypeVar("T", bound=Partition)
 
 @dataclass(frozen=True)
 class Work(Generic[C, P, D]):
-    """What one look at a run's inputs and ledger found.
+    """The state of a run's inputs and ledger when they were read.
 
     Attributes
     ----------

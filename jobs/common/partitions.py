@@ -266,7 +266,7 @@ def _failed(names: Sequence[str], failures: Failures) -> DawnchorusError:
     told = gravest(
         f"{len(failures)} of {len(names)} partitions failed twice; the others are written:\n"
         f"{listed(lines, MOST_LISTED)}\n"
-        "Mend the cause, then type the same command again: it continues with these."
+        "Fix the cause, then type the same command again: it continues with these."
     )
     told.__cause__ = failures[min(failures)]
     return told
@@ -274,7 +274,7 @@ def _failed(names: Sequence[str], failures: Failures) -> DawnchorusError:
 
 def raised(error: BaseException) -> DawnchorusError:
     """Return the error that tells of one task on which all others wait."""
-    told = _class_of(error)(f"{line_of(error)}\nMend the cause, then type the same command again.")
+    told = _class_of(error)(f"{line_of(error)}\nFix the cause, then type the same command again.")
     told.__cause__ = error
     return told
 

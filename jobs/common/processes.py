@@ -1,4 +1,4 @@
-"""Which process of how many this one is, as the launcher that started it says."""
+"""Read this process's rank and the number of ranks from its launcher's environment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Which processor numbers were computed for."""
+"""Describe the kind of processor that numbers were computed on."""
 
 from threadpoolctl import threadpool_info
 

@@ -1,4 +1,4 @@
-"""What a run asks of a scheduler; never part of its identity."""
+"""The resources that a run asks of a scheduler; never part of its identity."""
 
 from pydantic import BaseModel, ConfigDict, Field
 

@@ -1,4 +1,4 @@
-"""What a job is given and what it gives back."""
+"""The contract of an execution: what a job is given and what it returns."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ C_co = TypeVar("C_co", bound=JobConfig, covariant=True, default=JobConfig)
 
 @dataclass(frozen=True)
 class Recordings:
-    """Where a manifest's recordings are.
+    """The recordings of a manifest: table, folder, deployments.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Recordings:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What a receipt says of them."""
+        """Their entry in a receipt."""
         return {
             "table": str(self.table),
             "table_sha256": sha256(self.table.read_bytes()) if self.table.is_file() else None,
@@ -153,7 +153,7 @@ class Run(Generic[C_co]):
 
     @property
     def store_attrs(self) -> dict[str, Any]:
-        """What a store of this run says of itself."""
+        """The attributes of a store of this run."""
         return {"config": self.record["config"], "config_id": self.config_id}
 
 
@@ -177,7 +177,7 @@ def write_at_once(run: Run[C], _expected: "Outcome", /) -> Run[C]:
 
 @dataclass(frozen=True)
 class Options:
-    """How a run is executed; nothing here changes a number.
+    """Options of an execution; none of them changes a number.
 
     Attributes
     ----------
@@ -213,7 +213,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an execution did.
+    """The outcome of an execution.
 
     Attributes
     ----------
@@ -253,7 +253,7 @@ def is_replaceable(run: Run, stored: Mapping[str, Any]) -> bool:
 
 
 def is_committed(run: Run, content: str | None = None) -> bool:
-    """Tell whether a store has been finalised with all that its ledger lists, and a receipt says so.
+    """Return whether a store has been finalised with all that its ledger lists, and a receipt says so.
 
     Parameters
     ----------

@@ -76,7 +76,7 @@ class Escaping:
 
 @contextmanager
 def closed_door() -> Iterator[None]:
-    """Let nothing through but escaped while the block runs: warnings, tracebacks, other libraries' messages too."""
+    """Escape all that is printed while the block runs: warnings, tracebacks, other libraries' messages too."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = _escaping(before[0]), _escaping(before[1])
     try:

@@ -1,4 +1,4 @@
-"""What decides the numbers in tables of counts."""
+"""Settings of the ``count`` job."""
 
 from typing import Literal
 

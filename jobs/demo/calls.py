@@ -19,7 +19,7 @@ Samples = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Voice:
-    """How one individual differs from its kind.
+    """The differences of one individual from its kind.
 
     Attributes
     ----------

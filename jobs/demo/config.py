@@ -1,4 +1,4 @@
-"""What changes the samples of the demo study, and the digest that the default study has."""
+"""Settings of the demo study, and the digest that the default study has."""
 
 from pydantic import Field
 

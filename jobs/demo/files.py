@@ -19,7 +19,7 @@ from lake.storage import Storage
 
 @dataclass(frozen=True)
 class Made:
-    """What became of one take: digest lines of its files, its rows of truth, its bytes."""
+    """The result of one take: digest lines of its files, its rows of truth, its bytes."""
 
     lines: list[str]
     truth: list[tuple[str, ...]]

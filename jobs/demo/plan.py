@@ -160,13 +160,13 @@ class PlannedFile:
 
     @property
     def kept_ms(self) -> int:
-        """How much of it can be decoded, whole milliseconds."""
+        """The part of it that can be decoded, whole milliseconds."""
         return {"": self.n_ms, "truncated": self.n_ms * 3 // 5, "empty": 0}[self.fault]
 
 
 @dataclass(frozen=True)
 class Take:
-    """One stretch of continuous sound at one recorder, recorded into one or more files."""
+    """A span of continuous sound at one recorder, recorded into one or more files."""
 
     recorder: int
     deployment: int

@@ -1,4 +1,4 @@
-"""Who sings when: bouts of individuals over a take, the weather, and their mix into samples with their truth."""
+"""Compose a take: bouts of individuals, the weather, and their mix into samples with their truth."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

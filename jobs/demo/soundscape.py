@@ -1,4 +1,4 @@
-"""What lies between a call and a recording: noise, weather, distance, reverberation, the recorder, the mix.
+"""Model the way from a call to a recording: noise, weather, distance, reverberation, the recorder, the mix.
 
 Levels are dBFS as everywhere here: 10·log10 of power over the power of a full-scale sine (0.5). Densities of
 noise are in dBFS per hertz. Real recordings guided the numbers: quiet woodland reads −78 dBFS/Hz at 100 Hz, falls to
@@ -44,7 +44,7 @@ HUMS: dict[str, Points] = {
 
 @dataclass(frozen=True)
 class Response:
-    """What a recorder at a site does to sound.
+    """The effect of a recorder at a site on sound.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class Response:
 
 @dataclass(frozen=True)
 class Distance:
-    """How far away a singer sits: loss over all frequencies, more loss of highs, more reverberation.
+    """The distance of a singer: loss over all frequencies, more loss of highs, more reverberation.
 
     Attributes
     ----------

@@ -35,7 +35,7 @@ TABLES = ("deployments.csv", "truth.csv", "zones.toml")
 
 @dataclass(frozen=True)
 class StudySummary:
-    """What a study holds.
+    """The contents of a study.
 
     Attributes
     ----------
@@ -154,7 +154,7 @@ def _existing(folder: Path, config: StudyConfig) -> StudySummary | None:
 
 @contextmanager
 def _aside(folder: Path) -> Iterator[Path]:
-    """Give a folder to fill that takes its name only if all goes well; one process at a time."""
+    """Yield a folder to fill that takes its name only if all goes well; one process at a time."""
     aside = folder.with_name(f".{folder.name}.aside")
     aside.mkdir(parents=True, exist_ok=True)
     handle = os.open(aside, os.O_RDONLY)

@@ -47,7 +47,7 @@ Missing = days.Day[Day]
 
 
 class Detect(Partitioned[Config, Plan, Missing, Partition]):
-    """What is this job's own; :class:`Partitioned` does the rest."""
+    """The job's own part; :class:`Partitioned` does the rest."""
 
     step = "scores"
     source = "the store of vectors"

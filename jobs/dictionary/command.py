@@ -149,7 +149,7 @@ def _places(n_windows: int, view: Size, size: Size, config: Config) -> NDArray[n
 
 
 def _cut(levels: Array, first: int, size: Size, places: NDArray[np.int64], out: Array) -> None:
-    """Put the patches that lie in some windows, the first of which has a number, in their rows."""
+    """Write the patches of some windows, numbered from a first one, into their rows."""
     low, high = np.searchsorted(places[0], [first, first + len(levels)])
     window, band, frame = places[:, low:high]
     out[low:high] = sliding_window_view(levels, size, axis=(1, 2))[window - first, band, frame].reshape(high - low, -1)

@@ -1,4 +1,4 @@
-"""What decides the numbers in a dictionary."""
+"""Settings of the ``dictionary`` job."""
 
 from typing import Annotated
 

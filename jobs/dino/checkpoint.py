@@ -90,7 +90,7 @@ def latest(storage: Storage, *, config_id: str, digest: str, n_windows: int) -> 
 
 
 def is_of_other_windows(storage: Storage, digest: str) -> bool:
-    """Tell whether the newest whole checkpoint, if there is one, is of other windows."""
+    """Return whether the newest whole checkpoint, if there is one, is of other windows."""
     content = _newest_whole(storage)
     return content is not None and content["digest"] != digest
 

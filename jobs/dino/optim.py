@@ -13,7 +13,7 @@ NEVER_DECAYED = ("pos_embed", "cls_token", "reg_token")
 
 
 def decays(name: str, parameter: Tensor) -> bool:
-    """Tell whether weight decay acts on a parameter: on matrices and filters, not on biases and gains."""
+    """Return whether weight decay acts on a parameter: on matrices and filters, not on biases and gains."""
     return parameter.ndim > 1 and name.rsplit(".", 1)[-1] not in NEVER_DECAYED
 
 

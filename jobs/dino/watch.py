@@ -111,12 +111,12 @@ class Watch:
 
 
 def is_looked_at(plan: Plan, step: int) -> bool:
-    """Tell whether a step, counted from 1, leaves a line of metrics."""
+    """Return whether a step, counted from 1, leaves a line of metrics."""
     return step in {1, plan.n_steps} or step % plan.around.log_every == 0
 
 
 def is_probed(plan: Plan, step: int) -> bool:
-    """Tell whether the sample of windows is looked at after a step that leaves a line."""
+    """Return whether the sample of windows is looked at after a step that leaves a line."""
     every = plan.around.log_every * max(1, round(plan.n_steps / N_PROBES / plan.around.log_every))
     return step in {1, plan.n_steps} or step % every == 0
 

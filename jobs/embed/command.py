@@ -57,7 +57,7 @@ Missing = days.Day[Day]
 
 
 class Embed(Partitioned[Config, Plan, Missing, Partition]):
-    """What is this job's own; :class:`Partitioned` does the rest."""
+    """The job's own part; :class:`Partitioned` does the rest."""
 
     step = "vectors"
     source = "the cube"

@@ -130,7 +130,7 @@ def dictionary_encoder(folder: str) -> Encode:
 
 
 def faulty(vectors: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
-    """Tell which vectors are all zero or hold a value that is not finite, shape (n_windows,)."""
+    """Return which vectors are all zero or hold a value that is not finite, shape (n_windows,)."""
     return np.asarray(~np.isfinite(vectors).all(axis=1) | ~vectors.any(axis=1), dtype=np.bool_)
 
 

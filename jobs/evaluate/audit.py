@@ -20,7 +20,7 @@ TARGETS = ("recorder", "gain", "hour", "day")
 
 @dataclass(frozen=True)
 class Nuisances:
-    """What a window has apart from its sound; numbers from 0, shape (n_windows,), -1 where it is not known.
+    """Properties of windows other than their sound; numbers from 0, shape (n_windows,), -1 where not known.
 
     Attributes
     ----------

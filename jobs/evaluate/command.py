@@ -59,7 +59,7 @@ CELL_BYTES = 21
 
 @dataclass(frozen=True)
 class Study:
-    """What an evaluation reads: the labels as intervals and by recorder, the cube, and the stores by role.
+    """Inputs of an evaluation: the labels as intervals and by recorder, the cube, and the stores by role.
 
     ``n_strange`` labels are of recordings that the cube does not have, ``n_outside`` of seconds that their recording
     does not have; ``notes`` say which.

@@ -1,4 +1,4 @@
-"""What decides the numbers in an evaluation."""
+"""Settings of the ``evaluate`` job."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Which label a window has, and how well clusters agree with labels."""
+"""Label windows, and score how well clusters agree with the labels."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ NONE = -1
 
 @dataclass(frozen=True)
 class Shares:
-    """What labels cover of windows: window, label, milliseconds and level of each piece, shape (n_pieces,)."""
+    """Overlaps of labels and windows: window, label, milliseconds and level of each, shape (n_pieces,)."""
 
     window: NDArray[np.int64]
     label: NDArray[np.int64]
@@ -27,7 +27,7 @@ class Shares:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How well clusters agree with labels: adjusted and normalised mutual information."""
+    """Agreement of clusters with labels: adjusted and normalised mutual information."""
 
     ami: float
     nmi: float

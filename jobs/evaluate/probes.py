@@ -1,4 +1,4 @@
-"""What can be read off vectors: by neighbours, by a linear probe, by k-means; always on what was held out."""
+"""Probe vectors by neighbours, a linear classifier and k-means, always on held-out windows."""
 
 import warnings
 from collections.abc import Callable

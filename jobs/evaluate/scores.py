@@ -33,7 +33,7 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Split:
-    """One way to part intervals: its name, the rows that take part, their group and their fold."""
+    """One way to split intervals: its name, the rows that take part, their group and their fold."""
 
     name: str
     rows: Ints

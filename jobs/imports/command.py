@@ -1,10 +1,8 @@
-"""The ``import`` job: a table and an array of vectors around the pure core."""
+"""The ``import`` job: vectors of another program, placed at their recordings' times in a cube."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +15,16 @@ from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run, listed
 from jobs.imports.config import Config
 from jobs.imports.core import Placed, place
+from jobs.imports.reading import read_source
+from jobs.imports.source import Source
 from lake.constants import OFFSET_ARRAY, STATUS
 from lake.digest import sha256_of
 from lake.errors import InputError
-from lake.escapes import as_written
 from lake.grid import Grid
 from lake.identity import short_hash
 from lake.ledger import Entry
 from lake.read import grid_of, open_cube, recorder_names
 from lake.schema import StoreSpec, embedding_spec, with_offsets
-from lake.sheets import decoded, read_sheet, to_seconds
 from lake.write import commit, write_block
 
 MOST_TOLD = 5
@@ -35,7 +33,7 @@ ROWS_AT_ONCE = 65_536
 
 @dataclass(frozen=True)
 class Plan:
-    """The store to be written: its schema and recorders, the vectors with the numbers of their rows, and their cells.
+    """The store to be written: its schema and recorders, the vectors, and their cells.
 
     Attributes
     ----------
@@ -43,16 +41,15 @@ class Plan:
         The store's schema, and its recorders.
     placed
         The vectors on its grid.
-    vectors, numbers
-        All vectors, shape (n_rows, n_features), and the number of each one's row in the table's file.
+    source
+        All vectors, as they were read.
     outcome
         What there is to say of it.
     """
 
     spec: StoreSpec
     placed: Placed
-    vectors: NDArray[Any]
-    numbers: NDArray[np.int64]
+    source: Source
     recorders: Sequence[str]
     outcome: Outcome
 
@@ -63,7 +60,7 @@ def execute(run: Run[Config], options: Options) -> Outcome:
     _refuse_infinite(run, plan)
     run = options.begin(run, plan.outcome)
     _write(run, plan)
-    tables = {"feature": np.arange(plan.vectors.shape[1], dtype=np.int32)}
+    tables = {"feature": np.arange(plan.source.vectors.shape[1], dtype=np.int32)}
     commit(run.output, run.ledger, plan.spec, plan.recorders, tables)
     return plan.outcome
 
@@ -71,15 +68,15 @@ def execute(run: Run[Config], options: Options) -> Outcome:
 def describe(run: Run[Config], _options: Options) -> list[str]:
     """Return what a run would read, write and take, without writing anything."""
     plan = _plan(run)
-    n_windows, n_features = len(plan.placed.row), plan.vectors.shape[1]
+    n_windows, n_features = len(plan.placed.row), plan.source.vectors.shape[1]
     n_days = len(_blocks(plan.spec, plan.placed)[1])
-    block_bytes = math.prod(plan.spec.data[0].block) * plan.vectors.dtype.itemsize
+    block_bytes = math.prod(plan.spec.data[0].block) * plan.source.vectors.dtype.itemsize
     return described(
         run,
-        read=[f"{len(plan.vectors)} vectors of {n_features} features", *map(str, run.files.values())],
+        read=[f"{len(plan.source.vectors)} vectors of {n_features} features", *map(str, run.files.values())],
         written=f"{n_windows} windows in {n_days} partitions (a recorder's day)",
         takes=store_space(plan.spec, n_recorders=len(plan.recorders), n_windows=n_windows, n_days=n_days),
-        memory_bytes=LIBRARIES_BYTES + plan.vectors.nbytes + 2 * block_bytes,
+        memory_bytes=LIBRARIES_BYTES + plan.source.vectors.nbytes + 2 * block_bytes,
     )
 
 
@@ -89,41 +86,40 @@ def _plan(run: Run[Config]) -> Plan:
     Raises
     ------
     InputError
-        If table and vectors do not fit each other, none of the recordings is in the cube, a vector does not begin
+        If the vectors cannot be read, none of the recordings is in the cube, a vector does not begin
         in its recording or is not finite, or several want the same cell.
     """
     config = run.config
-    table, array = run.files["table"], run.files["vectors"]
-    numbers, names, start_s, notes = _read_table(table, config)
-    vectors = _read_vectors(array, len(names))
+    source = read_source(run.files["vectors"], run.files.get("table"), config)
+    names = source.recordings
     with open_cube(run.inputs["spectrograms"].output.url) as cube:
         recorders = recorder_names(cube)
         there = recordings_of(cube, str(run.recordings.root) if run.recordings else "")
         owners = [recorders.index(str(name)) for name in cube["recording_recorder"].to_numpy()]
         theirs = grid_of(cube)
     grid = Grid(theirs.origin_ms, theirs.end_ms, round(config.window_s * 1000), round(config.hop_s * 1000))
-    matched = match_recordings(names, there.path, root=there.root, what=str(table))
+    matched = match_recordings(names, there.path, root=there.root, what=str(source.path))
     rows = np.array([i for i, name in enumerate(names) if name in matched.row], dtype=np.int64)
     strange = told_unknown(matched.unknown, there.path)
     if not len(rows):
         raise InputError(
-            f"run {run.name!r}: none of the {len(names)} vectors of {table} is of a recording of the cube; the table "
-            f"has {', '.join(matched.unknown[:3])}; the cube has {', '.join(there.path[:3])}. Both are relative to one "
-            f"root. Most alike: {strange}."
+            f"run {run.name!r}: none of the {len(names)} vectors of {source.path} is of a recording of the cube; "
+            f"they are of {', '.join(matched.unknown[:3])}; the cube has {', '.join(there.path[:3])}. Both are "
+            f"relative to one root. Most alike: {strange}."
         )
     found = np.array([matched.row[names[i]] for i in rows], dtype=np.int64)
-    _require_inside(run, there, found, numbers=numbers[rows], start_s=start_s[rows])
-    start_ms = there.start_ms[found] + np.rint(start_s[rows] * 1000).astype(np.int64)
+    _require_inside(run, there, found, source=source, rows=rows)
+    start_ms = there.start_ms[found] + np.rint(source.start_s[rows] * 1000).astype(np.int64)
     placed = place(start_ms, np.array(owners, dtype=np.int64)[found], grid)
     if len(placed.shared) and config.shared_cells == "refuse":
-        told = ", ".join(f"row {numbers[rows[i]]}" for i in placed.shared[:MOST_TOLD])
+        told = ", ".join(source.where(int(rows[i])) for i in placed.shared[:MOST_TOLD])
         raise InputError(
-            f"run {run.name!r}: {len(placed.shared)} vectors of {table} want a cell that another stands in ({told}): "
-            f"hop_s = {config.hop_s:g} is longer than the distance of their starts. Choose a shorter "
+            f"run {run.name!r}: {len(placed.shared)} vectors of {source.path} want a cell that another stands in "
+            f"({told}): hop_s = {config.hop_s:g} is longer than the distance of their starts. Choose a shorter "
             "hop_s, or shared_cells = 'nearest' to leave these out."
         )
     placed = replace(placed, row=rows[placed.row])
-    spec = _spec(run, grid, vectors.shape[1], config)
+    spec = _spec(run, grid, source.vectors.shape[1], config)
     _refuse_gone(run, spec, placed, recorders)
     counts = {
         "vectors": len(placed.row),
@@ -131,79 +127,32 @@ def _plan(run: Run[Config]) -> Plan:
         "vectors_of_unknown_recordings": len(names) - len(rows),
     }
     if len(names) > len(rows):
-        notes.append(f"{len(names) - len(rows)} vectors are of recordings that the cube does not have: {strange}.")
-    outcome = Outcome(did=True, counts=counts, backend="numpy", notes=notes)
-    return Plan(spec, placed, vectors, numbers, recorders, outcome)
-
-
-def _read_table(path: Path, config: Config) -> tuple[NDArray[np.int64], list[str], NDArray[np.float64], list[str]]:
-    """Return number, recording and start of each row of a table of vectors, and notes on how it was read."""
-    if not path.is_file():
-        raise InputError(f"{path}: expected a table of vectors, found no file.")
-    try:
-        text, note = decoded(path.read_bytes())
-        sheet = read_sheet(text)
-    except ValueError as error:
-        raise InputError(f"{path}: expected a table of vectors (CSV): {error}.") from error
-    wanted = (config.recording_column, config.start_column)
-    if not set(wanted) <= set(sheet.header):
-        raise InputError(
-            f"{path}: expected the columns {', '.join(wanted)}, found {', '.join(sheet.header) or 'nothing'}. "
-            "Name them in recording_column and start_column."
+        source.notes.append(
+            f"{len(names) - len(rows)} vectors are of recordings that the cube does not have: {strange}."
         )
-    starts, problems = [], []
-    for number, row in sheet.rows:
-        try:
-            starts.append(to_seconds(row[wanted[1]]))
-        except ValueError:
-            problems.append(
-                f"  row {number}: {wanted[1]} should be a number of seconds, found {row[wanted[1]]!r} "
-                f"(recording {row[wanted[0]]})"
-            )
-    if problems:
-        raise InputError(f"{path}: {len(problems)} rows cannot be read:\n{listed(problems)}")
-    numbers = np.array([number for number, _ in sheet.rows], dtype=np.int64)
-    return (
-        numbers,
-        [as_written(row[wanted[0]]) for _, row in sheet.rows],
-        np.array(starts),
-        [f"{path.name}: {note}."] * bool(note),
-    )
+    outcome = Outcome(did=True, counts=counts, backend="numpy", notes=source.notes)
+    return Plan(spec, placed, source, recorders, outcome)
 
 
 def _require_inside(
-    run: Run[Config], there: Recordings, found: NDArray[np.int64], *,
-    numbers: NDArray[np.int64], start_s: NDArray[np.float64],
-) -> None:  # fmt: skip
+    run: Run[Config], there: Recordings, found: NDArray[np.int64], *, source: Source, rows: NDArray[np.int64]
+) -> None:
     """Refuse vectors that do not begin in their recording."""
+    start_s = source.start_s[rows]
     length_s = (there.end_ms - there.start_ms)[found] / 1000
     wrong = np.flatnonzero((start_s < -EDGE_S) | (start_s >= length_s))
     if not len(wrong):
         return
     lines = [
-        f"  row {numbers[i]}: starts at {start_s[i]:g} s of {there.path[found[i]]}, which has {length_s[i]:g} s"
+        f"  {source.where(int(rows[i]))}: starts at {start_s[i]:g} s of {there.path[found[i]]}, which has "
+        f"{length_s[i]:g} s"
         for i in wrong
     ]
     raise InputError(
-        f"run {run.name!r}: {len(wrong)} vectors of {run.files['table']} do not begin in their recording:\n"
-        f"{listed(lines)}\nSeconds count from the start of the recording that the row names. Correct the rows, "
-        "or remove them and their vectors."
+        f"run {run.name!r}: {len(wrong)} vectors of {source.path} do not begin in their recording:\n"
+        f"{listed(lines)}\nSeconds count from the start of the recording. Correct the rows, or remove them and their "
+        "vectors; or the recordings here are not those that the vectors were made from."
     )
-
-
-def _read_vectors(path: Path, n_rows: int) -> NDArray[Any]:
-    if not path.is_file():
-        raise InputError(f"{path}: expected vectors in NumPy's format (.npy), found no file.")
-    try:
-        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
-        raise InputError(f"{path}: expected vectors in NumPy's format (.npy): {error}.") from error
-    if vectors.ndim != 2 or len(vectors) != n_rows or vectors.dtype.kind != "f":
-        raise InputError(
-            f"{path}: expected one vector for each of the table's {n_rows} rows, numbers of shape "
-            f"({n_rows}, n_features); found {vectors.dtype} of shape {vectors.shape}."
-        )
-    return np.asarray(vectors)
 
 
 def _spec(run: Run[Config], grid: Grid, n_features: int, config: Config) -> StoreSpec:
@@ -229,11 +178,12 @@ def _refuse_infinite(run: Run[Config], plan: Plan) -> None:
     for first in range(0, len(plan.placed.row), ROWS_AT_ONCE):
         rows = plan.placed.row[first : first + ROWS_AT_ONCE]
         with np.errstate(over="ignore"):  # what float16 cannot hold is refused just below
-            wrong = rows[~np.isfinite(plan.vectors[rows].astype(data.dtype)).all(axis=1)]
+            wrong = rows[~np.isfinite(plan.source.vectors[rows].astype(data.dtype)).all(axis=1)]
         if len(wrong):
             raise InputError(
-                f"run {run.name!r}: {len(wrong)} vectors are not finite as {data.dtype} (first in row "
-                f"{plan.numbers[wrong].min()} of {run.files['table']}). Leave them out, or store them as float32."
+                f"run {run.name!r}: {len(wrong)} vectors are not finite as {data.dtype} (first in "
+                f"{plan.source.where(int(wrong.min()))} of {plan.source.path}). Leave them out, or store "
+                "them as float32."
             )
 
 
@@ -245,7 +195,7 @@ def _blocks(spec: StoreSpec, placed: Placed) -> tuple[NDArray[np.int64], NDArray
 
 def _write(run: Run[Config], plan: Plan) -> None:
     spec, placed, recorders = plan.spec, plan.placed, plan.recorders
-    digest = short_hash([sha256_of(run.files["table"]), sha256_of(run.files["vectors"])])
+    digest = short_hash([sha256_of(run.files[key]) for key in ("table", "vectors") if key in run.files])
     run.ledger.settle_grid(spec.grid, recorders)
     block_of, edges = _blocks(spec, placed)
     (data,) = spec.data
@@ -254,7 +204,7 @@ def _write(run: Run[Config], plan: Plan) -> None:
             number, i_recorder = int(block_of[first]), int(placed.recorder[first])
             cells, rows = placed.cell[first:last], placed.row[first:last]
             block = np.full(data.block, data.fill, dtype=data.dtype)
-            block[0, cells - number * spec.cells_per_block] = plan.vectors[rows].astype(data.dtype)
+            block[0, cells - number * spec.cells_per_block] = plan.source.vectors[rows].astype(data.dtype)
             index = {
                 OFFSET_ARRAY: placed.offset_s[first:last].tolist(),
                 "embedding_status": [STATUS["ok"]] * len(cells),

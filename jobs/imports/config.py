@@ -34,5 +34,5 @@ class Config(JobConfig):
 
 JOB = Job(
     name="import", package=__package__, config=Config, algorithm=ALGORITHM, writes="embeddings", extra="cluster",
-    inputs=(Input("spectrograms"),), files=(FileInput("table"), FileInput("vectors")),
+    inputs=(Input("spectrograms"),), files=(FileInput("table", optional=True), FileInput("vectors")),
 )  # fmt: skip

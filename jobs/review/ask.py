@@ -1,4 +1,4 @@
-"""Asking people: a batch of windows is chosen in an order, and kept in the lake before anybody sees it."""
+"""Choose a batch of windows to ask people about, and keep it in the lake before anyone sees it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

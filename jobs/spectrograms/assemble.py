@@ -167,7 +167,7 @@ class Reader:
 
 @dataclass(frozen=True)
 class Window:
-    """One window's samples.
+    """The samples of one window.
 
     Attributes
     ----------
@@ -191,7 +191,7 @@ class Window:
 
 
 def read_window(start_ms: int, window_ms: int, segments: Sequence[Segment[Placed]], reader: Reader) -> Window | None:
-    """Put one window together; ``None`` if nothing of it was recorded.
+    """Assemble one window; ``None`` if nothing of it was recorded.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Spectrograms(Partitioned[Config, Plan, Day, "Partition"]):
-    """What is this job's own; :class:`Partitioned` does the rest."""
+    """The job's own part; :class:`Partitioned` does the rest."""
 
     step = "spectrograms"
     source = "the table of recordings"
@@ -205,5 +205,5 @@ def _refuse_absent(run: Run[Config], days: Sequence[Day]) -> None:
         raise InputError(
             f"{len(absent)} recordings of the table are not below {root}{nothing}:\n"
             f"{listed([f'  {path}' for path in absent])}\n"
-            "Restore them, mend `root` in the manifest, or make the table again with `dawnchorus catalog`."
+            "Restore them, fix `root` in the manifest, or make the table again with `dawnchorus catalog`."
         )

@@ -1,4 +1,4 @@
-"""What decides the numbers in a spectrogram cube."""
+"""Settings of the ``spectrograms`` job."""
 
 from typing import Annotated, Literal
 

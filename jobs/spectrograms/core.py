@@ -1,4 +1,4 @@
-"""One window of samples to level codes: arrays in, arrays out."""
+"""Turn one window of samples into level codes: arrays in, arrays out."""
 
 import threading
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ CHANNELS_DIFFER_DB = 20.0
 
 @dataclass(frozen=True)
 class Facts:
-    """What one window's samples say about themselves.
+    """Facts about one window's samples.
 
     Attributes
     ----------

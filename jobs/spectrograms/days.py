@@ -10,13 +10,13 @@ from lake.constants import MS_PER_DAY
 
 @dataclass(frozen=True)
 class Day(days.Day[Block]):
-    """What is missing of one UTC day of one recorder, and ``recordings`` that it touches, in order of time."""
+    """The missing blocks of one UTC day of one recorder, and the ``recordings`` that it touches, in order of time."""
 
     recordings: tuple[Placed, ...]
 
     @property
     def name(self) -> str:
-        """What the day is called in a message, with its recordings."""
+        """Name of the day in a message, with its recordings."""
         paths = [recording.path for recording in self.recordings]
         held = " to ".join(dict.fromkeys([paths[0], paths[-1]])) if paths else "no recording"
         return f"{self.recorder} {self.date} ({held})"

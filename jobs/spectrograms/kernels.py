@@ -8,14 +8,13 @@ from scipy.sparse import csr_matrix
 
 from jobs.common.compiled import compiled
 from jobs.spectrograms.fourier import FAILED, Transform
-from jobs.spectrograms.tile import TILE, lay_power
 from lake.constants import CODE_OFFSET_DB, CODE_STEP_DB
 
 Float32Array = NDArray[np.float32]
 
 FRAMES_AT_ONCE = 64
 """Frames that go through the filter bank side by side: enough that the loops over them outweigh what starts each."""
-SPECTRA_AT_ONCE = TILE
+SPECTRA_AT_ONCE = 16
 """Frames that are transformed at a time: a line of each stays in the nearest cache until it was read to its end."""
 _BANDS_AT_ONCE = 64
 _WEIGHTS_AT_ONCE = 4
@@ -91,7 +90,7 @@ def scratch_for(bank: Bank) -> Scratch:
 
 
 class Tools(NamedTuple):
-    """What turning frames into codes takes: tables, and memory that is used again; they belong to one thread.
+    """Tables and reused memory for turning frames into codes; they belong to one thread.
 
     Attributes
     ----------
@@ -143,7 +142,7 @@ def cut_frames(samples: Float32Array, starts: NDArray[np.int64], taper: Float32A
 
 @compiled
 def take_power(spectra: NDArray[np.complex64], power: Float32Array) -> None:
-    """Lay the power of spectra on its side.
+    """Write the power of spectra transposed: one row for each bin.
 
     Parameters
     ----------
@@ -153,16 +152,11 @@ def take_power(spectra: NDArray[np.complex64], power: Float32Array) -> None:
         Shape (n_rows, SPECTRA_AT_ONCE), a row's values following each other; receives the power of each bin, as far
         as its rows go.
     """
-    n_bins = min(power.shape[0], spectra.shape[1])
-    n_whole = n_bins - n_bins % TILE
-    step, power_step = np.intp(spectra.strides[0]), np.intp(power.strides[0])
-    place, power_place = np.intp(spectra.ctypes.data), np.intp(power.ctypes.data)
-    for k in range(0, n_whole, TILE):
-        lay_power(place + k * spectra.itemsize, step, power_place + k * power_step, power_step)
-    for k in range(n_whole, n_bins):
+    for k in range(min(power.shape[0], spectra.shape[1])):
+        row = power[k]
         for f in range(SPECTRA_AT_ONCE):
             x = spectra[f, k]
-            power[k, f] = x.real * x.real + x.imag * x.imag
+            row[f] = x.real * x.real + x.imag * x.imag
 
 
 @compiled

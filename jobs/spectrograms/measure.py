@@ -1,4 +1,4 @@
-"""What samples say of themselves, found in one pass over them."""
+"""Measure samples in one pass."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ _LANES = 512
 
 
 class Measures(NamedTuple):
-    """What one pass over samples finds.
+    """Measures of one pass over samples.
 
     Attributes
     ----------

@@ -47,7 +47,7 @@ def mel_bank(config: Config, sample_rate_hz: int) -> scipy.sparse.csr_matrix:
     -----
     A band is a triangle over frequency. The power spectrum is known at the transform's bins and taken
     as linear between them, so bin k's weight is the integral of the triangle times the hat function
-    of that bin. A band narrower than a bin thus interpolates, and none is empty. The integral is the
+    of that bin. So a band narrower than a bin interpolates, and none is empty. The integral is the
     second difference of the triangle's second antiderivative, which is exact.
     """
     n_window, n_fft = fft_lengths(config, sample_rate_hz)

@@ -1,4 +1,4 @@
-"""One partition: the shards of one recorder's day, from recordings to ledger entries."""
+"""Write one partition: the shards of one recorder's day, from recordings to ledger entries."""
 
 import threading
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Which recording fills which cell of the grid, and which blocks have to be written."""
+"""Place recordings on the grid, and plan the blocks to write."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -59,7 +59,7 @@ class Placed:
 
     @property
     def key(self) -> tuple[str, int]:
-        """What tells a recorder's recordings apart: silent ones have the same bytes."""
+        """Key that tells a recorder's recordings apart: silent ones have the same bytes."""
         return self.sha256, self.start_ms
 
 
@@ -81,7 +81,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run of the job does.
+    """The plan of a run.
 
     Attributes
     ----------
@@ -119,7 +119,7 @@ def make_plan(
     stored_recorders: tuple[str, ...] = (),
     span_ms: tuple[int | None, int | None] = (None, None),
 ) -> Plan:
-    """Lay recordings on the grid.
+    """Place recordings on the grid.
 
     Parameters
     ----------
@@ -239,7 +239,7 @@ def _offset_s(text: str) -> int | None:
 
 
 def _in_sequence(untimed: Sequence[Placed], timed: Sequence[Placed], config: Config) -> list[Placed]:
-    """Lay recordings without a time one after the other, on cells of their own: no window touches two."""
+    """Place recordings without a time one after the other, on cells of their own: no window touches two."""
     starts = [recording.start_ms for recording in timed]
     origin_ms = month_span(min(starts), max(starts))[0] if starts else EARLIEST_MS
     next_ms: dict[str, int] = {}

@@ -83,7 +83,7 @@ def submit(
     if code:
         raise TryAgainError(
             f"{out / 'submit.sh'} ended with exit code {code}: the scheduler did not take all jobs, "
-            f"or one of them failed. {out / 'jobs.txt'} lists those before it; mend the cause and submit again."
+            f"or one of them failed. {out / 'jobs.txt'} lists those before it; fix the cause and submit again."
         )
     return steps
 

@@ -1,4 +1,4 @@
-"""What is handed to a scheduler: the steps of each run, their images, folders and order."""
+"""Plan a submission: the steps of each run, their images, folders and order."""
 
 import math
 import re

@@ -56,7 +56,7 @@ leave() {
         0) say "done" ;;
         5) say "done, but more recordings were set aside than max_quarantined allows; what follows goes on"; rc=0 ;;
         75) again ;;
-        *) say "failed with exit code $rc; what was written is whole: mend the cause and submit again" ;;
+        *) say "failed with exit code $rc; what was written is whole: fix the cause and submit again" ;;
     esac
     exit "$rc"
 }
@@ -66,7 +66,7 @@ leave() {
 
 @dataclass(frozen=True)
 class Place:
-    """Where scripts are written and run: the folder of this submission, the manifest, and what is bound."""
+    """The folders of a submission: its own, the manifest's, and those that are bound."""
 
     folder: Path
     manifest: Path

@@ -1,4 +1,4 @@
-"""Which windows to hear for a count: drawn by chance, with known probabilities, more often where a detector points."""
+"""Draw windows to hear for a count: by chance, with known probabilities, more often where a detector scores high."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

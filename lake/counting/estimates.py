@@ -1,4 +1,4 @@
-"""How many windows hold a sound, from those that people heard: an unbiased estimate with an interval."""
+"""Estimate how many windows hold a sound from those that people heard: unbiased, with an interval."""
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any

@@ -59,7 +59,7 @@ class Windows:
 
 @dataclass(frozen=True)
 class Answers:
-    """What people answered of the windows of a study.
+    """The answers that people gave on the windows of a study.
 
     Attributes
     ----------

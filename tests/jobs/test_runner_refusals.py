@@ -201,7 +201,7 @@ def test_too_many_set_aside_is_told_after_all_runs(tmp_path: Path) -> None:
     manifest = write_chain(study)
     told = (
         "run 'mels' finished, but 1 of 6 recordings were set aside (1 unreadable); max_quarantined = 0.05 allows 5%. "
-        "See `problems` in the table of recordings; mend them, or raise max_quarantined in the manifest."
+        "See `problems` in the table of recordings; fix them, or raise max_quarantined in the manifest."
     )
     with pytest.raises(QuarantineError) as caught:
         run_chain(manifest, "mels", "vectors")

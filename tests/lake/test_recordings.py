@@ -256,7 +256,7 @@ def test_a_wrong_cell_is_named(tmp_path: Path, column: str, cell: str, expected:
 
 def test_all_problems_come_at_once(tmp_path: Path) -> None:
     message = refusal(table_file(tmp_path, changed(duration_s="x", reading="y"), GOOD, changed(latitude="z")))
-    assert message.startswith(f"{tmp_path / 'recordings.csv'} is not a table of recordings; mend these and try again:")
+    assert message.startswith(f"{tmp_path / 'recordings.csv'} is not a table of recordings; fix these and try again:")
     for problem in ("row 2: duration_s", "row 2: reading", "row 4: latitude", "row 4: path a.wav is in row 2 already"):
         assert problem in message
 

@@ -7,7 +7,7 @@ import pytest
 
 from lake.errors import TryAgainError
 from lake.layout import Lake, safe_name
-from lake.storage import PAGE_BYTES, Storage
+from lake.storage import Storage
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -108,32 +108,29 @@ def test_what_a_killed_write_left_is_removed_and_nothing_else(storage: Storage) 
     storage.below("nowhere").remove_unfinished()
 
 
-@pytest.mark.parametrize("n_bytes", [2**20 - 1, 2**20, 2**20 + 1, 3 * 2**20 + 4097])
-@pytest.mark.parametrize("offset", [0, 1], ids=["whole pages", "anywhere in memory"])
-@pytest.mark.parametrize("refusal", ["", "at once", "after a piece", "for good"])
-def test_large_files_are_whole_however_the_disk_takes_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_bytes: int, offset: int, refusal: str
+@pytest.mark.parametrize("n_bytes", [2**20 - 1, 2**20, 3 * 2**20 + 4097])
+@pytest.mark.parametrize("refusal", [None, errno.ESPIPE, errno.ENOSYS])
+def test_large_files_are_whole_where_the_disk_takes_no_advice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_bytes: int, refusal: int | None
 ) -> None:
-    memory = np.random.default_rng(0).integers(0, 256, n_bytes + 2 * PAGE_BYTES, dtype=np.uint8)
-    data = memory[-memory.ctypes.data % PAGE_BYTES + offset :][:n_bytes].data
-    n_calls, write = 0, os.write
+    data = np.random.default_rng(0).integers(0, 256, n_bytes, dtype=np.uint8).data
 
-    def reluctant(file: int, piece: memoryview) -> int:
-        nonlocal n_calls
-        n_calls += 1
-        if refusal == "for good":
-            raise OSError(errno.ENOSPC, "No space left on device")
-        if refusal == "at once" or (refusal == "after a piece" and n_calls == 2):
-            raise OSError(errno.EINVAL, "Invalid argument")
-        return write(file, piece[: 3 * PAGE_BYTES])
+    def refuse(*_: int) -> None:
+        raise OSError(refusal, "refused")
 
     if refusal:
-        monkeypatch.setattr(os, "write", reluctant)
+        monkeypatch.setattr(os, "posix_fadvise", refuse, raising=False)
     storage = Storage(tmp_path)
-    if refusal == "for good" and n_bytes >= 2**20 and not offset and hasattr(os, "O_DIRECT"):
-        with pytest.raises(TryAgainError, match="is full"):
-            storage.write("key", data)
-        assert list(tmp_path.iterdir()) == []
-    else:
-        storage.write("key", data)
-        assert storage.read("key") == data
+    storage.write("key", data)
+    assert storage.read("key") == data
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="this system takes no advice on its cache")
+def test_only_large_files_leave_the_page_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    advised: list[tuple[int, ...]] = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda _handle, *advice: advised.append(advice))
+    storage = Storage(tmp_path)
+    storage.write("small", bytes(2**20 - 1))
+    assert advised == []
+    storage.write("large", bytes(2**20))
+    assert advised == [(0, 0, os.POSIX_FADV_DONTNEED)]

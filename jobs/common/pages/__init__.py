@@ -1,1 +1,1 @@
-"""What the pages of several jobs share: pictures, sounds, axes, words, styles and scripts."""
+"""Parts that pages of several jobs share: pictures, sounds, axes, words, styles and scripts."""

@@ -1,4 +1,4 @@
-"""Where the ticks of an axis stand and what they say."""
+"""Ticks of an axis: positions and texts."""
 
 from dataclasses import dataclass
 

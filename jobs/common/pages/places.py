@@ -1,4 +1,4 @@
-"""Where and when windows of a cube were recorded."""
+"""Find where and when windows of a cube were recorded."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _FACTS = ("status", "utc_offset_s", "deployment", "recording", "offset_s")
 
 @dataclass(frozen=True)
 class Place:
-    """Where and when a window was recorded.
+    """The place and time of a window.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class Place:
 
     @property
     def is_partial(self) -> bool:
-        """Whether parts of it were not recorded."""
+        """Return whether parts of it were not recorded."""
         return self.status == STATUS["partial"]
 
 

@@ -10,7 +10,7 @@ const review = {
 const here = () => review.data.windows[review.at];
 const mine = () => store.all.filter((one) => one.reviewer === review.reviewer);
 
-// What this reviewer said, by draw and sound; and the windows that anybody on this browser marked as speech.
+// What this reviewer said, by draw and sound; and the windows that anyone on this browser marked as speech.
 function tally() {
   review.answers = new Map(review.data.windows.map((one) => [one.draw, new Map()]));
   review.speech = new Set();
@@ -28,7 +28,7 @@ function note(one) {
   else if (one.reviewer === review.reviewer) tallySpeech(one.draw);
 }
 
-// A window is withheld while anybody on this browser says that it holds speech.
+// A window is withheld while anyone on this browser says that it holds speech.
 function tallySpeech(draw) {
   const said = lastDecisions(store.all.filter((one) => one.draw === draw && one.sound === SPEECH));
   if (!said.some((one) => one.verdict === "yes")) review.speech.delete(draw);

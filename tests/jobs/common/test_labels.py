@@ -50,7 +50,7 @@ def test_all_problems_of_a_table_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_labels(path)
     lines = [line.strip() for line in str(caught.value).splitlines()]
-    assert lines[0] == f"{path} is not a table of labels; mend these and try again:"
+    assert lines[0] == f"{path} is not a table of labels; fix these and try again:"
     assert lines[1] == "row 2: end_utc is not after start_utc"
     assert lines[2] == "row 3: recorder should be a name, found ''"
     assert "row 4: start_utc should be a time such as" in lines[3]

@@ -120,7 +120,7 @@ def test_what_fails_twice_is_told_when_the_rest_is_done(
     function = partial(refuse, folder=tmp_path, kind=kind)
     message = (
         rf"^1 of 6 partitions failed twice; the others are written:\n  recorder 3: {told}\n"
-        r"Mend the cause, then type the same command again: it continues with these\.$"
+        r"Fix the cause, then type the same command again: it continues with these\.$"
     )
     with pytest.raises(raised, match=message) as caught:
         map_partitions(function, range(6), workers=1, advance=done.append, n_units=lambda n: n, name_of=day)

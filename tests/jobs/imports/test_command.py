@@ -102,7 +102,7 @@ def test_again_changes_nothing_and_days_do_not_vanish(tmp_path: Path) -> None:
         (ROWS, vectors_of(39), HEADER, r"one vector for each of the table's 40 rows.*found float32 of shape \(39, 6\)"),
         (ROWS, vectors_of(40), "file,start_s", r"expected the columns recording, start_s, found file, start_s\. Name"),
         ([("north/all.wav", "soon")], vectors_of(1), HEADER, r"row 2: start_s should be a number of seconds, found"),
-        ([("x.wav", 0)], vectors_of(1), HEADER, r"none of the 1 vectors.*the table has x\.wav; the cube has north/all"),
+        ([("x.wav", 0)], vectors_of(1), HEADER, r"none of the 1 vectors.*they are of x\.wav; the cube has north/all"),
         (ROWS, vectors_of(40) * np.nan, HEADER, r"40 vectors are not finite as float32 \(first in row 2 of"),
         ([("north/all.wav", 0), ("north/all.wav", 1)], vectors_of(2), HEADER, r"1 vectors .* want a cell .*\(row 3\)"),
     ],

@@ -1,3 +1,5 @@
+import platform
+
 import numpy as np
 import pytest
 import torch
@@ -25,6 +27,14 @@ def test_a_cosine_is_half_the_length_at_its_bin(n_fft: int) -> None:
     expected = np.zeros((3, n_fft // 2 + 1))
     expected[range(3), bins] = n_fft / 2
     assert np.abs(transform.spectra - expected).max() < 1e-3 * n_fft
+
+
+@pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="PyTorch brings MKL on x86 only")
+def test_pytorch_still_brings_mkl() -> None:
+    assert fourier._mkl() is not None, (
+        "libtorch_cpu no longer exports DftiComputeForward: transforms take torch.fft, which costs 8 % of a job. "
+        "If that is so for good, replace fourier.py by torch.fft.rfft over 64 frames at once (same codes)."
+    )
 
 
 @pytest.mark.usefixtures("planned")

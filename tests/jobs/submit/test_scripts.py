@@ -110,7 +110,7 @@ def test_hours_as_a_clock() -> None:
     [
         (0, 0, "done"),
         (5, 0, "done, but more recordings were set aside than max_quarantined allows; what follows goes on"),
-        (3, 3, "failed with exit code 3; what was written is whole: mend the cause and submit again"),
+        (3, 3, "failed with exit code 3; what was written is whole: fix the cause and submit again"),
         (75, 75, "not finished, and no job follows that would go on with it: submit again"),
     ],
 )
