@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 
 from jobs.common.heads import TABLE_FILE
@@ -159,9 +160,9 @@ def _recordings(study: Study, collection: Collection, decimals: int | None) -> b
 def _public_verdicts(study: Study) -> pd.DataFrame:
     """Return the last decisions, without those on speech and on spans that share time with it."""
     last = last_decisions(study.verdicts)
-    start_ms, length_ms = last["time_utc"].astype("datetime64[ms]").astype("int64"), last["duration_s"] * 1000
-    begin, end = start_ms.to_numpy(), (start_ms + length_ms.round().astype("int64")).to_numpy()
-    is_speech = shares_speech(study.verdicts, last["recorder"], begin, end) | (last["sound"] == SPEECH).to_numpy()
+    begin_ms = last["time_utc"].to_numpy().astype("datetime64[ms]").astype(np.int64)
+    end_ms = begin_ms + np.rint(last["duration_s"].to_numpy(np.float64) * 1000).astype(np.int64)
+    is_speech = shares_speech(study.verdicts, last["recorder"], begin_ms, end_ms) | (last["sound"] == SPEECH).to_numpy()
     return last[~is_speech].reset_index(drop=True)
 
 
@@ -277,9 +278,8 @@ def _changed(folder: Path) -> Iterator[str]:
     if not sums.is_file():
         yield f"no {CHECKSUMS}"
         return
-    listed = dict(
-        reversed(line.split("  ", 1)) for line in sums.read_text(encoding="utf-8").splitlines() if "  " in line
-    )
+    lines = [line.partition("  ") for line in sums.read_text(encoding="utf-8").splitlines()]
+    listed = {key: digest for digest, _, key in lines}
     for path in sorted(folder.rglob("*")):
         key = path.relative_to(folder).as_posix()
         if path.is_file() and key != CHECKSUMS and listed.get(key) != sha256_of(path):

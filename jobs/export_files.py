@@ -18,7 +18,7 @@ from lake.exports.audacity import audacity_sheets
 from lake.exports.camtrap import camtrap_dp
 from lake.exports.clips import COLUMNS as CLIP_COLUMNS
 from lake.exports.clips import SUFFIX, TABLE, clips_of
-from lake.exports.collection import Collection
+from lake.exports.collection import Collection, lengths_of
 from lake.exports.darwin_core import darwin_core
 from lake.exports.embedding_atlas import windows_parquet
 from lake.exports.formats import Format
@@ -114,7 +114,7 @@ def write_collection(collection: Collection, cube_run: Run, target: Target) -> W
         n_rows, n_files = _put_clips(target, collection, cube_run)
     else:
         rows = collection.in_recordings()[["recording", "start_s", "end_s", "label", "probability", "verdict"]]
-        lengths = collection.recordings.set_index("path")["duration_s"].to_dict()
+        lengths = lengths_of(collection.recordings)
         n_rows, n_files = len(rows), _put_labels(target, rows, lengths, collection.high_hz)
     return Written(n_rows, n_files, collection.notes)
 

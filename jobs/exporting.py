@@ -16,7 +16,7 @@ from lake.deployments import deployments_from, read_deployments
 from lake.errors import InputError
 from lake.events import Joining, find_events, thresholds_of
 from lake.exports.clusters import clustering_table, with_labels
-from lake.exports.collection import About, Collection, deployments_of, recordings_of
+from lake.exports.collection import About, Collection, deployments_of, lengths_of, recordings_of
 from lake.exports.spans import detected_spans, placed, verified_spans
 from lake.find import Wanted, is_wanted_time
 from lake.heard import shares_speech
@@ -209,7 +209,7 @@ def windows_of_store(url: str, choice: Choice, said: Said) -> StoreWindows:
         if is_speech.any():
             notes.append(f"rows that are left out, as somebody marked their sound as speech: {int(is_speech.sum())}.")
         table = table[~is_speech].reset_index(drop=True)
-    lengths = recordings_of(cube).set_index("path")["duration_s"].to_dict()
+    lengths = lengths_of(recordings_of(cube))
     high_hz = float(cube["mel"].to_numpy()[-1])
     return StoreWindows(with_labels(table), clusters, _vectors(url), lengths, high_hz, [*notes, *given.notes])
 

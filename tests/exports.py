@@ -80,7 +80,7 @@ _TYPES: Mapping[str, dict[str, Any]] = {
 _INTEGERS = {"coordinateUncertainty", "cameraDelay", "cameraTilt", "cameraHeading", "count"}
 _TIMES = {"deploymentStart", "deploymentEnd", "timestamp", "eventStart", "eventEnd", "classificationTimestamp"}
 _FLAGS = {"timestampIssues", "baitUse", "filePublic", "favorite"}
-_TEXTS = {
+_TEXTS: Mapping[str, dict[str, Any]] = {
     "captureMethod": {"enum": ["activityDetection", "timeLapse"]},
     "filePath": {"pattern": r"^(?=^[^./~])(^((?!\.{2}).)*$).*$"},
     "fileMediatype": {"pattern": r"^(image|video|audio)/.*$"},
@@ -126,7 +126,11 @@ def table_schema(name: str, columns: Sequence[str]) -> dict[str, Any]:
             "datetime" if column in _TIMES else "boolean" if column in _FLAGS else "integer" if column in _INTEGERS
             else "number" if column in _TYPES else "string"
         )  # fmt: skip
-        limits = {**_TYPES.get(column, {}), **_TEXTS.get(column, {}), "required": column in _REQUIRED[name]}
+        limits: dict[str, Any] = {
+            **_TYPES.get(column, {}),
+            **_TEXTS.get(column, {}),
+            "required": column in _REQUIRED[name],
+        }
         if column == _KEYS[name]:
             limits["unique"] = True
         fields.append(

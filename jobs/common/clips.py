@@ -39,7 +39,10 @@ def cut_clips(
     sources = Sources(root, channel, note)
     for recorder, mine in clips.groupby("recorder", sort=True):
         recordings = RecordingsOf(cube, str(recorder))
-        for row in mine.to_dict("records"):
+        rows: list[dict[str, Any]] = [
+            {str(key): value for key, value in row.items()} for row in mine.to_dict("records")
+        ]
+        for row in rows:
             pieces = recordings.pieces(_ms(row["start_utc"]), _ms(row["end_utc"]))
             found = sources.samples(pieces, _ms(row["end_utc"]) - _ms(row["start_utc"]))
             if found is not None:

@@ -5,11 +5,11 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+import matplotlib.dates
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
 from jobs.common.effort import shown_name
@@ -122,13 +122,18 @@ def _by_date(axes: Axes, one: Phenology) -> None:
         _intervals(axes, (pd.to_datetime(counts["period"]) + half).to_numpy(), counts, is_upright=True)
     axes.set_ylim(bottom=0)
     axes.set_ylabel("share", fontsize=8)
-    locator = AutoDateLocator(minticks=1, maxticks=8)
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    _label_dates(axes)
     label = (
         f"grey: all of a day; black: estimate by {one.period_kind} with its interval" if len(counts) else "all of a day"
     )
     axes.set_xlabel(label, fontsize=8)
+
+
+def _label_dates(axes: Any) -> None:  # noqa: ANN401 (matplotlib's dates are not typed)
+    dates: Any = matplotlib.dates
+    locator = dates.AutoDateLocator(minticks=1, maxticks=8)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
 
 
 def _intervals(axes: Axes, at: Any, counts: pd.DataFrame, *, is_upright: bool) -> None:  # noqa: ANN401 (times or hours)
@@ -136,7 +141,7 @@ def _intervals(axes: Axes, at: Any, counts: pd.DataFrame, *, is_upright: bool) -
     n = counts["n_windows"].to_numpy(np.float64)
     middle, low, high = (counts[name].to_numpy(np.float64) / n for name in ("estimate", "low", "high"))
     error = np.stack([np.maximum(middle - low, 0), np.maximum(high - middle, 0)])
-    style = {"fmt": "o", "color": "black", "markersize": 2.5, "linewidth": 0.8, "capsize": 1.5}
+    style: dict[str, Any] = {"fmt": "o", "color": "black", "markersize": 2.5, "linewidth": 0.8, "capsize": 1.5}
     if is_upright:
         axes.errorbar(at, middle, yerr=error, **style)
     else:

@@ -83,9 +83,10 @@ def camtrap_dp(collection: Collection) -> tuple[dict[str, bytes], int]:
     return {**texts, "datapackage.json": package_text.encode()}, len(spans)
 
 
-def span_id(sound: str, recorder: str, start: pd.Timestamp, end: pd.Timestamp) -> str:
-    """Return an identifier of a span that is the same in every export of it."""
-    return sha256(json.dumps([sound, recorder, _time(start), _time(end)]).encode())[:24]
+def span_id(row: Mapping[Any, Any]) -> str:
+    """Return an identifier of a span, a row of a table of spans, that is the same in every export of it."""
+    times = [row[name].isoformat(timespec="milliseconds") for name in ("start_utc", "end_utc")]
+    return sha256(json.dumps([row["sound"], row["recorder"], *times]).encode())[:24]
 
 
 def _media(media: pd.DataFrame) -> pd.DataFrame:
@@ -106,24 +107,24 @@ def _media(media: pd.DataFrame) -> pd.DataFrame:
 def _observations(spans: pd.DataFrame, media: pd.DataFrame, collection: Collection) -> pd.DataFrame:
     deployment_of = dict(zip(media["path"], media["deployment"], strict=True))
     rows = []
-    for row in spans.itertuples(index=False):
-        name = collection.scientific_name(row.sound)
-        is_human = row.verdict == "yes"
+    for row in spans.to_dict("records"):
+        name = collection.scientific_name(row["sound"])
+        is_human = row["verdict"] == "yes"
         rows.append({
-            "observationID": span_id(row.sound, row.recorder, row.start_utc, row.end_utc),
-            "deploymentID": deployment_of[row.recording],
-            "mediaID": _media_id(row.recording),
-            "eventStart": _time(row.start_utc),
-            "eventEnd": _time(row.end_utc),
+            "observationID": span_id(row),
+            "deploymentID": deployment_of[row["recording"]],
+            "mediaID": _media_id(row["recording"]),
+            "eventStart": _time(row["start_utc"]),
+            "eventEnd": _time(row["end_utc"]),
             "observationLevel": "media",
             "observationType": "animal" if name else "unclassified",
             "scientificName": name,
             "classificationMethod": "human" if is_human else "machine",
-            "classifiedBy": row.reviewers if is_human else collection.about.detector,
-            "classificationTimestamp": _time(row.decided_at) if is_human else "",
-            "classificationProbability": "" if is_human or pd.isna(row.probability) else f"{row.probability:.6g}",
-            "observationTags": f"sound:{row.sound}",
-            "observationComments": f"seconds {row.start_s:g} to {row.end_s:g} of the recording",
+            "classifiedBy": row["reviewers"] if is_human else collection.about.detector,
+            "classificationTimestamp": _time(row["decided_at"]) if is_human else "",
+            "classificationProbability": "" if is_human or pd.isna(row["probability"]) else f"{row['probability']:.6g}",
+            "observationTags": f"sound:{row['sound']}",
+            "observationComments": f"seconds {row['start_s']:g} to {row['end_s']:g} of the recording",
         })  # fmt: skip
     return pd.DataFrame([{key: row.get(key, "") for key in OBSERVATIONS} for row in rows], columns=list(OBSERVATIONS))
 

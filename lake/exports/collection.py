@@ -155,6 +155,11 @@ def recordings_of(cube: xr.Dataset) -> pd.DataFrame:
     return table.sort_values("path", kind="stable", ignore_index=True)[columns]
 
 
+def lengths_of(recordings: pd.DataFrame) -> dict[str, float]:
+    """Return the seconds of each recording by its path."""
+    return dict(zip(recordings["path"], recordings["duration_s"].astype(float), strict=True))
+
+
 def deployments_of(cube: xr.Dataset, recordings: pd.DataFrame, known: pd.DataFrame | None) -> pd.DataFrame:
     """Return the deployments of a cube, with start and end.
 

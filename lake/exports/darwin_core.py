@@ -33,6 +33,7 @@ MULTIMEDIA: Final[Mapping[str, str]] = {
     "hashValue": _AC,
 }  # fmt: skip
 """Columns of the extension: the recording, and the seconds and frequencies of it that are meant."""
+_ENDS = ("start_utc", "end_utc")
 CORE_FILE, MEDIA_FILE = "occurrence.txt", "multimedia.txt"
 PROTOCOL: Final = "passive acoustic monitoring"
 
@@ -75,29 +76,32 @@ def darwin_core(collection: Collection) -> tuple[bytes, int]:
 
 def _occurrences(spans: pd.DataFrame, collection: Collection) -> Iterable[Sequence[str]]:
     about = collection.about
-    for row in spans.itertuples(index=False):
-        sound, is_human, is_placed = collection.sounds[row.sound], row.verdict == "yes", not pd.isna(row.latitude)
+    for row in spans.to_dict("records"):
+        sound, is_human = collection.sounds[row["sound"]], row["verdict"] == "yes"
+        is_placed = not pd.isna(row["latitude"])
         is_rounded = about.decimals is not None and is_placed
-        said = "" if pd.isna(row.probability) else f"probability {row.probability:.6g} by a detector"
+        precision = _number(10.0 ** -(about.decimals or 0))
+        said = "" if pd.isna(row["probability"]) else f"probability {row['probability']:.6g} by a detector"
         yield (
-            span_id(row.sound, row.recorder, row.start_utc, row.end_utc), "MachineObservation", "present",
-            sound.scientific_name, sound.key, sound.sound, _interval(row.start_utc, row.end_utc, row.start_local),
-            row.deployment, row.site, _number(row.latitude), _number(row.longitude), "WGS84" if is_placed else "",
-            str(about.uncertainty_m) if is_rounded else "", _number(10.0**-about.decimals) if is_rounded else "",
-            about.rounding if is_rounded else "", PROTOCOL, row.reviewers if is_human else about.detector,
-            f"{row.decided_at:%Y-%m-%dT%H:%M:%SZ}" if is_human else "",
+            span_id(row), "MachineObservation", "present", sound.scientific_name, sound.key, sound.sound,
+            "/".join(local_iso(row[end], row["start_utc"], row["start_local"], "seconds") for end in _ENDS),
+            row["deployment"], row["site"], _number(row["latitude"]), _number(row["longitude"]),
+            "WGS84" if is_placed else "", str(about.uncertainty_m) if is_rounded else "",
+            precision if is_rounded else "", about.rounding if is_rounded else "", PROTOCOL,
+            row["reviewers"] if is_human else about.detector,
+            f"{row['decided_at']:%Y-%m-%dT%H:%M:%SZ}" if is_human else "",
             "verified by a person" if is_human else "unverified", said, about.licence,
         )  # fmt: skip
 
 
 def _multimedia(spans: pd.DataFrame, collection: Collection) -> Iterable[Sequence[str]]:
     recordings = collection.recordings.set_index("path")
-    for row in spans.itertuples(index=False):
-        one = recordings.loc[row.recording]
+    for row in spans.to_dict("records"):
+        path, one = row["recording"], recordings.loc[row["recording"]]
         yield (
-            span_id(row.sound, row.recorder, row.start_utc, row.end_utc), row.recording, "Sound",
-            media_type(row.recording), row.recording.rsplit("/", 1)[-1], f"{one['start_utc']:%Y-%m-%dT%H:%M:%SZ}",
-            row.recorder, f"{row.start_s:g}", f"{row.end_s:g}", "0", f"{collection.high_hz:g}", "sha256", one["sha256"],
+            span_id(row), path, "Sound", media_type(path), path.rsplit("/", 1)[-1],
+            f"{one['start_utc']:%Y-%m-%dT%H:%M:%SZ}", row["recorder"], f"{row['start_s']:g}", f"{row['end_s']:g}", "0",
+            f"{collection.high_hz:g}", "sha256", one["sha256"],
         )  # fmt: skip
 
 
@@ -105,10 +109,6 @@ def _text(columns: Mapping[str, str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table of cells that are parted by tabs; within them line ends and tabs are escaped."""
     lines = ["\t".join(columns), *("\t".join(map(cell_in_line, row)) for row in rows)]
     return "\n".join(lines) + "\n"
-
-
-def _interval(start: pd.Timestamp, end: pd.Timestamp, local: pd.Timestamp) -> str:
-    return "/".join(local_iso(time, start, local, "seconds") for time in (start, end))
 
 
 def _meta() -> str:

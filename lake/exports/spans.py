@@ -94,8 +94,10 @@ def detected_spans(events: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame
 
 def _overlapping(spans: pd.DataFrame, begin: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
     stop = spans["time_utc"] + pd.to_timedelta(spans["duration_s"], unit="s")
-    shared = np.minimum(stop, end) - np.maximum(spans["time_utc"], begin)
-    return spans.assign(shared=shared, stop=stop)[shared > pd.Timedelta(0)]
+    begins = spans["time_utc"]
+    shared = stop.where(stop < end, end) - begins.where(begins > begin, begin)
+    near: pd.DataFrame = spans.assign(shared=shared, stop=stop)[shared > pd.Timedelta(0)]
+    return near
 
 
 def _verdict(holds: pd.DataFrame, begin: pd.Timestamp, end: pd.Timestamp) -> str:
@@ -105,10 +107,10 @@ def _verdict(holds: pd.DataFrame, begin: pd.Timestamp, end: pd.Timestamp) -> str
         if (enough["verdict"] == verdict).any():
             return verdict
     reached_to = begin
-    for row in near[near["verdict"] == "no"].sort_values("time_utc").itertuples():
-        if row.time_utc > reached_to:
+    for row in near[near["verdict"] == "no"].sort_values("time_utc").to_dict("records"):
+        if row["time_utc"] > reached_to:
             break
-        reached_to = max(reached_to, row.stop)
+        reached_to = max(reached_to, row["stop"])
     return "no" if reached_to >= end else ""
 
 
@@ -148,7 +150,8 @@ def placed(spans: pd.DataFrame, cube: xr.Dataset) -> pd.DataFrame:
     deployment = reached(cube, "deployment", windows, -1)
 
     def of_deployment(name: str, missing: object) -> NDArray[np.object_]:
-        return np.array([*cube.variables[name].to_numpy().tolist(), missing], dtype=object)[deployment]
+        values = np.array([*cube.variables[name].to_numpy().tolist(), missing], dtype=object)
+        return np.asarray(values[deployment])
 
     table = spans.assign(
         start_local=np.where(offset_s == OFFSET_UNKNOWN_S, np.datetime64("NaT", "ms"), local),

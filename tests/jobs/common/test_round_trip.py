@@ -30,8 +30,10 @@ def test_what_was_exported_is_read_back(tmp_path: Path, to: str) -> None:
         path = tmp_path / "out.txt"
         path.write_text(raven_combined(with_labels(wanted), dict.fromkeys(PATHS, 18.0), high_hz=8000))
     else:
-        rows, high_hz = with_labels(wanted), 8000 if to == "audacity-spectral" else None
-        for sheet in raven_sheets(rows, high_hz=8000) if to == "raven" else audacity_sheets(rows, high_hz=high_hz):
+        labelled, high_hz = with_labels(wanted), 8000 if to == "audacity-spectral" else None
+        for sheet in (
+            raven_sheets(labelled, high_hz=8000) if to == "raven" else audacity_sheets(labelled, high_hz=high_hz)
+        ):
             (path / sheet.key).parent.mkdir(parents=True, exist_ok=True)
             (path / sheet.key).write_text(sheet.text)
     start_ms = np.arange(3, dtype=np.int64) * 20_000

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,11 @@ def written(collection: Collection, folder: Path) -> tuple[dict[str, pd.DataFram
 
 
 def test_a_package_has_no_errors_and_all_its_rows(tmp_path: Path) -> None:
-    rows = [{}, {"recording": "b/y.flac", "recorder": "b", "deployment": "b-1"}, {"verdict": "", "probability": 0.93}]
+    rows: list[dict[str, Any]] = [
+        {},
+        {"recording": "b/y.flac", "recorder": "b", "deployment": "b-1"},
+        {"verdict": "", "probability": 0.93},
+    ]
     tables, package, n = written(collection_of(rows), tmp_path)
     assert camtrap_problems(tmp_path) == []
     assert n == len(tables["observations"]) == 3
@@ -88,8 +93,9 @@ def test_a_sound_without_a_scientific_name_is_unclassified(tmp_path: Path) -> No
 
 def test_what_has_no_place_is_left_out_and_said(tmp_path: Path) -> None:
     nowhere = {"latitude": np.nan, "longitude": np.nan}
-    rows = [{}, {"recorder": "b", "deployment": "b-1", "recording": "b/y.wav", **nowhere},
-            {"recorder": "c", "deployment": "", "recording": "c/z.wav"}, {"recording": "", "recorder": "d"}]  # fmt: skip
+    rows: list[dict[str, Any]] = [{}, {"recorder": "b", "deployment": "b-1", "recording": "b/y.wav", **nowhere},
+            {"recorder": "c", "deployment": "", "recording": "c/z.wav"},
+            {"recording": "", "recorder": "d"}]  # fmt: skip
     collection = collection_of(rows)
     tables, _, n = written(collection, tmp_path)
     assert camtrap_problems(tmp_path) == []
@@ -115,7 +121,10 @@ def test_rounded_coordinates_are_said(tmp_path: Path) -> None:
 
 
 def test_sites_on_both_sides_of_the_date_line_are_two_points(tmp_path: Path) -> None:
-    rows = [{"longitude": 179.9}, {"longitude": -179.9, "deployment": "b-1", "recorder": "b", "recording": "b/y.wav"}]
+    rows: list[dict[str, Any]] = [
+        {"longitude": 179.9},
+        {"longitude": -179.9, "deployment": "b-1", "recorder": "b", "recording": "b/y.wav"},
+    ]
     _, package, _ = written(collection_of(rows, [WREN]), tmp_path)
     assert camtrap_problems(tmp_path) == []
     assert package["spatial"] == {"type": "MultiPoint", "coordinates": [[179.9, 41.81637], [-179.9, 41.81637]]}

@@ -80,8 +80,10 @@ def test_sounds_without_a_scientific_name_are_named(tmp_path: Path) -> None:
 
 
 def test_occurrences_without_coordinates_or_recording_stay(tmp_path: Path) -> None:
-    rows = [{"latitude": np.nan, "longitude": np.nan}, {"recording": "", "start_s": np.nan, "end_s": np.nan},
-            {"start_local": pd.NaT}]  # fmt: skip
+    rows: list[dict[str, Any]] = [
+        {"latitude": np.nan, "longitude": np.nan}, {"recording": "", "start_s": np.nan, "end_s": np.nan},
+        {"start_local": pd.NaT},
+    ]  # fmt: skip
     collection = collection_of(rows)
     found = read(collection, tmp_path)
     assert [len(row.extensions) for row in found] == [1, 0, 1]
