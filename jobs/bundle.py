@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Final
@@ -20,6 +21,7 @@ from jobs.export_files import Target, Written
 from jobs.exporting import Choice, Said, Study, collection_of, found_spans, open_study
 from jobs.manifest import Manifest
 from jobs.phenology import COUNTS_FILE, counts_of
+from jobs.registry import JOBS
 from jobs.review.command import counts as verdict_counts
 from lake.batches import batch_names, n_answered, read_batch
 from lake.deployments import camtrap_deployments
@@ -198,10 +200,20 @@ def _facts(study: Study, collection: Collection, receipts: list[dict[str, Any]],
         recordings=collection.recordings, n_sites=len(set(collection.deployments["site"]) - {""}), runs=receipts,
         verdicts=settled.reset_index(drop=True), reviewers=int(study.verdicts["reviewer"].nunique()),
         batches=pd.DataFrame(rows, columns=["batch", "order", "windows", "answered", "seed"]),
+        purposes={receipt["job"]: _purpose(receipt["job"]) for receipt in receipts},
         heads=pd.DataFrame() if heads is None else _detectors(heads),
         counts=counts_of(counts[0]) if counts else pd.DataFrame(),
         sentences=[one for one in (about.chosen, about.rounding, *(f"{note}." for note in study.notes)) if one],
     )  # fmt: skip
+
+
+def _purpose(job: str) -> str:
+    """Return what a job does: the first line of its package's docstring."""
+    if job not in JOBS:
+        return ""
+    line = (import_module(JOBS[job].package).__doc__ or "").partition("\n")[0]
+    text = line.removeprefix(f"The ``{job}`` job: ")
+    return text[:1].upper() + text[1:]
 
 
 def _detectors(table: bytes) -> pd.DataFrame:

@@ -20,7 +20,6 @@ from lake.exports.clips import COLUMNS as CLIP_COLUMNS
 from lake.exports.clips import SUFFIX, TABLE, clips_of
 from lake.exports.collection import Collection, lengths_of
 from lake.exports.darwin_core import darwin_core
-from lake.exports.embedding_atlas import windows_parquet
 from lake.exports.formats import Format
 from lake.exports.raven import raven_combined, raven_sheets
 from lake.exports.sheets import Sheet
@@ -81,6 +80,8 @@ def write_windows(windows: StoreWindows, target: Target) -> Written:
                 "its lake."
             )
         with needing("--to embedding-atlas", "cluster"):
+            from jobs.common.embedding_atlas import windows_parquet  # noqa: PLC0415 (pyarrow is not in the light install)
+
             data = windows_parquet(rows, windows.clusters, windows.vectors)
         n_rows = len(rows.drop_duplicates(["recorder", "time"]))
         return Written(n_rows, _put_file(target, data), notes)

@@ -12,20 +12,6 @@ import pandas as pd
 
 from lake.escapes import printable
 
-JOBS: Final = {
-    "spectrograms": "Recordings were cut into windows on one UTC time grid; mel spectrograms have absolute levels.",
-    "dino": "A Vision Transformer was trained on the windows without labels (DINO).",
-    "contrast": "A network was trained on the windows without labels, by contrast between views of a window.",
-    "dictionary": "A dictionary of patches of the spectrograms was learnt without labels.",
-    "adopt": "A network that was trained elsewhere was taken in.",
-    "embed": "A vector was computed for each window.",
-    "import": "Vectors of windows that another program computed were taken in.",
-    "cluster": "Windows were grouped by their vectors (k-means).",
-    "learn": "A linear detector was learnt for each sound, from verdicts on windows.",
-    "detect": "Each window was scored by the detectors.",
-    "count": "Windows with each sound were counted from windows that people heard.",
-}
-"""What each job did, in a sentence."""
 METHODS: Final = {
     "hypergeometric": "windows drawn with equal probabilities: exact interval",
     "weighted beta": "windows drawn with unequal probabilities: inverse-probability estimate, interval of a beta law",
@@ -57,6 +43,8 @@ class Facts:
         How many people answered.
     batches
         ``name``, ``order``, ``n_asked``, ``n_answered`` of each batch.
+    purposes
+        What each job does, in a sentence, by its name.
     heads
         The table of detectors; empty if there is none.
     counts
@@ -71,6 +59,7 @@ class Facts:
     verdicts: pd.DataFrame
     reviewers: int
     batches: pd.DataFrame
+    purposes: Mapping[str, str]
     heads: pd.DataFrame
     counts: pd.DataFrame
     sentences: Sequence[str] = field(default=())
@@ -106,7 +95,7 @@ def _runs(facts: Facts) -> Iterator[str]:
         yield "No run has a receipt.\n"
     for receipt in facts.runs:
         yield f"### {receipt['run']}\n"
-        yield f"{JOBS.get(receipt['job'], 'A job of the name ' + receipt['job'] + ' was run.')}{_inputs(receipt)}\n"
+        yield f"{facts.purposes.get(receipt['job'], '')} Job `{receipt['job']}`{_inputs(receipt)}.\n".lstrip()
         counts = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in (receipt.get("counts") or {}).items())
         aside = ", ".join(f"{key} {value}" for key, value in (receipt.get("quarantined") or {}).items())
         lines = [
@@ -121,7 +110,7 @@ def _runs(facts: Facts) -> Iterator[str]:
 
 def _inputs(receipt: Mapping[str, Any]) -> str:
     names = [one.get("run") for one in (receipt.get("inputs") or {}).values()]
-    return f" From: {', '.join(map(str, names))}." if names else ""
+    return f", from {', '.join(map(str, names))}" if names else ""
 
 
 def _settings(config: Mapping[str, Any]) -> str:

@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import xarray as xr
+from pyarrow import parquet
 
 from lake.read import grid_of
 from lake.scaling import scaled, stored_scaling
@@ -30,15 +32,7 @@ def windows_parquet(table: pd.DataFrame, clusters: xr.Dataset, vectors: Sequence
     bytes
         The columns of the table and ``vector``: float32, scaled as the clustering had it. Windows are read and written
         a few chunks at a time.
-
-    Raises
-    ------
-    ImportError
-        If pyarrow is not installed.
     """
-    import pyarrow as pa  # noqa: PLC0415 (one image has it, others do not)
-    from pyarrow import parquet  # noqa: PLC0415 (as above)
-
     rows = table.drop_duplicates(["recorder", "time"]).reset_index(drop=True)
     grid, scaling, sets = grid_of(clusters), stored_scaling(clusters), open_vectors(vectors)
     cells = (rows["time"].to_numpy().astype("datetime64[ms]").astype(np.int64) - grid.origin_ms) // grid.hop_ms
@@ -52,7 +46,7 @@ def windows_parquet(table: pd.DataFrame, clusters: xr.Dataset, vectors: Sequence
         numbers, places = zip(*sorted(found), strict=True)
         values = scaled(read_span(sets, span), scaling)[list(places)]
         batch = pa.Table.from_pandas(rows.iloc[list(numbers)], preserve_index=False)
-        batch = batch.append_column("vector", _lists(pa, values))
+        batch = batch.append_column("vector", _lists(values))
         writer = writer or parquet.ParquetWriter(made, batch.schema)
         writer.write_table(batch.cast(writer.schema))
     if writer is not None:
@@ -61,7 +55,7 @@ def windows_parquet(table: pd.DataFrame, clusters: xr.Dataset, vectors: Sequence
     return data
 
 
-def _lists(pa: Any, values: np.ndarray[Any, np.dtype[np.float32]]) -> Any:  # noqa: ANN401 (pyarrow has no types)
+def _lists(values: np.ndarray[Any, np.dtype[np.float32]]) -> Any:  # noqa: ANN401 (pyarrow has no types)
     """Return rows of an array as lists, for a column."""
     n, n_features = values.shape
     ends = pa.array(np.arange(n + 1, dtype=np.int32) * n_features)
