@@ -10,8 +10,9 @@ The public Python API of dawnchorus. It reads what the command line leaves in a 
 Open a lake's stores, as xarray datasets
     `stores` lists them; `open_cube`, `open_embeddings`, `open_clusters`, `open_detections`.
 Ask a store, for pandas tables
-    `query` (windows by recorder, day, hour, site and cluster), `similar` (the nearest windows), `trace` (from a window
-    back to its recordings and runs), `find_events` (when a detector hears a sound).
+    `query` (windows by recorder, day, hour, site and cluster), `similar` (the nearest windows), `open_search` (stores
+    opened for many searches of the nearest windows, also to a clip), `trace` (from a window back to its recordings
+    and runs), `find_events` (when a detector hears a sound).
 Hear
     `verdicts` (what people said of windows), `batches` (what they were asked), `read_batch` (the windows of one).
 Count
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from dawnchorus._detections import find_events, open_detections
     from dawnchorus._manifests import run, status, verify
     from dawnchorus._people import batches, read_batch, verdicts
+    from dawnchorus._search import open_search
     from dawnchorus._stores import open_clusters, open_cube, open_embeddings, query, stores
     from dawnchorus._tables import read_labels
     from lake.counting.draws import draw
@@ -48,14 +50,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "batches", "draw", "errors", "estimate", "find_events", "open_clusters", "open_cube", "open_detections",
-    "open_embeddings", "query", "read_batch", "read_deployments", "read_labels", "read_recordings", "run", "similar",
-    "status", "stores", "trace", "verdicts", "verify",
+    "open_embeddings", "open_search", "query", "read_batch", "read_deployments", "read_labels", "read_recordings",
+    "run", "similar", "status", "stores", "trace", "verdicts", "verify",
 ]  # fmt: skip
 
 _HOMES = {
     "dawnchorus._detections": ("find_events", "open_detections"),
     "dawnchorus._manifests": ("run", "status", "verify"),
     "dawnchorus._people": ("batches", "read_batch", "verdicts"),
+    "dawnchorus._search": ("open_search",),
     "dawnchorus._stores": ("open_clusters", "open_cube", "open_embeddings", "query", "stores"),
     "dawnchorus._tables": ("read_labels",),
     "lake.counting.draws": ("draw",),

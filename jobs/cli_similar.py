@@ -1,24 +1,28 @@
 """The command that finds windows by example: the nearest to a window, to a clip, or by a detector."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from jobs.cli_lake import ForceOpt, JsonOpt, check_out, give
+from jobs.cli_lake import ForceOpt, JsonOpt, give, require_folder
 from jobs.common.terminal import complain, print_json, print_line
 from lake.errors import InputError, UsageError
-from lake.outputs import write_outputs
+from lake.outputs import refuse_others, write_outputs
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from lake.nearest import Metric
-    from lake.similar import Normalise
+    from lake.search import Normalise, Search
 
 commands = typer.Typer()
-FORMATS = ("csv", "raven")
+SUFFIXES = {".csv": "csv", ".parquet": "csv", ".json": "csv", ".txt": "raven", ".html": "page"}
+FORMATS = ("csv", "raven", "page")
+EXPECTED = ".csv, .parquet or .json for a table, .txt for Raven, .html for a page"
 
 
 @commands.command()
@@ -45,59 +49,82 @@ def similar(
     apart: Annotated[
         float | None, typer.Option(min=0, help="seconds within which the recorder's own windows are left out")
     ] = None,
+    index: Annotated[
+        bool, typer.Option("--index/--no-index", help="whether the lake keeps codes of the vectors for later searches")
+    ] = True,
     workers: Annotated[int, typer.Option(min=1, help="threads that read")] = 2,
-    to: Annotated[str, typer.Option(help=f"one of {', '.join(FORMATS)}; csv is any table")] = "csv",
-    out: Annotated[
-        Path | None, typer.Option(help="a .csv, .parquet or .json file instead of printing; a folder for raven")
+    to: Annotated[str | None, typer.Option(help=f"one of {', '.join(FORMATS)}; else by the name of --out")] = None,
+    out: Annotated[Path | None, typer.Option(help=f"write to a file: {EXPECTED}")] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="folder of the recordings, for the players of a page; else as in the receipts")
     ] = None,
     force: ForceOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
     """List the windows nearest to one window or to a clip, or those that a detector scores highest."""
-    from jobs.common.progress import progress
-    from jobs.registry import ALL, needing
     from lake.places import with_places
-    from lake.read import open_embeddings, usable_windows
-    from lake.similar import highest, similar_to
-    from lake.similar import similar as nearest
 
-    _check(to, out, force=force)
+    how = _form(to, out, force=force)
+    example = None
     if sound is not None:
-        _check_sound(stores, to, (recorder, time, audio, start, apart))
-        table = with_places(highest(stores[0], sound, n=n, say=_note), stores[0])
-        give(table, out, force=force, as_json=as_json)
-        return
-    _check_example(recorder, time, audio, start, apart)
-    if normalise not in {"auto", "whiten", "none"}:
-        raise UsageError(f"--normalise {normalise!r}: expected auto, whiten or none.")
-    how = cast("Normalise", normalise)
-    with open_embeddings(stores[0]) as dataset:
-        n_windows = len(usable_windows(dataset, status="embedding_status"))
-    vector = None
-    if audio is not None:
-        # By name, as the registry loads jobs: all but a clip is compared without torch.
-        with needing("similar --audio", ALL):
-            example = import_module("jobs.example")
-        vector = example.clip_vector(stores, audio, start or 0.0, recorder=recorder or "")
-    with progress("similar", n_windows, "windows") as advance:
+        from lake.similar import highest
+
+        _check_sound(stores, how, (recorder, time, audio, start, apart))
+        title, table = f"Windows by the detector of {sound}", highest(stores[0], sound, n=n, say=_note)
+    else:
+        _check_example(recorder, time, audio, start, apart)
+        if normalise not in {"auto", "whiten", "none"}:
+            raise UsageError(f"--normalise {normalise!r}: expected auto, whiten or none.")
+        search = _open(stores, cast("Normalise", normalise), workers, index=index)
         metric: Metric = "euclidean" if euclidean else "cosine"
-        if vector is not None:
-            table = similar_to(
-                stores, vector, n=n, metric=metric, normalise=how, threads=workers, advance=advance, say=_note
-            )
+        if audio is not None:
+            title = f"Windows like {audio.name}, from second {start or 0:g} on"
+            table = _near_clip(search, audio, start or 0.0, recorder, n, metric)
         else:
-            table = nearest(
-                stores, str(recorder), str(time), n=n, metric=metric, normalise=how, apart_s=apart, threads=workers,
-                advance=advance, say=_note,
-            )  # fmt: skip
-    _give(with_places(table, stores[0]), stores[0], to, out, force=force, as_json=as_json)
+            example = search.window_at(str(recorder), str(time))
+            title = f"Windows like {example['recorder'][0]}, {example['time'][0]:%Y-%m-%d %H:%M:%S} UTC"
+            with _progress(search) as advance:
+                table = search.near_window(str(recorder), str(time), n=n, metric=metric, apart_s=apart, advance=advance)
+    table = with_places(table, stores[0])
+    if how == "csv" or out is None:
+        give(table, out, force=force, as_json=as_json)
+    elif how == "raven":
+        _give_raven(table, stores[0], out, root, force=force, as_json=as_json)
+    else:
+        placed = None if example is None else with_places(example, stores[0])
+        _give_page(table, stores[0], out, title, placed, root, workers, force=force, as_json=as_json)
+
+
+def _open(stores: list[str], normalise: "Normalise", workers: int, *, index: bool) -> "Search":
+    from lake.similar import open_search
+
+    return open_search(stores, normalise=normalise, index=index, threads=workers, say=_note)
+
+
+def _progress(search: "Search") -> AbstractContextManager[Callable[[int], None]]:
+    from jobs.common.progress import progress
+
+    return progress("similar", search.n_windows, "windows")
+
+
+def _near_clip(
+    search: "Search", audio: Path, start_s: float, recorder: str | None, n: int, metric: "Metric"
+) -> "pd.DataFrame":
+    """Return the windows nearest to a clip."""
+    from jobs.registry import ALL, needing
+
+    with needing("similar --audio", ALL):  # by name, as the registry loads jobs: the rest is compared without torch
+        example = import_module("jobs.example")
+    vector = example.clip_vector(list(search.sets.urls), audio, start_s, recorder=recorder or "")
+    with _progress(search) as advance:
+        return search.near_vector(vector, n=n, metric=metric, advance=advance)
 
 
 def _note(text: str) -> None:
     complain(f"note: {text}")
 
 
-def _check_sound(stores: list[str], to: str, example: tuple[object, ...]) -> None:
+def _check_sound(stores: list[str], how: str, example: tuple[object, ...]) -> None:
     """Refuse an example together with a sound, several stores, and tables that `events` writes."""
     if any(value is not None for value in example):
         raise UsageError(
@@ -105,8 +132,8 @@ def _check_sound(stores: list[str], to: str, example: tuple[object, ...]) -> Non
         )
     if len(stores) != 1:
         raise UsageError(f"--sound: expected one store of detections, found {len(stores)}.")
-    if to != "csv":
-        raise UsageError(f"--sound: --to {to} needs a threshold; `dawnchorus events MANIFEST RUN --to {to}` has one.")
+    if how == "raven":
+        raise UsageError("--sound: --to raven needs a threshold; `dawnchorus events MANIFEST RUN --to raven` has one.")
 
 
 def _check_example(
@@ -122,31 +149,65 @@ def _check_example(
         raise UsageError("--audio: a clip is no window of the stores; leave out --time and --apart, or --audio.")
 
 
-def _check(to: str, out: Path | None, *, force: bool) -> None:
-    if to not in FORMATS:
+def _form(to: str | None, out: Path | None, *, force: bool) -> str:
+    """Return what is written; refuse, before long work, a place that cannot be written or must not be replaced."""
+    if to is not None and to not in FORMATS:
         raise UsageError(f"--to {to!r}: expected one of {', '.join(FORMATS)}.")
-    if to == "raven" and out is None:
-        raise UsageError("--to raven: name a folder with --out.")
-    if to == "csv":
-        check_out(out, force=force)
+    if out is None:
+        if to == "raven":
+            raise UsageError("--to raven: name a folder with --out, or a .txt file for one table of all recordings.")
+        if to == "page":
+            raise UsageError("--to page: name a .html file with --out.")
+        return "csv"
+    found = SUFFIXES.get(out.suffix.lower())
+    is_folder = to == "raven" and found is None
+    if not is_folder and (found is None or to not in {None, found}):
+        names = [suffix for suffix, form in SUFFIXES.items() if form == to]
+        expected = EXPECTED if to is None else f"{' or '.join(names)}, for --to {to}"
+        raise UsageError(f"--out {out}: expected a name that ends in {expected}.")
+    require_folder(out.absolute().parent, out)
+    if not force and not is_folder:
+        refuse_others(out.absolute().parent, [out.name])
+    return to or str(found)
 
 
-def _give(table: "pd.DataFrame", store: str, to: str, out: Path | None, *, force: bool, as_json: bool) -> None:
-    """Print the windows, or write them as a table or for Raven."""
-    if to == "csv" or out is None:
-        give(table, out, force=force, as_json=as_json)
-        return
-    from lake.exports.raven import raven_hits
+def _give_raven(table: "pd.DataFrame", store: str, out: Path, root: Path | None, *, force: bool, as_json: bool) -> None:
+    """Write selection tables for Raven: one for all recordings, or a folder with one for each."""
+    from lake.exports.raven import as_hits, raven_combined, raven_sheets
+    from lake.places import durations_of
 
     known = table[table["recording"] != ""]
     if known.empty:
         raise InputError(f"{store}: no recording of these windows is known, and Raven's tables need one. Use --to csv.")
-    sheets = list(raven_hits(known, high_hz=_high_hz(store)))
-    write_outputs(out, {sheet.key: sheet.text.encode() for sheet in sheets}, force=force)
+    high_hz = _high_hz(store)
+    if out.suffix.lower() == ".txt":
+        where = "" if root is None else str(root.absolute())
+        text = raven_combined(as_hits(known), durations_of(known, store), high_hz=high_hz, root=where)
+        _write(out.absolute().parent, {out.name: text.encode()}, out, len(known), force=force, as_json=as_json)
+        return
+    sheets = list(raven_sheets(as_hits(known), high_hz=high_hz))
+    _write(out, {sheet.key: sheet.text.encode() for sheet in sheets}, out, len(known), force=force, as_json=as_json)
+
+
+def _give_page(
+    table: "pd.DataFrame", store: str, out: Path, title: str, example: "pd.DataFrame | None", root: Path | None,
+    workers: int, *, force: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Write the page of the windows, and the folder of its files beside it."""
+    from jobs.common.pages.hits import hits_page
+
+    page = hits_page(out.stem, table, store, title=title, example=example, root=root, workers=workers)
+    for note in page.notes:
+        _note(note)
+    _write(out.absolute().parent, page.files, out, len(table), force=force, as_json=as_json)
+
+
+def _write(folder: Path, files: dict[str, bytes], out: Path, n_windows: int, *, force: bool, as_json: bool) -> None:
+    write_outputs(folder, files, force=force)
     if as_json:
-        print_json({"out": str(out), "n_files": len(sheets), "n_windows": len(known)})
+        print_json({"out": str(out), "n_files": len(files), "n_windows": n_windows})
     else:
-        print_line(f"{out}: {len(known)} windows in {len(sheets)} files")
+        print_line(f"{out}: {n_windows} windows in {len(files)} files")
 
 
 def _high_hz(store: str) -> float:

@@ -4,9 +4,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lake.chain import made_by
+from lake.errors import InputError
 from lake.grid import Grid
 from lake.sounds import SPEECH
-from lake.verdicts import last_decisions
+from lake.verdicts import last_decisions, read_verdicts
 
 MIN_OVERLAP_MS = 500
 """Milliseconds that a span of ``yes`` must share with a window to count for it."""
@@ -65,6 +67,20 @@ def windows_of_speech(verdicts: pd.DataFrame, grid: Grid, recorders: list[str]) 
     """
     last = last_decisions(verdicts)
     return windows_touching(last[(last["sound"] == SPEECH) & (last["verdict"] == "yes")], grid, recorders)
+
+
+def cells_of_speech(url: str, grid: Grid, recorders: list[str]) -> pd.DataFrame:
+    """Return the windows of a store that :func:`windows_of_speech` finds; none outside of a lake, without verdicts."""
+    try:
+        verdicts = read_verdicts(made_by(url).lake)
+    except InputError:
+        return pd.DataFrame({"i_recorder": [], "cell": []}, dtype=np.int64)
+    return windows_of_speech(verdicts, grid, recorders)
+
+
+def speech_note(n: int) -> str:
+    """Return what to say of windows that are left out."""
+    return f"windows that people marked as speech are left out: {n}."
 
 
 def shares_speech(

@@ -1,28 +1,41 @@
-"""Distances from one vector to the windows of vector sets, span by span; whitened ones by one product a window."""
+"""Distances from one vector to windows: those of their vectors, and bounds from their codes."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lake.scaling import Scaling, Vectors, scaled, scaled_and_lengths
-from lake.vectors import Span, VectorSets, read_span
-from lake.whitening import keep_lengths, kept_lengths
+from lake.codes import Codes
+from lake.scaling import Scaling, Vectors, scaled
 
 Metric = Literal["cosine", "euclidean"]
-MARGIN = 1e-4
-"""More than the cosine of two whitened vectors changes by float32 rounding."""
+Floats = NDArray[np.float64]
+ROUNDING = 2.0**-22
+"""More than rounding a length to float32 changes what is divided by it, or its square."""
+SMALLEST = 2.0**-200
+"""Squares of lengths below it are of lengths that float32 does not hold to 24 bits."""
+
+
+@dataclass(frozen=True)
+class _OfSet:
+    """What the vectors of one set are compared with: the product is ``(x - mean) @ weights``."""
+
+    columns: slice
+    weights: Floats
+    mean: Floats | None
 
 
 class Comparison:
-    """Distances from one vector to all windows.
+    """Distances from one vector to windows.
 
     Parameters
     ----------
-    sets
-        What is searched.
+    n_features
+        Features of each vector set.
     vector
-        As it is stored, the sets side by side, float32, shape (n_features,).
+        As it is stored, the sets side by side, float32, shape (n_features of all,).
     scaling
         The whitening of the sets; ``None`` compares vectors as they are stored.
     metric
@@ -31,94 +44,110 @@ class Comparison:
     Notes
     -----
     With x a stored vector, q the scaled one that is searched for, A the whitening's axes over the deviations and m the
-    mean, the cosine is (x - m) @ (A.T @ q) / length(A @ (x - m)). The first search gathers the lengths and keeps them;
-    later ones need one product of each window. Windows that may be among the nearest are compared in full.
+    mean, the cosine is (x - m) @ (A.T @ q) / length(A @ (x - m)): one product of each window, and a length that is
+    kept. All sums run in float64 and in the order of the features, so that the distance of a window is the same to the
+    last bit among any other windows.
     """
 
-    def __init__(self, sets: VectorSets, vector: Vectors, scaling: Scaling | None, metric: Metric) -> None:
-        self.sets, self.scaling, self.metric = sets, scaling, metric
+    def __init__(self, n_features: Sequence[int], vector: Vectors, scaling: Scaling | None, metric: Metric) -> None:
+        self.metric, self.is_whitened = metric, scaling is not None
         wanted = vector[None] if scaling is None else scaled(vector[None], scaling)
         self.wanted = wanted[0].astype(np.float64)
-        self.lengths = None if scaling is None else kept_lengths(sets)
-        self.gathered: Vectors | None = None
-        if scaling is not None and self.lengths is None:
-            self.gathered = np.zeros((sets.n_windows, len(sets.arrays)), dtype=np.float32)
+        self.squares = float(self.wanted @ self.wanted)
+        self.sets: list[_OfSet] = []
+        first = column = 0
+        for i, n in enumerate(n_features):
+            columns = slice(first, first + n)
+            if scaling is None:
+                self.sets.append(_OfSet(columns, self.wanted[columns], None))
+            else:
+                scale = scaling.scales[i]
+                part = self.wanted[column : column + scale.n_scaled] / np.sqrt(len(n_features))
+                weights = part if scale.components is None else part @ scale.components.astype(np.float64)
+                weights = weights * (1 / scale.deviation).astype(np.float32)
+                self.sets.append(_OfSet(columns, weights, scale.mean.astype(np.float32).astype(np.float64)))
+                column += scale.n_scaled
+            first += n
 
-    def nearest(
-        self, span: Span, allowed: NDArray[np.bool_], n: int, limit: float
-    ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-        """Return the nearest windows of a span.
+    def distances(self, vectors: Vectors, lengths: Vectors | None) -> Floats:
+        """Return the distance of each window, shape (n_windows,).
 
         Parameters
         ----------
-        span
-            Windows to compare.
-        allowed
-            Which of them count, shape (n_windows,).
-        n
-            How many at most.
-        limit
-            Windows that are farther may be left out.
+        vectors
+            As they are stored, float32, shape (n_windows, n_features of all).
+        lengths
+            Of the whitened vectors of each set, shape (n_windows, n_sets); ``None`` without whitening.
+        """
+        if lengths is None:
+            x = vectors.astype(np.float64)
+            if self.metric == "euclidean":
+                x -= self.wanted
+                return np.asarray(np.sqrt(np.einsum("ij,ij->i", x, x)))
+            return self._of_products(np.einsum("ij,j->i", x, self.wanted), np.einsum("ij,ij->i", x, x))
+        product = np.zeros(len(vectors))
+        for i, one in enumerate(self.sets):
+            x = vectors[:, one.columns].astype(np.float64)
+            if one.mean is not None:
+                x -= one.mean
+            product += _over(np.einsum("ij,j->i", x, one.weights), lengths[:, i])
+        return self._of_products(product, _whitened_squares(lengths))
+
+    def bounds(self, codes: Sequence[Sequence[Codes]], lengths: Vectors | None) -> tuple[Floats, Floats]:
+        """Return how near and how far each window may be, by its codes.
+
+        Parameters
+        ----------
+        codes
+            Of the same windows, of each set, in blocks.
+        lengths
+            As :meth:`distances` takes them.
 
         Returns
         -------
-        rows, distances
-            Nearest first; of those at the same distance, the first in time.
+        nearest, farthest
+            Shape (n_windows,): what :meth:`distances` gives is not less than the one and not more than the other.
         """
-        vectors = read_span(self.sets, span)
-        rows = np.flatnonzero(allowed)
-        if self.scaling is not None and self.lengths is not None:
-            rows = rows[self._possible(vectors[rows], self.lengths[span.first_row + rows], n, limit)]
-            vectors = scaled(vectors[rows], self.scaling)
-        elif self.scaling is not None and self.gathered is not None:
-            vectors, lengths = scaled_and_lengths(vectors, self.scaling, in_place=True)
-            self.gathered[span.first_row : span.first_row + len(lengths)] = lengths
-            vectors = vectors[rows]
-        else:
-            vectors = vectors if len(rows) == len(vectors) else vectors[rows]
-        distance = _distances(vectors, self.wanted, self.metric)
-        near = np.argsort(distance, kind="stable")[:n]
-        near = near[distance[near] <= limit]
-        return rows[near], distance[near]
+        product, bound, squares = (np.zeros(sum(map(len, codes[0]))) for _ in range(3))
+        for i, (one, blocks) in enumerate(zip(self.sets, codes, strict=True)):
+            about, off = map(np.concatenate, zip(*(block.products(one.weights) for block in blocks), strict=True))
+            if one.mean is not None:
+                about -= float(one.mean @ one.weights)
+                off += 4 * len(one.mean) * 2.0**-53 * float(np.abs(one.mean * one.weights).sum())
+            if lengths is None:
+                squares += np.square(np.concatenate([block.length for block in blocks]).astype(np.float64))
+            else:
+                about, off = _over(about, lengths[:, i]), _over(off, lengths[:, i])
+            product += about
+            bound += off
+        squares = squares if lengths is None else _whitened_squares(lengths)
+        unknown = ~(np.isfinite(bound) & np.isfinite(squares)) | ((squares > 0) & (squares < SMALLEST))
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.metric == "euclidean":
+                middle = squares + self.squares - 2 * product
+                off = 2 * bound + ROUNDING * (squares + self.squares)
+                nearest, farthest = np.sqrt(np.maximum(middle - off, 0)), np.sqrt(np.maximum(middle + off, 0))
+            else:
+                both = np.sqrt(squares * self.squares)
+                cosine, off = _over(product, both), _over(bound, both)
+                off += ROUNDING * (np.abs(cosine) + off) + 1e-12
+                nearest, farthest = 1 - cosine - off, 1 - cosine + off
+        nearest[unknown], farthest[unknown] = -np.inf, np.inf
+        return nearest, farthest
 
-    def keep(self) -> None:
-        """Keep what a search of all spans gathered."""
-        if self.gathered is not None:
-            keep_lengths(self.sets, self.gathered)
-
-    def _possible(self, vectors: Vectors, lengths: Vectors, n: int, limit: float) -> NDArray[np.intp]:
-        """Return which whitened windows may be among the n nearest."""
-        if self.scaling is None or not len(vectors):
-            return np.zeros(0, dtype=np.intp)
-        n_sets = len(self.scaling.scales)
-        cosine, squares = np.zeros(len(vectors)), np.zeros(len(vectors))
-        first = column = 0
-        for i, scale in enumerate(self.scaling.scales):
-            part = self.wanted[column : column + scale.n_scaled]
-            weights = part if scale.components is None else part @ scale.components.astype(np.float64)
-            weights = weights * (1 / scale.deviation).astype(np.float32)
-            product = vectors[:, first : first + scale.n_features].astype(np.float64) @ weights
-            product -= scale.mean.astype(np.float32).astype(np.float64) @ weights
-            has_length = lengths[:, i] > 0
-            cosine += np.where(has_length, product / np.where(has_length, lengths[:, i], 1), 0) / np.sqrt(n_sets)
-            squares += has_length / n_sets
-            first, column = first + scale.n_features, column + scale.n_scaled
-        of_wanted = float(self.wanted @ self.wanted)
+    def _of_products(self, product: Floats, squares: Floats) -> Floats:
+        """Return distances from products with what is searched for and squares of lengths."""
         if self.metric == "euclidean":
-            about, limit = squares + of_wanted - 2 * cosine, limit * limit
-        else:
-            both = np.sqrt(squares * of_wanted)
-            about = 1 - cosine / np.where(both > 0, both, 1)
-        if len(about) > n:
-            limit = min(limit, float(np.partition(about, n - 1)[n - 1]) + 2 * MARGIN)
-        return np.flatnonzero(about <= limit + 2 * MARGIN)
+            return np.sqrt(np.maximum(squares + self.squares - 2 * product, 0))
+        return 1 - _over(product, np.sqrt(squares * self.squares))
 
 
-def _distances(vectors: Vectors, wanted: NDArray[np.float64], metric: Metric) -> NDArray[np.float64]:
-    """Return the distance of each vector, shape (n_windows, n), to one."""
-    x = vectors.astype(np.float64)
-    if metric == "euclidean":
-        x -= wanted
-        return np.asarray(np.sqrt(np.einsum("ij,ij->i", x, x)))
-    lengths = np.sqrt(np.einsum("ij,ij->i", x, x)) * np.sqrt(wanted @ wanted)
-    return np.asarray(1 - x @ wanted / np.where(lengths > 0, lengths, 1))
+def _over(values: Floats, lengths: NDArray[np.floating]) -> Floats:
+    """Return values over lengths; 0 where the length is 0."""
+    has_length = lengths > 0
+    return np.where(has_length, values / np.where(has_length, lengths, 1), 0.0)
+
+
+def _whitened_squares(lengths: Vectors) -> Floats:
+    """Return the square of the length of joined whitened vectors: a set counts unless its vector has length 0."""
+    return np.asarray((lengths > 0).sum(axis=1) / lengths.shape[1])

@@ -93,6 +93,16 @@ def with_places(table: pd.DataFrame, url: str) -> pd.DataFrame:
     return pd.concat([table, placed], axis=1)
 
 
+def durations_of(table: pd.DataFrame, url: str) -> dict[str, float]:
+    """Return the length in seconds of each recording of a table's recorders, by its path; none without a cube."""
+    cube, _ = _stores_of(url)
+    if cube is None:
+        return {}
+    known = set(recorder_names(cube))
+    rows = (row for name in table["recorder"].unique() if name in known for row in recordings_table(cube, name))
+    return {row["path"]: row["n_samples"] / row["sample_rate_hz"] for row in rows}
+
+
 def _stores_of(url: str) -> tuple[xr.Dataset | None, xr.Dataset | None]:
     """Return the cube and the only clustering of a store, opened as numbers, where its lake has them."""
     try:

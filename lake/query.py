@@ -1,9 +1,10 @@
-"""Choosing windows by recorder, date, hour, site and cluster, and their table."""
+"""Choosing windows by recorder, date, hour, site and cluster, and their table; one window by its time."""
 
 import re
 from calendar import monthrange
 from collections.abc import Sequence
-from datetime import date
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,15 @@ import xarray as xr
 
 from lake.constants import STORES
 from lake.errors import InputError, StoreFormatError, UsageError
+from lake.grid import Grid, iso
 from lake.layout import Lake
 from lake.read import Windows, grid_of, open_store, recorder_names, values_at
 from lake.storage import Storage
 from lake.text import nearest_hint, resolve
 from lake.whole import store_attributes
+
+Instant = str | datetime | np.datetime64
+"""ISO 8601 in UTC, or a time, of a table for example; without a zone it is UTC."""
 
 
 def open_any(url: str) -> xr.Dataset:
@@ -57,6 +62,53 @@ def parse_dates(text: str) -> tuple[date, date]:
     if last[1] < first[0]:
         raise UsageError(f"--date {text!r}: the last day is before the first.")
     return first[0], last[1]
+
+
+@dataclass(frozen=True)
+class Place:
+    """One window: recorder number and cell."""
+
+    recorder: int
+    cell: int
+
+
+def cell_of(grid: Grid, time: Instant) -> int:
+    """Return the last cell that begins at an instant or before; one that is not on the grid where that does not reach.
+
+    Raises
+    ------
+    InputError
+        If the text is no time.
+    """
+    if isinstance(time, datetime) and time.tzinfo is not None:
+        time = time.astimezone(UTC).replace(tzinfo=None)
+    time = str(time)
+    try:
+        instant_ms = int(np.datetime64(time.removesuffix("Z"), "ms").astype(np.int64))
+    except ValueError:
+        raise InputError(f"--time {time!r}: expected a time in UTC such as 2021-06-22T09:50:00.") from None
+    return (instant_ms - grid.origin_ms) // grid.hop_ms
+
+
+def place_of(recorders: list[str], grid: Grid, recorder: str, time: Instant) -> Place:
+    """Return the window of a recorder that an instant falls into: the last one that begins at it or before.
+
+    Parameters
+    ----------
+    recorders, grid
+        The store's.
+    recorder, time
+        A name, and an instant.
+
+    Raises
+    ------
+    InputError
+        If there is no such recorder, the text is no time, or the grid does not reach it.
+    """
+    recorder, cell = resolve_recorder(recorder, recorders), cell_of(grid, time)
+    if not 0 <= cell < grid.n_cells:
+        raise InputError(f"--time {str(time)!r}: the store goes from {iso(grid.origin_ms)} to {iso(grid.end_ms)}.")
+    return Place(recorders.index(recorder), cell)
 
 
 def resolve_recorder(name: str, known: Sequence[str]) -> str:

@@ -1,68 +1,19 @@
-"""The windows nearest to one, or that a detector scores highest: exactly, in one pass over a store of any size."""
+"""The windows nearest to one, or that a detector scores highest."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
-from lake.chain import made_by
 from lake.errors import InputError
-from lake.grid import Grid, iso
-from lake.heard import windows_of_speech
-from lake.nearest import Comparison, Metric
-from lake.query import resolve_recorder
+from lake.heard import cells_of_speech, speech_note
+from lake.nearest import Metric
+from lake.query import Instant
 from lake.read import grid_of, open_detections, recorder_names, usable_windows, values_at
+from lake.search import Normalise, Search
 from lake.text import near_or_all
-from lake.threads import in_threads
-from lake.vectors import Span, VectorSets, open_vectors
-from lake.verdicts import read_verdicts
-from lake.whitening import study_whitening, whitening_notes
-
-Instant = str | datetime | np.datetime64
-"""ISO 8601 in UTC, or a time, of a table for example; without a zone it is UTC."""
-Normalise = Literal["auto", "whiten", "none"]
-
-
-@dataclass(frozen=True)
-class Place:
-    """One window: recorder number and cell."""
-
-    recorder: int
-    cell: int
-
-
-def place_of(recorders: list[str], grid: Grid, recorder: str, time: Instant) -> Place:
-    """Return the window of a recorder that an instant falls into: the last one that begins at it or before.
-
-    Parameters
-    ----------
-    recorders, grid
-        The store's.
-    recorder, time
-        A name, and an instant.
-
-    Raises
-    ------
-    InputError
-        If there is no such recorder, the text is no time, or the grid does not reach it.
-    """
-    recorder = resolve_recorder(recorder, recorders)
-    if isinstance(time, datetime) and time.tzinfo is not None:
-        time = time.astimezone(UTC).replace(tzinfo=None)
-    time = str(time)
-    try:
-        instant_ms = int(np.datetime64(time.removesuffix("Z"), "ms").astype(np.int64))
-    except ValueError:
-        raise InputError(f"--time {time!r}: expected a time in UTC such as 2021-06-22T09:50:00.") from None
-    cell = (instant_ms - grid.origin_ms) // grid.hop_ms
-    if not 0 <= cell < grid.n_cells:
-        raise InputError(f"--time {time!r}: the store goes from {iso(grid.origin_ms)} to {iso(grid.end_ms)}.")
-    return Place(recorders.index(recorder), int(cell))
+from lake.vectors import open_vectors
 
 
 def similar(
@@ -115,17 +66,9 @@ def similar(
     >>> list(near.columns), len(near), near["distance"].is_monotonic_increasing
     (['recorder', 'time', 'distance'], 5, True)
     """
-    sets = open_vectors([urls] if isinstance(urls, str) else urls)
-    grid, recorders = sets.grid, list(sets.recorders)
-    place = place_of(recorders, grid, recorder, time)
-    wanted = np.concatenate([np.asarray(array[place.recorder, place.cell]) for array in sets.arrays])
-    if not np.isfinite(wanted).all():
-        raise InputError(f"{sets.urls[0]}: recorder {recorder!r} has no vector at {iso(grid.start_ms(place.cell))}.")
-    apart = max(1, -(-round((grid.window_ms / 1000 if apart_s is None else apart_s) * 1000) // grid.hop_ms))
-    return _nearest(
-        sets, wanted, (place, apart), n=n, metric=metric, normalise=normalise, threads=threads,
-        advance=advance, say=say,
-    )  # fmt: skip
+    return open_search(urls, normalise=normalise, threads=threads, say=say).near_window(
+        recorder, time, n=n, metric=metric, apart_s=apart_s, advance=advance
+    )
 
 
 def similar_to(
@@ -140,15 +83,18 @@ def similar_to(
     InputError
         If the vector has another number of features, or is not finite, or stores are not of the same windows.
     """
-    sets = open_vectors([urls] if isinstance(urls, str) else urls)
-    if vector.shape != (sum(sets.n_features),) or not np.isfinite(vector).all():
-        raise InputError(
-            f"{' and '.join(sets.urls)}: expected a finite vector of {sum(sets.n_features)} features, found one of "
-            f"shape {vector.shape}. Make it with the runs that made the stores."
-        )
-    return _nearest(
-        sets, vector, None, n=n, metric=metric, normalise=normalise, threads=threads, advance=advance, say=say
+    return open_search(urls, normalise=normalise, threads=threads, say=say).near_vector(
+        vector, n=n, metric=metric, advance=advance
     )
+
+
+def open_search(
+    urls: str | Sequence[str], *, normalise: Normalise = "auto", index: bool = True, threads: int = 2,
+    say: Callable[[str], None] | None = None,
+) -> Search:  # fmt: skip
+    """Return embedding stores opened for many searches; see :func:`similar`."""
+    sets = open_vectors([urls] if isinstance(urls, str) else urls)
+    return Search(sets, normalise=normalise, index=index, threads=threads, say=say)
 
 
 def highest(url: str, sound: str, *, n: int = 20, say: Callable[[str], None] | None = None) -> pd.DataFrame:
@@ -185,10 +131,13 @@ def highest(url: str, sound: str, *, n: int = 20, say: Callable[[str], None] | N
         grid, recorders = grid_of(dataset), recorder_names(dataset)
         windows, of_sound = usable_windows(dataset, status="detection_status"), dataset.isel(sound=known.index(sound))
         score = values_at(of_sound, "score", windows.recorder, windows.cell)
-        speech = _speech(url, grid, recorders, say)
-        is_open = np.isfinite(score)
-        for i, cells in speech.items():
-            is_open &= (windows.recorder != i) | ~np.isin(windows.cell, cells)
+        speech = cells_of_speech(url, grid, recorders)
+        if len(speech) and say is not None:
+            say(speech_note(len(speech)))
+        withheld = speech["i_recorder"].to_numpy(dtype=np.int64) * grid.n_cells + speech["cell"].to_numpy()
+        is_open = np.isfinite(score) & ~np.isin(
+            windows.recorder.astype(np.int64) * grid.n_cells + windows.cell, withheld
+        )
         if not np.isfinite(score).any():
             raise InputError(f"{url}: sound {sound!r} has no detector. Hear more windows of it: `dawnchorus review`.")
         rows = np.flatnonzero(is_open)
@@ -197,54 +146,3 @@ def highest(url: str, sound: str, *, n: int = 20, say: Callable[[str], None] | N
     times = (grid.origin_ms + best.cell * grid.hop_ms).astype("datetime64[ms]")
     names = [recorders[i] for i in best.recorder]
     return pd.DataFrame({"recorder": names, "time": times, "score": found[0], "probability": found[1]})
-
-
-def _nearest(
-    sets: VectorSets, vector: NDArray[np.floating], beside: tuple[Place, int] | None, *, n: int, metric: Metric,
-    normalise: Normalise, threads: int, advance: Callable[[int], None] | None, say: Callable[[str], None] | None,
-) -> pd.DataFrame:  # fmt: skip
-    """Compare all windows but those nearer in time to a window than a number of cells."""
-    is_whitened = normalise == "whiten" or (normalise == "auto" and sets.is_own)
-    scaling = study_whitening(sets, threads=threads) if is_whitened else None
-    if scaling is not None and say is not None:
-        for note in whitening_notes(sets, scaling):
-            say(note)
-    compare = Comparison(sets, vector.astype(np.float32), scaling, metric)
-    speech = _speech(sets.urls[0], sets.grid, list(sets.recorders), say)
-    best = pd.DataFrame({"recorder": [], "cell": [], "distance": []})
-
-    def look(span: Span) -> tuple[pd.DataFrame, int]:
-        allowed = ~np.isin(span.cells, speech.get(span.recorder, ()))
-        if beside is not None and span.recorder == beside[0].recorder:
-            allowed &= np.abs(span.cells - beside[0].cell) >= beside[1]
-        limit = best["distance"].iloc[-1] if len(best) == n else np.inf
-        rows, distance = compare.nearest(span, allowed, n, float(limit))
-        return pd.DataFrame({"recorder": span.recorder, "cell": span.cells[rows], "distance": distance}), len(allowed)
-
-    with threadpool_limits(1):  # the spans are read in threads already; those of BLAS would wait for each other
-        for found, n_compared in in_threads(look, sets.spans, threads):
-            if len(found):
-                both = pd.concat([best, found]) if len(best) else found
-                best = both.sort_values(["distance", "recorder", "cell"], kind="stable").head(n)
-            if advance is not None:
-                advance(n_compared)
-    compare.keep()
-    grid = sets.grid
-    times = (grid.origin_ms + best["cell"].to_numpy(dtype=np.int64) * grid.hop_ms).astype("datetime64[ms]")
-    names = [sets.recorders[int(i)] for i in best["recorder"]]
-    return pd.DataFrame({"recorder": names, "time": times, "distance": best["distance"].to_numpy(dtype=np.float64)})
-
-
-def _speech(
-    url: str, grid: Grid, recorders: list[str], say: Callable[[str], None] | None
-) -> dict[int, NDArray[np.int64]]:
-    """Return the cells of windows that share time with speech, by recorder number."""
-    try:
-        lake = made_by(url).lake
-    except InputError:  # outside of a lake there are no verdicts
-        return {}
-    found = windows_of_speech(read_verdicts(lake), grid, recorders)
-    if len(found) and say is not None:
-        say(f"windows that people marked as speech are left out: {len(found)}.")
-    recorder, cell = found["i_recorder"].to_numpy(dtype=np.int64), found["cell"].to_numpy(dtype=np.int64)
-    return {int(i): cell[recorder == i] for i in np.unique(recorder)}

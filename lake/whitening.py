@@ -98,14 +98,18 @@ def kept_lengths(sets: VectorSets) -> Vectors | None:
     return np.asarray(found) if np.isfinite(found).all() and (found >= 0).all() else None
 
 
-def keep_lengths(sets: VectorSets, lengths: Vectors) -> None:
-    """Keep the lengths of all windows once whitened next to the whitening, if the sets stand in a lake."""
+def keep_lengths(sets: VectorSets, lengths: Vectors) -> str:
+    """Keep the lengths of all windows once whitened, if the sets stand in a lake; return why that was not possible."""
     lake, key = _key(sets, SHRINKAGE, N_AXES, partial=True)
-    if lake is not None:
-        out = io.BytesIO()
-        np.savez(out, lengths=lengths)
-        with suppress(DawnchorusError, OSError):  # as in `study_whitening`
-            lake.storage.write(_lengths_file(key), out.getvalue())
+    if lake is None:
+        return ""
+    out = io.BytesIO()
+    np.savez(out, lengths=lengths)
+    try:
+        lake.storage.write(_lengths_file(key), out.getvalue())
+    except (DawnchorusError, OSError) as error:  # as in `study_whitening`
+        return str(error)
+    return ""
 
 
 def study_scaling(

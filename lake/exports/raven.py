@@ -54,19 +54,16 @@ def raven_combined(table: pd.DataFrame, lengths_s: Mapping[str, float], *, high_
     return _lines(pd.concat([mine for _, _, mine in parts]), begins, high_hz, root)
 
 
-def raven_hits(table: pd.DataFrame, *, high_hz: float) -> Iterator[Sheet]:
-    """Yield a selection table for each recording with windows that were found by example.
+def as_hits(table: pd.DataFrame) -> pd.DataFrame:
+    """Return windows that were found by example as :func:`raven_sheets` takes them: labels give the order of the hits.
 
     Parameters
     ----------
     table
-        recording, start_s, end_s, cluster (missing where it is not known), and distance.
-    high_hz
-        As for :func:`raven_sheets`.
+        recording, start_s, end_s, cluster (missing where it is not known), and distance; the nearest first.
     """
     labels = [f"similar {i}" for i in range(1, len(table) + 1)]
-    cluster = table["cluster"].astype(object).where(table["cluster"].notna(), "")
-    yield from raven_sheets(table.assign(label=labels, cluster=cluster), high_hz=high_hz)
+    return table.assign(label=labels, cluster=table["cluster"].astype(object).where(table["cluster"].notna(), ""))
 
 
 def _lines(table: pd.DataFrame, begins_s: Mapping[str, float], high_hz: float, root: str) -> str:

@@ -8,8 +8,12 @@ import detectors
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
+from browsers import FLAGS, chromium_path, listen
 from chains import store
 from commands import Cli
+from playwright.sync_api import Page, sync_playwright
+from stores import judge, make_cube, make_embeddings
 
 import dawnchorus
 from lake.trace import trace
@@ -118,3 +122,175 @@ def test_what_a_detector_is_not_asked(cli: Cli, tmp_path: Path) -> None:
         ended = cli("similar", *words)
         assert ended.code == code, ended
         assert told in ended.error
+
+
+def files_in(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def page_of(folder: Path, stem: str = "near") -> str:
+    return (folder / f"{stem}.html").read_text(encoding="utf-8")
+
+
+def test_a_page_shows_and_plays_each_hit(cli: Cli, whole: Path, tmp_path: Path) -> None:
+    url = store(whole, "vectors")
+    ended = cli("similar", url, *WINDOW, "--n", 5, "--out", tmp_path / "near.html", "--json")
+    assert ended.code == 0, ended.error
+    assert "note" not in ended.error
+    found, text = table(cli("similar", url, *WINDOW, "--n", 5).out), page_of(tmp_path)
+    names = [f"near_files/{number:05d}" for number in range(6)]
+    expected = {f"{name}{suffix}" for name in names for suffix in (".webp", ".ogg")}
+    assert expected < files_in(tmp_path), "the window that was searched for, and the five nearest"
+    assert json.loads(ended.out)["n_windows"] == 5
+    assert all(f'src="{name}{suffix}"' in text for name in names for suffix in (".webp", ".ogg"))
+    assert "Windows like a, 2021-07-15 00:00:00 UTC" in text
+    assert text.index("Searched for") < text.index(f"distance {found['distance'][0]:.4g}")
+    for row in found.to_dict("records"):
+        assert f"{row['recording']}, second {row['start_s']:.3f} to {row['end_s']:.3f}" in text
+        assert f"{row['time_local']:%Y-%m-%d %H:%M:%S} (UTC" in text
+        assert f"cluster {row['cluster']}" in text
+    again = cli("similar", url, *WINDOW, "--n", 5, "--out", tmp_path / "near.html")
+    assert again.code == 0, "what the command wrote itself is replaced"
+
+
+def eventually(page: Page, expression: str) -> bool:
+    """Return whether an expression becomes true; the page's policy lets no script of a test wait in it."""
+    for _ in range(100):
+        if page.evaluate(expression):
+            return True
+        page.wait_for_timeout(50)
+    return False
+
+
+def test_a_page_opens_in_a_browser(cli: Cli, whole: Path, tmp_path: Path) -> None:
+    assert cli("similar", store(whole, "vectors"), *WINDOW, "--n", 3, "--out", tmp_path / "near.html").code == 0
+    wrong: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=list(FLAGS))
+        page = listen(browser.new_page(), wrong)
+        page.goto((tmp_path / "near.html").as_uri())
+        assert page.locator("figure").count() == 4
+        for image in page.locator("figure img").all():
+            image.scroll_into_view_if_needed()
+        assert eventually(page, "[...document.images].every((one) => one.complete && one.naturalWidth)")
+        page.get_by_role("button", name="Play window 2").click()
+        assert eventually(page, "[...document.querySelectorAll('audio')].some((one) => one.currentTime > 0)")
+        browser.close()
+    assert not wrong
+
+
+def test_a_page_of_hits_without_the_recordings(cli: Cli, whole: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    url, out = store(whole, "vectors"), tmp_path / "near.html"
+    ended = cli("similar", url, *WINDOW, "--n", 2, "--out", out, "--root", empty)
+    assert ended.code == 0
+    assert "3 of 3 windows have no sound" in ended.error
+    assert not list(tmp_path.rglob("*.ogg"))
+    assert "▶" not in page_of(tmp_path)
+    ended = cli("similar", url, *WINDOW, "--n", 2, "--out", out, "--root", whole.parent / "audio")
+    assert ended.code == 0
+    assert len(list(tmp_path.rglob("*.ogg"))) == 3
+
+
+def test_a_page_by_a_clip(cli: Cli, whole: Path, tmp_path: Path) -> None:
+    url = store(whole, "vectors")
+    piece = trace(url, "a", "2021-07-15T00:00:00").pieces[0]
+    clip = whole.parent / "audio" / piece.path
+    ended = cli("similar", url, "--audio", clip, "--start", 1, "--n", 2, "--out", tmp_path / "near.html")
+    assert ended.code == 0, ended.error
+    assert f"Windows like {clip.name}, from second 1 on" in page_of(tmp_path)
+    assert {"near_files/00001.webp", "near_files/00002.webp"} < files_in(tmp_path)
+    assert "near_files/00000.webp" not in files_in(tmp_path), "a clip is no window of the lake"
+
+
+def test_a_page_needs_a_cube(cli: Cli, whole: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere.zarr"
+    moved.symlink_to(store(whole, "vectors"))
+    ended = cli("similar", moved, *WINDOW, "--out", tmp_path / "near.html")
+    assert ended.code == 3
+    assert "Name the store inside its lake, or a .csv file with --out" in ended.error
+    assert files_in(tmp_path) == set()
+
+
+def test_one_table_for_raven_counts_through_all_recordings(cli: Cli, whole: Path, tmp_path: Path) -> None:
+    url = store(whole, "vectors")
+    found = table(cli("similar", url, *WINDOW, "--n", 8).out).sort_values(["recording", "start_s"])
+    ended = cli("similar", url, *WINDOW, "--n", 8, "--out", tmp_path / "near.txt", "--root", "/audio")
+    assert ended.code == 0, ended.error
+    rows = pd.read_csv(tmp_path / "near.txt", sep="\t")
+    paths = list(dict.fromkeys(found["recording"]))
+    assert len(paths) > 1
+    lengths = {path: soundfile.info(whole.parent / "audio" / path).duration for path in paths}
+    before = {path: sum(lengths[one] for one in paths[: paths.index(path)]) for path in paths}
+    begins = found["recording"].map(before) + found["start_s"]
+    np.testing.assert_allclose(rows["Begin Time (s)"], begins, atol=1e-6)
+    np.testing.assert_allclose(
+        rows["End Time (s)"] - rows["Begin Time (s)"], found["end_s"] - found["start_s"], atol=1e-5
+    )
+    np.testing.assert_allclose(rows["File Offset (s)"], found["start_s"], atol=1e-6)
+    assert rows["Begin Path"].tolist() == [f"/audio/{path}" for path in found["recording"]]
+    assert rows["Annotation"].tolist() == [f"similar {i + 1}" for i in found.index]
+    assert rows["Selection"].tolist() == list(range(1, 9))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--out", "typo/near.csv"), "expected a folder"),
+        (("--out", "typo/near.html"), "expected a folder"),
+        (("--out", "typo/near.txt"), "expected a folder"),
+        (("--to", "raven", "--out", "typo/raven"), "expected a folder"),
+        (("--out", "near"), ".txt for Raven, .html for a page"),
+        (("--out", "near.htm"), ".txt for Raven, .html for a page"),
+        (("--to", "page", "--out", "near.csv"), "expected a name that ends in .html, for --to page"),
+        (("--to", "page", "--out", "near"), "expected a name that ends in .html, for --to page"),
+        (("--to", "csv", "--out", "near.html"), "expected a name that ends in .csv or .parquet or .json, for --to csv"),
+        (("--to", "raven", "--out", "near.csv"), "expected a name that ends in .txt, for --to raven"),
+        (("--to", "page"), "name a .html file with --out"),
+    ],
+)
+def test_a_place_that_is_a_typo_is_refused_first(cli: Cli, tmp_path: Path, words: tuple[str, ...], told: str) -> None:
+    at = [str(tmp_path / word) if word.startswith(("near", "typo")) else word for word in words]
+    ended = cli("similar", "no.zarr", *WINDOW, *at)
+    assert ended.code == 2
+    assert told in ended.error
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("out", ["near.html", "near.txt", "near.csv"])
+def test_a_file_of_somebody_else_is_not_replaced(cli: Cli, whole: Path, tmp_path: Path, out: str) -> None:
+    (tmp_path / out).write_text("mine")
+    url = store(whole, "vectors")
+    ended = cli("similar", url, *WINDOW, "--n", 2, "--out", tmp_path / out)
+    assert ended.code == 2
+    assert (tmp_path / out).read_text() == "mine"
+    assert files_in(tmp_path) == {out}
+    assert cli("similar", url, *WINDOW, "--n", 2, "--out", tmp_path / out, "--force").code == 0
+    assert (tmp_path / out).read_text() != "mine"
+
+
+def test_hits_that_are_speech_are_on_no_page(cli: Cli, tmp_path: Path) -> None:
+    cube = make_cube(tmp_path)
+    random = np.random.default_rng(0)
+    with dawnchorus.open_cube(cube.output.url) as dataset:
+        there = dataset["status"].to_numpy() > 0
+    vectors = np.where(there[..., None], random.normal(size=(*there.shape, 5)), np.nan).astype(np.float32)
+    url = make_embeddings(tmp_path, vectors, cube=cube).output.url
+    i, cell = (int(found[0]) for found in np.nonzero(there))
+    judge(tmp_path, [(("north", "south")[i], cell * 600_000, "speech", "yes")])
+    when = np.datetime64("2021-06-01") + cell * np.timedelta64(600, "s")
+    ended = cli(
+        "similar", url, "--recorder", ("north", "south")[i], "--time", when, "--n", 2, "--out", tmp_path / "x.html"
+    )
+    assert ended.code == 0, ended.error
+    assert "windows that people marked as speech are left out: 1" in ended.error
+    assert {"x_files/00001.webp", "x_files/00002.webp"} < files_in(tmp_path)
+    assert "x_files/00000.webp" not in files_in(tmp_path)
+
+
+def test_a_page_of_what_a_detector_scores(cli: Cli, tmp_path: Path) -> None:
+    _, _, found, _ = detectors.study(tmp_path)
+    ended = cli("similar", found.output.url, "--sound", "wren", "--n", 2, "--out", tmp_path / "wren.html")
+    assert ended.code == 3, "there is no cube in this lake"
+    assert "pictures of a page" in ended.error

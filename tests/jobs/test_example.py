@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from soundfiles import RATE, sound
 
 from jobs.example import clip_vector
-from lake.similar import place_of
+from lake.query import place_of
 from lake.trace import trace
 from lake.vectors import open_vectors
 
