@@ -21,12 +21,13 @@ MEDIA = (
     "mediaID", "deploymentID", "captureMethod", "timestamp", "filePath", "filePublic", "fileName", "fileMediatype",
     "exifData", "favorite", "mediaComments",
 )  # fmt: skip
-OBSERVATIONS = tuple(
+_OBSERVATIONS = (
     "observationID deploymentID mediaID eventID eventStart eventEnd observationLevel observationType "
     "cameraSetupType scientificName count lifeStage sex behavior individualID individualPositionRadius "
     "individualPositionAngle individualSpeed bboxX bboxY bboxWidth bboxHeight classificationMethod classifiedBy "
-    "classificationTimestamp classificationProbability observationTags observationComments".split()  # noqa: SIM905 (one of these columns is called like a job, which no list of names may hold)
+    "classificationTimestamp classificationProbability observationTags observationComments"
 )
+OBSERVATIONS = tuple(_OBSERVATIONS.split())
 TABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "deployments": CAMTRAP_DP_COLUMNS, "media": MEDIA, "observations": OBSERVATIONS,
 }  # fmt: skip
