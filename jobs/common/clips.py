@@ -1,6 +1,7 @@
 """Cutting many spans out of recordings, as WAV files with GUANO metadata."""
 
 import io
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,8 @@ def cut_clips(
             pieces = recordings.pieces(_ms(row["start_utc"]), _ms(row["end_utc"]))
             found = sources.samples(pieces, _ms(row["end_utc"]) - _ms(row["start_utc"]))
             if found is not None:
-                samples, rate_hz = found
-                yield row["file"], with_guano(_wav(samples, rate_hz), guano_of(row, rate_hz=rate_hz))
+                data, gain_db = _wav(*found)
+                yield row["file"], with_guano(data, guano_of(row, rate_hz=found[1], gain_db=gain_db))
 
 
 class Sources:
@@ -90,12 +91,12 @@ class Sources:
         return self._readings[piece.path]
 
 
-def _wav(samples: Samples, rate_hz: int) -> bytes:
-    """Return a WAV file of one channel: 16 bits, or floating point where the sound goes beyond full scale."""
-    made = io.BytesIO()
-    subtype = "FLOAT" if float(np.abs(samples).max(initial=0)) > 1 else "PCM_16"
-    soundfile.write(made, samples, rate_hz, subtype=subtype, format="WAV")
-    return made.getvalue()
+def _wav(samples: Samples, rate_hz: int) -> tuple[bytes, float]:
+    """Return a WAV file of one channel and 16 bits, and its gain in dB: sound beyond full scale is lowered."""
+    made, peak = io.BytesIO(), float(np.abs(samples).max(initial=0))
+    gain = 1.0 if peak <= 1 else 0.999 / peak
+    soundfile.write(made, samples * np.float32(gain), rate_hz, subtype="PCM_16", format="WAV")
+    return made.getvalue(), round(20 * math.log10(gain), 2)
 
 
 def _ms(time: Any) -> int:  # noqa: ANN401 (a pandas time)

@@ -39,7 +39,7 @@ def pictures(found: Sequence[Phenology], of: str) -> Iterator[bytes]:
 
 
 def _picture(found: Sequence[Phenology], of: str, highest: float) -> bytes:
-    figure = Figure(figsize=(11, 0.9 + 3.1 * len(found)), layout="constrained")
+    figure = Figure(figsize=(11, 1.1 + 3.1 * len(found)), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(2 * len(found), 2, width_ratios=(4, 1), height_ratios=(3, 1) * len(found))
     maps, hours, dates = list[Axes](), list[Axes](), list[Axes]()
@@ -54,8 +54,13 @@ def _picture(found: Sequence[Phenology], of: str, highest: float) -> bytes:
         maps.append(heat)
         hours.append(by_hour)
         dates.append(by_date)
+    hours[0].set_xlim(left=0)
+    dates[0].set_ylim(bottom=0)
+    edges = _days(found[0])
+    for axes in maps:
+        axes.set_xlim(edges[0], edges[-1])
     shrink = 0.9 if len(found) == 1 else 0.5
-    figure.colorbar(mesh, ax=maps, location="left", label=f"share of {of} with the sound", shrink=shrink, aspect=40)
+    figure.colorbar(mesh, ax=maps, location="left", label=f"share of {of}", shrink=shrink, aspect=40)
     figure.suptitle(shown_name(found[0].sound), parse_math=False)
     buffer = io.BytesIO()
     with warnings.catch_warnings():
@@ -105,7 +110,6 @@ def _by_hour(axes: Axes, one: Phenology) -> None:
     counts = counts[counts["period"].astype(str).str.fullmatch(r"\d\d?")]
     if len(counts):
         _intervals(axes, counts["period"].astype(int).to_numpy() + 0.5, counts, is_upright=False)
-    axes.set_xlim(left=0)
     axes.tick_params(labelleft=False)
     axes.set_title("by hour", fontsize=9)
 
@@ -120,18 +124,17 @@ def _by_date(axes: Axes, one: Phenology) -> None:
     if len(counts):
         half = pd.Timedelta(12 if one.period_kind == "day" else 84, "h")
         _intervals(axes, (pd.to_datetime(counts["period"]) + half).to_numpy(), counts, is_upright=True)
-    axes.set_ylim(bottom=0)
     axes.set_ylabel("share", fontsize=8)
-    _label_dates(axes)
+    _label_dates(axes, len(share))
     label = (
         f"grey: all of a day; black: estimate by {one.period_kind} with its interval" if len(counts) else "all of a day"
     )
     axes.set_xlabel(label, fontsize=8)
 
 
-def _label_dates(axes: Any) -> None:  # noqa: ANN401 (matplotlib's dates are not typed)
+def _label_dates(axes: Any, n_days: int) -> None:  # noqa: ANN401 (matplotlib's dates are not typed)
     dates: Any = matplotlib.dates
-    locator = dates.AutoDateLocator(minticks=1, maxticks=8)
+    locator = dates.AutoDateLocator(minticks=min(n_days, 4), maxticks=8)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
 

@@ -11,7 +11,7 @@ from lake.exports.times import local_iso
 CHUNK = b"guan"
 
 
-def guano_of(clip: Mapping[str, Any], *, rate_hz: int) -> dict[str, str]:
+def guano_of(clip: Mapping[str, Any], *, rate_hz: int, gain_db: float = 0.0) -> dict[str, str]:
     """Return the GUANO fields of a clip.
 
     Parameters
@@ -20,6 +20,8 @@ def guano_of(clip: Mapping[str, Any], *, rate_hz: int) -> dict[str, str]:
         A row of :func:`lake.exports.clips.clips_of`.
     rate_hz
         Sample rate of the clip.
+    gain_db
+        That its samples were lowered by, where the sound went beyond full scale.
     """
     name = str(clip["scientific_name"] or clip["sound"])
     position = f"{clip['latitude']:.10g} {clip['longitude']:.10g}" if pd.notna(clip["latitude"]) else ""
@@ -37,6 +39,7 @@ def guano_of(clip: Mapping[str, Any], *, rate_hz: int) -> dict[str, str]:
         "dawnchorus|Deployment": str(clip["deployment"]),
         "dawnchorus|Recording": str(clip["recording"]),
         "dawnchorus|Offset": f"{clip['offset_s']:g}",
+        "dawnchorus|Gain": f"{gain_db:g}" if gain_db else "",
         "dawnchorus|Probability": "" if pd.isna(clip["probability"]) else f"{clip['probability']:.6g}",
     }
     return {key: value for key, value in fields.items() if value}

@@ -1,4 +1,4 @@
-"""`dawnchorus export --bundle`: its tables, methods as the receipts have them, and a folder that is whole or not there."""
+"""`dawnchorus export --bundle`: its tables, methods by the receipts, and that it is whole or not there."""
 
 import json
 import shutil
@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 from commands import Cli
 
-import jobs.bundle
 from jobs.bundle import CHECKSUMS
 from lake.digest import sha256_of
 from lake.layout import Lake
@@ -45,7 +44,8 @@ def bundle(study: Path) -> Path:
 
 
 def test_it_is_complete_and_its_checksums_hold(bundle: Path) -> None:
-    listed = dict(reversed(line.split("  ", 1)) for line in (bundle / CHECKSUMS).read_text().splitlines())
+    lines = [line.split("  ", 1) for line in (bundle / CHECKSUMS).read_text().splitlines()]
+    listed = {key: digest for digest, key in lines}
     there = {path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file()} - {CHECKSUMS}
     assert set(listed) == there
     assert all(sha256_of(bundle / key) == digest for key, digest in listed.items())
@@ -114,7 +114,7 @@ def test_what_fails_leaves_nothing(cli: Cli, study: Path, tmp_path: Path, monkey
     def full(_: object, __: bytes) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(jobs.bundle.Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     assert cli("export", str(study), "--bundle", str(tmp_path / "out")).code == 75
     assert not list(tmp_path.iterdir())
 
