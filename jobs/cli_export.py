@@ -90,7 +90,7 @@ def export(
 def _check(source: str, of: Of, to: str, out: Path | None, bundle: Path | None, choice: "Choice") -> None:
     """Refuse, before long work, what does not go together, and a place that cannot be written to."""
     if to not in FORMATS:
-        raise UsageError(f"--to {to!r}: expected one of {', '.join(FORMATS)}.")
+        raise UsageError(f"--to {to!r}: expected one of {', '.join(names_for(of))}.")
     if (out is None) == (bundle is None):
         raise UsageError("export: name a folder or file with --out, or a new folder with --bundle.")
     if bundle is not None and of == "clusters":

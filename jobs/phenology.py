@@ -6,22 +6,15 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from jobs.common.run import Run
 from jobs.exporting import Choice, Study
 from lake.counting.study import Windows, windows_of
 from lake.escapes import as_written
-from lake.events import RULES, thresholds_of
-from lake.heard import shares_speech, windows_heard
+from lake.heard import shares_speech
 from lake.held import read_held
-from lake.phenology import Phenology, phenologies, wanted_windows
-from lake.read import values_at
-from lake.sounds import SPEECH
-from lake.verdicts import settled
+from lake.phenology import RULE, Marks, Phenology, answered, phenologies, scored, wanted_windows
 
-RULE: Final = "best-f1"
-"""Threshold of a picture if the user names none: it misses and invents equally much."""
 COUNTS_FILE: Final = "counts.csv"
 
 
@@ -47,8 +40,7 @@ def phenology_of(study: Study, choice: Choice) -> Pictured:
     counts = _counts(study)
     by_sound: dict[str, list[Phenology]] = {}
     is_scored = study.detections is not None and not choice.is_verified
-    each = _scored(study, choice, windows) if is_scored else _answered(study, choice, windows)
-    for sound, (has, is_effort) in each.items():
+    for sound, (has, is_effort) in _each(study, choice, windows, is_scored=is_scored).items():
         found = list(phenologies(sound, windows, has=has, is_there=is_effort & there, cube=study.cube, counts=counts))
         if any(one.found.any() for one in found):
             by_sound[sound] = found
@@ -57,42 +49,14 @@ def phenology_of(study: Study, choice: Choice) -> Pictured:
     return Pictured(by_sound, "windows recorded" if is_scored else "windows heard")
 
 
-_Each = dict[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]]
-"""Which windows hold a sound, and which are its effort, by sound."""
-
-
-def _scored(study: Study, choice: Choice, windows: Windows) -> _Each:
+def _each(study: Study, choice: Choice, windows: Windows, *, is_scored: bool) -> Marks:
     scores = study.scores()
-    assert scores is not None
+    if not is_scored or scores is None:
+        return answered(study.verdicts, windows, choice.sounds)
     rule = choice.threshold or RULE
-    found, without = thresholds_of(scores, rule, choice.sounds)
+    each, without = scored(scores, windows, rule, choice.sounds)
     if without:
         study.notes.append(f"no threshold {rule!r} for {', '.join(without)}: they have no picture")
-    known = [str(name) for name in scores["sound"].to_numpy()]
-    recorder, cell = (windows.table[name].to_numpy(np.int64) for name in ("i_recorder", "cell"))
-    each: _Each = {}
-    for sound, threshold in sorted(found.items()):
-        values = values_at(
-            scores.isel(sound=known.index(sound)), "score" if rule in RULES else "probability", recorder, cell
-        )
-        each[sound] = (values >= threshold, np.isfinite(values))
-    return each
-
-
-def _answered(study: Study, choice: Choice, windows: Windows) -> _Each:
-    heard = windows_heard(settled(study.verdicts), windows.grid, windows.recorders)
-    heard = heard[heard["verdict"].isin(["yes", "no"]) & (heard["sound"] != SPEECH)]
-    rows = {key: i for i, key in enumerate(zip(windows.table["i_recorder"], windows.table["cell"], strict=True))}
-    each: _Each = {}
-    for sound, mine in heard.groupby("sound", sort=True):
-        if choice.sounds and sound not in choice.sounds:
-            continue
-        has, is_there = (np.zeros(len(windows.table), np.bool_) for _ in range(2))
-        for i, cell, verdict in zip(mine["i_recorder"], mine["cell"], mine["verdict"], strict=True):
-            row = rows.get((i, cell))
-            if row is not None:
-                is_there[row], has[row] = True, verdict == "yes"
-        each[str(sound)] = (has, is_there)
     return each
 
 

@@ -10,10 +10,19 @@ from numpy.typing import NDArray
 
 from lake.constants import MS_PER_DAY, MS_PER_HOUR
 from lake.counting.study import Windows
+from lake.events import RULES, thresholds_of
 from lake.find import Wanted, is_wanted_time
+from lake.heard import windows_heard
+from lake.read import values_at
+from lake.sounds import SPEECH
+from lake.verdicts import settled
 
 HOURS = 24
 DAY_KIND, WEEK_KIND, HOUR_KIND = "day", "week", "hour"
+RULE = "best-f1"
+"""Threshold of a picture if the user names none: it misses and invents equally much."""
+Marks = dict[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]]
+"""Which windows hold a sound, and which are its effort, shape (n_windows,) each, by sound."""
 MOST_DAYS = 45
 """Up to so many days a count is shown by day, beyond by week."""
 
@@ -101,6 +110,53 @@ def phenologies(
         offset_s = _offsets(day[mine] - first, (local_ms - utc_ms)[mine] // 1000, last - first + 1)
         own = _own_counts(counts, sound, site)
         yield Phenology(sound, site, first, found, effort, offset_s, *_position(cube, site), own)
+
+
+def scored(scores: xr.Dataset, windows: Windows, rule: str, sounds: Sequence[str] = ()) -> tuple[Marks, list[str]]:
+    """Return in which windows each sound scores at or above its threshold, and the sounds without a threshold.
+
+    Parameters
+    ----------
+    scores, rule, sounds
+        As :func:`lake.events.thresholds_of` takes them.
+    windows
+        Those that are counted.
+    """
+    found, without = thresholds_of(scores, rule, sounds)
+    known = [str(name) for name in scores["sound"].to_numpy()]
+    recorder, cell = (windows.table[name].to_numpy(np.int64) for name in ("i_recorder", "cell"))
+    by, each = "score" if rule in RULES else "probability", Marks()
+    for sound, threshold in sorted(found.items()):
+        values = values_at(scores.isel(sound=known.index(sound)), by, recorder, cell)
+        each[sound] = (values >= threshold, np.isfinite(values))
+    return each, without
+
+
+def answered(verdicts: pd.DataFrame, windows: Windows, sounds: Sequence[str] = ()) -> Marks:
+    """Return in which windows people heard each sound, of those that they answered yes or no; never of speech.
+
+    Parameters
+    ----------
+    verdicts
+        As :func:`lake.verdicts.read_verdicts` gives them.
+    windows
+        Those that are counted.
+    sounds
+        Only these; all if empty.
+    """
+    heard = windows_heard(settled(verdicts), windows.grid, windows.recorders)
+    heard = heard[heard["verdict"].isin(["yes", "no"]) & (heard["sound"] != SPEECH)]
+    places = pd.MultiIndex.from_frame(windows.table[["i_recorder", "cell"]])
+    row = places.get_indexer(pd.MultiIndex.from_frame(heard[["i_recorder", "cell"]]))
+    heard = heard.assign(row=row)[row >= 0]
+    each = Marks()
+    for sound, mine in heard.groupby("sound", sort=True):
+        if not sounds or sound in sounds:
+            has, is_there = (np.zeros(len(windows.table), np.bool_) for _ in range(2))
+            is_there[mine["row"]] = True
+            has[mine["row"]] = (mine["verdict"] == "yes").to_numpy()
+            each[str(sound)] = (has, is_there)
+    return each
 
 
 def wanted_windows(windows: Windows, wanted: Wanted) -> NDArray[np.bool_]:
