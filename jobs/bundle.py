@@ -15,12 +15,12 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from jobs.common.counts import COUNTS_FILE, counts_of
 from jobs.common.heads import TABLE_FILE
 from jobs.common.run import Run
 from jobs.export_files import Target, Written
 from jobs.exporting import Choice, Said, Study, collection_of, found_spans, open_study
 from jobs.manifest import Manifest
-from jobs.phenology import COUNTS_FILE, counts_of
 from jobs.registry import JOBS
 from jobs.review.command import counts as verdict_counts
 from lake.batches import batch_names, n_answered, read_batch

@@ -1,21 +1,15 @@
 """When the sounds of a study are heard: by a detector above a threshold, or by what people answered."""
 
-import io
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import pandas as pd
 
-from jobs.common.run import Run
+from jobs.common.counts import COUNTS_FILE, counts_of
 from jobs.exporting import Choice, Study
 from lake.counting.study import Windows, windows_of
-from lake.escapes import as_written
 from lake.heard import shares_speech
-from lake.held import read_held
 from lake.phenology import RULE, Marks, Phenology, answered, phenologies, scored, wanted_windows
-
-COUNTS_FILE: Final = "counts.csv"
 
 
 @dataclass(frozen=True)
@@ -68,26 +62,3 @@ def _counts(study: Study) -> pd.DataFrame | None:
             study.notes.append(f"pictures show no intervals: the manifest has {len(runs)} runs of counts")
         return None
     return counts_of(runs[0])
-
-
-def counts_of(run: Run) -> pd.DataFrame:
-    """Return the table of a run of counts.
-
-    Raises
-    ------
-    StoreError
-        If it is not as it was written.
-    """
-    data = read_held(run.output.url, COUNTS_FILE)
-    texts = dict.fromkeys(("sound", "site", "kind", "period", "unit", "method", "note"), str)
-    table = pd.read_csv(io.BytesIO(data or b""), dtype=texts, keep_default_na=False, na_values=_NUMBERS)
-    return table.assign(**{name: table[name].map(as_written) for name in ("sound", "site")})
-
-
-_NUMBERS = {
-    name: ["NA"]
-    for name in (
-        "effort_h", "n_windows", "n_heard", "n_sample", "n_left_out", "verified_minimum", "estimate", "estimate_high",
-        "low", "high", "method",
-    )
-}  # fmt: skip
