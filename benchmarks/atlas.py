@@ -96,7 +96,7 @@ def paints(folder: Path, *, is_large: bool = False) -> list[Figure]:
             ).new_page()
             page.goto((folder / "index.html").as_uri())
             page.locator("#map-canvas").scroll_into_view_if_needed()
-            figures += atlas_large.motion(page)
+            figures += [*atlas_large.motion(page), *atlas_large.listing(page)]
         browser.close()
     return figures
 

@@ -88,11 +88,37 @@ def figures(run: Run[Config]) -> list[Figure]:
     """Make the atlas of a large study and return what that took."""
     took_s, peak_bytes, n_bytes = made(run)
     first = sum((Path(run.output.url) / name).stat().st_size for name in ("index.html", "data.js"))
+    listed = sum(path.stat().st_size for path in (Path(run.output.url) / "members").iterdir())
     return [
         Figure(f"atlas of {N_WINDOWS:,} windows, to make it, two threads", took_s, "s"),
         Figure("its peak memory", peak_bytes / 1e9, "GB"),
         Figure("its folder", n_bytes / 1e6, "MB"),
         Figure("of it what is read before anything is seen", first / 1e6, "MB"),
+        Figure("of it the lists of all windows", listed / 1e6, "MB"),
+    ]
+
+
+LOAD_MS = """async (id) => {
+    members.loaded.delete(id);
+    const began = performance.now();
+    await membersOf(id);
+    return performance.now() - began;
+}"""
+CHOOSE_MS = """(n) => Array.from({ length: n }, () => {
+    const began = performance.now(), from = '22', to = '4', order = 'hour';
+    chosenRows(members.at.all, { recorder: '', site: '', from, to, since: '', until: '', order });
+    return performance.now() - began;
+})"""
+
+
+def listing(page: Page) -> list[Figure]:
+    """Return how long the windows of an open page's largest cluster take to be loaded, filtered and sorted."""
+    number, n = page.evaluate("state.data.clusters[0]")
+    page.evaluate(f"location.hash = '#cluster-{number}'")
+    page.wait_for_function("document.querySelector('#members-list table')")
+    return [
+        Figure(f"the {n:,} windows of its largest cluster, to load them", page.evaluate(LOAD_MS, number), "ms"),
+        Figure("to filter and sort them", median(page.evaluate(CHOOSE_MS, 9)), "ms"),
     ]
 
 

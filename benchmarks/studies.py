@@ -42,7 +42,7 @@ def embedding_run(
     n_base: int | None = None,
     dtype: str = "float32",
 ) -> Run:
-    """Write an embedding store of full days, one in memory at a time.
+    """Write an embedding store of full days, one in memory at a time; one that is there grows.
 
     Parameters
     ----------
@@ -64,11 +64,13 @@ def embedding_run(
     recorders = [f"recorder {i}" for i in range(n_recorders)]
     run.ledger.settle_grid(grid, recorders)
     made: dict[tuple[int, int], tuple[str, str]] = {}
-    left = n_windows
+    left, there = n_windows, run.ledger.written()
     for i, recorder in enumerate(recorders):
         for day in range(n_days):
             n = min(PER_DAY, each - day * PER_DAY, left)
             left -= n
+            if n == PER_DAY and (recorder, day) in there:
+                continue
             seed = (i * n_days + day) % (n_base or n_recorders * n_days)
             cells = list(range(day * PER_DAY, day * PER_DAY + n))
             status = {"embedding_status": [STATUS["ok"]] * n}

@@ -1,7 +1,7 @@
 """Opening the stores of a lake, and asking them for windows."""
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, SupportsInt
 
 import pandas as pd
@@ -161,8 +161,10 @@ def query(
     site: str | Sequence[str] = (),
     cluster: int | Sequence[int] = (),
     features: bool = False,
+    sound: str | Sequence[str] = (),
     cube: str | None = None,
     clusters: str | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
     """Return a table of windows by recorder, day, hour of the day, site and cluster.
 
@@ -171,7 +173,7 @@ def query(
     Parameters
     ----------
     store
-        A cube, a store of embeddings or a clustering.
+        A cube, a store of embeddings, a clustering or detections.
     recorder, site, cluster
         Only these: one, or several.
     date
@@ -182,20 +184,26 @@ def query(
         Whether days and hours are local time at the recorder, not UTC.
     features
         Whether the embedding's features are columns, ``f0`` and up.
+    sound
+        Sounds whose ``score`` and ``probability`` are wanted, of detections: one row for each window and sound.
     cube, clusters
         The cube, for local time and sites, and the clustering, for clusters. They are found by themselves inside a
         lake if they are needed; named, their columns ``time_local``, ``site`` and ``cluster`` are added.
+    say
+        Called with a note where windows are left out.
 
     Returns
     -------
     pandas.DataFrame
         One row a window, by recorder and time (UTC), with what the store says of it. Only the days that can match are
-        read. Recordings laid in sequence have no part in days and hours.
+        read. Of detections, windows that somebody marked as speech are left out. Recordings laid in sequence have no
+        part in days and hours.
 
     Raises
     ------
     UsageError
-        If a date or an hour is none, or the lake has several clusterings of the store and none is named.
+        If a date or an hour is none, the lake has several clusterings of the store and none is named, or sounds are
+        asked of another store than detections.
     InputError
         If the store has no such recorder or site, or lacks what is asked for.
 
@@ -214,7 +222,7 @@ def query(
         dates=None if date is None else str(date),
         hours=None if hour is None else str(hour), local=local,
     )  # fmt: skip
-    return ask(store, wanted, cube=cube, clusters=clusters, features=features)
+    return ask(store, wanted, cube=cube, clusters=clusters, features=features, sounds=_each(sound), say=say)
 
 
 def _each(names: str | Sequence[str]) -> Sequence[str]:

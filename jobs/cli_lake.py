@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 commands = typer.Typer()
 
 StoreArg = Annotated[
-    str, typer.Argument(help="a store: …/embeddings/RUN.zarr, …/clusters/RUN.zarr, …/spectrograms/RUN.zarr")
+    str, typer.Argument(help="a store: …/embeddings/RUN.zarr, or below clusters, spectrograms or detections")
 ]
 JsonOpt = Annotated[bool, typer.Option("--json", help="print facts as JSON")]
 RecorderOpt = Annotated[list[str] | None, typer.Option(help="only this recorder; can be given again")]
@@ -44,6 +44,9 @@ def query(
     site: SiteOpt = None,
     cluster: ClusterOpt = None,
     features: Annotated[bool, typer.Option("--features", help="the embedding's features as columns")] = False,
+    sound: Annotated[
+        list[str] | None, typer.Option(help="scores of this sound's detector, of detections; can be given again")
+    ] = None,
     cube: CubeOpt = None,
     clusters: ClustersOpt = None,
     out: OutOpt = None,
@@ -56,7 +59,10 @@ def query(
 
     wanted = parse_wanted(recorder or (), site or (), cluster or (), date, hour, local=local)
     check_out(out, force=force)
-    table = ask(store, wanted, cube=cube, clusters=clusters, features=features)
+    table = ask(
+        store, wanted, cube=cube, clusters=clusters, features=features, sounds=sound or (),
+        say=lambda text: complain(f"note: {text}"),
+    )  # fmt: skip
     if table.empty:
         complain(f"note: no window is all of that; {extent(open_any(store))}.")
     give(table, out, force=force, as_json=as_json)

@@ -28,6 +28,9 @@ def trace(
     exemplar: Annotated[int, typer.Option(min=0, help="which exemplar, 0 is the nearest")] = 0,
     audio: Annotated[Path | None, typer.Option(help="write the window's sound: .flac or .wav")] = None,
     root: RootOpt = None,
+    speech: Annotated[
+        bool, typer.Option("--speech", help="write the sound also where somebody marked it as speech")
+    ] = False,
     force: ForceOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
@@ -43,6 +46,10 @@ def trace(
     if cluster is not None:
         recorder, time = _exemplar(store, cluster, exemplar)
     found = traced(store, str(recorder), str(time))
+    if _is_speech(store, found):
+        complain("note: somebody marked the sound of this window as speech.")
+        if audio is not None and not speech:
+            raise UsageError(f"--audio {audio}: the window is marked as speech; nothing was written. Add --speech.")
     gain_db = 0.0
     if audio is not None and root is not None:
         from jobs.registry import needing
@@ -116,6 +123,21 @@ def import_(
     if job.writes != "embeddings" or not job.files:
         raise InputError(f"run {run_name!r} is a {run.job!r} run; `dawnchorus run {manifest} {run_name}` executes it.")
     execute_runs(study, [run_name], Options(refresh=refresh), print_line)
+
+
+def _is_speech(store: str, found: "Trace") -> bool:
+    """Return whether a window shares time with what somebody marked as speech."""
+    import numpy as np
+    import pandas as pd
+
+    from lake.chain import made_by
+    from lake.heard import shares_speech
+    from lake.verdicts import read_verdicts
+
+    start, end = (
+        np.array([text.removesuffix("Z")], "M8[ms]").astype("i8") for text in (found.start_utc, found.end_utc)
+    )
+    return bool(shares_speech(read_verdicts(made_by(store).lake), pd.Series([found.recorder]), start, end)[0])
 
 
 def _exemplar(store: str, cluster: int, exemplar: int) -> tuple[str, str]:

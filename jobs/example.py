@@ -76,9 +76,10 @@ def clip_codes(path: Path, start_s: float, config: SpectrogramConfig) -> NDArray
     rate = info.sample_rate_hz
     first, count = round(start_s * rate), round(config.window_s * rate)
     if first + count > info.n_samples:
+        cut = ", cut short: its header promises more" if "truncated" in info.problems else ""
         raise InputError(
             f"{path}: expected {config.window_s:g} s, the length of a window, from second {start_s:g} on; found a clip "
-            f"of {info.duration_s:g} s. Take a longer clip, or an earlier --start."
+            f"of {info.duration_s:g} s{cut}. Take a longer clip, or an earlier --start."
         )
     if isinstance(config.channel, int) and config.channel >= info.n_channels:
         raise InputError(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from lake.chain import made_by
 from lake.constants import OFFSET_ARRAY, STATUS_ARRAYS
 from lake.errors import InputError
+from lake.heard import OffsetsMs
 from lake.query import open_any
 from lake.read import Windows, grid_of, open_array, open_cube, values_at
 from lake.shards import open_codes
@@ -25,13 +26,24 @@ def starts_of(dataset: xr.Dataset, windows: Windows) -> Ints:
     That is the start of its cell, but for imported vectors and what was made of them: those begin where their sound
     did, half a hop away at most.
     """
-    grid, offsets = grid_of(dataset), offsets_of(dataset)
-    start_ms: Ints = grid.origin_ms + windows.cell.astype(np.int64) * grid.hop_ms
+    grid, offsets_ms = grid_of(dataset), offsets_ms_of(dataset)
+    cell = windows.cell.astype(np.int64)
+    start_ms: Ints = np.asarray(grid.origin_ms + cell * grid.hop_ms, dtype=np.int64)
+    return start_ms if offsets_ms is None else np.add(start_ms, offsets_ms(windows.recorder, cell))
+
+
+def offsets_ms_of(dataset: xr.Dataset) -> OffsetsMs | None:
+    """Return the function that gives where windows of a store begin after their cells; ``None`` if all begin there."""
+    offsets = offsets_of(dataset)
     if offsets is None:
-        return start_ms
-    offset_s = np.nan_to_num(values_at(offsets, OFFSET_ARRAY, windows.recorder, windows.cell, 0.0))
-    start_ms += np.rint(offset_s * 1000).astype(np.int64)
-    return start_ms
+        return None
+
+    def offsets_ms(recorder: NDArray[np.integer[Any]], cell: NDArray[np.integer[Any]]) -> Ints:
+        offset_s = np.nan_to_num(values_at(offsets, OFFSET_ARRAY, recorder, cell, 0.0))
+        out: Ints = np.rint(offset_s * 1000).astype(np.int64)
+        return out
+
+    return offsets_ms
 
 
 def offsets_of(dataset: xr.Dataset) -> xr.Dataset | None:

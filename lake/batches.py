@@ -51,6 +51,8 @@ order of such draws is random too, so that the first of them are a sample. ``str
 was chosen from (a cluster, a sound), ``score`` the number that decided, and ``proposal`` a sound that it may be: by the
 name of its cluster, never a verdict.
 """
+VECTORS_ROLE = "windows"
+"""Role in ``reads`` of the vectors whose windows were asked about, where those are not the cube's."""
 _DIGEST_LETTERS = 16
 _ID = re.compile(rf"[a-z]+-([0-9a-f]{{{_DIGEST_LETTERS}}})")
 

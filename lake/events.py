@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from lake.across import starts_of
 from lake.errors import InputError, UsageError
 from lake.places import RecordingsOf
 from lake.read import grid_of, recorder_names, usable_windows, values_at
@@ -92,11 +93,13 @@ def find_events(
     known = [str(name) for name in detections["sound"].to_numpy()]
     grid = grid_of(detections)
     windows = usable_windows(detections, status="detection_status")
+    all_starts_ms = starts_of(detections, windows)
     by = "score" if rule in RULES else "probability"
     rows = []
     for i, recorder in enumerate(recorder_names(detections)):
         recordings = RecordingsOf(cube, recorder)
-        mine = windows.take(np.flatnonzero(windows.recorder == i))
+        is_mine = np.flatnonzero(windows.recorder == i)
+        mine = windows.take(is_mine)
         for sound in sorted(chosen):
             of_sound = detections.isel(sound=known.index(sound))
             is_event = values_at(of_sound, by, mine.recorder, mine.cell) >= chosen[sound]
@@ -104,7 +107,7 @@ def find_events(
                 continue
             cells = mine.cell[is_event]
             p = values_at(of_sound, "probability", mine.recorder[is_event], cells).astype(np.float64)
-            starts_ms = grid.origin_ms + cells * grid.hop_ms
+            starts_ms = all_starts_ms[is_mine][is_event]
             for first, last in joined(starts_ms, grid.window_ms, joining):
                 begin_ms, end_ms = int(starts_ms[first]), int(starts_ms[last - 1]) + grid.window_ms
                 part = p[first:last]

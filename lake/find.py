@@ -1,6 +1,6 @@
 """Finding windows in a store by what other stores of the lake know: local time, site, cluster."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -15,9 +15,10 @@ from lake.chain import clusterings_of, made_by
 from lake.constants import MS_PER_DAY, MS_PER_HOUR, OFFSET_UNKNOWN_S, STATUS_ARRAYS, UNTIMED
 from lake.errors import InputError, UsageError
 from lake.grid import iso
+from lake.heard import cells_of_speech, speech_note
 from lake.query import open_any, parse_dates, resolve_recorder, rows_of
-from lake.read import Windows, grid_of, recorder_names, spans_there, values_at
-from lake.text import nearest_hint, resolve
+from lake.read import Windows, grid_of, recorder_names, spans_there, values_at, windows_of
+from lake.text import near_or_all, nearest_hint, resolve
 
 EPOCH = date(1970, 1, 1)
 
@@ -79,9 +80,12 @@ def parse_wanted(
 
 
 def ask(
-    url: str, wanted: Wanted, *, cube: str | None = None, clusters: str | None = None, features: bool = False
-) -> pd.DataFrame:
+    url: str, wanted: Wanted, *, cube: str | None = None, clusters: str | None = None, features: bool = False,
+    sounds: Sequence[str] = (), say: Callable[[str], None] | None = None,
+) -> pd.DataFrame:  # fmt: skip
     """Return a table of the wanted windows of a store, as :func:`find` does.
+
+    Of detections, windows that people marked as speech are left out.
 
     Parameters
     ----------
@@ -91,20 +95,96 @@ def ask(
         The cube and a clustering; without a name they are found in the lake of the store if they are needed.
     features
         Whether the embedding's features are columns.
+    sounds
+        Sounds whose scores are wanted, of detections: one row for each window and sound that has a score.
+    say
+        Called with a note where windows are left out.
 
     Raises
     ------
     UsageError
-        If a clustering is needed, and the lake has none or several of the store.
+        If a clustering is needed, and the lake has none or several of the store; if sounds are wanted of another
+        store than detections.
     StoreError, InputError
         As :func:`lake.query.open_any` and :func:`find`.
     """
     dataset = open_any(url)
+    if sounds and "score" not in dataset:
+        raise UsageError(f"--sound: {url} has no scores of sounds; name a store below `detections`.")
     needs_cube, needs_clusters = wanted.is_local or bool(wanted.sites), bool(wanted.clusters)
     if clusters is None and needs_clusters and "cluster" not in dataset:
         clusters = _only_clustering(url)
     opened = open_any(cube) if cube else _cube_of(url, dataset) if needs_cube else None
-    return find(dataset, wanted, cube=opened, clusters=open_any(clusters) if clusters else None, features=features)
+    found = find(dataset, wanted, cube=opened, clusters=open_any(clusters) if clusters else None, features=features)
+    if "score" not in dataset:
+        return found
+    open_to_all = _without_speech(url, dataset, found, say)
+    return with_scores(dataset, open_to_all, sounds) if sounds else open_to_all
+
+
+def number_of_sound(dataset: xr.Dataset, sound: str) -> int:
+    """Return the place of a sound in a store of detections; ``InputError`` if it is not there, or has no detector."""
+    url, known = dataset.encoding.get("source"), [str(name) for name in dataset["sound"].to_numpy()]
+    found = resolve(sound, known)
+    if found is None:
+        raise InputError(f"sound {sound!r} is not in {url}; {near_or_all(sound, known)}.")
+    return known.index(found)
+
+
+def with_scores(dataset: xr.Dataset, table: pd.DataFrame, sounds: Sequence[str]) -> pd.DataFrame:
+    """Return a table of windows with what the detectors of sounds say: one row for each window and sound.
+
+    Parameters
+    ----------
+    dataset
+        Detections.
+    table
+        Windows, with the columns recorder and time.
+    sounds
+        Names; windows without a score have no row.
+
+    Raises
+    ------
+    InputError
+        If the store has no such sound, or the sound no detector.
+    """
+    windows, parts = _windows_in(dataset, table), []
+    for sound in dict.fromkeys(sounds):
+        of_sound = dataset.isel(sound=number_of_sound(dataset, sound))
+        values = {
+            name: values_at(of_sound, name, windows.recorder, windows.cell).astype(np.float64)
+            for name in ("score", "probability")
+        }
+        part = table.copy()
+        part.insert(2, "sound", sound)
+        part.insert(3, "score", values["score"])
+        part.insert(4, "probability", values["probability"])
+        parts.append(part[np.isfinite(values["score"])])
+        if len(table) and parts[-1].empty:
+            raise InputError(
+                f"{dataset.encoding.get('source')}: sound {sound!r} has no score in these windows. If it has no "
+                "detector, hear more windows of it: `dawnchorus review`."
+            )
+    return pd.concat(parts).sort_index(kind="stable").reset_index(drop=True)
+
+
+def _without_speech(
+    url: str, dataset: xr.Dataset, table: pd.DataFrame, say: Callable[[str], None] | None
+) -> pd.DataFrame:
+    """Return the windows that share no time with what people marked as speech; say how many do."""
+    grid, windows = grid_of(dataset), _windows_in(dataset, table)
+    speech = cells_of_speech(url, grid, recorder_names(dataset)).astype(np.int64)
+    keys = windows.recorder.astype(np.int64) * grid.n_cells + windows.cell
+    withheld = np.isin(keys, speech["i_recorder"] * grid.n_cells + speech["cell"])
+    if withheld.any() and say is not None:
+        say(speech_note(int(withheld.sum())))
+    return table[~withheld].reset_index(drop=True)
+
+
+def _windows_in(dataset: xr.Dataset, table: pd.DataFrame) -> Windows:
+    """Return the windows of the rows of a table, by recorder and time."""
+    grid, instants_ms = grid_of(dataset), table["time"].to_numpy().astype("datetime64[ms]").astype(np.int64)
+    return windows_of(dataset, table["recorder"], (instants_ms - grid.origin_ms) // grid.hop_ms)
 
 
 def _cube_of(url: str, dataset: xr.Dataset) -> xr.Dataset | None:

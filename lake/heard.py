@@ -1,5 +1,8 @@
 """Match verdicts to the windows of a cube: spans that equal a window, or cover it."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -10,6 +13,8 @@ from lake.grid import Grid
 from lake.sounds import SPEECH
 from lake.verdicts import last_decisions, read_verdicts
 
+OffsetsMs = Callable[[NDArray[np.integer[Any]], NDArray[np.integer[Any]]], NDArray[np.int64]]
+"""From recorder numbers and cells, shape (n,), to the start of each one's sound after the start of its cell."""
 MIN_OVERLAP_MS = 500
 """Milliseconds that a span of ``yes`` must share with a window to count for it."""
 _EQUAL = -1
@@ -17,7 +22,12 @@ _RANK = {"yes": 0, "unsure": 1, "no": 2}
 
 
 def windows_heard(
-    found: pd.DataFrame, grid: Grid, recorders: list[str], *, min_overlap_ms: int = MIN_OVERLAP_MS
+    found: pd.DataFrame,
+    grid: Grid,
+    recorders: list[str],
+    *,
+    min_overlap_ms: int = MIN_OVERLAP_MS,
+    offsets_ms: OffsetsMs | None = None,
 ) -> pd.DataFrame:
     """Return what holds of each window and sound.
 
@@ -29,6 +39,8 @@ def windows_heard(
         Of the cube.
     min_overlap_ms
         See :data:`MIN_OVERLAP_MS`.
+    offsets_ms
+        Of windows that do not begin with their cells: those of imported vectors, half a hop away at most.
 
     Returns
     -------
@@ -38,7 +50,7 @@ def windows_heard(
         other spans ``yes`` counts for windows that it shares enough with, ``no`` and ``unsure`` for those that lie
         wholly within; of several that do, ``yes`` is first and ``no`` is last.
     """
-    near = _touched(found, grid, recorders)
+    near = _touched(found, grid, recorders, offsets_ms)
     near["verdict"] = found["verdict"].to_numpy()[near["row"]]
     near["sound"] = found["sound"].to_numpy()[near["row"]]
     is_window = near["is_equal"].groupby(near["row"]).transform("any")
@@ -50,12 +62,16 @@ def windows_heard(
     return best[["i_recorder", "cell", "sound", "verdict"]].reset_index(drop=True)
 
 
-def windows_touching(spans: pd.DataFrame, grid: Grid, recorders: list[str]) -> pd.DataFrame:
+def windows_touching(
+    spans: pd.DataFrame, grid: Grid, recorders: list[str], offsets_ms: OffsetsMs | None = None
+) -> pd.DataFrame:
     """Return ``i_recorder`` and ``cell`` of the windows that share any time with spans, each window once."""
-    return _touched(spans, grid, recorders)[["i_recorder", "cell"]].drop_duplicates(ignore_index=True)
+    return _touched(spans, grid, recorders, offsets_ms)[["i_recorder", "cell"]].drop_duplicates(ignore_index=True)
 
 
-def windows_of_speech(verdicts: pd.DataFrame, grid: Grid, recorders: list[str]) -> pd.DataFrame:
+def windows_of_speech(
+    verdicts: pd.DataFrame, grid: Grid, recorders: list[str], offsets_ms: OffsetsMs | None = None
+) -> pd.DataFrame:
     """Return ``i_recorder`` and ``cell`` of the windows that share time with what any reviewer last said is speech.
 
     Parameters
@@ -64,9 +80,12 @@ def windows_of_speech(verdicts: pd.DataFrame, grid: Grid, recorders: list[str]) 
         As :func:`lake.verdicts.read_verdicts` gives them.
     grid, recorders
         Of the cube.
+    offsets_ms
+        See :func:`windows_heard`.
     """
     last = last_decisions(verdicts)
-    return windows_touching(last[(last["sound"] == SPEECH) & (last["verdict"] == "yes")], grid, recorders)
+    speech = last[(last["sound"] == SPEECH) & (last["verdict"] == "yes")]
+    return windows_touching(speech, grid, recorders, offsets_ms)
 
 
 def cells_of_speech(url: str, grid: Grid, recorders: list[str]) -> pd.DataFrame:
@@ -105,17 +124,20 @@ def shares_speech(
     return shares
 
 
-def _touched(spans: pd.DataFrame, grid: Grid, recorders: list[str]) -> pd.DataFrame:
+def _touched(spans: pd.DataFrame, grid: Grid, recorders: list[str], offsets_ms: OffsetsMs | None) -> pd.DataFrame:
     """Return the cells that each span shares time with, how much, and whether it equals the cell's window."""
     numbers = spans["recorder"].map({name: i for i, name in enumerate(recorders)}).fillna(-1).to_numpy(dtype=np.int64)
     start_ms = spans["time_utc"].to_numpy().astype("datetime64[ms]").astype(np.int64) - grid.origin_ms
     end_ms = start_ms + np.rint(spans["duration_s"].to_numpy(dtype=np.float64) * 1000).astype(np.int64)
-    first = np.maximum((start_ms - grid.window_ms) // grid.hop_ms + 1, 0)
-    last = np.minimum(-(-end_ms // grid.hop_ms), grid.n_cells)
+    reach = 0 if offsets_ms is None else 1
+    first = np.maximum((start_ms - grid.window_ms) // grid.hop_ms + 1 - reach, 0)
+    last = np.minimum(-(-end_ms // grid.hop_ms) + reach, grid.n_cells)
     n = np.where(numbers >= 0, np.maximum(last - first, 0), 0)
     row = np.repeat(np.arange(len(n)), n)
     cell = np.arange(len(row)) - np.repeat(np.cumsum(n) - n, n) + first[row]
     begin_ms = cell * grid.hop_ms
+    if offsets_ms is not None:
+        begin_ms = begin_ms + offsets_ms(numbers[row], cell)
     shared_ms = np.minimum(begin_ms + grid.window_ms, end_ms[row]) - np.maximum(begin_ms, start_ms[row])
     is_equal = (begin_ms == start_ms[row]) & (end_ms[row] - start_ms[row] == grid.window_ms)
     found = {"row": row, "i_recorder": numbers[row], "cell": cell, "shared_ms": shared_ms, "is_equal": is_equal}

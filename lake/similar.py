@@ -7,12 +7,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lake.errors import InputError
+from lake.find import number_of_sound
 from lake.heard import cells_of_speech, speech_note
 from lake.nearest import Metric
 from lake.query import Instant
 from lake.read import grid_of, open_detections, recorder_names, usable_windows, values_at
 from lake.search import Normalise, Search
-from lake.text import near_or_all
 from lake.vectors import open_vectors
 
 
@@ -125,11 +125,9 @@ def highest(url: str, sound: str, *, n: int = 20, say: Callable[[str], None] | N
         If there is no finished store, or it is of another kind.
     """
     with open_detections(url) as dataset:
-        known = [str(name) for name in dataset["sound"].to_numpy()]
-        if sound not in known:
-            raise InputError(f"sound {sound!r} is not in {url}; {near_or_all(sound, known)}.")
+        number = number_of_sound(dataset, sound)
         grid, recorders = grid_of(dataset), recorder_names(dataset)
-        windows, of_sound = usable_windows(dataset, status="detection_status"), dataset.isel(sound=known.index(sound))
+        windows, of_sound = usable_windows(dataset, status="detection_status"), dataset.isel(sound=number)
         score = values_at(of_sound, "score", windows.recorder, windows.cell)
         speech = cells_of_speech(url, grid, recorders)
         if len(speech) and say is not None:

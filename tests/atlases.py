@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
@@ -79,6 +80,18 @@ def scripted(path: Path) -> Any:
     text = path.read_text(encoding="utf-8")
     assert "<" not in text
     return json.loads(text[text.index("(") + 1 : text.rindex(");")])
+
+
+def read_members(folder: Path, cluster: int) -> dict[str, NDArray[np.float64]]:
+    """Return the columns of a cluster's windows, shape (n_windows,) each."""
+    found = scripted(folder / f"members/{cluster}.js")
+
+    def column(packed: Mapping[str, Any]) -> NDArray[np.float64]:
+        raw = np.frombuffer(b64decode(packed["data"]), dtype=f"<{packed['type'] or 'u1'}").astype(np.float64)
+        values = raw if packed["type"] else np.zeros(found["n"])
+        return np.asarray(values + packed["least"], dtype=np.float64)
+
+    return {name: column(packed) for name, packed in found["columns"].items()}
 
 
 def read_cluster(folder: Path, cluster: int) -> Page:

@@ -15,10 +15,12 @@ from jobs.atlas.config import Config
 from jobs.atlas.describe import Read, cluster_facts, put, study_facts
 from jobs.atlas.facts import Map
 from jobs.atlas.labels import Lift, lifts, read_intervals, windows_with
+from jobs.atlas.levels import Levels, levels_of
 from jobs.atlas.media import make_media, media_of
+from jobs.atlas.members import members_of
 from jobs.atlas.pages import render
 from jobs.atlas.projection import layouts, sampled_rows
-from jobs.atlas.shown import Pick, Shown, exemplar_picks, places_of, shown_windows
+from jobs.atlas.shown import Pick, exemplar_picks, shown_windows
 from jobs.atlas.sizes import needed
 from jobs.atlas.sounds import sound_pictures
 from jobs.atlas.study import Stores, open_stores
@@ -27,7 +29,6 @@ from jobs.atlas.thumbs import PER_SHEET, sheet, sheet_key, thumb
 from jobs.atlas.vectors import Seen, Space, look, nearest_clusters, space_of
 from jobs.atlas.windows import Table, clustered_days, read_table
 from jobs.common.folders import publish
-from jobs.common.pages.pictures import bands_that_count, level_histogram, level_range
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run
 from lake.across import ReadSpans
@@ -60,10 +61,8 @@ def execute(run: Run[Config], options: Options) -> Outcome:
     seen = _look(run, stores, table, space, sampled)
     shown = shown_windows(stores, _picks(stores, config, table, [mine[~withheld[mine]] for mine in rows], seen))
     read_codes = stores.open_codes()
-    level_range_db = config.level_range_db
-    if level_range_db == "auto":
-        level_range_db = _level_range(run, stores, read_codes, shown)
-    media = media_of(run, stores, level_range_db, audio=config.audio and options.audio)
+    levels = levels_of(run, stores, read_codes, shown, table=table, withheld=withheld)
+    media = media_of(run, stores, levels, audio=config.audio and options.audio)
     read = Read(
         stores=stores,
         table=table,
@@ -87,7 +86,7 @@ def execute(run: Run[Config], options: Options) -> Outcome:
                 read_codes,
                 table,
                 map_,
-                level_range_db=level_range_db,
+                levels=levels,
                 folder=folder,
                 threads=options.workers,
             )
@@ -98,7 +97,7 @@ def execute(run: Run[Config], options: Options) -> Outcome:
             read,
             map_=map_,
             names=named.rows,
-            level_range_db=level_range_db,
+            levels=levels,
             notes=notes,
             n_clips=sum(map(len, clips)),
             has_attention=media.attention is not None,
@@ -106,7 +105,8 @@ def execute(run: Run[Config], options: Options) -> Outcome:
         )
         study = replace(study, sounds=sound_pictures(run, folder))
         clusters = cluster_facts(read, clips, folder)
-        for key, text in render(study, clusters, table):
+        members = members_of(run, stores, table, withheld, audio=config.audio and options.audio)
+        for key, text in render(study, clusters, table, members, rows):
             put(folder, key, text.encode())
         n_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         publish(run, folder)
@@ -193,22 +193,6 @@ def _picks(
     return sorted([*picks, *found], key=lambda pick: pick.cluster)
 
 
-def _level_range(
-    run: Run[Config], stores: Stores, read_codes: ReadSpans, shown: Sequence[Sequence[Shown]]
-) -> tuple[float, float]:
-    """Return the range of levels that the exemplars call for."""
-    config = run.config
-    bands = bands_that_count(np.asarray(stores.cube["mel"].to_numpy(), dtype=np.float64))
-    histogram = np.zeros(256, dtype=np.int64)
-    chosen = [[one for one in group if one.kind == "exemplar"] for group in shown]
-    with progress(f"{run.name}: levels", sum(map(len, chosen)), "windows") as advance:
-        for group in chosen:
-            for window in read_codes(*places_of(group)):
-                histogram += level_histogram(window[bands])
-                advance(1)
-    return level_range(histogram, config.level_percentiles)
-
-
 def _lifts(
     run: Run[Config], stores: Stores, table: Table, n_windows: NDArray[np.int64]
 ) -> tuple[list[list[Lift]] | None, str]:
@@ -236,7 +220,7 @@ def _sheets(
     table: Table,
     map_: Map,
     *,
-    level_range_db: tuple[float, float],
+    levels: Levels,
     folder: Path,
     threads: int,
 ) -> None:
@@ -249,7 +233,8 @@ def _sheets(
         thumbs: list[NDArray[np.uint8]] = []
         for begin in range(first, last, N_AT_ONCE):
             here = slice(begin, min(begin + N_AT_ONCE, last))
-            thumbs += [thumb(window, level_range_db) for window in read_codes(row[here], start_ms[here])]
+            found = zip(mapped.recorder[here].tolist(), read_codes(row[here], start_ms[here]), strict=True)
+            thumbs += [thumb(window, levels.of(recorder)) for recorder, window in found]
         return sheet(thumbs)
 
     with progress(f"{run.name}: map", map_.n_sheets, "sheets") as advance:

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from jobs.atlas.config import Config
 from jobs.atlas.facts import Cluster, Dates, Map, RecorderFacts, Source, Study, calendar_key
-from jobs.atlas.heat import Heat, date_ticks, heat_png, share_of_effort
+from jobs.atlas.heat import Heat, heat_png, share_of_effort
 from jobs.atlas.labels import Lift
+from jobs.atlas.levels import Levels
 from jobs.atlas.shown import Shown
 from jobs.atlas.study import Stores, cluster_ids, sites_of, verdicts
 from jobs.atlas.tally import Calendar, Tally, cluster_calendar, recorder_calendar
@@ -66,7 +67,7 @@ def study_facts(
     *,
     map_: Map | None,
     names: Sequence[Name],
-    level_range_db: tuple[float, float],
+    levels: Levels,
     notes: Sequence[str],
     n_clips: int,
     has_attention: bool,
@@ -104,7 +105,9 @@ def study_facts(
         names_id=clustering_id_of(stores.clusters),
         names_before=clusters.config_id,
         store_path=output.root.removeprefix(clusters.lake.storage.root).lstrip("/"),
-        scale=_scale(config, stores, level_range_db),
+        scale=_scale(config, stores, levels.common),
+        own_levels={stores.recorders[i]: own for i, own in levels.own.items()},
+        mel_hz=stores.cube["mel"].to_numpy().tolist(),
         dates=None if read.calendar is None else _dates(read, read.calendar, folder),
         map=map_,
         notes=notes,
@@ -199,7 +202,7 @@ def _dates(read: Read, calendar: Calendar, folder: Path) -> Dates:
     if not known.any() or not read.table.is_local.any():
         return Dates(calendar, effort)
     latitude, longitude = (float(np.median(values[known])) for values in places)
-    sun = sun_hours(calendar.first_day, calendar.offset_s, latitude, longitude)
+    sun = sun_hours(calendar.spans.middles, calendar.offset_s, latitude, longitude)
     return Dates(calendar, effort, step_path(sun.rise), step_path(sun.set), (latitude, longitude))
 
 
@@ -207,4 +210,4 @@ def _heat(key: str, calendar: Calendar, values: NDArray[np.float64], folder: Pat
     """Write a picture of values whose columns are dates."""
     highest = float(np.nanmax(values)) if np.isfinite(values).any() else 0.0
     put(folder, key, heat_png(values, highest))
-    return Heat(key, highest, date_ticks(calendar.first_day, calendar.n_days))
+    return Heat(key, highest, tuple(calendar.spans.ticks()))

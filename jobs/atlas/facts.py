@@ -105,6 +105,48 @@ class SoundPictures:
 
 
 @dataclass(frozen=True)
+class Sources:
+    """The recordings that a page plays.
+
+    Attributes
+    ----------
+    paths
+        Of the recordings, below their folder.
+    base
+        Their folder as seen from the page's; empty if it is not known, ``None`` if sound is left out on purpose.
+    unplayable, expanded
+        By their number: why browsers do not play one, and the true length in seconds of one that was stored slower.
+    """
+
+    paths: Sequence[str]
+    base: str | None
+    unplayable: Mapping[int, str]
+    expanded: Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class Members:
+    """All windows of the study.
+
+    Attributes
+    ----------
+    columns
+        By name, each of shape (n_windows,), in the order of the table of windows.
+    is_shown
+        Which windows are listed, shape (n_windows,).
+    sites
+        The names that the column ``site`` counts.
+    sources
+        The recordings that the column ``recording`` counts.
+    """
+
+    columns: Mapping[str, NDArray[Any]]
+    is_shown: NDArray[np.bool_]
+    sites: Sequence[str]
+    sources: Sources
+
+
+@dataclass(frozen=True)
 class Study:
     """What the pages say of the study as a whole.
 
@@ -126,8 +168,10 @@ class Study:
         Identity of the clustering that names belong to, and what older pages kept names under.
     store_path
         Path of the cluster store below the lake.
-    scale
-        What all pictures share.
+    scale, mel_hz
+        What all pictures share, and the centre frequency of each band.
+    own_levels
+        Levels of the darkest and the brightest colour of recorders that are quieter, by their names.
     dates, map
         The calendar and the map, or ``None``.
     notes
@@ -156,6 +200,8 @@ class Study:
     names_before: str
     store_path: str
     scale: Scale
+    mel_hz: Sequence[float]
+    own_levels: Mapping[str, tuple[float, float]]
     dates: Dates | None
     map: Map | None
     notes: Sequence[str]

@@ -10,11 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from jobs.common.pages.axes import Tick
-from jobs.common.sun import EPOCH
 
 HEAT_MAP = "viridis"
 """Perceptually uniform, as the spectrograms' map is, but told from it at a glance."""
-N_DATE_TICKS = 8
 
 
 @dataclass(frozen=True)
@@ -70,14 +68,3 @@ def heat_table() -> NDArray[np.uint8]:
 def share_of_effort(counts: NDArray[np.int64], effort: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return counts divided by effort, NaN where there was none."""
     return np.where(effort > 0, counts / np.maximum(effort, 1), np.nan)
-
-
-def date_ticks(first_day: int, n_days: int) -> tuple[Tick, ...]:
-    """Return ticks at the middle of dates, evenly spaced, at most eight or so."""
-    dates = np.datetime64(EPOCH) + np.arange(first_day, first_day + n_days)
-    if n_days > 60:
-        chosen = np.flatnonzero(dates.astype("datetime64[M]").astype("datetime64[D]") == dates)
-    else:
-        chosen = np.arange(n_days)
-    chosen = chosen[:: max(1, -(-len(chosen) // N_DATE_TICKS))]
-    return tuple(Tick(round(100 * (int(i) + 0.5) / n_days, 3), str(dates[i])) for i in chosen)

@@ -11,6 +11,7 @@ import zarr
 from jobs.atlas.config import Config
 from jobs.atlas.describe import Read, put
 from jobs.atlas.facts import attention_key, clip_key, image_key
+from jobs.atlas.levels import Levels
 from jobs.atlas.shown import places_of
 from jobs.atlas.study import Stores, cluster_ids
 from jobs.common.pages.pictures import picture, veil
@@ -38,8 +39,8 @@ class Media:
 
     Attributes
     ----------
-    level_range_db, width_px, height_px
-        Of all pictures.
+    levels, width_px, height_px
+        Of the pictures.
     cut_window
         From a recorder and the start of a window to its sound; ``None`` without sound.
     attention
@@ -48,7 +49,7 @@ class Media:
         Why there is no sound, in a sentence; empty if there is.
     """
 
-    level_range_db: tuple[float, float]
+    levels: Levels
     width_px: int
     height_px: int
     cut_window: "Callable[[str, int], Clip | None] | None"
@@ -56,7 +57,7 @@ class Media:
     attention: Attention | None
 
 
-def media_of(run: Run[Config], stores: Stores, level_range_db: tuple[float, float], *, audio: bool) -> Media:
+def media_of(run: Run[Config], stores: Stores, levels: Levels, *, audio: bool) -> Media:
     """Find out how pictures are drawn, and what there is to cut sound from."""
     cut_window, note = None, "" if audio else "Sound was left out on purpose."
     if audio:
@@ -65,7 +66,7 @@ def media_of(run: Run[Config], stores: Stores, level_range_db: tuple[float, floa
         cut_window = cutter(run.recordings, stores.cube, stores.grid.window_ms)
         note = "" if cut_window else "There is no sound: the recordings were not at hand when this page was made."
     return Media(
-        level_range_db=level_range_db,
+        levels=levels,
         width_px=run.config.image_width_px,
         height_px=run.config.image_height_px,
         cut_window=cut_window,
@@ -96,13 +97,14 @@ def make_media(
     list of dict
         For each cluster, the gain in dB of each sound by tag.
     """
-    ids = cluster_ids(read.stores)
+    ids, number = cluster_ids(read.stores), {name: i for i, name in enumerate(read.stores.recorders)}
 
     def one(place: int) -> dict[str, float]:
         group, gains = read.shown[place], {}
         windows = read_codes(*places_of(group))
         for shown, window in zip(group, windows, strict=True):
-            data = picture(window, media.level_range_db, width_px=media.width_px, height_px=media.height_px)
+            levels = media.levels.of(number[shown.recorder])
+            data = picture(window, levels, width_px=media.width_px, height_px=media.height_px)
             put(folder, image_key(ids[place], shown.tag), data)
             if media.attention is not None:
                 found = media.attention.array[media.attention.row[shown.recorder], shown.cell]

@@ -6,16 +6,32 @@ from typing import Any
 
 import jinja2
 import numpy as np
+from numpy.typing import NDArray
 
 from jobs.atlas import charts, thumbs, words
-from jobs.atlas.facts import Cluster, Study, attention_key, by_size, calendar_key, clip_key, image_key, page_key
+from jobs.atlas.facts import (
+    Cluster,
+    Members,
+    Study,
+    attention_key,
+    by_size,
+    calendar_key,
+    clip_key,
+    image_key,
+    page_key,
+)
 from jobs.atlas.heat import heat_table
+from jobs.atlas.members import member_scripts
 from jobs.atlas.projection import N_PLACES
 from jobs.atlas.shown import Shown
 from jobs.atlas.windows import Table
 from jobs.common.pages.render import environment, gradient, package_files, script, shared_files
+from jobs.common.pages.words import plain
 
-STYLE_KEY, SCRIPT_KEYS, DATA_KEY = "atlas.css", ("atlas.js", "map.js", "lasso.js"), "data.js"
+STYLE_KEY, DATA_KEY = "atlas.css", "data.js"
+SCRIPT_KEYS = (
+    "atlas.js", "names.js", "calendar.js", "map.js", "lasso.js", "recordings.js", "members.js", "dot.js", "viewer.js",
+)  # fmt: skip
 KINDS = {
     "exemplar": ("Exemplars", "nearest to the centroid first"),
     "border": ("Borders", "nearly as near to another cluster; the least decided first"),
@@ -23,7 +39,9 @@ KINDS = {
 }
 
 
-def render(study: Study, clusters: Sequence[Cluster], table: Table) -> Iterator[tuple[str, str]]:
+def render(
+    study: Study, clusters: Sequence[Cluster], table: Table, members: Members, rows: Sequence[NDArray[np.intp]]
+) -> Iterator[tuple[str, str]]:
     """Yield key and text of every file of the page but pictures and sounds.
 
     Parameters
@@ -34,24 +52,31 @@ def render(study: Study, clusters: Sequence[Cluster], table: Table) -> Iterator[
         The clusters, empty ones included; they are shown in order of size.
     table
         The windows, for the points of the map.
+    members, rows
+        What is said of each window, and the windows of each cluster.
     """
-    ranked = by_size(clusters)
-    common = {"study": study, "n_clusters": len(ranked), "title": study.title, "scale": study.scale}
+    ranked, ids = by_size(clusters), [cluster.id for cluster in clusters]
+    common = {
+        "study": study, "n_clusters": len(ranked), "title": study.title, "scale": study.scale,
+        "sound": members.sources.base is not None,
+    }  # fmt: skip
     yield from shared_files()
     yield from package_files("jobs.atlas", (STYLE_KEY, *SCRIPT_KEYS))
-    yield DATA_KEY, script("atlasData", data_of(study, ranked, [cluster.id for cluster in clusters], table))
+    yield DATA_KEY, script("atlasData", data_of(study, ranked, ids, table, members))
+    yield from member_scripts(members, rows, ids)
     yield "index.html", _page("index.html.j2").render(**common, clusters=ranked)
     for rank, cluster in enumerate(ranked):
         drawn = {
             "counts": charts.count_chart(cluster.by_hour, study.effort),
             "shares": charts.share_chart(cluster.by_hour, study.effort),
         }
-        ids = [other.id for other in clusters]
         text = _page("cluster.html.j2").render(**common, **drawn, cluster=cluster, rank=rank + 1, ids=ids)
         yield page_key(cluster.id), script("atlasCluster", {"id": cluster.id, "html": text, "cells": cluster.cells})
 
 
-def data_of(study: Study, ranked: Sequence[Cluster], ids: Sequence[int], table: Table) -> dict[str, Any]:
+def data_of(
+    study: Study, ranked: Sequence[Cluster], ids: Sequence[int], table: Table, members: Members
+) -> dict[str, Any]:
     """Return what the page's script has to know.
 
     Parameters
@@ -60,6 +85,8 @@ def data_of(study: Study, ranked: Sequence[Cluster], ids: Sequence[int], table: 
         The study and its windows.
     ranked, ids
         The clusters in order of size, and the cluster's number at each place of the store.
+    members
+        What is said of each window.
     """
     calendar = study.dates.calendar if study.dates else None
     data: dict[str, Any] = {
@@ -68,7 +95,20 @@ def data_of(study: Study, ranked: Sequence[Cluster], ids: Sequence[int], table: 
         "names": {str(name.cluster): {"name": name.name, "notes": name.notes} for name in study.names},
         "clusters": [[cluster.id, cluster.n_windows] for cluster in ranked],
         "recorders": [recorder.name for recorder in study.recorders],
+        "untimed": [i for i, recorder in enumerate(study.recorders) if not recorder.time_is_real],
+        "sites": list(members.sites),
+        "origin_ms": study.origin_ms,
+        "hop_ms": round(1000 * study.hop_s),
+        "window_ms": round(1000 * study.scale.window_s),
+        "recordings": members.sources.base,
+        "own_levels": {
+            i: " to ".join(plain(level) for level in study.own_levels[recorder.name]) + " dBFS"
+            for i, recorder in enumerate(study.recorders)
+            if recorder.name in study.own_levels
+        },
+        "mel_hz": [round(one, 1) for one in study.mel_hz],
         "first_day": calendar.first_day if calendar else None,
+        "spans": [] if calendar is None else calendar.spans.labels,
         "effort": [] if calendar is None else calendar.effort.ravel().tolist(),
     }
     if study.map is not None:
@@ -83,9 +123,6 @@ def data_of(study: Study, ranked: Sequence[Cluster], ids: Sequence[int], table: 
             "cluster": [ids[place] for place in table.cluster[rows].tolist()],
             "recorder": table.recorder[rows].tolist(),
             "cell": table.cell[rows].tolist(),
-            "origin_ms": study.origin_ms,
-            "hop_ms": round(1000 * study.hop_s),
-            "window_ms": round(1000 * study.scale.window_s),
             "hour": table.hour[rows].tolist(),
             "day": np.where(timed, table.day[rows] - first_day, -1).tolist(),
             "sheet": {

@@ -2,6 +2,7 @@
 
 from jobs.atlas.config import Config
 from jobs.atlas.media import attention_of
+from jobs.atlas.members import PER_SCRIPT
 from jobs.atlas.shown import exemplar_picks
 from jobs.atlas.study import Stores
 from jobs.atlas.thumbs import PER_SHEET, THUMB_HEIGHT_PX, THUMB_WIDTH_PX
@@ -20,9 +21,11 @@ PAGE_BYTES = 60_000
 """Of a cluster's page beside what it says of each of its windows, and of its days and hours."""
 STUDY_BYTES = 400_000
 """Of what the page has once: scripts, styles, the overview, calendars of the study."""
-N_STUDY_FILES = 12
+N_STUDY_FILES = 19
 """Files that the page has once: scripts, styles, calendars, survey, and pictures of the runs above."""
-WINDOW_BYTES = 66
+MEMBER_BYTES = 40
+"""Of each window in the list of a cluster's windows, and of the path of its recording."""
+WINDOW_BYTES = 140
 """Of each clustered window, in memory."""
 
 
@@ -43,15 +46,17 @@ def needed(run: Run[Config], stores: Stores, *, n_days: int, options: Options) -
     n_clips = n_pictures if run.config.audio and options.audio and run.recordings is not None else 0
     media = _media_space(run, stores, n_pictures, n_clips)
     n_sheets = -(-n_mapped // PER_SHEET)
+    n_scripts = -(-stores.cube.sizes["recordings"] // PER_SCRIPT)
     n_bytes = media.n_bytes + n_sheets * PER_SHEET * THUMB_WIDTH_PX * THUMB_HEIGHT_PX + STUDY_BYTES
     n_bytes += n_clusters * PAGE_BYTES + 2_000 * n_pictures + 100 * n_mapped + 24 * 400 * n_days
+    n_bytes += MEMBER_BYTES * n_windows
     n_levels = stores.cube.sizes["mel"] * stores.cube.sizes["frame"]
     name = run.inputs["clusters"].name
     return described(
         run,
         read=[f"{n_windows} windows in {n_clusters} clusters of {name}, in {n_days} partitions (a recorder's day)"],
         written=f"a page with {n_pictures} pictures, {n_clips} sounds, and {n_mapped} windows on a map, at most",
-        takes=Space(n_bytes, media.n_files + n_sheets + 2 * n_clusters + N_STUDY_FILES),
+        takes=Space(n_bytes, media.n_files + n_sheets + 3 * n_clusters + n_scripts + N_STUDY_FILES),
         memory_bytes=LIBRARIES_BYTES + WINDOW_BYTES * n_windows + 16 * options.workers * n_levels,
     )
 

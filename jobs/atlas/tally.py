@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from jobs.atlas.windows import Table
 from jobs.common.pages.hours import HOURS_PER_DAY
+from jobs.common.pages.spans import Spans, spans_of
 
 
 @dataclass(frozen=True)
@@ -85,23 +86,23 @@ class Calendar:
 
     Attributes
     ----------
-    first_day
-        First date, days since 1970.
+    spans
+        Its columns: dates, or weeks, months or years of a long study.
     effort
-        Windows recorded, shape (n_days, 24).
+        Windows recorded, shape (n_spans, 24).
     offset_s
-        Local time minus UTC at most of each date's windows, seconds; that of the nearest date before (or
-        after) for dates without windows, shape (n_days,).
+        Local time minus UTC at most of each span's windows, seconds; that of the nearest span before (or after)
+        for those without windows, shape (n_spans,).
     """
 
-    first_day: int
+    spans: Spans
     effort: NDArray[np.int64]
     offset_s: NDArray[np.int64]
 
     @property
-    def n_days(self) -> int:
-        """Dates, those without windows included."""
-        return len(self.effort)
+    def first_day(self) -> int:
+        """First date, days since 1970."""
+        return int(self.spans.edges[0])
 
 
 def calendar_of(table: Table) -> Calendar | None:
@@ -110,35 +111,36 @@ def calendar_of(table: Table) -> Calendar | None:
     if len(timed) == 0:
         return None
     day = table.day[timed]
-    first, last = int(day.min()), int(day.max())
-    effort = _dates_hours(table, timed, first, last - first + 1)
+    spans = spans_of(int(day.min()), int(day.max()))
+    effort = _spans_hours(table, timed, spans)
     offset_s = np.zeros(len(effort), dtype=np.int64)
     known = np.zeros(len(effort), dtype=np.bool_)
     local = timed[table.is_local[timed]]
-    pairs, counts = np.unique(np.stack([table.day[local] - first, table.offset_s[local]]), axis=1, return_counts=True)
+    found = np.stack([spans.of(table.day[local]), table.offset_s[local]])
+    pairs, counts = np.unique(found, axis=1, return_counts=True)
     for i in np.argsort(counts, kind="stable"):  # the most frequent last
         offset_s[pairs[0, i]], known[pairs[0, i]] = pairs[1, i], True
     if known.any():
         where = np.maximum.accumulate(np.where(known, np.arange(len(known)), -1))
         offset_s = offset_s[np.where(where < 0, int(np.argmax(known)), where)]
-    return Calendar(first, effort, offset_s)
+    return Calendar(spans, effort, offset_s)
 
 
 def cluster_calendar(table: Table, calendar: Calendar, rows: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
-    """Return the number of windows among ``rows`` by date and hour, shape (n_days, 24)."""
-    return _dates_hours(table, rows[table.is_timed[rows]], calendar.first_day, calendar.n_days)
+    """Return the number of windows among ``rows`` by span and hour, shape (n_spans, 24)."""
+    return _spans_hours(table, rows[table.is_timed[rows]], calendar.spans)
 
 
 def recorder_calendar(table: Table, calendar: Calendar, n_recorders: int) -> NDArray[np.int64]:
-    """Return the number of windows by recorder and date, shape (n_recorders, n_days)."""
-    timed = table.is_timed
-    flat = table.recorder[timed].astype(np.int64) * calendar.n_days + table.day[timed] - calendar.first_day
-    return np.bincount(flat, minlength=n_recorders * calendar.n_days).reshape(n_recorders, calendar.n_days)
+    """Return the number of windows by recorder and span, shape (n_recorders, n_spans)."""
+    timed, n = table.is_timed, len(calendar.spans)
+    flat = table.recorder[timed].astype(np.int64) * n + calendar.spans.of(table.day[timed])
+    return np.bincount(flat, minlength=n_recorders * n).reshape(n_recorders, n)
 
 
-def _dates_hours(table: Table, rows: NDArray[np.integer[Any]], first_day: int, n_days: int) -> NDArray[np.int64]:
-    flat = (table.day[rows].astype(np.int64) - first_day) * HOURS_PER_DAY + table.hour[rows]
-    return np.bincount(flat, minlength=n_days * HOURS_PER_DAY).reshape(n_days, HOURS_PER_DAY)
+def _spans_hours(table: Table, rows: NDArray[np.integer[Any]], spans: Spans) -> NDArray[np.int64]:
+    flat = spans.of(table.day[rows]) * HOURS_PER_DAY + table.hour[rows]
+    return np.bincount(flat, minlength=len(spans) * HOURS_PER_DAY).reshape(len(spans), HOURS_PER_DAY)
 
 
 def count_hours(cluster: NDArray[np.int16], hour: NDArray[np.int64], n_clusters: int) -> NDArray[np.int64]:

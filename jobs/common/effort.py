@@ -3,12 +3,14 @@
 import io
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from jobs.common.installation import how_to_install
+from jobs.common.pages.spans import spans_of
 from lake.errors import InputError
 from lake.outputs import write_outputs
 from lake.recordings import is_usable
@@ -56,7 +58,9 @@ def draw_effort(table: pd.DataFrame, target: Path, *, force: bool = False) -> No
 
 
 def effort_picture(table: pd.DataFrame, target: Path) -> bytes:
-    """Return a PNG of the survey effort, recorder by day: colour is hours recorded, a ring marks days with problems.
+    """Return a PNG of the survey effort: colour is hours recorded, by recorder and day; a ring marks problems.
+
+    Long surveys are drawn by week, month or year, as :func:`jobs.common.pages.spans.spans_of` has it.
 
     Parameters
     ----------
@@ -78,26 +82,32 @@ def effort_picture(table: pd.DataFrame, target: Path) -> bytes:
         from matplotlib.figure import Figure  # noqa: PLC0415 (only who draws needs it)
     except ImportError as error:
         raise InputError(f"{target}: drawing needs matplotlib; type `{how_to_install('cluster')}`.") from error
+    numbers = days.astype(np.int64)
+    spans = spans_of(int(numbers[0]), int(numbers[-1]))
+    hours, problems = (_summed(values, spans.of(numbers), len(spans)) for values in (hours, problems))
     names = [shown_name(name) for name in recorders]
     longest = max(sum(2 if letter > "\u2e7f" else 1 for letter in name) for name in names)
-    width = min(16, 4 + 0.12 * len(days)) + 0.12 * max(longest - 16, 0)
+    width = min(16, 4 + 0.12 * len(spans)) + 0.12 * max(longest - 16, 0)
     figure = Figure(figsize=(width, 1.6 + 0.32 * len(recorders)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     shown = np.ma.masked_equal(hours, 0)
-    edges = _moments(np.append(days, days[-1] + 1))
-    mesh = axes.pcolormesh(edges, np.arange(len(recorders) + 1), shown, vmin=0, vmax=hours.max(), cmap="YlGnBu")
+    mesh = axes.pcolormesh(
+        np.arange(len(spans) + 1), np.arange(len(recorders) + 1), shown, vmin=0, vmax=hours.max(), cmap="YlGnBu"
+    )
     rows, columns = np.nonzero(problems)
-    middles = _moments(days[columns], hours=12)
-    axes.scatter(middles, rows + 0.5, s=18, facecolors="none", edgecolors="crimson", linewidths=0.8, label="problems")
+    for colour, width_pt in (("white", 2.0), ("crimson", 0.9)):  # a ring in a ring is seen on every colour
+        axes.scatter(columns + 0.5, rows + 0.5, s=18, facecolors="none", edgecolors=colour, linewidths=width_pt)
     axes.set_yticks(np.arange(len(recorders)) + 0.5, names, parse_math=False)
     axes.invert_yaxis()
-    shown_days = days[:: -(-len(days) // 14)]
-    axes.set_xticks(_moments(shown_days), [str(day) for day in shown_days], ha="right")
+    ticks = spans.ticks(14)
+    axes.set_xticks([tick.percent / 100 * len(spans) for tick in ticks], [tick.label for tick in ticks], ha="right")
     axes.tick_params(axis="x", rotation=30)
-    axes.set_xlabel("day (UTC)")
-    axes.set_title(f"{hours.sum():.1f} hours of {len(recorders)} recorders; rings: days with problems", fontsize=10)
-    figure.colorbar(mesh, label="hours recorded")
+    axes.set_xlabel(f"{spans.kind} (UTC)")
+    title = f"{hours.sum():.1f} hours of {len(recorders)} recorders; rings: {spans.kind}s with problems"
+    axes.set_title(title, fontsize=10)
+    bar = figure.colorbar(mesh, shrink=min(1.0, 20 / len(recorders)), anchor=(0.0, 1.0))
+    bar.set_label(f"hours recorded a {spans.kind}")
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)  # a letter that the font lacks
@@ -111,6 +121,8 @@ def shown_name(name: str) -> str:
     return text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS // 2]}…{text[-MOST_LETTERS // 2 :]}"
 
 
-def _moments(days: NDArray[np.datetime64], *, hours: int = 0) -> NDArray[np.object_]:
-    """Return times of day as matplotlib takes them."""
-    return (days.astype("datetime64[ms]") + np.timedelta64(hours, "h")).astype(object)
+def _summed(values: NDArray[Any], column: NDArray[np.int64], n: int) -> NDArray[Any]:
+    """Return sums of columns, shape (n_recorders, n): each goes to the one that is named."""
+    out = np.zeros((len(values), n), dtype=values.dtype)
+    np.add.at(out.T, column, values.T)
+    return out

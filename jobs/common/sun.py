@@ -25,13 +25,13 @@ class Sun:
     set: NDArray[np.float64]
 
 
-def sun_hours(first_day: int, offset_s: NDArray[np.int64], latitude: float, longitude: float) -> Sun:
+def sun_hours(days: NDArray[np.int64], offset_s: NDArray[np.int64], latitude: float, longitude: float) -> Sun:
     """Return when the sun rises and sets.
 
     Parameters
     ----------
-    first_day
-        First date, days since 1970.
+    days
+        Dates, days since 1970, shape (n_days,).
     offset_s
         Local time minus UTC on each date, seconds, shape (n_days,).
     latitude, longitude
@@ -43,8 +43,8 @@ def sun_hours(first_day: int, offset_s: NDArray[np.int64], latitude: float, long
     """
     observer = Observer(latitude, longitude)
     found = np.full((2, len(offset_s)), np.nan)
-    for i, seconds in enumerate(offset_s.tolist()):
-        day, zone = EPOCH + timedelta(days=first_day + i), timezone(timedelta(seconds=seconds))
+    for i, (number, seconds) in enumerate(zip(days.tolist(), offset_s.tolist(), strict=True)):
+        day, zone = EPOCH + timedelta(days=number), timezone(timedelta(seconds=seconds))
         for j, event in enumerate((sunrise, sunset)):
             try:
                 at = event(observer, day, zone)
@@ -56,7 +56,7 @@ def sun_hours(first_day: int, offset_s: NDArray[np.int64], latitude: float, long
 
 
 def step_path(hours: NDArray[np.float64]) -> str:
-    """Return the ``d`` of an SVG path that is level over each day, x in days, y in hours from the top (24) down."""
+    """Return the ``d`` of an SVG path level over each column: x in columns, y in hours from the top (24) down."""
     parts, is_down = [], False
     for day, hour in enumerate(hours.tolist()):
         if np.isnan(hour):

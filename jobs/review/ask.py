@@ -26,10 +26,10 @@ from jobs.review.orders import (
     without_overlap,
 )
 from jobs.review.sources import Sources, finished_runs, scored_sounds
-from jobs.review.windows import Windows, open_windows
+from jobs.review.windows import Windows, open_windows, windows_of_batch
 from jobs.state import finished
 from lake import read
-from lake.batches import COLUMNS, Batch, keep_batch, read_batch
+from lake.batches import COLUMNS, VECTORS_ROLE, Batch, keep_batch, read_batch
 from lake.counting.predictions import KEY, kept_predictions, sites_of
 from lake.digest import cell_digest, sha256, sha256_of
 from lake.errors import InputError
@@ -147,11 +147,18 @@ def choose_batch(manifest: Manifest, request: Request, command: str) -> Asked:
     sounds, windows = read_sounds(manifest.path), open_windows(manifest, request.cube)
     asked = _asked_sounds(sounds, request.sounds)
     named = {"clusters": request.clusters, "embeddings": request.vectors, "detections": request.detections}
-    runs = finished_runs(manifest, windows.run, named)
+    runs, vectors = finished_runs(manifest, windows.run, named)
+    if vectors is not None:
+        windows = open_windows(manifest, request.cube, vectors)
     lake = windows.run.lake
     verdicts = read_verdicts(lake)
     order, why = _order_of(request, runs, asked, n_verdicts=len(verdicts))
-    usable = read.usable_windows(windows.cube)
+    if vectors is not None and order == "count":
+        raise InputError(
+            f"--order count: counts are of the cube's windows, and these are those of the vectors {vectors.name!r}. "
+            "Take another --order, or --vectors of the cube's own windows."
+        )
+    usable = windows.all_usable()
     wanted, notes = (usable, []) if request.listed is None else read_list(request.listed, windows)
     every, heard, speech = _heard(verdicts, asked, windows, needs_all=order in RANDOM or bool(request.sounds))
     population, left_out = _left(wanted, [speech] if order == LISTED else [speech, heard], windows)
@@ -162,7 +169,10 @@ def choose_batch(manifest: Manifest, request: Request, command: str) -> Asked:
         "deliveries": deliveries(lake),
         "windows_sha256": None if request.listed is None else sha256_of(request.listed),
     }  # fmt: skip
-    known = Sources(population, every, asked, runs, request.vectors is None, {"spectrograms": windows.run}, notes)
+    reads = {"spectrograms": windows.run} | ({} if vectors is None else {VECTORS_ROLE: vectors})
+    if vectors is not None:
+        notes.append(f"the windows are those of the vectors {vectors.name!r}, {windows.grid.window_ms / 1000:g} s each")
+    known = Sources(population, every, asked, runs, request.vectors is None, reads, notes)
     random = np.random.default_rng(int(sha256(canonical(facts))[:32], 16))
     if order == LISTED:
         rows = population.find(wanted.recorder, wanted.cell)
@@ -187,6 +197,7 @@ def kept_batch(manifest: Manifest, name: str, cube: str | None) -> Asked:
     """
     windows = open_windows(manifest, cube)
     batch = read_batch(windows.run.lake, name)
+    windows = windows_of_batch(manifest, cube, batch) or windows
     gone = []
     for row in batch.table.itertuples(index=False):
         try:
@@ -248,14 +259,15 @@ def _heard(
 
     Nothing is asked again once it has a verdict: on all sounds that are asked about if ``needs_all``, or on any.
     """
-    found = windows_heard(settled(verdicts), windows.grid, windows.recorders)
+    found = windows_heard(settled(verdicts), windows.grid, windows.recorders, offsets_ms=windows.offsets_ms)
     found = found[found["sound"] != SPEECH]
     every = found.drop_duplicates(["i_recorder", "cell"])
     done = every
     if needs_all:
         n_sounds = found[found["sound"].isin(sounds)].groupby(["i_recorder", "cell"]).size()
         done = n_sounds[n_sounds == len(sounds)].reset_index()
-    return _windows(every), _windows(done), _windows(windows_of_speech(verdicts, windows.grid, windows.recorders))
+    speech = windows_of_speech(verdicts, windows.grid, windows.recorders, windows.offsets_ms)
+    return _windows(every), _windows(done), _windows(speech)
 
 
 def _left(wanted: read.Windows, out: Sequence[read.Windows], windows: Windows) -> tuple[Population, list[int]]:
@@ -293,7 +305,7 @@ def _table(chosen: Chosen, known: Sources, windows: Windows) -> pd.DataFrame:
     rows = [
         {
             "draw": draw, "recorder": windows.recorders[int(places.recorder[draw])],
-            "time_utc": pd.Timestamp(windows.grid.start_ms(int(places.cell[draw])), unit="ms"),
+            "time_utc": pd.Timestamp(windows.start_ms(int(places.recorder[draw]), int(places.cell[draw])), unit="ms"),
             "duration_s": windows.grid.window_ms / 1000, "probability": probability[draw], "stratum": stratum[draw],
             "score": score[draw], "proposal": proposals[draw],
         }

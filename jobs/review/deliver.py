@@ -154,6 +154,7 @@ def _own_rows(
 def _own_row(cells: Mapping[str, str], windows: Windows, sounds: Sounds, given: Given) -> tuple[Row, list[str]]:
     """Return a row of a table of verdicts, and what is wrong in it."""
     row: Row = {"batch": cells.get("batch", "")}
+    windows = windows.of_batch(cells.get("batch", ""))
     problems: list[str] = []
 
     def take(key: str, read: Callable[[str], object], default: object = None) -> None:
@@ -298,7 +299,7 @@ def _absences(rows: Sequence[Row], windows: Windows, given: Given) -> list[Row]:
     sounds = sorted({str(row["sound"]) for row in rows})
     for (recorder, recording), mine in heard.items():
         for cell in windows.usable(windows.recorders.index(recorder)):
-            start_ms = windows.grid.start_ms(int(cell))
+            start_ms = windows.start_ms(windows.recorders.index(recorder), int(cell))
             end_ms = start_ms + windows.grid.window_ms
             path, offset_s = windows.recording_of(recorder, start_ms, end_ms)
             if path != recording:

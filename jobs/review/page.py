@@ -2,8 +2,8 @@
 
 import secrets
 import shutil
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,33 +11,29 @@ from typing import Any
 import jinja2
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from jobs.common.pages.axes import linear_ticks
-from jobs.common.pages.pictures import bands_that_count, level_histogram, level_range, picture
+from jobs.common.pages.pictures import picture
 from jobs.common.pages.places import Place, places
 from jobs.common.pages.render import environment, package_files, script, shared_files
-from jobs.common.pages.scale import Scale, scale_of
+from jobs.common.pages.scale import Scale
 from jobs.common.pages.words import local, utc
 from jobs.common.progress import progress
 from jobs.common.run import listed
-from jobs.review.pictures import SIDE_SHARE, steps_aside, with_sides
+from jobs.review.levels import Levels, open_levels
+from jobs.review.pictures import SIDE_SHARE
 from jobs.review.windows import Windows
+from lake import read
+from lake.across import in_cube
 from lake.errors import InputError
 from lake.grid import iso
 from lake.heard import windows_of_speech
-from lake.shards import ReadCodes, open_codes
 from lake.threads import in_threads
 from lake.verdicts import read_verdicts
 
-PICTURE_PX = (480, 320)
-"""Of a window; what is beside it comes on top."""
 PICTURE_QUALITY = 60
 SOUND_COMPRESSION = 0.65
 """1,000 windows of 6 s at 48 kHz then take less than 80 MB, white noise too, at 60 to 75 kbit/s."""
-PERCENTILES = (10.0, 99.9)
-"""Of the levels of the windows shown: those of the darkest and the brightest colour."""
-N_FOR_LEVELS = 200
 N_AT_ONCE = 8
 STYLE_KEY = "review.css"
 SCRIPT_KEYS = ("store.js", "verdicts.js", "asking.js", "window.js", "grid.js", "review.js", "controls.js")
@@ -101,24 +97,25 @@ def write_page(
     if rows.empty or not sounds:
         raise InputError(f"{batch_id}: expected windows and sounds to ask about, found none.")
     table = rows.sort_values("draw", kind="stable", ignore_index=True)
-    speech = windows_of_speech(read_verdicts(windows.run.lake), windows.grid, windows.recorders)
+    verdicts = read_verdicts(windows.run.lake)
+    speech = windows_of_speech(verdicts, windows.grid, windows.recorders, windows.offsets_ms)
     withheld = set(zip(speech["i_recorder"].tolist(), speech["cell"].tolist(), strict=True))
     shown = _places(table, windows)
     is_open = [(place.cube_row, place.cell) not in withheld for place in shown]
     table, shown = table[is_open], [place for place, yes in zip(shown, is_open, strict=True) if yes]
     if not shown:
         raise InputError(f"{batch_id}: expected windows to show; all {len(is_open)} were marked as speech.")
-    media = _Media(windows, open_codes(windows.run.output.url), neighbours=neighbours, withheld=withheld)
     cut_window, notes = _cutter(windows, audio=audio)
     if len(shown) < len(is_open):
         notes.append(f"{len(is_open) - len(shown)} windows are left out: they were marked as speech.")
-    scale = media.scale(shown)
+    levels = open_levels(windows, shown, neighbours=neighbours, withheld=withheld, verdicts=verdicts)
+    scale = levels.scale
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     aside.mkdir()
     try:
         draws = table["draw"].tolist()
-        gains = _write_media(aside, draws, shown, media=media, scale=scale, cut_window=cut_window, workers=workers)
+        gains = _write_media(aside, draws, shown, levels=levels, cut_window=cut_window, workers=workers)
         if cut_window is not None and not all(gain is not None for gain in gains):
             n_silent = sum(gain is None for gain in gains)
             notes.append(f"{n_silent} windows have no sound: their recordings are not at hand, or cannot be read.")
@@ -169,7 +166,21 @@ def _places(table: pd.DataFrame, windows: Windows) -> list[Place]:
             f"{len(problems)} windows are not in {windows.run.output.url}:\n" + listed([f"  {one}" for one in problems])
         )
     row, cell = np.array(at, dtype=np.int64).T
-    return places(windows.cube, windows.run.output.url, row, cell)
+    if windows.store is None:
+        return places(windows.cube, windows.run.output.url, row, cell)
+    of_cube = in_cube(windows.store, read.Windows(row.astype(np.int32), cell), windows.cube)
+    found = places(windows.cube, windows.run.output.url, row, of_cube.cell)
+    return [_own_seconds(place, int(number), windows) for place, number in zip(found, cell, strict=True)]
+
+
+def _own_seconds(place: Place, cell: int, windows: Windows) -> Place:
+    """Return the place of a window of imported vectors, from that of the cube's window that stands for it."""
+    start_ms = windows.start_ms(place.cube_row, cell)
+    try:
+        recording, offset_s = windows.recording_of(place.recorder, start_ms, start_ms + windows.grid.window_ms)
+    except ValueError:  # what the vectors were made from is not in the cube
+        recording, offset_s = "", 0.0
+    return replace(place, cell=cell, start_ms=start_ms, recording=recording, recording_offset_s=offset_s)
 
 
 def _cutter(windows: Windows, *, audio: bool) -> tuple[Callable[[str, int], Any] | None, list[str]]:
@@ -182,57 +193,12 @@ def _cutter(windows: Windows, *, audio: bool) -> tuple[Callable[[str, int], Any]
     return found, [] if found else ["There is no sound: the recordings were not at hand when this page was made."]
 
 
-class _Media:
-    """The codes of windows and of what is beside them."""
-
-    def __init__(
-        self, windows: Windows, read_codes: ReadCodes, *, neighbours: bool, withheld: Set[tuple[int, int]]
-    ) -> None:
-        self.windows, self.read_codes, self.neighbours, self.withheld = windows, read_codes, neighbours, withheld
-
-    def scale(self, shown: Sequence[Place]) -> Scale:
-        """Return the scale of all pictures: the range of levels is that of a sample of the windows."""
-        mel_hz = np.asarray(self.windows.cube["mel"].to_numpy(), dtype=np.float64)
-        bands, histogram = bands_that_count(mel_hz), np.zeros(256, dtype=np.int64)
-        sample = [shown[i] for i in np.unique(np.linspace(0, len(shown) - 1, N_FOR_LEVELS).astype(int))]
-        for place in sample:
-            histogram += level_histogram(self.read_codes([place.cube_row], [place.cell])[0][bands])
-        range_db = level_range(histogram, PERCENTILES)
-        wide = (1 + 2 * SIDE_SHARE) if self.neighbours else 1
-        size_px = (round(PICTURE_PX[0] * wide), PICTURE_PX[1])
-        return scale_of(mel_hz, self.windows.grid.window_ms / 1000, range_db, size_px)
-
-    def codes(self, shown: Sequence[Place]) -> Iterator[NDArray[np.uint8]]:
-        """Yield the codes of windows, with what is beside them."""
-        if not self.neighbours:
-            yield from self.read_codes([place.cube_row for place in shown], [place.cell for place in shown])
-            return
-        step = steps_aside(self.windows.grid)
-        for place in shown:
-            usable = self.windows.usable(place.cube_row)
-            beside = [
-                cell
-                for cell in (place.cell - step, place.cell + step)
-                if _has(usable, cell) and (place.cube_row, cell) not in self.withheld
-            ]
-            cells = [place.cell, *beside]
-            found = dict(zip(cells, self.read_codes([place.cube_row] * len(cells), cells), strict=True))
-            before, after = found.get(place.cell - step), found.get(place.cell + step)
-            yield with_sides(found[place.cell], before, after, self.windows.grid)
-
-
-def _has(cells: NDArray[np.int64], cell: int) -> bool:
-    at = int(np.searchsorted(cells, cell))
-    return at < len(cells) and int(cells[at]) == cell
-
-
 def _write_media(
     folder: Path,
     draws: Sequence[int],
     shown: Sequence[Place],
     *,
-    media: _Media,
-    scale: Scale,
+    levels: Levels,
     cut_window: Callable[[str, int], Any] | None,
     workers: int,
 ) -> list[float | None]:
@@ -244,9 +210,11 @@ def _write_media(
     def some(first: int) -> list[float | None]:
         gains: list[float | None] = []
         here = slice(first, first + N_AT_ONCE)
-        for draw, place, codes in zip(draws[here], shown[here], media.codes(shown[here]), strict=True):
-            width, height = scale.size_px
-            data = picture(codes, scale.level_range_db, width_px=width, height_px=height, quality=PICTURE_QUALITY)
+        for draw, place, codes in zip(draws[here], shown[here], levels.of_windows(shown[here]), strict=True):
+            width, height = levels.scale.size_px
+            data = picture(
+                codes, levels.scale.level_range_db, width_px=width, height_px=height, quality=PICTURE_QUALITY
+            )
             (folder / picture_key(draw)).write_bytes(data)
             clip = cut_window(place.recorder, place.start_ms) if cut_window is not None else None
             if clip is not None:

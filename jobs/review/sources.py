@@ -1,6 +1,6 @@
 """What the orders of listening know of a study: its clusters, vectors, scores, and what was heard."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +11,21 @@ from jobs.common.run import Run
 from jobs.manifest import Manifest
 from jobs.review.orders import Population, Rows
 from jobs.state import finished
+from lake.across import starts_of
 from lake.errors import DawnchorusError, InputError
 from lake.naming import names_digest, read_names
-from lake.read import Windows, open_array, open_clusters, open_detections, read_rows, values_at
+from lake.read import (
+    Windows,
+    grid_of,
+    open_array,
+    open_clusters,
+    open_cube,
+    open_detections,
+    open_embeddings,
+    read_rows,
+    usable_windows,
+    values_at,
+)
 from lake.scaling import Scaling, Vectors, moments, scaled, stored_scaling, whitening
 from lake.text import near_or_all
 from lake.threads import in_threads
@@ -182,8 +194,10 @@ class Sources:
         return whitening([moments(part, products=True) for part in parts])
 
 
-def finished_runs(manifest: Manifest, cube: Run, named: Mapping[str, str | None]) -> dict[str, list[Run]]:
-    """Return the runs of each kind that are done and were made from a cube, the one to use first.
+def finished_runs(
+    manifest: Manifest, cube: Run, named: Mapping[str, str | None]
+) -> tuple[dict[str, list[Run]], Run | None]:
+    """Return the runs of each kind that are done and of the windows to ask about, and vectors whose windows they are.
 
     Parameters
     ----------
@@ -192,10 +206,16 @@ def finished_runs(manifest: Manifest, cube: Run, named: Mapping[str, str | None]
     named
         Names that the user gave, by kind.
 
+    Notes
+    -----
+    The windows are those of the runs that the user named. If none is named they are the cube's; those of imported
+    vectors, which are not the cube's, where the study has no vectors of the cube's own.
+
     Returns
     -------
-    dict
-        Clusterings that an atlas shows come first: they are what people know.
+    tuple
+        Runs by kind; clusterings that an atlas shows come first: they are what people know. And imported vectors, or
+        ``None`` for the cube's windows.
 
     Raises
     ------
@@ -217,7 +237,40 @@ def finished_runs(manifest: Manifest, cube: Run, named: Mapping[str, str | None]
             known = near_or_all(name, [run.name for run in runs])
             raise InputError(f"--{kind} {name}: expected a run of {kind} that is done, of {cube.name!r}; {known}.")
         runs.sort(key=lambda run: run.name != name)
-    return done
+    own_windows = {
+        run.name for runs in done.values() for run in runs if run.job == "import" and not _is_of_cube(run, cube)
+    }
+    made_of = {run.name: _imported(run, own_windows) for runs in done.values() for run in runs}
+    asked = _asked_about(done, made_of, [kind for kind, name in named.items() if name is not None])
+    kept = {kind: [run for run in runs if made_of[run.name] == asked] for kind, runs in done.items()}
+    return {kind: runs for kind, runs in kept.items() if runs}, manifest.runs.get(asked)
+
+
+def _asked_about(done: Mapping[str, Sequence[Run]], made_of: Mapping[str, str], named: Sequence[str]) -> str:
+    """Return the name of the imported vectors whose windows are asked about; empty for the cube's windows."""
+    firsts = {made_of[done[kind][0].name] for kind in named}
+    if len(firsts) > 1:
+        told = ", ".join(done[kind][0].name for kind in named)
+        raise InputError(f"{told}: expected runs of the same windows, found those of other vectors. Name runs of one.")
+    if firsts:
+        return firsts.pop()
+    found = [made_of[run.name] for kind in ("clusters", "embeddings") for run in done.get(kind, [])]
+    return "" if "" in found or not found else found[0]
+
+
+def _imported(run: Run, own_windows: Set[str]) -> str:
+    """Return the name of the imported vectors, of windows of their own, that a run is made of; empty if none."""
+    return next((one.name for one in (run, *run.above()) if one.name in own_windows), "")
+
+
+def _is_of_cube(vectors: Run, cube: Run) -> bool:
+    """Return whether imported vectors have windows that begin with those of the cube."""
+    with open_embeddings(vectors.output.url) as store, open_cube(cube.output.url) as there:
+        if not grid_of(store).has_cells_of(grid_of(there)):
+            return False
+        windows = usable_windows(store, status="embedding_status")
+        starts_ms = starts_of(store, windows)
+        return bool((starts_ms == grid_of(store).origin_ms + windows.cell * grid_of(store).hop_ms).all())
 
 
 def scored_sounds(run: Run) -> list[str]:

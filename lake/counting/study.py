@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from lake.batches import Batch, sample_of
+from lake.batches import VECTORS_ROLE, Batch, sample_of
 from lake.constants import STATUS, UNTIMED
 from lake.counting.estimates import LEVEL, estimate
 from lake.counting.periods import NO_SITE, PERIODS, SEASON, UNKNOWN, cells_per_window, period_of
@@ -119,7 +119,10 @@ def answers_on(windows: Windows, verdicts: pd.DataFrame, batches: Sequence[Batch
         n_then = sum(int(asked.get(name, 0)) for name in ("n_population", "n_speech", "n_heard"))
         if not batch.is_random:
             continue
-        if asked.get("windows_sha256"):
+        if VECTORS_ROLE in asked.get("reads", {}):
+            vectors = asked["reads"][VECTORS_ROLE]["run"]
+            notes.append(f"batch {batch.name}: asks about windows of the vectors {vectors!r}, not of the cube")
+        elif asked.get("windows_sha256"):
             notes.append(f"batch {batch.name}: drawn from a list of windows; it stands for these alone, not the study")
         elif n_then != windows.n_usable:
             notes.append(

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from browsers import FLAGS, chromium_path, listen
+from browsers import listen
 from chains import store
 from commands import Cli
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from stores import judge, make_cube, make_embeddings
 
 import dawnchorus
@@ -162,12 +162,11 @@ def eventually(page: Page, expression: str) -> bool:
     return False
 
 
-def test_a_page_opens_in_a_browser(cli: Cli, whole: Path, tmp_path: Path) -> None:
+def test_a_page_opens_in_a_browser(cli: Cli, whole: Path, tmp_path: Path, chromium: Browser) -> None:
     assert cli("similar", store(whole, "vectors"), *WINDOW, "--n", 3, "--out", tmp_path / "near.html").code == 0
     wrong: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path(), args=list(FLAGS))
-        page = listen(browser.new_page(), wrong)
+    with chromium.new_context(offline=True) as context:
+        page = listen(context.new_page(), wrong)
         page.goto((tmp_path / "near.html").as_uri())
         assert page.locator("figure").count() == 4
         for image in page.locator("figure img").all():
@@ -175,7 +174,6 @@ def test_a_page_opens_in_a_browser(cli: Cli, whole: Path, tmp_path: Path) -> Non
         assert eventually(page, "[...document.images].every((one) => one.complete && one.naturalWidth)")
         page.get_by_role("button", name="Play window 2").click()
         assert eventually(page, "[...document.querySelectorAll('audio')].some((one) => one.currentTime > 0)")
-        browser.close()
     assert not wrong
 
 

@@ -101,6 +101,8 @@ def commands_of(manifest: Path, out: Path) -> Iterator[tuple[object, ...]]:
     yield "query", url["mels"], "--date", f"{OSC}\u202e"
     yield "similar", url["vectors"], *window
     yield "similar", url["vectors"], *window, "--json"
+    yield "similar", url["vectors"], *window, "--out", out / f"near{OSC}.html", "--json"
+    yield "similar", url["vectors"], *window, "--out", out / f"near{OSC}.txt"
     yield "trace", url["clusters"], *window, "--audio", out / f"{OSC}.wav", "--root", audio
     yield "trace", url["clusters"], *window, "--json"
     yield "trace", url["clusters"], "--recorder", f"unknown{CSI}", "--time", "2021-07-15"

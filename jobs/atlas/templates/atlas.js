@@ -11,6 +11,10 @@ function atlasData(data) {
   showNames();
   offerEarlierNames();
   if (data.map) startMap(data.map);
+  startRecordings();
+  startTools();
+  startViewer();
+  startSearch();
   addEventListener("hashchange", route);
   addEventListener("keydown", onKey);
   $("names-download").addEventListener("click", downloadNames);
@@ -37,11 +41,16 @@ function route() {
   } else if (state.loaded[id]) {
     showCluster(id);
   } else {
-    const script = document.createElement("script");
-    script.src = "clusters/" + id + ".js";
-    script.onerror = () => { $("cluster").textContent = script.src + " is missing beside this page."; swap(id); };
-    document.body.append(script);
+    loadScript("clusters/" + id + ".js", (said) => { $("cluster").textContent = said; swap(id); });
   }
+}
+
+// Pages from a folder may load scripts beside them: each hands what it holds to a function of the page.
+function loadScript(source, lost) {
+  const script = element("script", { src: source });
+  script.onload = () => script.remove();
+  script.onerror = () => { script.remove(); lost(script.src + " is missing beside this page."); };
+  document.body.append(script);
 }
 
 function atlasCluster(found) {
@@ -58,9 +67,12 @@ function showCluster(id) {
   box.append(besideNav(before, after));
   swap(id);
   startNaming(box.querySelector(".naming"), id);
-  box.querySelectorAll(".play").forEach((button) => button.addEventListener("click", () => toggleSound(soundOf(button))));
+  box.querySelectorAll(".exemplars .play").forEach((button) => button.addEventListener("click", () => toggleSound(soundOf(button))));
   startAttention();
+  startPictures(box);
   startCalendar(found.cells);
+  startMembers(id);
+  showBase();
   showNames();
 }
 
@@ -92,19 +104,81 @@ function besideNav(before, after) {
 function onKey(event) {
   const field = event.target.closest("input, textarea, select");
   if (event.key === "Escape") {
+    if (document.querySelector("dialog[open]")) return;
     if (field) field.blur();
     else if (state.shown !== null) location.hash = "#clusters";
     return;
   }
-  if (field || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (document.querySelector("dialog[open]") || field || event.ctrlKey || event.metaKey || event.altKey) return;
   const [before, after] = neighbours(state.shown);
-  if (event.key === "j" && after !== undefined) location.hash = "#cluster-" + after;
+  if (pressLook(event)) return;
+  if (event.key === "/" && state.shown === null) {
+    event.preventDefault();
+    $("cluster-search").focus();
+  } else if (event.key === "j" && after !== undefined) location.hash = "#cluster-" + after;
   else if (event.key === "k" && before !== undefined) location.hash = "#cluster-" + before;
   else if (event.key === "p" && state.shown !== null) playNext();
   else if (event.key === "n" && state.shown !== null) {
     event.preventDefault();
     document.querySelector(".naming input").focus();
   }
+}
+
+// --- how pictures look and sounds play -----------------------------------------------------------------------
+
+const LOOKS_KEY = "dawnchorus looks";
+
+function startTools() {
+  let kept = {};
+  try {
+    kept = JSON.parse(localStorage.getItem(LOOKS_KEY)) || {};
+  } catch { /* nothing is kept for pages from a folder */ }
+  startLooks(kept, () => {
+    try {
+      localStorage.setItem(LOOKS_KEY, JSON.stringify(LOOKS));
+    } catch { /* as it is now, until the page is closed */ }
+  });
+  if (!$("speed")) return;
+  $("speed").addEventListener("change", () => setRate(Number($("speed").value)));
+  $("loop").addEventListener("change", () => { player.isLooped = $("loop").checked; });
+}
+
+// Keys for how pictures look and sounds play: returns whether it was one of them.
+function pressLook(event) {
+  const change = { b: ["brightness", 0.1], B: ["brightness", -0.1], c: ["contrast", 0.1], C: ["contrast", -0.1] }[event.key];
+  if (change) look(...change);
+  else if (event.key === "l" && $("loop")) $("loop").click();
+  else if (event.key === "s" && $("speed")) {
+    $("speed").selectedIndex = ($("speed").selectedIndex + 1) % $("speed").options.length;
+    $("speed").dispatchEvent(new Event("change"));
+  } else return false;
+  return true;
+}
+
+// --- clusters by number or name ------------------------------------------------------------------------------
+
+function startSearch() {
+  const field = $("cluster-search");
+  field.addEventListener("input", searchClusters);
+  field.addEventListener("keydown", (event) => {
+    const found = document.querySelector(".card[id]:not([hidden]) a");
+    if (event.key === "Enter" && found) location.hash = found.hash;
+  });
+}
+
+const folded = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
+
+// Every word is looked for in number, name, notes and flags; a number alone is a cluster's own.
+function searchClusters() {
+  const words = folded($("cluster-search").value).split(/\s+/).filter(Boolean);
+  let n = 0;
+  for (const [id] of state.data.clusters) {
+    const card = $("card-" + id), { name = "", notes = "" } = state.names[id] || {};
+    const flags = [...card.querySelectorAll(".flag")].map((one) => one.textContent), text = folded([name, notes, ...flags].join(" "));
+    card.hidden = !words.every((word) => word === String(id) || text.includes(word));
+    n += card.hidden ? 0 : 1;
+  }
+  $("cluster-found").textContent = words.length ? n + " of " + state.data.clusters.length + " clusters" : "";
 }
 
 // --- sound ---------------------------------------------------------------------------------------------------
@@ -115,12 +189,13 @@ function soundOf(button) {
 }
 
 function playNext() {
-  const buttons = [...document.querySelectorAll("#cluster .play")];
+  const buttons = [...document.querySelectorAll("#cluster .play:not(:disabled)")];
   if (!buttons.length) return;
-  const place = buttons.indexOf(state.last);
+  const place = buttons.indexOf(player.now ? player.now.button : state.last);
   state.last = buttons[(place + 1) % buttons.length];
   state.last.scrollIntoView({ block: "center" });
-  playSound(soundOf(state.last));
+  stopSound();
+  state.last.click();
 }
 
 // --- attention -----------------------------------------------------------------------------------------------
@@ -130,159 +205,4 @@ function startAttention() {
   if (!box) return;
   box.checked = $("cluster").classList.contains("attended");
   box.addEventListener("change", () => $("cluster").classList.toggle("attended", box.checked));
-}
-
-// --- names ---------------------------------------------------------------------------------------------------
-
-const storeKey = () => "dawnchorus names " + state.data.names_id;
-
-// What was typed here goes before what came with the clustering; an empty name says that it was taken away.
-function readNames() {
-  try {
-    return { ...state.data.names, ...JSON.parse(localStorage.getItem(storeKey())) };
-  } catch {
-    return { ...state.data.names };
-  }
-}
-
-function keepNames() {
-  try {
-    localStorage.setItem(storeKey(), JSON.stringify(state.names));
-  } catch {
-    $("names-said").textContent = "This browser keeps nothing for pages from a folder: download names.csv before you leave.";
-  }
-}
-
-const isGiven = (one) => Boolean(one && (one.name || one.notes));
-const isNamed = (id) => isGiven(state.names[id]);
-
-function startNaming(form, id) {
-  const known = state.names[id] || { name: "", notes: "" };
-  form.elements.name.value = known.name;
-  form.elements.notes.value = known.notes;
-  form.addEventListener("submit", (event) => { event.preventDefault(); form.elements.name.blur(); });
-  form.addEventListener("input", () => {
-    const given = { name: form.elements.name.value.trim(), notes: form.elements.notes.value.trim() };
-    if (given.name || given.notes || state.data.names[id]) state.names[id] = given;
-    else delete state.names[id];
-    keepNames();
-    showNames();
-  });
-}
-
-function showNames() {
-  document.querySelectorAll("[data-name]").forEach((place) => {
-    const known = state.names[place.dataset.name];
-    place.textContent = known ? known.name : "";
-    place.hidden = !place.textContent;
-  });
-  const rows = state.data.clusters.filter(([id]) => isNamed(id)).map(([id]) => {
-    const row = element("tr", {});
-    const cell = element("th", { scope: "row" });
-    cell.append(element("a", { href: "#cluster-" + id, textContent: String(id) }));
-    row.append(cell, element("td", { textContent: state.names[id].name }), element("td", { textContent: state.names[id].notes }));
-    return row;
-  });
-  $("names-table").hidden = !rows.length;
-  $("names-table").tBodies[0].replaceChildren(...rows);
-}
-
-function downloadNames() {
-  const n = saveNames(state.names, state.data.names_id, "names.csv");
-  $("names-said").textContent = n + (n === 1 ? " cluster" : " clusters") + " in names.csv.";
-}
-
-// Rows carry the identity of the clustering: elsewhere the same number is another sound.
-function saveNames(names, identity, file) {
-  const ids = Object.keys(names).map(Number).filter((id) => isGiven(names[id])).sort((a, b) => a - b);
-  const rows = ids.map((id) => [id, names[id].name, names[id].notes, identity]);
-  saveTable([["cluster", "name", "notes", "clustering_id"], ...rows], file);
-  return rows.length;
-}
-
-// Older pages kept names by the run's settings, which an earlier clustering may share: they are offered, not shown.
-function offerEarlierNames() {
-  let names = null;
-  try {
-    if (localStorage.getItem(storeKey()) === null) names = JSON.parse(localStorage.getItem("dawnchorus names " + state.data.names_before));
-  } catch {
-    return;
-  }
-  const n = names ? Object.values(names).filter(isGiven).length : 0;
-  if (!n) return;
-  $("names-said").textContent = "This browser has " + n + " names from an older page of this run, maybe of another clustering: ";
-  const button = element("button", { type: "button", textContent: "download them" });
-  button.addEventListener("click", () => saveNames(names, "", "names-earlier.csv"));
-  $("names-said").append(button);
-}
-
-async function loadNames(event) {
-  const file = event.target.files[0];
-  if (!file) return;
-  const bytes = await file.arrayBuffer();
-  event.target.value = "";
-  $("names-said").textContent = takeNames(parseCsv(decodeText(bytes)));
-}
-
-// Takes names over from a table and returns what is to be said of it; a table of another clustering is refused.
-function takeNames([header, ...rows]) {
-  const places = ["cluster", "name", "notes", "clustering_id"].map((one) => (header || []).map((cell) => cell.trim()).indexOf(one));
-  if (places[0] < 0 || places[1] < 0) return "That file has no columns cluster and name: expected a names.csv.";
-  const read = rows.map((row) => places.map((place) => (place < 0 ? "" : asWritten((row[place] || "").trim())))).filter((row) => row.some(Boolean));
-  const others = [...new Set(read.map((row) => row[3]).filter((one) => one && one !== state.data.names_id))];
-  if (others.length) {
-    return "These names are of the clustering " + others.join(", ") + ", this page is of " + state.data.names_id +
-      ": numbers mean other sounds there. Nothing was taken over; `dawnchorus names` carries names by the windows that clusters share.";
-  }
-  const ids = new Set(state.data.clusters.map(([id]) => id));
-  const unknown = [];
-  let n = 0;
-  for (const [cell, name, notes] of read) {
-    const id = /^\d+([.,]0*)?$/.test(cell) ? parseInt(cell, 10) : -1;
-    if (!ids.has(id)) unknown.push(cell || "(none)");
-    else if (name || notes) {
-      state.names[id] = { name, notes };
-      n += 1;
-    }
-  }
-  keepNames();
-  showNames();
-  return n + (n === 1 ? " name" : " names") + " taken over; others stay as they were." +
-    (unknown.length ? " Not here: cluster " + unknown.slice(0, 5).join(", ") + (unknown.length > 5 ? " …" : "") + "." : "") +
-    (read.length && !read.some((row) => row[3]) ? " The file does not say of which clustering it is." : "");
-}
-
-// --- calendar ------------------------------------------------------------------------------------------------
-
-const dateOf = (day) => new Date((state.data.first_day + day) * DAY_MS).toISOString().slice(0, 10);
-
-function startCalendar(cells) {
-  const heat = $("heat");
-  if (!heat) return;
-  const counts = new Map(cells);
-  const nDays = state.data.effort.length / 24;
-  let at = [0, 0];
-  const read = (day, hour) => {
-    at = [day, hour];
-    const n = counts.get(day * 24 + hour) || 0, all = state.data.effort[day * 24 + hour];
-    const mark = $("heat-mark");
-    mark.hidden = false;
-    mark.style.left = (100 * day) / nDays + "%";
-    mark.style.width = 100 / nDays + "%";
-    mark.style.bottom = (100 * hour) / 24 + "%";
-    mark.style.height = 100 / 24 + "%";
-    const what = all ? n + " of " + all + " windows, " + ((100 * n) / all).toFixed(1) + " %" : "nothing recorded";
-    $("heat-words").textContent = dateOf(day) + ", " + String(hour).padStart(2, "0") + " h: " + what;
-  };
-  const within = (value, n) => Math.min(n - 1, Math.max(0, Math.floor(value)));
-  heat.addEventListener("pointermove", (event) => {
-    const box = heat.getBoundingClientRect();
-    read(within(((event.clientX - box.left) / box.width) * nDays, nDays), within((1 - (event.clientY - box.top) / box.height) * 24, 24));
-  });
-  heat.addEventListener("keydown", (event) => {
-    const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
-    if (!step) return;
-    event.preventDefault();
-    read(within(at[0] + step[0], nDays), within(at[1] + step[1], 24));
-  });
 }

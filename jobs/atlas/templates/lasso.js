@@ -86,8 +86,8 @@ function showChosen() {
 
 function downloadList() {
   const map = state.map;
-  const rows = chosenWindows().map((i) => [state.data.recorders[map.recorder[i]], timeOf(map.cell[i]), map.window_ms / 1000]);
+  const rows = chosenWindows().map((i) => [state.data.recorders[map.recorder[i]], timeOf(map.cell[i]), state.data.window_ms / 1000]);
   saveTable([["recorder", "time_utc", "duration_s"], ...rows], "windows.csv");
 }
 
-const timeOf = (cell) => new Date(state.map.origin_ms + cell * state.map.hop_ms).toISOString().replace(".000Z", "Z");
+const timeOf = (cell) => new Date(state.data.origin_ms + cell * state.data.hop_ms).toISOString().replace(".000Z", "Z");

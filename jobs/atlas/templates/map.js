@@ -7,6 +7,7 @@ const MOST_ZOOM = 64, PIXELS_FROM = 5000, MOST_CHIPS = 14;
 
 function startMap(map) {
   state.map = map;
+  map.picked = -1;
   map.view = { zoom: 1, x: 0, y: 0 }; // what is in the middle, in shares of the map's sides from its own middle
   const canvas = $("map-canvas");
   $("map-layout").addEventListener("change", () => { showAll(); drawMap(); });
@@ -49,8 +50,9 @@ function startPointer(canvas) {
   canvas.addEventListener("pointerleave", () => tip(-1));
   canvas.addEventListener("click", (event) => {
     const i = isMoved ? -1 : nearestPoint(event);
-    if (i >= 0) location.hash = "#cluster-" + state.map.cluster[i];
+    if (i >= 0) pickDot(i);
   });
+  canvas.addEventListener("dblclick", () => { if (state.map.picked >= 0) location.hash = "#cluster-" + state.map.cluster[state.map.picked]; });
 }
 
 // With keys the window in the middle is the one that is looked at.
@@ -63,7 +65,10 @@ function startMapKeys(canvas, middle) {
     else if (event.key === "+" || event.key === "=") zoomAt(1.6, ...middle());
     else if (event.key === "-") zoomAt(1 / 1.6, ...middle());
     else if (event.key === "0") showAll();
-    else if (event.key === "Enter") {
+    else if (event.key === "p") {
+      const i = nearestTo(...middle(), 48);
+      if (i >= 0) pickDot(i);
+    } else if (event.key === "Enter") {
       const i = nearestTo(...middle(), 48);
       if (i >= 0) location.hash = "#cluster-" + state.map.cluster[i];
       return;
@@ -192,6 +197,7 @@ function paint() {
   const radius = (n > 20000 ? 0.8 : n > PIXELS_FROM ? 1.2 : 3.2) * Math.min(2, Math.sqrt(zoom));
   if (n > PIXELS_FROM) paintPixels(pen, ratio, radius);
   else paintDots(pen, ratio, radius);
+  paintPicked(pen, ratio);
   paintLasso(pen, ratio);
   $("map-smaller").disabled = $("map-whole").disabled = zoom === 1;
   $("map-larger").disabled = zoom === MOST_ZOOM;
@@ -232,6 +238,18 @@ function paintPixels(pen, ratio, radius) {
   pen.putImageData(image, 0, 0);
 }
 
+function paintPicked(pen, ratio) {
+  const map = state.map;
+  if (map.picked < 0) return;
+  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+  pen.globalAlpha = 1;
+  pen.strokeStyle = getComputedStyle(document.body).color;
+  pen.lineWidth = 2;
+  pen.beginPath();
+  pen.arc(map.x[map.picked], map.y[map.picked], 8, 0, 7);
+  pen.stroke();
+}
+
 function pixelsOf(colours) {
   const canvas = element("canvas", { width: colours.length, height: 1 });
   const pen = canvas.getContext("2d", { willReadFrequently: true });
@@ -258,13 +276,7 @@ function tip(i) {
   const box = $("map-tip"), ring = $("map-ring"), map = state.map;
   box.hidden = ring.hidden = i < 0;
   if (i < 0) return;
-  const { columns, rows, width, height } = map.sheet;
-  const place = i % (columns * rows), scale = 240 / width;
-  const nRows = Math.min(rows, Math.ceil((map.cluster.length - (i - place)) / columns));
-  const thumb = $("map-thumb").style;
-  thumb.backgroundImage = `url(map/${Math.floor(i / (columns * rows))}.webp)`;
-  thumb.backgroundSize = `${columns * width * scale}px ${nRows * height * scale}px`;
-  thumb.backgroundPosition = `${-(place % columns) * width * scale}px ${-Math.floor(place / columns) * height * scale}px`;
+  showThumb($("map-thumb"), i, 240);
   const known = state.names[map.cluster[i]];
   const when = map.hour[i] < 0 ? "no clock time" : dateOf(map.day[i]) + ", " + String(map.hour[i]).padStart(2, "0") + " h";
   const lines = ["Cluster " + map.cluster[i] + (known && known.name ? " · " + known.name : "")];

@@ -13,7 +13,7 @@ from jobs.common.pages import words
 from jobs.common.pages.pictures import COLOUR_MAP, STRIPE_GREYS, colour_table
 
 N_GRADIENT_STOPS = 17
-STYLE_KEYS, SCRIPT_KEYS = ("page.css",), ("page.js", "player.js", "tables.js")
+STYLE_KEYS, SCRIPT_KEYS = ("page.css",), ("page.js", "player.js", "looks.js", "tables.js")
 """Files that a page loads first; its own follow."""
 POLICY = (
     "default-src 'none'; script-src 'self' file:; style-src 'self' file: 'unsafe-inline'; "

@@ -1,4 +1,4 @@
-// Keys, buttons, and how pictures look.
+// Keys and buttons.
 "use strict";
 
 const PRESSED = {
@@ -78,8 +78,8 @@ function startButtons() {
   $("load").addEventListener("change", () => { if ($("load").files[0]) loadTable($("load").files[0]).finally(() => { $("load").value = ""; }); });
   $("every").addEventListener("change", () => { review.everySound = $("every").checked; startOver(); });
   $("scores").addEventListener("change", () => showFacts(here()));
-  $("loop").addEventListener("change", () => { player.isLooped = $("loop").checked; if (player.now) player.now.audio.loop = player.isLooped; });
-  $("speed").addEventListener("change", () => { player.rate = Number($("speed").value); if (player.now) player.now.audio.playbackRate = player.rate; });
+  $("loop").addEventListener("change", () => { player.isLooped = $("loop").checked; });
+  $("speed").addEventListener("change", () => { setRate(Number($("speed").value)); });
 }
 
 // --- another sound -------------------------------------------------------------------------------------------
@@ -117,22 +117,4 @@ function takeSound(event) {
     if (!review.data.known.includes(sound)) complain("sound", sound + " is not among the study's sounds: add it to sounds.csv before the table comes into the lake.");
   }
   pick(review.sounds.indexOf(sound));
-}
-
-// --- how pictures look ---------------------------------------------------------------------------------------
-
-function startLooks() {
-  for (const name of Object.keys(LOOKS)) {
-    LOOKS[name] = Number(store.settings[name]) || 1;
-    $(name).addEventListener("input", () => look(name, Number($(name).value) - LOOKS[name]));
-    look(name, 0);
-  }
-  $("looks-reset").addEventListener("click", () => Object.keys(LOOKS).forEach((name) => look(name, 1 - LOOKS[name])));
-}
-
-function look(name, change) {
-  LOOKS[name] = Math.min(3, Math.max(0.3, Math.round(20 * (LOOKS[name] + change)) / 20));
-  $(name).value = LOOKS[name];
-  document.body.style.setProperty("--" + name, LOOKS[name]);
-  if (change) keepSetting(name, LOOKS[name]);
 }

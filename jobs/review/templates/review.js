@@ -1,7 +1,7 @@
 // The page of a batch: what keys and buttons do. Everything that a study calls something goes through textContent.
 "use strict";
 
-const ASK_EVERY = 20, LOOKS = { brightness: 1, contrast: 1 };
+const ASK_EVERY = 20;
 
 async function reviewData(data) {
   review.data = data;
@@ -14,7 +14,7 @@ async function reviewData(data) {
   $("known").replaceChildren(...data.known.map((sound) => element("option", { value: sound })));
   $("every").checked = review.everySound;
   $("every").disabled = data.every_sound || data.sounds.length < 2;
-  startLooks();
+  startLooks(store.settings, keepSetting);
   startButtons();
   setReviewer(store.settings.reviewer || "");
   if (!review.reviewer) askReviewer();

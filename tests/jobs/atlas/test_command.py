@@ -21,6 +21,7 @@ from atlases import (
     build_study,
     overwrite,
     read_cluster,
+    read_members,
     read_page,
     read_parts,
     scripted,
@@ -77,6 +78,7 @@ def test_every_link_and_picture_is_there_and_nothing_comes_from_elsewhere(atlas:
     anchors = {f"cluster-{cluster}" for cluster, _ in data["clusters"]}
     anchors |= {found["id"] for _, found in parts[0].elements if "id" in found}
     used = {atlas / f"clusters/{cluster}.js" for cluster in range(N_CLUSTERS)}
+    used |= {atlas / f"members/{cluster}.js" for cluster in range(N_CLUSTERS)} | {atlas / "recordings/0.js"}
     used |= {atlas / f"map/{i}.webp" for i in range(len(list((atlas / "map").iterdir())))}
     for page in parts:
         for tag, attributes in page.elements:
@@ -370,6 +372,9 @@ def test_windows_of_speech_are_counted_and_not_shown(tmp_path: Path) -> None:
     assert f"marked them as speech: {n_speech}." in read_page(after / "index.html").text
     assert len(scripted(before / "data.js")["map"]["recorder"]) == len(table)
     assert len(scripted(after / "data.js")["map"]["recorder"]) == len(table) - n_speech
+    listed = [scripted(after / f"members/{cluster}.js")["n"] for cluster in range(N_CLUSTERS)]
+    assert sum(listed) == len(table) - n_speech
+    assert all(0 not in read_members(after, cluster)["recorder"] for cluster in range(N_CLUSTERS)), "north is 0"
     shown = [alt for page in read_parts(after) for alt in page.attributes("img", "alt")]
     assert shown
     assert not [alt for alt in shown if "north" in alt]

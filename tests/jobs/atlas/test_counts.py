@@ -1,21 +1,20 @@
 """Counts by date and hour, the sun, labels: against closed forms and slow twins."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 from atlases import Study
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 from scipy.stats import fisher_exact
 
-from jobs.atlas.heat import date_ticks, heat_png, heat_table, share_of_effort
+from jobs.atlas.heat import heat_png, heat_table, share_of_effort
 from jobs.atlas.labels import Intervals, lifts, windows_with
 from jobs.atlas.study import open_stores
-from jobs.atlas.tally import calendar_of, cluster_calendar, count_hours, tally
+from jobs.atlas.tally import calendar_of, cluster_calendar, count_hours, recorder_calendar, tally
 from jobs.atlas.windows import Table, read_table
 from jobs.common.sun import EPOCH, step_path, sun_hours
 
@@ -62,26 +61,36 @@ def test_a_share_of_nothing_is_not_zero() -> None:
     np.testing.assert_array_equal(found, [np.nan, 0, 0.25])
 
 
-@given(st.integers(0, 30_000), st.integers(1, 800))
-def test_dates_have_room(first_day: int, n_days: int) -> None:
-    ticks = date_ticks(first_day, n_days)
-    assert 1 <= len(ticks) <= 8 or n_days > 60
-    assert all(0 < tick.percent < 100 for tick in ticks)
-    assert len(ticks) <= 14
+def test_the_calendar_of_a_long_study_has_months(windows: Table) -> None:
+    late = np.arange(len(windows)) % 2 == 1
+    long = replace(windows, day=np.where(windows.is_timed & late, windows.day + 2_000, windows.day).astype(np.int32))
+    calendar = calendar_of(long)
+    assert calendar is not None
+    assert calendar.spans.kind == "month"
+    assert (calendar.spans.labels[0], calendar.spans.labels[-1]) == ("2021-05", "2026-11")
+    rows = np.flatnonzero(long.cluster == 1)
+    slow = Counter(
+        (str(np.datetime64(int(long.day[row]), "D"))[:7], int(long.hour[row])) for row in rows if long.hour[row] >= 0
+    )
+    mine = cluster_calendar(long, calendar, rows)
+    assert {(calendar.spans.labels[i], hour): n for (i, hour), n in np.ndenumerate(mine) if n} == dict(slow)
+    by_recorder = recorder_calendar(long, calendar, 4)
+    assert by_recorder.sum() == calendar.effort.sum() == np.count_nonzero(long.hour >= 0)
+    assert calendar.offset_s.shape == (len(calendar.spans),)
 
 
 def test_the_sun_over_chicago_at_the_solstice_by_the_tables_of_the_naval_observatory() -> None:
     day = (date(2021, 6, 21) - EPOCH).days
-    sun = sun_hours(day, np.array([-18_000, -18_000]), 41.85, -87.65)
+    sun = sun_hours(np.array([day, day + 1]), np.array([-18_000, -18_000]), 41.85, -87.65)
     assert sun.rise[0] == pytest.approx(5 + 16 / 60, abs=0.03)
     assert sun.set[0] == pytest.approx(20 + 29 / 60, abs=0.03)
-    winter = sun_hours((date(2021, 12, 21) - EPOCH).days, np.array([-21_600]), 41.85, -87.65)
+    winter = sun_hours(np.array([(date(2021, 12, 21) - EPOCH).days]), np.array([-21_600]), 41.85, -87.65)
     assert winter.rise[0] == pytest.approx(7 + 15 / 60, abs=0.03)
     assert winter.set[0] == pytest.approx(16 + 23 / 60, abs=0.03)
 
 
 def test_the_sun_that_never_sets_is_no_line() -> None:
-    sun = sun_hours((date(2021, 6, 20) - EPOCH).days, np.zeros(2, dtype=np.int64), 78.0, 15.0)
+    sun = sun_hours((date(2021, 6, 20) - EPOCH).days + np.arange(2), np.zeros(2, dtype=np.int64), 78.0, 15.0)
     assert np.isnan(sun.rise).all()
     assert step_path(sun.rise) == ""
     assert step_path(np.array([6.0, 6.5, np.nan, 7.0])) == "M0 18.00H1L1 17.50H2M3 17.00H4"

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from jobs.common.effort import daily_effort, draw_effort
 from lake.errors import InputError
@@ -48,3 +49,16 @@ def test_nothing_to_draw(tmp_path: Path) -> None:
 def test_any_recorder_can_be_drawn(tmp_path: Path, name: str) -> None:
     draw_effort(make_recordings([row(name, "2021-06-22T00:00", 2.0)]), tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("n_days", [1, 40, 365, 6 * 365, 10 * 365])
+def test_few_recordings_in_many_years_can_be_seen(tmp_path: Path, n_days: int) -> None:
+    """Two days of years are at least 0.5 % of the picture's width each, and no hairlines."""
+    last = np.datetime64("2015-03-02") + np.timedelta64(n_days - 1, "D")
+    rows = [row("A", "2015-03-02T05:00", 2.0), row("B", f"{last}T05:00", 2.0)]
+    draw_effort(make_recordings(rows), tmp_path / "a.png")
+    pixels = np.asarray(Image.open(tmp_path / "a.png").convert("RGB")).astype(int)
+    deepest = (np.abs(pixels - (8, 29, 88)).max(axis=2) < 12)[:, : int(0.85 * pixels.shape[1])]
+    lines = deepest[deepest.sum(axis=1) > 4]
+    assert len(lines) > 20
+    assert np.median(lines.sum(axis=1)) > 0.005 * pixels.shape[1]

@@ -1,15 +1,19 @@
 """Vectors of another grid than the cube's, as BirdNET makes them: all that follows is of their own seconds."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from atlases import read_cluster
-from chains import run_chain, store
+import soundfile
+from atlases import read_cluster, read_members, scripted
+from chains import receipts, run_chain, runs, store
+from commands import Cli
 from soundfiles import usual_study
 
 import dawnchorus
+from lake.batches import read_batch
 from lake.exports.clusters import clustering_table
 from lake.find import Wanted
 from lake.query import open_any
@@ -85,7 +89,143 @@ def test_the_page_shows_the_vectors_own_seconds(study: Path) -> None:
     assert list(folder.rglob("*.ogg"))
 
 
+def test_every_window_is_listed_at_the_vectors_own_second(study: Path) -> None:
+    folder = study.parent / "lake/atlas/atlas"
+    paths = scripted(folder / "recordings/0.js")["paths"]
+    listed = []
+    for cluster in range(3):
+        columns = read_members(folder, cluster)
+        assert (columns["recording"] >= 0).all()
+        listed += [
+            (paths[int(number)], second / 1000)
+            for number, second in zip(columns["recording"], columns["offset_ms"], strict=True)
+        ]
+    assert len(listed) == len(dawnchorus.query(store(study, "clusters")))
+    cube = open_any(store(study, "mels"))
+    begins = dict(zip(cube["recording_path"].to_numpy(), cube["recording_start_ms"].to_numpy(), strict=True))
+    starts = pd.read_csv(study.parent / "vectors.csv")
+    known = {(path[0], begins[path] + round(start_s * 1000)) for path, start_s in starts.itertuples(index=False)}
+    placed = [(path[0], begins[path] + round(second * 1000)) for path, second in listed]
+    assert len(set(placed)) == len(placed)
+    assert sum(place in known for place in placed) >= 0.9 * len(placed), "but those that begin between recordings"
+    data = scripted(folder / "data.js")
+    assert data["window_ms"] == 3000
+
+
 def test_windows_near_one_are_told_with_their_place(study: Path) -> None:
     row = dawnchorus.query(store(study, "theirs")).iloc[3]
     near = dawnchorus.similar(store(study, "theirs"), row["recorder"], row["time"], n=3)
     assert len(near) == 3
+
+
+# Review, and what is learnt from it ------------------------------------------------------------------------
+
+DETECTOR = """
+[runs.heads]
+job = "learn"
+inputs = { embeddings = "theirs" }
+config = { n_unlabelled = 20, n_bootstrap = 50, n_few = 5 }
+[runs.found]
+job = "detect"
+inputs = { embeddings = "theirs", heads = "heads" }
+"""
+
+
+@pytest.fixture(scope="module")
+def starts(study: Path) -> set[tuple[str, int]]:
+    """Return recorder and start, milliseconds since 1970, of the sound of every vector of the study."""
+    cube = open_any(store(study, "mels"))
+    begins = {
+        str(path): (str(recorder), int(begin_ms))
+        for path, recorder, begin_ms in zip(
+            *(cube[f"recording_{name}"].to_numpy() for name in ("path", "recorder", "start_ms")), strict=True
+        )
+    }
+    table = pd.read_csv(study.parent / "vectors.csv")
+    return {
+        (begins[path][0], begins[path][1] + round(start_s * 1000)) for path, start_s in table.itertuples(index=False)
+    }
+
+
+def asked(cli: Cli, study: Path, *words: object) -> dict[str, object]:
+    code, out, error = cli("review", study, "--json", *words)
+    assert code == 0, error
+    assert "the windows are those of the vectors 'theirs', 3 s each" in error
+    return dict(json.loads(out))
+
+
+@pytest.fixture(scope="module")
+def reviewed(study: Path) -> Path:
+    (study.parent / "sounds.csv").write_text("sound\nwren\n")
+    return study
+
+
+@pytest.mark.parametrize("order", ["explore", "far", "random"])
+def test_review_asks_about_the_vectors_own_windows(
+    order: str, cli: Cli, reviewed: Path, starts: set[tuple[str, int]], tmp_path: Path
+) -> None:
+    said = asked(cli, reviewed, "--order", order, "--n", 6, "--out", tmp_path / "page")
+    table = read_batch(runs(reviewed)["mels"].lake, str(said["batch"])).table
+    assert set(table["duration_s"]) == {3.0}
+    ms = table["time_utc"].astype("datetime64[ms]").astype("int64")
+    assert set(zip(table["recorder"], ms, strict=True)) <= starts
+    data = json.loads((tmp_path / "page/data.js").read_text()[len("reviewData(") : -len(");\n")])
+    assert data["window_s"] == 3.0
+    for window in data["windows"]:
+        piece = trace(store(reviewed, "theirs"), window["recorder"], _cell_time(reviewed, window)).pieces[0]
+        assert (window["recording"], window["recording_offset_s"]) == (
+            piece.path,
+            pytest.approx(piece.first_sample / piece.sample_rate_hz, abs=1e-3),
+        )
+        assert (tmp_path / "page" / window["picture"]).is_file()
+        samples, rate = soundfile.read(tmp_path / "page" / window["sound"])
+        assert len(samples) / rate == pytest.approx(3.0, abs=0.02)
+
+
+def _cell_time(study: Path, window: dict[str, str]) -> str:
+    """Return the start of the cell that the vector of a window stands in."""
+    table = dawnchorus.query(store(study, "theirs"), recorder=window["recorder"])
+    own_ms = int(np.datetime64(window["time_utc"].removesuffix("Z"), "ms").astype(np.int64))
+    at = np.abs(table["time"].to_numpy().astype("datetime64[ms]").astype(np.int64) - own_ms).argmin()
+    return str(table["time"].iloc[int(at)])
+
+
+def test_verdicts_come_back_and_are_learnt_from(
+    cli: Cli, reviewed: Path, starts: set[tuple[str, int]], tmp_path: Path
+) -> None:
+    said = asked(cli, reviewed, "--order", "random", "--n", 40, "--seed", 3, "--no-page")
+    table = read_batch(runs(reviewed)["mels"].lake, str(said["batch"])).table
+    rows = [
+        f"{row.recorder},{pd.Timestamp(str(row.time_utc)).isoformat()}Z,{row.duration_s:g},wren,"
+        f"{'no' if i % 2 else 'yes'},Ana,2026-01-02T03:04:05Z,{said['batch']},{row.draw}"
+        for i, row in enumerate(table.itertuples(index=False))
+    ]
+    answers = tmp_path / "answers.csv"
+    header = "recorder,time_utc,duration_s,sound,verdict,reviewer,decided_at,batch,draw"
+    answers.write_text("\n".join([header, *rows]))
+    code, _, error = cli("verdicts", "add", reviewed, answers)
+    assert code == 0, error
+    left = asked(cli, reviewed, "--order", "random", "--n", 500, "--no-page")
+    again = read_batch(runs(reviewed)["mels"].lake, str(left["batch"])).table
+    known = set(table[["recorder", "time_utc"]].itertuples(index=False, name=None))
+    assert not known & set(again[["recorder", "time_utc"]].itertuples(index=False, name=None)), "heard already"
+    assert len(again) == len(starts) - 40 - _left_out(reviewed)
+    reviewed.write_text(reviewed.read_text() + DETECTOR)
+    run_chain(reviewed, "heads", "found")
+    ended = cli("events", reviewed, "found", "--threshold", "0", "--gap", "0", "--out", tmp_path / "events.csv")
+    assert ended.code == 0, ended.error
+    events = pd.read_csv(tmp_path / "events.csv")
+    ms = pd.to_datetime(events["start_utc"]).dt.tz_localize(None).astype("datetime64[ms]").astype("int64")
+    assert set(zip(events["recorder"], ms, strict=True)) <= starts
+    asked(cli, reviewed, "--order", "margin", "--n", 5, "--no-page", "--sound", "wren")
+
+
+def _left_out(study: Path) -> int:
+    """Return how many vectors found their cell taken."""
+    return int(receipts(study, "theirs")[-1]["counts"]["left_out"])
+
+
+def test_counts_are_not_of_these_windows(cli: Cli, reviewed: Path) -> None:
+    code, _, error = cli("review", reviewed, "--order", "count", "--no-page")
+    assert code == 3
+    assert "counts are of the cube's windows, and these are those of the vectors 'theirs'" in error
