@@ -87,7 +87,8 @@ def _sun(axes: Axes, one: Phenology) -> str:
     """Draw sunrise and sunset, level over each day; return what there is to say of them."""
     if np.isnan(one.latitude):
         return "position unknown: no sunrise, no sunset"
-    sun = sun_hours(one.first_day, one.offset_s, one.latitude, one.longitude)
+    days = one.first_day + np.arange(len(one.offset_s), dtype=np.int64)
+    sun = sun_hours(days, one.offset_s, one.latitude, one.longitude)
     for hours in (sun.rise, sun.set):
         axes.stairs(hours, _days(one), color=SUN, linewidth=1.2, baseline=None)
     n_without = int((np.isnan(sun.rise) & np.isnan(sun.set)).sum())
