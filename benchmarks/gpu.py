@@ -21,10 +21,10 @@ from benchmarks.loader import PER_SHARD, write_store
 from benchmarks.report import Figure, report
 from jobs.common.card import ModelCard
 from jobs.common.devices import peak_flops, peak_memory_bytes
+from jobs.common.training.data import Source, batches
+from jobs.common.training.reading import open_windows
 from jobs.dino.config import Config
-from jobs.dino.data import Source, batches
 from jobs.dino.flops import flops_per_window
-from jobs.dino.reading import open_windows
 from jobs.dino.train import State, advance, new_state
 
 SIDE: Final = 1024

@@ -26,10 +26,10 @@ from zarr.codecs import ZstdCodec
 
 from benchmarks.report import Figure, report
 from jobs.common.card import ModelCard
+from jobs.common.training.data import Source, batches
+from jobs.common.training.reading import open_windows
 from jobs.dino.config import Config
-from jobs.dino.data import Source, batches
 from jobs.dino.quick import views_of
-from jobs.dino.reading import open_windows
 from lake.shards import ZSTD_LEVEL
 
 SIDE: Final = 1024

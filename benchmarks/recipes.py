@@ -31,9 +31,10 @@ from jobs.common.backbone import features, load_backbone
 from jobs.common.card import Weights
 from jobs.common.inputs import prepare
 from jobs.common.labels import read_labels
-from jobs.dino.command import cube_source, train
+from jobs.common.training.data import Source
+from jobs.common.training.session import cube_source
+from jobs.dino.command import train
 from jobs.dino.config import Config
-from jobs.dino.data import Source
 from jobs.embed.core import logmel
 from jobs.evaluate.core import NONE, dominant_labels
 from lake.errors import DawnchorusError, TryAgainError

@@ -28,9 +28,9 @@ from torchvision.transforms.v2.functional import InterpolationMode
 from benchmarks.report import Figure, report
 from jobs.common.backbone import build_backbone
 from jobs.common.card import ModelCard
+from jobs.common.training.schedule import cosine
 from jobs.dino.config import Config
 from jobs.dino.quick import views_of
-from jobs.dino.schedule import cosine
 from jobs.dino.train import State, advance, learn, new_state
 
 ROOT: Final = Path(__file__).parent.parent

@@ -12,6 +12,7 @@ from lake.errors import InputError, TryAgainError
 PACKAGES = (
     "jobs.spectrograms",
     "jobs.dino",
+    "jobs.contrast",
     "jobs.adopt",
     "jobs.dictionary",
     "jobs.embed",
@@ -37,7 +38,8 @@ JOBS = {job.name: job for job in map(declared, PACKAGES)}
 
 def makers(given: Input) -> list[str]:
     """Return the names of the jobs whose runs may come in as an input."""
-    return [job.name for kind in given.kinds for job in JOBS.values() if job.gives == kind]
+    found = [job.name for kind in given.kinds for job in JOBS.values() if job.gives == kind]
+    return [name for name in found if not given.jobs or name in given.jobs]
 
 
 ALL = "full"

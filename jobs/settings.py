@@ -135,7 +135,8 @@ def _inputs(job: Job) -> Iterator[str]:
         role = "any role" if one.role == ANY_ROLE else one.role
         several = ", or a list of them" if one.several else ""
         yield f"# {role}: a run of {' or '.join(made[one])}{several}{'; may be left out' if one.optional else ''}"
-    yield f"inputs = {{ {', '.join(f'{roles[one]} = {json.dumps(made[one][0])}' for one in job.inputs)} }}"
+    usual = [f"{roles[one]} = {json.dumps(made[one][0])}" for one in job.inputs if one.is_usual]
+    yield f"inputs = {{ {', '.join(usual)} }}"
 
 
 def _files(job: Job) -> Iterator[str]:
@@ -148,16 +149,28 @@ def _files(job: Job) -> Iterator[str]:
 
 def _assignment(setting: Setting, values: Mapping[str, Any]) -> str:
     if values.get(setting.name) is not None:
-        return f"{setting.name} = {json.dumps(values[setting.name], ensure_ascii=False)}"
+        return f"{setting.name} = {_toml(values[setting.name])}"
     if setting.is_required:
         return f"# {setting.name} =    # has no default: write one"
     if setting.default is None:
         return f"# {setting.name} =    # left out by default"
-    return f"{setting.name} = {json.dumps(setting.default, ensure_ascii=False)}"
+    return f"{setting.name} = {_toml(setting.default)}"
+
+
+def _toml(value: Any) -> str:  # noqa: ANN401 (JSON)
+    """Return a value of JSON as TOML has it; tables stand in a line each."""
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_toml(one)}' for key, one in value.items())} }}"
+    if isinstance(value, list) and any(isinstance(one, dict) for one in value):
+        return "\n".join(["[", *(f"    {_toml(one)}," for one in value), "]"])
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _expected(schema: Mapping[str, Any]) -> str:
     """Return type and range of a JSON schema in words."""
+    if "discriminator" in schema:
+        kinds = ", ".join(json.dumps(kind) for kind in schema["discriminator"]["mapping"])
+        return f"table with `{schema['discriminator']['propertyName']}` one of {kinds}"
     if "anyOf" in schema:
         return " or ".join(_expected(one) for one in schema["anyOf"] if one.get("type") != "null")
     if "const" in schema or "enum" in schema:

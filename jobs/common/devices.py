@@ -20,9 +20,13 @@ PEAK_FLOPS: Final = {
 """Dense matrix products without sparsity or TF32, operations/s, from the vendor's data sheets (SXM boards; of the
 V100 that of fp16)."""
 
+Precision = Literal["fp32", "bf16"]
+
 SIDE: Final = 1024
 CPU_INFO: Final = Path("/proc/cpuinfo")
 INTEL: Final = "GenuineIntel"
+BF16_FLAGS: Final = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+"""Features of processors (x86, x86, ARM) that multiply bf16 in one instruction; elsewhere it is slower than fp32."""
 
 
 def choose_device(wanted: str | None) -> str:
@@ -66,7 +70,26 @@ def _maker_of(info: Path) -> str:
     return found[1] if found else ""
 
 
-def peak_flops(device: str, precision: Literal["fp32", "bf16"]) -> float | None:
+def chosen_precision(wanted: Literal["auto", "fp32", "bf16"], device: str) -> Precision:
+    """Return the number format to compute in; with ``auto`` bf16 where the device has instructions for it."""
+    if wanted != "auto":
+        return wanted
+    if device.startswith("cuda"):
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if BF16_FLAGS & _flags_of(CPU_INFO) else "fp32"
+
+
+@cache
+def _flags_of(info: Path) -> frozenset[str]:
+    """Return the features of the processor; none where the system does not list them."""
+    try:
+        found = re.search(r"^(?:flags|Features)\s*:(.*)$", info.read_text(errors="replace"), re.MULTILINE)
+    except OSError:
+        return frozenset()
+    return frozenset(found[1].split()) if found else frozenset()
+
+
+def peak_flops(device: str, precision: Precision) -> float | None:
     """Return the operations/s that a device could reach: by its data sheet, or what one product reaches on a CPU.
 
     Returns

@@ -38,12 +38,18 @@ class Input:
         Whether the manifest may leave it out.
     several
         Whether the manifest may list several runs, whose vectors are joined.
+    jobs
+        Jobs whose runs alone may come in; any that give such a thing if empty.
+    is_usual
+        Whether the run that `dawnchorus config` prints has it.
     """
 
     role: str
     kinds: tuple[str, ...] = ()
     optional: bool = False
     several: bool = False
+    jobs: tuple[str, ...] = ()
+    is_usual: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kinds", self.kinds or (self.role,))

@@ -209,6 +209,12 @@ class Config(JobConfig):
         """Tokens that stand for no patch, by the recipe where they are not set."""
         return int(self._by_recipe("registers", self.registers))
 
+    def steps_of(self, n_windows: int) -> int:
+        """Return the number of steps of a training on so many windows."""
+        if self.steps is not None:
+            return self.steps
+        return max(1, round(self.epochs * n_windows / self.batch_size))
+
     def _by_recipe(self, name: str, value: float | None) -> float:
         if value is not None:
             return value
@@ -217,6 +223,7 @@ class Config(JobConfig):
 
 JOB = Job(
     name="dino", package=__package__, config=Config, algorithm=ALGORITHM, writes="models", extra="dino",
-    inputs=(Input("spectrograms"),), processes="train together",
+    inputs=(Input("spectrograms"), Input("init", ("models",), optional=True, jobs=("dino", "adopt"), is_usual=False)),
+    processes="train together",
     follows=frozenset({"mix", "device"}),
 )  # fmt: skip

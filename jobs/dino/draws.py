@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from jobs.common.training.hashed import uniforms
 from jobs.dino.config import Config
 
 DRAWS: Final = (
@@ -80,7 +81,7 @@ def plans(samples: NDArray[np.int64], deviation_db: float, config: Config, devic
     config, device
         How views are made, and where.
     """
-    numbers = torch.from_numpy(uniforms(config.seed, samples, config.n_global + config.n_local))
+    numbers = torch.from_numpy(uniforms(config.seed, samples, config.n_global + config.n_local, range(len(DRAWS))))
     draws = dict(zip(DRAWS, numbers.to(device, non_blocking=True).unbind(dim=-1), strict=True))
     first = {name: value[: config.n_global] for name, value in draws.items()}
     rest = {name: value[config.n_global :] for name, value in draws.items()}
@@ -161,34 +162,3 @@ def _stretch(
     """Return how many of a view's frames (or bands) are lost, and the first of them."""
     n_lost = torch.floor(how_long * int(width_share * length + 1))
     return n_lost * is_lost, torch.floor(where * (length - n_lost + 1))
-
-
-def uniforms(
-    seed: int, samples: NDArray[np.int64], n_views: int, places: range = range(len(DRAWS))
-) -> NDArray[np.float32]:
-    """Return numbers in [0, 1), each a hash of seed, sample, view and its own place.
-
-    Parameters
-    ----------
-    seed, samples, n_views
-        The run's seed, the samples' numbers, shape (B,), and the views of each.
-    places
-        Which of a view's numbers; those of :data:`DRAWS` come first.
-
-    Returns
-    -------
-    NDArray
-        Shape (n_views, B, len(places)). The hash is SplitMix64's finaliser (Steele et al. 2014), chained.
-    """
-    key = _scrambled(np.array([[[seed]]], dtype=np.uint64))
-    key = _scrambled(key ^ samples.astype(np.uint64)[None, :, None])
-    key = _scrambled(key ^ np.arange(n_views, dtype=np.uint64)[:, None, None])
-    key = _scrambled(key ^ np.asarray(places, dtype=np.uint64))
-    return (key >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
-
-
-def _scrambled(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(x ^ (x >> np.uint64(31)), dtype=np.uint64)

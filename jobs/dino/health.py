@@ -15,9 +15,6 @@ LEAST_INFORMATION: Final = 0.05
 LEAST_FEATURE_STD: Final = 0.15
 """Of features of length one times the root of their number; 1 when they point everywhere."""
 
-PATIENCE: Final = 50
-"""Steps after the warm-up that the signs may be bad in a row."""
-
 
 def signals(loss: Tensor, teacher: Tensor, features: Tensor) -> dict[str, float]:
     """Return what tells a healthy training from a collapsed one.

@@ -13,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from jobs.common.training.group import n_ranks
+from jobs.common.training.hashed import uniforms
 from jobs.dino.config import Config
-from jobs.dino.draws import FIRST_PATCH_DRAW, uniforms
-from jobs.dino.group import n_ranks
+from jobs.dino.draws import FIRST_PATCH_DRAW
 from jobs.dino.loss import at_least_fp32
 
 

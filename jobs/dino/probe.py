@@ -1,147 +1,50 @@
-"""A fixed sample of windows whose features are looked at now and then, to see what the network has learnt."""
+"""Features of a sample of windows while a training runs, as ``embed`` would compute them."""
 
-from typing import Final
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
+from torch import Tensor
 
 from jobs.common.backbone import pool
 from jobs.common.card import ModelCard
 from jobs.common.inputs import prepare, resize
-from jobs.dino import group
+from jobs.common.training import probe
+from jobs.common.training.data import Source
 from jobs.dino.config import Config
-from jobs.dino.data import Places, Source
 from jobs.dino.model import Network
 
-PROBE_STREAM: Final = 2**63 + 1
-"""Stands in the place of a pass's number where the sample is drawn."""
 
-LEAST_WINDOWS: Final = 512
-WINDOWS_AT_ONCE: Final = 64
-NEIGHBOURS: Final = 20
-NEIGHBOURS_TEMPERATURE: Final = 0.07
-TEXTURE: Final = 1e-7
-
-
-def sample(source: Source, config: Config, width: int) -> NDArray[np.int64]:
-    """Draw the windows that are looked at: twice the features' number, 512 at least, or all there are."""
-    n = max(LEAST_WINDOWS, 2 * width)
-    if source.n_windows <= n:
-        return np.arange(source.n_windows)
-    random = np.random.default_rng([config.seed, PROBE_STREAM])
-    return np.sort(random.choice(source.n_windows, n, replace=False))
-
-
-def signs(
-    network: Network, source: Source, windows: NDArray[np.int64], card: ModelCard, config: Config
-) -> dict[str, float]:
-    """Return what the features of the sample show; every process must call it, each does a share.
-
-    Returns
-    -------
-    dict
-        ``rank_me``: the features' effective rank. ``recorder_knn`` and ``hour_knn``: how often the nearest windows
-        of other recordings tell a window's recorder, or its hour; and ``recorder_share``, ``hour_share``, how often
-        guessing the commonest would. What cannot be known is left out.
-    """
-    features = embedded(network, source, windows, card, config)
-    found = {"rank_me": rank_me(features)}
-    places = source.places
-    if places is None:
-        return found
-    for name, labels in (("recorder", places.recorder.astype(np.int64)), ("hour", places.hour)):
-        scored = _scored(features, labels[windows], places, windows)
-        if scored is not None:
-            found[f"{name}_knn"], found[f"{name}_share"] = scored
-    return found
+def features(
+    network: Network, codes: NDArray[np.uint8], recorder: Sequence[str] | None, card: ModelCard, config: Config
+) -> Tensor:
+    """Return a network's pooled features of windows, float32 on the CPU, shape (n, width)."""
+    device = network.head.prototypes.device
+    was_training = network.training
+    network.eval()
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+        x = resize(prepare(torch.from_numpy(codes).to(device), card, recorder), config.global_size)
+        pooled = pool(network.backbone.forward_features(x), network.backbone, config.pooling)
+    network.train(was_training)
+    return pooled.float().cpu()
 
 
 def embedded(
     network: Network, source: Source, windows: NDArray[np.int64], card: ModelCard, config: Config
 ) -> NDArray[np.float32]:
-    """Return the features of windows, shape (n, width), in their order; each process computes every n-th one."""
-    own = windows[group.rank() :: group.n_ranks()]
-    parts = []
-    device = network.head.prototypes.device
-    was_training = network.training
-    network.eval()
-    for first in range(0, len(own), WINDOWS_AT_ONCE):
-        chosen = own[first : first + WINDOWS_AT_ONCE]
-        codes = torch.from_numpy(source.read(chosen)).to(device)
-        recorder = source.places.names(chosen) if card.background_db and source.places else None
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            x = resize(prepare(codes, card, recorder), config.global_size)
-            pooled = pool(network.backbone.forward_features(x), network.backbone, config.pooling)
-        parts.append(pooled.float().cpu().numpy())
-    network.train(was_training)
-    width = int(network.backbone.num_features)
-    mine = np.concatenate(parts) if parts else np.empty((0, width), dtype=np.float32)
-    out = np.empty((len(windows), width), dtype=np.float32)
-    for i, each in enumerate(group.tensors_of_all({"features": torch.from_numpy(mine)})):
-        out[i :: group.n_ranks()] = each["features"].numpy()
-    return out
+    """Return the features of windows by their numbers; see :func:`jobs.common.training.probe.embedded`."""
+    return probe.embedded(
+        lambda codes, recorder: features(network, codes, recorder, card, config),
+        source,
+        windows,
+        int(network.backbone.num_features),
+        named=card.background_db is not None,
+    )
 
 
-def rank_me(features: NDArray[np.floating]) -> float:
-    """Return the effective rank of features, shape (n, width): how many directions they spread over.
-
-    Notes
-    -----
-    Exponential of the entropy of the singular values' shares (Garrido et al. 2023, arXiv:2210.02885).
-    """
-    values = np.linalg.svd(features.astype(np.float64), compute_uv=False)
-    share = values / max(values.sum(), TEXTURE) + TEXTURE
-    return float(np.exp(-(share * np.log(share)).sum()))
-
-
-def neighbours_say(
-    features: NDArray[np.floating],
-    labels: NDArray[np.int64],
-    apart: NDArray[np.int64],
-    n_labels: int,
-    k: int = NEIGHBOURS,
-) -> NDArray[np.int64]:
-    """Return the label that each window's nearest windows of other groups have.
-
-    Parameters
-    ----------
-    features, labels
-        Shape (n, width) and (n,); labels are 0 to ``n_labels - 1``.
-    apart
-        Group of each window (its recording), shape (n,); windows of the same group are no neighbours.
-    n_labels, k
-        Number of labels, and of neighbours that vote, each with ``exp(cosine / 0.07)`` as in
-        facebookresearch/dino (``eval_knn.py``).
-
-    Returns
-    -------
-    NDArray
-        Shape (n,); -1 where there is no window of another group.
-    """
-    unit = functional.normalize(torch.from_numpy(np.asarray(features, dtype=np.float64)), dim=1)
-    cosine = unit @ unit.T
-    group_of = torch.from_numpy(apart)
-    cosine.masked_fill_(group_of[:, None] == group_of[None, :], -torch.inf)
-    near, place = cosine.topk(min(k, len(labels)), dim=1)
-    vote = torch.exp(near / NEIGHBOURS_TEMPERATURE)
-    votes = torch.zeros(len(labels), n_labels, dtype=torch.float64)
-    votes.scatter_add_(1, torch.from_numpy(labels)[place], vote)
-    said = votes.argmax(dim=1).numpy()
-    return np.where(np.isfinite(near[:, 0].numpy()), said, -1)
-
-
-def _scored(
-    features: NDArray[np.float32], labels: NDArray[np.int64], places: Places, windows: NDArray[np.int64]
-) -> tuple[float, float] | None:
-    """Return the neighbours' accuracy and the commonest label's share, over windows whose label others have too."""
-    names, labels = np.unique(labels, return_inverse=True)
-    recording = places.recording[windows]
-    pairs = np.unique(np.stack([labels, recording], axis=1), axis=0)[:, 0]
-    known = np.isin(labels, np.flatnonzero(np.bincount(pairs, minlength=len(names)) > 1))
-    if len(names) < 2 or not known.any():
-        return None
-    said = neighbours_say(features, labels, recording, len(names))
-    share = np.bincount(labels[known]).max() / known.sum()
-    return float((said[known] == labels[known]).mean()), float(share)
+def signs(
+    network: Network, source: Source, windows: NDArray[np.int64], card: ModelCard, config: Config
+) -> dict[str, float]:
+    """Return what the features of a sample of windows show; see :func:`jobs.common.training.probe.signs`."""
+    return probe.signs(embedded(network, source, windows, card, config), source.places, windows)

@@ -3,11 +3,10 @@
 import torch
 
 from jobs.common.card import ModelCard
-from jobs.dino import checkpoint
+from jobs.common.training import checkpoint
 from jobs.dino.config import Config
 from jobs.dino.flops import flops_per_window
 from jobs.dino.model import build_pair
-from jobs.dino.schedule import n_steps
 
 BYTES_PER_TOKEN_WIDTH: float = 34.0
 """What a block keeps for the backward pass, for each token and unit of width, when it computes in 16 bits and its
@@ -36,7 +35,7 @@ def described(
         Windows/s of all processes, and where that figure is from; ``None`` where nobody measured it.
     """
     n_windows, n_mels, n_frames = shape
-    total = n_steps(n_windows, config)
+    total = config.steps_of(n_windows)
     backbone, head, width, depth = parameters(config)
     flops = flops_per_window(config, width, depth)
     share = config.batch_size / n_processes / n_micro

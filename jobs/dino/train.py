@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from jobs.common.card import ModelCard
-from jobs.dino import group
+from jobs.common.training import group
+from jobs.common.training.optim import build_optimizer, clip_gradients, parameter_groups, set_rates, step_if
 from jobs.dino.config import Config
 from jobs.dino.loss import dino_loss, mean_over_processes, moved_center, spread_loss, teacher_probabilities
 from jobs.dino.model import Pair, build_pair, follow
-from jobs.dino.optim import build_optimizer, clip_gradients, parameter_groups, set_rates
 from jobs.dino.patches import Masks, moved_patch_center, patch_loss, patch_masks
 from jobs.dino.quick import views_of
 from jobs.dino.schedule import pace
@@ -200,7 +200,7 @@ def _moved(state: State, done: Sequence[_Forward], n_steps: int, config: Config)
     loss = mean_over_processes(torch.stack([each.loss.detach() for each in done]).mean())
     state.is_sound = state.is_sound & loss.isfinite() & gradient_norm.isfinite()
     set_rates(state.optimizer, lr=now.lr, weight_decay=now.weight_decay)
-    _step_if(state.is_sound, state.optimizer)
+    step_if(state.is_sound, state.optimizer)
     moved = moved_center(state.center, _joined([each.logits for each in done]), config.center_momentum)
     state.center = torch.where(state.is_sound, moved, state.center)
     of_patches = [each.patch_logits for each in done if each.patch_logits is not None]
@@ -242,15 +242,6 @@ def _losses(state: State, views: Views, masks: Masks | None, teacher_temperature
     if config.koleo_weight:
         loss = loss + config.koleo_weight * spread_loss(student_features[: config.n_global])
     return _Forward(loss, teacher, logits, features, patch_logits)
-
-
-def _step_if(condition: Tensor, optimizer: torch.optim.AdamW) -> None:
-    """Take the optimiser's step if a tensor on the device says so, without reading it here.
-
-    ``found_inf`` is how ``torch.amp.GradScaler`` tells a fused optimiser to leave out a step.
-    """
-    optimizer.found_inf = (~condition).float()  # type: ignore[attr-defined]  # set by GradScaler the same way
-    optimizer.step()
 
 
 def packed(state: State, device: torch.device) -> dict[str, Any]:

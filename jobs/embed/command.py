@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from jobs.common import days, partitioned
 from jobs.common.days import Written, missing_days
 from jobs.common.dictionary import WEIGHTS_FILE, load_dictionary, require_fit
+from jobs.common.frames import resampling
+from jobs.common.frames.card import read_frame_card
+from jobs.common.frames.resampling import Shape
 from jobs.common.machines import current_client
 from jobs.common.memory import size
 from jobs.common.needs import LIBRARIES_BYTES, TORCH_BYTES, reads, store_space
@@ -21,7 +24,7 @@ from jobs.common.run import Options, Outcome, Run
 from jobs.common.space import Space
 from jobs.embed.config import Config
 from jobs.embed.core import Encode, Maps, dictionary_encoder, encode_logmel, encode_statistics, faulty
-from jobs.embed.plan import Day, Plan, is_dictionary, make_plan, model_digest, token_grid
+from jobs.embed.plan import Day, Kind, Plan, kind_of, make_plan, model_digest, token_grid
 from lake.constants import STATUS_NAMES
 from lake.errors import InputError, StoreError, UsageError
 from lake.ledger import Entry
@@ -48,7 +51,7 @@ class Partition(partitioned.Partition):
     cube_url: str
     model_url: str
     model_digest: str
-    is_dictionary: bool
+    kind: Kind
     device: str
     day: Day
 
@@ -81,14 +84,21 @@ class Embed(Partitioned[Config, Plan, Missing, Partition]):
                 f"run {run.name!r}: this machine's GPU would embed, and the scheduler's workers have nothing to do. "
                 "Add --device cpu, or leave out the scheduler."
             )
-        if "model" in run.inputs and not is_dictionary(run):
+        kind = kind_of(run)
+        if kind == "frames":
+            from jobs.embed import frames  # noqa: PLC0415 (all else runs without torch)
+
+            frames.require_model(
+                run.inputs["model"].output.url, config.weights, digest=model_digest(run), device=device
+            )
+        elif kind == "tokens":
             from jobs.embed.network import require_model  # noqa: PLC0415 (the log-mel path runs without torch)
 
             require_model(
                 run.inputs["model"].output.url, config.weights,
                 digest=model_digest(run), device=device, attention=config.attention,
             )  # fmt: skip
-        return _backend_of(config, device, is_dictionary=is_dictionary(run))
+        return _backend_of(kind, device)
 
     def tasks(self, work: Work[Config, Plan, Missing], backend: str) -> list[Partition]:
         """Return the days as workers get them."""
@@ -98,7 +108,7 @@ class Embed(Partitioned[Config, Plan, Missing, Partition]):
                 store=run.output, ledger=run.ledger, spec=_spec(run, work.plan), backend=backend,
                 config=run.config, cube_url=run.inputs["spectrograms"].output.url,
                 model_url=model.output.url if model else "", model_digest=model_digest(run),
-                is_dictionary=is_dictionary(run), device=_device(run, work.options), day=block,
+                kind=kind_of(run), device=_device(run, work.options), day=block,
             )
             for day in work.days for block in day.blocks
         ]  # fmt: skip
@@ -109,7 +119,7 @@ class Embed(Partitioned[Config, Plan, Missing, Partition]):
 
     def backend_here(self, task: Partition) -> str:
         """Return the backend that this process embeds on."""
-        return _backend_of(task.config, task.device, is_dictionary=task.is_dictionary)
+        return _backend_of(task.kind, task.device)
 
     def space(self, work: Work[Config, Plan, Missing]) -> Space:
         """Return the most that vectors take on disk: a shard of each array, a ledger file and index files a day."""
@@ -159,7 +169,7 @@ def _memory_bytes(run: Run[Config], plan: Plan) -> int:
     if model is None:
         return LIBRARIES_BYTES + n_bytes
     weights = next(iter({"backbone.safetensors", WEIGHTS_FILE} & set(model.output.list_keys())))
-    base = LIBRARIES_BYTES if is_dictionary(run) else TORCH_BYTES
+    base = LIBRARIES_BYTES if kind_of(run) == "dictionary" else TORCH_BYTES
     return base + n_bytes + 2 * len(model.output.read(weights))
 
 
@@ -201,7 +211,7 @@ def _vectors(partition: Partition) -> list[NDArray[np.floating]]:
 def _encoder(partition: Partition) -> Encode:
     return _made_encoder(
         partition.config, partition.model_url, partition.model_digest, partition.device, partition.day.recorder,
-        is_dictionary=partition.is_dictionary,
+        kind=partition.kind, cube_url=partition.cube_url,
     )  # fmt: skip
 
 
@@ -222,8 +232,8 @@ def encoder_of(run: Run[Config], recorder: str = "") -> Encode:
     StoreError
         If the model is not finished, or damaged.
     """
-    model, is_atoms = run.inputs.get("model"), is_dictionary(run)
-    if run.config.features == "network" and model is not None and not is_atoms:
+    model, kind = run.inputs.get("model"), kind_of(run)
+    if kind == "tokens" and model is not None:
         from jobs.common import backbone  # noqa: PLC0415 (all else runs without torch)
 
         known = backbone.load_card(model.output.url).background_db
@@ -233,16 +243,24 @@ def encoder_of(run: Run[Config], recorder: str = "") -> Encode:
                 f"Name one of its recorders with --recorder: {', '.join(sorted(known))}."
             )
     url = model.output.url if model else ""
-    return _made_encoder(run.config, url, model_digest(run), "cpu", recorder, is_dictionary=is_atoms)
+    cube_url = run.inputs["spectrograms"].output.url
+    return _made_encoder(run.config, url, model_digest(run), "cpu", recorder, kind=kind, cube_url=cube_url)
 
 
 def _made_encoder(
-    config: Config, model_url: str, digest: str, device: str, recorder: str, *, is_dictionary: bool
+    config: Config, model_url: str, digest: str, device: str, recorder: str, *, kind: Kind, cube_url: str
 ) -> Encode:
     if config.features != "network":
         return {"logmel": encode_logmel, "statistics": encode_statistics}[config.features]
-    if is_dictionary:
+    if kind == "dictionary":
         return dictionary_encoder(model_url)
+    if kind == "frames":
+        from jobs.embed import frames  # noqa: PLC0415 (all else runs without torch)
+
+        return frames.encoder(
+            model_url, config.weights, config.readout, _shape(cube_url), digest=digest, device=device,
+            batch_size=config.batch_size,
+        )  # fmt: skip
     from jobs.embed.network import encoder  # noqa: PLC0415 (all else runs without torch)
 
     return encoder(
@@ -256,12 +274,16 @@ def _require_fit(run: Run[Config], recorders: Sequence[str]) -> None:
     if run.config.features != "network":
         return
     cube, model = run.inputs["spectrograms"], run.inputs["model"]
-    with open_cube(cube.output.url) as dataset:
-        window_s, mel_hz = grid_of(dataset).window_ms / 1000, dataset["mel"].to_numpy()
-        n_frames = dataset.sizes["frame"]
+    shape = _shape(cube.output.url)
+    window_s, mel_hz = shape.window_s, shape.mel_hz
+    kind = kind_of(run)
     try:
-        if is_dictionary(run):
-            require_fit(load_dictionary(model.output.url)[1], window_s=window_s, mel_hz=mel_hz, n_frames=n_frames)
+        if kind == "dictionary":
+            dictionary = load_dictionary(model.output.url)[1]
+            require_fit(dictionary, window_s=window_s, mel_hz=mel_hz, n_frames=shape.n_frames)
+            return
+        if kind == "frames":
+            resampling.require_fit(read_frame_card(model.output.url), shape)
             return
         from jobs.common import backbone, inputs  # noqa: PLC0415 (all else runs without torch)
 
@@ -269,13 +291,13 @@ def _require_fit(run: Run[Config], recorders: Sequence[str]) -> None:
         inputs.check_scale(card, window_s=window_s, mel_hz=mel_hz)
         _require_backgrounds(card.background_db, recorders)
     except InputError as error:
-        what = repr(model.name) if is_dictionary(run) else f"model {model.name!r}"
+        what = repr(model.name) if kind == "dictionary" else f"model {model.name!r}"
         raise InputError(f"run {run.name!r}: {what} does not fit cube {cube.name!r}: {error}") from error
 
 
 def _device(run: Run[Config], options: Options) -> str:
     """Return the device that computes the vectors: of several GPUs, each process of a launcher takes its own."""
-    if run.config.features != "network" or is_dictionary(run):
+    if kind_of(run) in {"none", "dictionary"}:
         return "cpu"
     import torch  # noqa: PLC0415 (all else runs without torch)
 
@@ -285,11 +307,17 @@ def _device(run: Run[Config], options: Options) -> str:
     return f"cuda:{place(os.environ).local_rank % torch.cuda.device_count()}" if device == "cuda" else device
 
 
-def _backend_of(config: Config, device: str, *, is_dictionary: bool) -> str:
+def _shape(cube_url: str) -> Shape:
+    """Return the bands and frames of a cube's windows."""
+    with open_cube(cube_url) as dataset:
+        return Shape(dataset["mel"].to_numpy(), dataset.sizes["frame"], grid_of(dataset).window_ms / 1000)
+
+
+def _backend_of(kind: Kind, device: str) -> str:
     """Return the backend that this process computes vectors on."""
-    if config.features != "network":
+    if kind == "none":
         return NUMPY
-    if is_dictionary:
+    if kind == "dictionary":
         return blas_backend()
     from jobs.common import devices  # noqa: PLC0415 (all else runs without torch)
 

@@ -27,7 +27,8 @@ class Config(JobConfig):
     )
     readout: Readout = Field(
         "patch_mean_std",
-        description="the class token, the mean of the patch tokens, or their mean and deviation",
+        description="of a network of tokens (`dino`, `adopt`): the class token, the mean of the patch tokens, or their "
+        "mean and deviation; of one of frames (`contrast`): mean and deviation over time of its 'output' or its 'stem'",
     )
     dtype: Literal["float32", "float16"] = Field("float32", description="type of the stored vectors")
     batch_size: int = Field(

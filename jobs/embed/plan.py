@@ -1,13 +1,15 @@
 """Which days of which recorder have to be embedded, and what they are made from; no torch, no pixels."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jobs.common.card import CARD_FILE, WEIGHT_FILES, read_card
 from jobs.common.dictionary import WEIGHTS_FILE, read_dictionary_card
-from jobs.common.readouts import WIDTHS
+from jobs.common.frames.card import ARCHITECTURE, read_frame_card
+from jobs.common.readouts import OF_FRAMES, WIDTHS
 from jobs.common.run import Run
 from jobs.embed.config import Config
 from jobs.embed.core import MOST_BANDS, N_LOGMEL, N_STATISTICS
@@ -17,6 +19,9 @@ from lake.grid import Grid
 from lake.identity import short_hash
 from lake.ledger import Ledger
 from lake.read import grid_of, open_cube, recorder_names
+
+Kind = Literal["none", "dictionary", "tokens", "frames"]
+"""Of model: one of tokens (`dino`) and one of frames (`contrast`) need torch."""
 
 
 @dataclass(frozen=True)
@@ -137,15 +142,16 @@ def model_digest(run: Run[Config]) -> str:
     if model is None:
         raise InputError(
             f"run {run.name!r}: features = 'network' needs a `model` among its inputs, found none. "
-            "Name a dino or dictionary run there, or set features = 'statistics'."
+            "Name a contrast, dino or dictionary run there, or set features = 'statistics'."
         )
-    if is_dictionary(run) and config.weights != "teacher":
+    if kind_of(run) == "dictionary" and config.weights != "teacher":
         raise InputError(
             f"run {run.name!r}: weights = {config.weights!r}, but the model {model.name!r} is a dictionary, which has "
             "none from before. Leave out weights."
         )
+    _require_readout(run, model.name)
     files = model.ledger.files()
-    wanted = (CARD_FILE, WEIGHTS_FILE if is_dictionary(run) else WEIGHT_FILES[config.weights])
+    wanted = (CARD_FILE, WEIGHTS_FILE if kind_of(run) == "dictionary" else WEIGHT_FILES[config.weights])
     if files is None or any(key not in files for key in wanted):
         raise StoreError(
             f"run {run.name!r}: its model {model.name!r} is not finished ({', '.join(wanted)} expected). "
@@ -154,9 +160,32 @@ def model_digest(run: Run[Config]) -> str:
     return short_hash([files[key] for key in wanted])
 
 
-def is_dictionary(run: Run[Config]) -> bool:
-    """Return whether a run's model is a dictionary, which needs no torch."""
-    return "model" in run.inputs and run.inputs["model"].job == "dictionary"
+def kind_of(run: Run[Config]) -> Kind:
+    """Return which kind of model makes a run's vectors."""
+    model = run.inputs.get("model")
+    if run.config.features != "network" or model is None:
+        return "none"
+    if model.job == "dictionary":
+        return "dictionary"
+    is_adopted = model.job == "adopt" and getattr(model.config, "arch", "") == ARCHITECTURE
+    return "frames" if model.job == "contrast" or is_adopted else "tokens"
+
+
+def _require_readout(run: Run[Config], model: str) -> None:
+    """Refuse a readout of another kind of network."""
+    readout, kind = run.config.readout, kind_of(run)
+    if kind == "frames" and readout not in OF_FRAMES:
+        raise InputError(
+            f"run {run.name!r}: readout = {readout!r} is of a network of tokens, and {model!r} is one of frames. "
+            'Set readout = "output" or "stem"; a run of each, joined, describes most.'
+        )
+    if kind == "frames" and run.config.attention:
+        raise InputError(f"run {run.name!r}: attention: {model!r} has no class token. Set attention = false.")
+    if kind != "frames" and readout in OF_FRAMES:
+        raise InputError(
+            f"run {run.name!r}: readout = {readout!r} is of a network of frames, as contrast trains it; {model!r} is "
+            "none. Leave out readout."
+        )
 
 
 def _n_features(run: Run[Config], config: Config, n_mels: int) -> int:
@@ -166,8 +195,11 @@ def _n_features(run: Run[Config], config: Config, n_mels: int) -> int:
     if config.features == "statistics":
         return N_STATISTICS * min(n_mels, MOST_BANDS)
     folder = run.inputs["model"].output.url
-    if is_dictionary(run):
+    if kind_of(run) == "dictionary":
         return read_dictionary_card(folder)[1]
+    if kind_of(run) == "frames":
+        card = read_frame_card(folder)
+        return 2 * (card.n_output if config.readout == "output" else card.n_stem)
     return read_card(folder)[1] * WIDTHS[config.readout]
 
 

@@ -34,6 +34,10 @@ OF_SHARING = {"finalise": {"run": Run, "options": Options, "return": Outcome}}
 OF_EXTENDING = {"progress_of": {"run": Run, "return": tuple[int, int]}}
 """Of jobs that extend a store."""
 OF_THEIR_OWN = """
+[runs.of-contrast]
+job = "contrast"
+inputs = { spectrograms = "mels" }
+config = { steps = 2, batch_size = 8, view_frames = 8 }
 [runs.of-adopt]
 job = "adopt"
 inputs = { spectrograms = "mels" }
@@ -67,6 +71,7 @@ def settings_of_others(text: str) -> str:
             inputs = {
                 "mine" if one.role == ANY_ROLE else one.role: next(first[name] for name in makers(one) if name in first)
                 for one in job.inputs
+                if one.is_usual
             }
             listed = ", ".join(f'{role} = "{name}"' for role, name in inputs.items())
             lines.append(f'[runs.of-{job.name}]\njob = "{job.name}"\ninputs = {{ {listed} }}\n')

@@ -16,7 +16,7 @@ from pydantic import Field
 from smalllake import ADDED, MANIFEST, unpack, write_recordings, write_table
 
 from jobs.cluster.config import Config
-from jobs.dino import checkpoint
+from jobs.common.training import checkpoint
 from jobs.evaluate.config import Config as EvaluateConfig
 from jobs.manifest import read_manifest
 from jobs.registry import JOBS

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from jobs.common.card import ModelCard
 from jobs.common.levels import level_statistics
+from jobs.common.training.data import from_array
+from jobs.common.training.statistics import level_counts
 from jobs.dino.config import Config
-from jobs.dino.data import from_array
-from jobs.dino.statistics import level_counts
 
 N_MELS, N_FRAMES = 32, 64
 

@@ -14,12 +14,13 @@ from stores import finish, make_cube, random_codes
 
 from jobs.common.card import ModelCard
 from jobs.common.run import Options
-from jobs.dino import journal, loop
+from jobs.common.training import journal
+from jobs.common.training.data import from_array
+from jobs.common.training.watch import Surroundings
+from jobs.dino import loop
 from jobs.dino.config import Config
-from jobs.dino.data import from_array
 from jobs.dino.loop import fit
 from jobs.dino.train import Seen, State, advance, new_state
-from jobs.dino.watch import Surroundings
 from jobs.manifest import read_manifest
 from jobs.runner import execute_runs
 from lake.storage import Storage

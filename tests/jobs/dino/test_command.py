@@ -15,7 +15,8 @@ from stores import make_cube, make_run, random_codes
 
 from jobs.common.backbone import load_backbone, load_card
 from jobs.common.run import Options, Run
-from jobs.dino.command import cube_source, execute, train
+from jobs.common.training.session import cube_source
+from jobs.dino.command import execute, train
 from jobs.dino.config import Config
 from lake.errors import IdentityError, InputError, StoreError, TryAgainError
 from lake.read import open_cube, usable_windows

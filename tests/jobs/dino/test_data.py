@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from jobs.common.levels import level_statistics
-from jobs.dino.config import Config
-from jobs.dino.data import (
+from jobs.common.training.data import (
     batches,
     from_array,
     held,
@@ -18,7 +17,8 @@ from jobs.dino.data import (
     require_shares,
     require_windows,
 )
-from jobs.dino.statistics import level_counts
+from jobs.common.training.statistics import level_counts
+from jobs.dino.config import Config
 from lake.errors import InputError
 
 MakeConfig = Callable[..., Config]

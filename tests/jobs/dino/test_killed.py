@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from jobs.common.card import ModelCard
-from jobs.dino import journal
+from jobs.common.training import journal
+from jobs.common.training.data import from_array
+from jobs.common.training.watch import Surroundings
 from jobs.dino.config import Config
-from jobs.dino.data import from_array
 from jobs.dino.loop import fit
-from jobs.dino.watch import Surroundings
 from lake.storage import Storage
 
 MakeConfig = Callable[..., Config]
@@ -38,9 +38,9 @@ from pathlib import Path
 import numpy as np, torch
 from jobs.common.card import ModelCard
 from jobs.dino.config import Config
-from jobs.dino.data import from_array
+from jobs.common.training.data import from_array
 from jobs.dino.loop import fit
-from jobs.dino.watch import Surroundings
+from jobs.common.training.watch import Surroundings
 from lake.storage import Storage
 
 folder, step, share, n_threads = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])

@@ -10,11 +10,11 @@ from sklearn.neighbors import KNeighborsClassifier
 from jobs.common.backbone import features, load_backbone
 from jobs.common.card import ModelCard, Weights
 from jobs.common.inputs import prepare
-from jobs.dino import journal
+from jobs.common.training import journal
+from jobs.common.training.data import from_array
+from jobs.common.training.watch import Surroundings
 from jobs.dino.config import Config
-from jobs.dino.data import from_array
 from jobs.dino.loop import fit
-from jobs.dino.watch import Surroundings
 from lake.storage import Storage
 
 MakeConfig = Callable[..., Config]

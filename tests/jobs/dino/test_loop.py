@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from jobs.common.backbone import load_backbone
 from jobs.common.card import ModelCard
-from jobs.dino import checkpoint, journal, loop, watch
+from jobs.common.training import checkpoint, journal, watch
+from jobs.common.training.data import from_array
+from jobs.common.training.watch import Surroundings
+from jobs.dino import loop
 from jobs.dino.config import Config
-from jobs.dino.data import from_array
 from jobs.dino.loop import fit
 from jobs.dino.train import advance
-from jobs.dino.watch import Surroundings
 from lake.errors import InputError, StoreError, TryAgainError
 from lake.storage import Storage
 
@@ -108,9 +109,9 @@ from pathlib import Path
 import numpy as np, torch
 from jobs.common.card import ModelCard
 from jobs.dino.config import Config
-from jobs.dino.data import from_array
+from jobs.common.training.data import from_array
 from jobs.dino.loop import fit
-from jobs.dino.watch import Surroundings
+from jobs.common.training.watch import Surroundings
 from lake.storage import Storage
 
 folder, how, n_threads = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])

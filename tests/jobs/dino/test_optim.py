@@ -8,9 +8,9 @@ from torch import Tensor
 
 from jobs.common.backbone import build_backbone
 from jobs.common.card import ModelCard
+from jobs.common.training.optim import build_optimizer, clip_gradients, parameter_groups, set_rates
 from jobs.dino.config import Config
 from jobs.dino.model import Network, build_pair
-from jobs.dino.optim import build_optimizer, clip_gradients, parameter_groups, set_rates
 
 MakeConfig = Callable[..., Config]
 MakeCard = Callable[[Config, NDArray[np.uint8]], ModelCard]

@@ -10,11 +10,12 @@ from sklearn.neighbors import KNeighborsClassifier
 from jobs.common.backbone import pool
 from jobs.common.card import ModelCard
 from jobs.common.inputs import prepare, resize
+from jobs.common.training.data import Places, from_array
+from jobs.common.training.plot import PANELS, picture
+from jobs.common.training.probe import neighbours_say, rank_me, sample
 from jobs.dino.config import Config
-from jobs.dino.data import Places, from_array
 from jobs.dino.flops import flops_per_window
-from jobs.dino.plot import PANELS, picture
-from jobs.dino.probe import embedded, neighbours_say, rank_me, sample, signs
+from jobs.dino.probe import embedded, signs
 from jobs.dino.train import new_state
 
 MakeConfig = Callable[..., Config]

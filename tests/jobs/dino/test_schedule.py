@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from jobs.common.training.schedule import cosine, ramp
 from jobs.dino.config import Config
-from jobs.dino.schedule import cosine, n_steps, pace, ramp
+from jobs.dino.schedule import pace
 
 
 def cosine_scheduler(
@@ -71,7 +72,7 @@ def test_a_ramp() -> None:
 
 
 def test_the_length_of_a_training() -> None:
-    assert n_steps(1000, Config(epochs=3, batch_size=100)) == 30
-    assert n_steps(1050, Config(epochs=1, batch_size=100)) == 10
-    assert n_steps(100, Config(epochs=0.001, batch_size=100)) == 1
-    assert n_steps(1000, Config(epochs=3, steps=7)) == 7
+    assert Config(epochs=3, batch_size=100).steps_of(1000) == 30
+    assert Config(epochs=1, batch_size=100).steps_of(1050) == 10
+    assert Config(epochs=0.001, batch_size=100).steps_of(100) == 1
+    assert Config(epochs=3, steps=7).steps_of(1000) == 7

@@ -6,7 +6,7 @@ import pytest
 from stores import make_cube, make_run, random_codes
 
 from jobs.common.run import Options
-from jobs.dino import journal
+from jobs.common.training import journal
 from jobs.dino.command import describe
 from jobs.dino.config import Config
 from jobs.dino.sizes import described, parameters, tokens

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from jobs.common.card import ModelCard
 from jobs.common.inputs import prepare
+from jobs.common.training.data import Places, Source, from_array
+from jobs.common.training.statistics import backgrounds, level_counts_by_recorder
 from jobs.dino.config import Config
-from jobs.dino.data import Places, Source, from_array
-from jobs.dino.statistics import backgrounds, level_counts_by_recorder
 from lake.errors import InputError
 
 MakeConfig = Callable[..., Config]

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from stores import finish, make_cube, random_codes
 
 from jobs.common.card import ModelCard
-from jobs.dino import journal
+from jobs.common.training import journal
+from jobs.common.training.data import from_array
 from jobs.dino.config import Config
-from jobs.dino.data import from_array
 from jobs.dino.probe import embedded
 from jobs.dino.train import new_state
 from lake.storage import Storage

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from jobs.common.training.hashed import uniforms
 from jobs.dino.config import Config
-from jobs.dino.draws import DRAWS, MIX_GROUP, uniforms
+from jobs.dino.draws import DRAWS, MIX_GROUP
 from jobs.dino.views import Views, crop, make_views
 
 MakeConfig = Callable[..., Config]
@@ -66,7 +67,7 @@ def test_a_view_depends_on_seed_sample_and_its_number_alone(make_config: MakeCon
 
 @given(st.integers(0, 2**63 - 1), st.integers(0, 2**40))
 def test_draws_are_uniform_and_differ(seed: int, first: int) -> None:
-    drawn = uniforms(seed, np.arange(first, first + 50, dtype=np.int64), 4)
+    drawn = uniforms(seed, np.arange(first, first + 50, dtype=np.int64), 4, range(len(DRAWS)))
     assert drawn.shape == (4, 50, len(DRAWS))
     assert drawn.dtype == np.float32
     assert drawn.min() >= 0
@@ -77,7 +78,7 @@ def test_draws_are_uniform_and_differ(seed: int, first: int) -> None:
 
 
 def test_draws_of_neighbours_are_not_related() -> None:
-    drawn = uniforms(3, np.arange(4000, dtype=np.int64), 3).reshape(3, 4000, -1)
+    drawn = uniforms(3, np.arange(4000, dtype=np.int64), 3, range(len(DRAWS))).reshape(3, 4000, -1)
     for a, b in [(drawn[:, 1:], drawn[:, :-1]), (drawn[1:], drawn[:-1]), (drawn[..., 1:], drawn[..., :-1])]:
         assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 0.01
 
@@ -135,7 +136,7 @@ def test_gain_adds_decibels(make_config: MakeConfig) -> None:
     louder = make_views(windows(), numbers(), DEVIATION_DB, make_config(**{**STILL, "gain_db": 6.0})).teacher
     gain_db = (louder - plain) * DEVIATION_DB
     torch.testing.assert_close(gain_db, gain_db.mean(dim=(2, 3), keepdim=True).expand_as(gain_db), atol=1e-4, rtol=0)
-    expected = (2 * uniforms(0, numbers(), 2)[..., DRAWS.index("gain")] - 1) * 6.0
+    expected = (2 * uniforms(0, numbers(), 2, range(len(DRAWS)))[..., DRAWS.index("gain")] - 1) * 6.0
     torch.testing.assert_close(gain_db[:, :, 0, 0], torch.from_numpy(expected), atol=1e-4, rtol=0)
     assert gain_db.abs().max() > 3
 

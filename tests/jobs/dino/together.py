@@ -14,13 +14,13 @@ import torch
 
 from jobs.common.card import ModelCard
 from jobs.common.processes import place
-from jobs.dino import group
+from jobs.common.training import group
+from jobs.common.training.data import from_array
+from jobs.common.training.watch import Surroundings
 from jobs.dino.config import Config
-from jobs.dino.data import from_array
 from jobs.dino.loop import fit
 from jobs.dino.probe import embedded
 from jobs.dino.train import new_state
-from jobs.dino.watch import Surroundings
 from lake.errors import InputError, TryAgainError
 from lake.storage import Storage
 

@@ -7,7 +7,7 @@ from typing import Final
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from jobs.dino import journal
+from jobs.common.training import journal
 from lake.storage import Storage
 
 FILE: Final = "health.png"

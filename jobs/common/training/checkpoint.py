@@ -7,7 +7,7 @@ from typing import Any, Final
 import torch
 
 from jobs.common.terminal import complain
-from jobs.dino import group
+from jobs.common.training import group
 from lake.digest import has_own_digest, with_digest
 from lake.errors import IdentityError, InputError, StoreError, StoreFormatError
 from lake.storage import Storage

@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.dino.config import Config
-from jobs.dino.reading import Read
+from jobs.common.training.reading import Read
+from jobs.common.training.settings import Settings
 from lake.digest import sha256
 from lake.errors import InputError
 from lake.threads import in_threads
@@ -108,7 +108,7 @@ def held(source: Source) -> Source:
     return replace(source, read=lambda windows: codes[windows])
 
 
-def ordering(source: Source, config: Config) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
+def ordering(source: Source, config: Settings) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
     """Return the function from numbers of samples, shape (n,), to the windows that they are.
 
     Parameters
@@ -155,7 +155,7 @@ def by_shards(random: np.random.Generator, shard: NDArray[np.int64], n_together:
     return np.lexsort((random.random(len(shard)), turn[file_of]))
 
 
-def require_windows(source: Source, config: Config) -> None:
+def require_windows(source: Source, config: Settings) -> None:
     """Refuse to train on fewer windows than a batch takes.
 
     Raises
@@ -170,7 +170,7 @@ def require_windows(source: Source, config: Config) -> None:
         )
 
 
-def require_shares(config: Config, n_ranks: int, n_micro: int = 1) -> None:
+def require_shares(config: Settings, n_ranks: int, n_micro: int = 1) -> None:
     """Refuse processes, and parts of their shares, that cannot share a batch evenly.
 
     Raises
@@ -187,7 +187,7 @@ def require_shares(config: Config, n_ranks: int, n_micro: int = 1) -> None:
 
 def batches(
     source: Source,
-    config: Config,
+    config: Settings,
     steps: range,
     *,
     rank: int = 0,

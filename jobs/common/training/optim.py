@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jobs.dino.config import Config
+from jobs.common.training.settings import Settings
 
 NEVER_DECAYED = ("pos_embed", "cls_token", "reg_token")
 """Parameters of timm's vision transformers that are no matrices although they have three axes."""
@@ -41,8 +41,17 @@ def set_rates(optimizer: torch.optim.Optimizer, *, lr: float, weight_decay: floa
     optimizer.param_groups[0]["weight_decay"] = weight_decay
 
 
+def step_if(condition: Tensor, optimizer: torch.optim.AdamW) -> None:
+    """Take the optimiser's step if a tensor on the device says so, without reading it here.
+
+    ``found_inf`` is how ``torch.amp.GradScaler`` tells a fused optimiser to leave out a step.
+    """
+    optimizer.found_inf = (~condition).float()  # type: ignore[attr-defined]  # set by GradScaler the same way
+    optimizer.step()
+
+
 @torch.no_grad()
-def clip_gradients(parameters: Iterable[Tensor], config: Config) -> Tensor:
+def clip_gradients(parameters: Iterable[Tensor], config: Settings) -> Tensor:
     """Scale gradients down to the largest norm allowed, without asking the device for a number.
 
     Parameters

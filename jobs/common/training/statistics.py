@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.common.levels import LEVELS_DB, count_codes
-from jobs.dino.config import Config
-from jobs.dino.data import Source
+from jobs.common.training.data import Source
+from jobs.common.training.settings import Settings
 from lake.constants import CODE_STEP_DB
 
 STATISTICS_STREAM: Final = 2**63
@@ -17,7 +17,7 @@ STATISTICS_STREAM: Final = 2**63
 WINDOWS_AT_ONCE: Final = 32
 
 
-def level_counts(source: Source, config: Config) -> NDArray[np.int64]:
+def level_counts(source: Source, config: Settings) -> NDArray[np.int64]:
     """Count the codes of each mel band in a seeded sample of windows.
 
     Returns
@@ -30,7 +30,7 @@ def level_counts(source: Source, config: Config) -> NDArray[np.int64]:
     return _counted(source, chosen)
 
 
-def level_counts_by_recorder(source: Source, config: Config) -> Iterator[tuple[str, NDArray[np.int64]]]:
+def level_counts_by_recorder(source: Source, config: Settings) -> Iterator[tuple[str, NDArray[np.int64]]]:
     """Count as :func:`level_counts`, for one recorder after the other, with an equal part of the windows for each.
 
     Yields

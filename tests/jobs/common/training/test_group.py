@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, distributed
 
 from jobs.common.processes import Place
-from jobs.dino import group
+from jobs.common.training import group
 from lake.errors import InputError
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 PICKLED = {
     "broadcast_object_list", "all_gather_object", "gather_object", "scatter_object_list", "send_object_list",
     "recv_object_list", "TCPStore",

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from stores import make_cube, random_codes
 
 from jobs.common.run import Run
-from jobs.dino.command import cube_source
+from jobs.common.training.data import batches, by_shards, ordering
+from jobs.common.training.session import cube_source
 from jobs.dino.config import Config
-from jobs.dino.data import batches, by_shards, ordering
 from lake.read import open_cube
 
 Codes = NDArray[np.uint8]

@@ -148,6 +148,15 @@ def tensors_of_all(tensors: dict[str, Tensor]) -> list[dict[str, Tensor]]:
         raise InputError(f"a process of this training sent no tensors ({error}). {_STRANGER}") from error
 
 
+def gathered(tensor: Tensor) -> list[Tensor]:
+    """Return the tensors of all processes in their order, on the device of this one's; all have its shape and type."""
+    if not _is_joined():
+        return [tensor]
+    found = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(n_ranks())]
+    distributed.all_gather(found, tensor.contiguous())
+    return found
+
+
 def any_of(flags: list[bool]) -> list[bool]:
     """Return for each flag whether any process has raised it."""
     if not _is_joined():

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from jobs.dino import checkpoint, journal
+from jobs.common.training import checkpoint, journal
 from lake.errors import IdentityError, InputError, StoreError, StoreFormatError
 from lake.storage import Storage
 

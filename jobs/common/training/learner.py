@@ -1,0 +1,97 @@
+"""What a training trains, as its loop sees it: the job's own part behind one protocol."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from pydantic import BaseModel
+from torch import Tensor
+
+from jobs.common.card import Weights
+from jobs.common.training.data import Batch
+from jobs.common.training.probe import Encode
+
+Seen = TypeVar("Seen")
+Card = TypeVar("Card", bound=BaseModel)
+
+
+class Learner(Protocol[Seen]):
+    """Networks, their optimiser and all else that a step changes.
+
+    ``Seen`` is what one step leaves to be looked at, on the device.
+    """
+
+    @property
+    def step(self) -> int:
+        """Number of steps done."""
+
+    @property
+    def is_sound(self) -> Tensor:
+        """False from the first step on whose loss or gradient was no finite number, and that changed nothing."""
+
+    @property
+    def width(self) -> int:
+        """Length of the vectors of :meth:`encoder`."""
+
+    @property
+    def needs_recorders(self) -> bool:
+        """Whether the windows' recorders have to be named."""
+
+    @property
+    def n_parameters(self) -> int:
+        """Numbers of the network that is kept."""
+
+    @property
+    def flops_per_window(self) -> float | None:
+        """Operations that a step takes for one window; ``None`` where unknown."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What else the summary says of the training."""
+
+    def advance(self, batch: Batch, recorder: Sequence[str] | None) -> Seen:
+        """Do one step with this process's share of a batch."""
+
+    def signals(self, seen: Seen) -> dict[str, float]:
+        """Return what tells a healthy training from a collapsed one, ``loss`` first; every process must call it."""
+
+    def rates(self, seen: Seen) -> dict[str, float]:
+        """Return the rates and norms of a step."""
+
+    def diagnosis(self, signals: dict[str, float]) -> str | None:
+        """Return what is wrong with a training that shows such signals, or ``None``."""
+
+    def encoder(self) -> Encode:
+        """Return the function from codes, and recorders' names if they are needed, to vectors, shape (n, width)."""
+
+    def packed(self) -> dict[str, Any]:
+        """Return all that the next step depends on, ``step`` among it; every process must call it."""
+
+    def restore(self, content: dict[str, Any]) -> None:
+        """Go on where :meth:`packed` was called; ``RuntimeError`` or ``ValueError`` if it is another network's."""
+
+    def save(self, folder: str, weights: Weights = "teacher") -> str:
+        """Write the network that is kept, and its card; return the SHA-256 of the weights' file."""
+
+
+@dataclass(frozen=True)
+class Method(Generic[Card, Seen]):
+    """How a job makes its learner.
+
+    Attributes
+    ----------
+    card
+        The model of its cards.
+    make_card
+        Computes the card; called where no checkpoint holds one.
+    make_learner
+        Makes the learner of a card, for so many steps, before the first one; with ``True`` as a new training begins.
+    checked
+        Called before a new training first writes: returns what a checkpoint takes on disk; raises ``InputError`` for a
+        network that cannot be built, or not begin with the weights that it is to begin with.
+    """
+
+    card: type[Card]
+    make_card: Callable[[], Card]
+    make_learner: Callable[[Card, int, bool], Learner[Seen]]
+    checked: Callable[[], int]
