@@ -24,7 +24,7 @@ EXAMPLES = {
     "query": "query data/meadow/clusters/clusters.zarr --cluster 3 --hour 4-8 --local",
     "similar": 'similar data/meadow/embeddings/dictionary.zarr --recorder SM4 --time "2021-06-22 04:10:05"',
     "trace": "trace data/meadow/clusters/clusters.zarr --cluster 3 --exemplar 0 --audio call.wav --root /media/card",
-    "export": "export data/meadow/clusters/clusters.zarr --to raven --out tables",
+    "export": "export data/meadow/manifest.toml --verified --to darwin-core --out occurrences.zip",
     "import": "import data/meadow/manifest.toml birdnet",
     "names": "names old/clusters/clusters.zarr data/meadow/clusters/clusters.zarr",
     "review": 'review data/meadow/manifest.toml --sound "Parus major"',

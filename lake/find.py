@@ -332,13 +332,18 @@ def _in_time(
     dataset: xr.Dataset, cells: NDArray[np.int64], local_ms: NDArray[np.int64] | None, wanted: Wanted
 ) -> NDArray[np.bool_]:
     grid = grid_of(dataset)
-    keep = np.ones(len(cells), dtype=np.bool_)
-    if not wanted.dates and not wanted.hours:
-        return keep
-    instant_ms = grid.origin_ms + cells * grid.hop_ms
-    if wanted.is_local and local_ms is not None:
-        keep &= local_ms != np.iinfo(np.int64).min
-        instant_ms = local_ms
+    instant_ms = grid.origin_ms + cells * grid.hop_ms if local_ms is None or not wanted.is_local else local_ms
+    return is_wanted_time(instant_ms.astype("datetime64[ms]"), wanted)
+
+
+def is_wanted_time(times: NDArray[np.datetime64], wanted: Wanted) -> NDArray[np.bool_]:
+    """Return whether times, datetime64[ms] on the clock that is meant, are on the wanted days and hours; shape (n,).
+
+    A time that is not known is on none.
+    """
+    instant_ms, keep = times.astype(np.int64), np.ones(len(times), dtype=np.bool_)
+    if wanted.dates or wanted.hours:
+        keep &= ~np.isnat(times)
     if wanted.dates:
         day = instant_ms // MS_PER_DAY
         keep &= (day >= (wanted.dates[0] - EPOCH).days) & (day <= (wanted.dates[1] - EPOCH).days)
