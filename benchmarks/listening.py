@@ -1,39 +1,63 @@
-"""The loop of hearing and learning in the demo study: what detectors are worth after some windows, by order.
+"""The loop of hearing and learning in one study: what detectors are worth after some windows, by order.
 
-The truth is the reviewer. Every other hour that was recorded is heard, by all recorders alike, and learnt from; average
-precision and calibration are those in the hours between, of which no window is heard.
+The truth is the reviewer. Some of the windows may be heard and are learnt from; average precision and calibration are
+those in the others, of which none is ever heard.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
+from benchmarks.hoplite import linear_heads
 from jobs.learn.config import Config
-from jobs.learn.core import Examples, Refused, learn_head
-from jobs.learn.examples import N_DAYS
 from jobs.learn.measures import ranking
+from jobs.rehearsal import Rehearsed, head_after
 from jobs.review.orders import Chosen, Population, at_random, evenly, explore, farthest, for_counts, ranked
 from lake.scaling import Vectors
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
-Line = tuple[Floats, float, float, float]
-"""Weights, intercept, slope and offset of a head."""
 
 AFTER: Final = (10, 20, 40, 80, 160)
 """Numbers of windows heard; a batch goes from one to the next."""
 BY_SCORE: Final = ("margin", "top", "precision", "count")
-ORDERS: Final = ("random", "explore", "far", *BY_SCORE)
-PLAIN: Final = {"plain margin": "margin", "plain top": "top"}
-"""Orders after the recipe of perch-hoplite: a linear head of one penalty, nobody's windows as weak no, no probabilities
-that were fitted, and no spread over recorders and hours."""
-WEAK: Final = 0.05
+ORDERS: Final = ("random", "explore", "far", "auto", *BY_SCORE)
 LEAST: Final = 0.1
+CONFIG: Final = Config(n_bootstrap=10)
+"""Of ``learn``; intervals are not looked at."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way of perch-hoplite: how the best windows are found, on which vectors, and what the first batch is.
+
+    Attributes
+    ----------
+    by
+        ``top`` score, or nearest to score 0, ``margin``.
+    begin
+        ``explore``, or ``examples``: windows that are most like an example of each kind, which is given.
+    is_scaled
+        Whether vectors are scaled as for our heads; otherwise as they are stored.
+    """
+
+    by: str
+    begin: str = "explore"
+    is_scaled: bool = True
+
+
+HOPLITE: Final = {
+    "hoplite top": Recipe("top"),
+    "hoplite margin": Recipe("margin"),
+    "hoplite top, examples given": Recipe("top", begin="examples"),
+    "hoplite margin, examples given": Recipe("margin", begin="examples"),
+    "hoplite top, vectors as stored": Recipe("top", is_scaled=False),
+    "hoplite margin, vectors as stored": Recipe("margin", is_scaled=False),
+}
 
 
 @dataclass(frozen=True)
@@ -42,25 +66,34 @@ class Study:
 
     Attributes
     ----------
-    population, vectors, truth
-        The windows, their scaled vectors, and whether each kind is in each, shape (n_windows, n_kinds).
-    days, hours
-        The day and the hour of the study of each window.
+    population, known
+        The windows; their scaled vectors, what is in them, and what is held out together.
+    stored
+        Their vectors before scaling.
     exemplars, cluster
         Of each cluster its exemplars among the windows, -1 for none; and the cluster of each window, -1 for none.
-    unheard, unheard_truth
-        Scaled vectors of windows that are never heard, and the kinds in them.
+    unheard, unheard_stored, unheard_truth
+        Vectors of windows that are never heard, scaled and not, and the kinds in them.
     """
 
     population: Population
-    vectors: Vectors
-    truth: Bools
-    days: Rows
-    hours: Rows
+    known: Rehearsed
+    stored: Vectors
     exemplars: Rows
     cluster: Rows
     unheard: Vectors
+    unheard_stored: Vectors
     unheard_truth: Bools
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores and probabilities of one kind: of the windows that may be heard, and of those that are not."""
+
+    score: Floats
+    probability: Floats
+    on_unheard: Floats
+    unheard_probability: Floats
 
 
 @dataclass(frozen=True)
@@ -73,33 +106,38 @@ class Played:
     """Mean distance of probability and truth over tenths, of unheard windows and kinds of probability .1 and more."""
 
 
-def play(study: Study, order: str, seed: int) -> Played:
+def play(study: Study, order: str, seed: int, after: Sequence[int] = AFTER) -> Played:
     """Hear windows in an order, batch by batch, and learn after each.
 
     Notes
     -----
-    Orders by score begin with ``explore``, as `auto` does. A kind without a head scores all windows alike.
+    Orders by score begin with ``explore``; ``auto`` is ``explore`` until every kind has a head, then ``margin``. A kind
+    without a head scores all windows alike.
     """
     random = np.random.default_rng([seed, 1])
+    n_kinds = study.known.truth.shape[1]
     heard = np.empty(0, dtype=np.int64)
-    scored: dict[int, tuple[Floats, Floats]] = {}
+    scored: dict[int, Scores] = {}
     worth = []
-    probable = np.zeros(study.unheard_truth.shape)
-    for n in AFTER:
+    for n in after:
         heard = np.concatenate([heard, _next(study, order, heard, n - len(heard), scored, random)])
-        scored, found = {}, []
-        for kind in range(study.truth.shape[1]):
-            head = (plain_head if order in PLAIN else own_head)(study, heard, kind)
-            on_unheard = np.zeros(len(study.unheard))
-            if head is not None:
-                weights, intercept, slope, offset = head
-                score = study.vectors @ weights + intercept
-                scored[kind] = score, 1 / (1 + np.exp(-(slope * score + offset)))
-                on_unheard = study.unheard @ weights + intercept
-                probable[:, kind] = 1 / (1 + np.exp(-(slope * on_unheard + offset)))
-            found.append(ranking(on_unheard, study.unheard_truth[:, kind], np.ones((1, len(on_unheard)))))
-        worth.append(float(np.nanmean([one.average_precision[0] for one in found])))
-    return Played(heard, worth, calibration_error(probable, study.unheard_truth))
+        scored = recipe_scores(study, HOPLITE[order], heard, random) if order in HOPLITE else own_scores(study, heard)
+        worth.append(macro_ap({kind: one.on_unheard for kind, one in scored.items()}, study.unheard_truth))
+    probability = np.zeros(study.unheard_truth.shape)
+    for kind in range(n_kinds):
+        if kind in scored:
+            probability[:, kind] = scored[kind].unheard_probability
+    return Played(heard, worth, calibration_error(probability, study.unheard_truth))
+
+
+def macro_ap(scores: Mapping[int, Floats], truth: Bools) -> float:
+    """Return the mean over the kinds of the average precision; a kind without scores has all windows alike."""
+    n = len(truth)
+    found = [
+        ranking(scores.get(kind, np.zeros(n)), truth[:, kind], np.ones((1, n))).average_precision[0]
+        for kind in range(truth.shape[1])
+    ]
+    return float(np.nanmean(found))
 
 
 def calibration_error(probability: Floats, truth: Bools) -> float:
@@ -111,46 +149,101 @@ def calibration_error(probability: Floats, truth: Bools) -> float:
     return float(np.abs(sums).sum() / max(len(values), 1))
 
 
+def own_scores(study: Study, heard: Rows) -> dict[int, Scores]:
+    """Return the scores of the kinds that ``learn`` makes a head for."""
+    found = {}
+    for kind in range(study.known.truth.shape[1]):
+        head = head_after(study.known, heard, kind, CONFIG)
+        if head is not None:
+            score, on_unheard = (some @ head.weights + head.intercept for some in (study.known.vectors, study.unheard))
+            here, there = (_sigmoid(head.slope * some + head.offset) for some in (score, on_unheard))
+            found[kind] = Scores(score, here, on_unheard, there)
+    return found
+
+
+def recipe_scores(study: Study, recipe: Recipe, heard: Rows, random: np.random.Generator) -> dict[int, Scores]:
+    """Return the scores of perch-hoplite's heads of the kinds with a yes; nothing calibrates them."""
+    own, others = (study.known.vectors, study.unheard) if recipe.is_scaled else (study.stored, study.unheard_stored)
+    weights, bias = linear_heads(own, heard, study.known.truth, random)
+    score, on_unheard = own @ weights + bias, others @ weights + bias
+    return {
+        kind: Scores(score[:, kind], _sigmoid(score[:, kind]), on_unheard[:, kind], _sigmoid(on_unheard[:, kind]))
+        for kind in np.flatnonzero(study.known.truth[heard].any(axis=0)).tolist()
+    }
+
+
 def _next(  # noqa: PLR0917 (the state of one step, with one caller)
-    study: Study,
-    order: str,
-    heard: Rows,
-    n: int,
-    scored: Mapping[int, tuple[Floats, Floats]],
-    random: np.random.Generator,
+    study: Study, order: str, heard: Rows, n: int, scored: Mapping[int, Scores], random: np.random.Generator
 ) -> Rows:
     """Return the next n windows of an order."""
     left = np.setdiff1d(np.arange(len(study.population)), heard)
-    there = Population(study.population.windows.take(left), study.population.grid)
-    scores = {str(kind): score[left] for kind, (score, _) in scored.items()}
-    probability = {str(kind): value[left] for kind, (_, value) in scored.items()}
-    if order in PLAIN and scores:
-        best = [-np.abs(one) if PLAIN[order] == "margin" else one for one in scores.values()]
-        return left[_first([np.argsort(-one, kind="stable") for one in best], n)]
-    chosen: Chosen
-    if order == "random" or (order == "count" and not scores):
-        chosen = at_random(there, n, random)
-    elif order == "far":
-        chosen = farthest(there, np.arange(len(there)), study.vectors[left], study.vectors[heard], n)
-    elif order == "count":
-        chosen = for_counts(there, np.stack(list(probability.values()), axis=1), n, random)
-    elif order == "precision" and scores:
-        chosen = evenly(there, scores, n, random)
-    elif order == "margin" and scores:
-        chosen = ranked(there, probability, n, key=lambda values: -np.abs(values - 0.5))
-    elif order == "top" and scores:
-        chosen = ranked(there, scores, n, key=lambda values: values)
+    if order in HOPLITE:
+        found = _recipe_next(study, HOPLITE[order], left, n, scored, random)
     else:
-        place = np.full(len(study.population) + 1, -1)
-        place[left] = np.arange(len(left))
-        n_clusters = len(study.exemplars)
-        sizes = np.bincount(study.cluster[study.cluster >= 0], minlength=n_clusters)
-        known = study.cluster[heard]
-        chosen = explore(there, place[study.exemplars], sizes, np.bincount(known[known >= 0], minlength=n_clusters), n)
-    found = left[chosen.rows]
+        there = Population(study.population.windows.take(left), study.population.grid)
+        found = left[_own_next(study, order, there, left, heard, n, scored, random).rows]
     if len(found) < n:  # the exemplars are all heard, or a draw has fewer windows
         found = np.concatenate([found, random.permutation(np.setdiff1d(left, found))[: n - len(found)]])
     return found
+
+
+def _own_next(  # noqa: PLR0917 (as above)
+    study: Study,
+    order: str,
+    there: Population,
+    left: Rows,
+    heard: Rows,
+    n: int,
+    scored: Mapping[int, Scores],
+    random: np.random.Generator,
+) -> Chosen:
+    """Return the next windows of an order of ``dawnchorus review`` among those that are left."""
+    if order == "random" or (order == "count" and not scored):
+        return at_random(there, n, random)
+    if order == "auto":
+        order = "margin" if len(scored) == study.known.truth.shape[1] else "explore"
+    if order == "far":
+        vectors = study.known.vectors
+        return farthest(there, np.arange(len(there)), vectors[left], vectors[heard], n)
+    if order == "explore" or not scored:
+        return _explore(study, left, heard, n)
+    probability = {str(kind): one.probability[left] for kind, one in scored.items()}
+    scores = {str(kind): one.score[left] for kind, one in scored.items()}
+    own: Mapping[str, Callable[[], Chosen]] = {
+        "count": lambda: for_counts(there, np.stack(list(probability.values()), axis=1), n, random),
+        "precision": lambda: evenly(there, scores, n, random),
+        "margin": lambda: ranked(there, probability, n, key=lambda values: -np.abs(values - 0.5)),
+        "top": lambda: ranked(there, scores, n, key=lambda values: values),
+    }
+    return own[order]()
+
+
+def _explore(study: Study, left: Rows, heard: Rows, n: int) -> Chosen:
+    n_clusters = len(study.exemplars)
+    place = np.full(len(study.population) + 1, -1)
+    place[left] = np.arange(len(left))
+    sizes, n_heard = (
+        np.bincount(some[some >= 0], minlength=n_clusters) for some in (study.cluster, study.cluster[heard])
+    )
+    there = Population(study.population.windows.take(left), study.population.grid)
+    return explore(there, place[study.exemplars], sizes, n_heard, n)
+
+
+def _recipe_next(  # noqa: PLR0917 (as above)
+    study: Study, recipe: Recipe, left: Rows, n: int, scored: Mapping[int, Scores], random: np.random.Generator
+) -> Rows:
+    """Return the next windows of a recipe: of each kind in turn, without a look at recorders or hours."""
+    vectors = study.known.vectors if recipe.is_scaled else study.stored
+    if scored and recipe.by == "margin":
+        lists = [-np.abs(one.score[left]) for one in scored.values()]
+    elif scored:
+        lists = [one.score[left] for one in scored.values()]
+    elif recipe.begin == "examples":
+        kinds = [np.flatnonzero(of_kind) for of_kind in study.known.truth.T]
+        lists = [vectors[left] @ vectors[random.choice(rows)] for rows in kinds if len(rows)]
+    else:
+        return left[_explore(study, left, np.empty(0, dtype=np.int64), n).rows]
+    return left[_first([np.argsort(-one, kind="stable") for one in lists], n)]
 
 
 def _first(lists: list[Rows], n: int) -> Rows:
@@ -168,29 +261,5 @@ def _turns(lists: list[Rows]) -> Iterator[int]:
         yield from map(int, turn)
 
 
-def own_head(study: Study, heard: Rows, kind: int) -> Line | None:
-    """Return the head of a kind after some windows, by the job `learn`; ``None`` where it refuses."""
-    nobodys = np.setdiff1d(np.arange(len(study.population)), heard)
-    rows = np.concatenate([heard, nobodys])
-    is_heard = np.arange(len(rows)) < len(heard)
-    is_yes = study.truth[rows, kind] & is_heard
-    recordings = study.hours[rows] * 100 + study.population.windows.recorder[rows]
-    n_days = min(len(set(study.days[heard][study.truth[heard, kind] == so].tolist())) for so in (True, False))
-    held_out = study.days[rows] if n_days >= N_DAYS else recordings
-    try:
-        head = learn_head(study.vectors, Examples(rows, is_yes, is_heard, held_out, recordings), Config(n_bootstrap=10))
-    except Refused:
-        return None
-    return head.weights, head.intercept, head.slope, head.offset
-
-
-def plain_head(study: Study, heard: Rows, kind: int) -> Line | None:
-    """Return a head of one penalty, nobody's windows as weak no."""
-    if not study.truth[heard, kind].any():
-        return None
-    is_yes = np.zeros(len(study.population), dtype=np.bool_)
-    is_yes[heard] = study.truth[heard, kind]
-    weights = np.full(len(is_yes), WEAK)
-    weights[heard] = 1
-    model = LogisticRegression(C=1, max_iter=500).fit(study.vectors, is_yes, sample_weight=weights)
-    return model.coef_[0], float(model.intercept_[0]), 1.0, 0.0
+def _sigmoid(z: Floats) -> Floats:
+    return np.asarray(1 / (1 + np.exp(-np.clip(z, -500, 500))))

@@ -1,40 +1,41 @@
 """Windows that a person hears until every kind of sound was heard, by order of listening, over seeds.
 
-    make bench-review           # in the demo study, once `make demo` was run, and in studies of random vectors
+    make bench-review                       # in the demo study, and in studies of random vectors
+    make bench-review AUDIO=/some/folder    # and with labelled recordings, as `make bench-quality` takes them
+    AUDIO=/some/folder python -m benchmarks.review --only ESC-10 BirdNET --draw
 
 The truth is the reviewer: a verdict is one window heard, answered for every sound that is asked about. A kind was heard
 once a window shares half a second with a sound of it; *plainly*, once it is what the window has most of. The seed of a
-round decides the dictionary, the clusters and every draw; random order is the mean of a thousand.
+round decides the dictionary, the clusters and every draw; random order is the mean of a thousand. Then the curves of
+learning, see :mod:`benchmarks.review_curves`: there the seed decides what may be heard, clusters and draws.
 """
 
 import argparse
+import os
 import sys
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import tomli_w
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
-from benchmarks import listening, review_large
-from benchmarks.quality import ROOT, seeded
+from benchmarks import review_curves, review_large
+from benchmarks.quality import ROOT
 from benchmarks.report import Figure, report
+from benchmarks.review_studies import manifest_of, studies
 from jobs.common.labels import Labels, read_labels
 from jobs.common.run import Options, Run
 from jobs.demo.reviewer import sounds_in
 from jobs.evaluate.core import NONE, dominant_labels
-from jobs.manifest import Manifest, read_manifest
+from jobs.manifest import Manifest
 from jobs.quickstart import prepare_study
 from jobs.review.ask import ORDERS
 from jobs.review.orders import Population
-from jobs.review.sources import Sources, clusters_of
+from jobs.review.sources import Sources
 from jobs.runner import execute_runs
-from lake.constants import MS_PER_HOUR
 from lake.grid import Grid
-from lake.read import Windows, grid_of, open_clusters, open_cube, recorder_names, usable_windows
+from lake.read import Windows, grid_of, open_cube, recorder_names, usable_windows
 
 WITHOUT_SCORES: Final = ("explore", "far")
 """Orders that need no detector."""
@@ -43,8 +44,6 @@ NEEDED: Final = ("mels", "atoms", "dictionary", "statistics", "clusters")
 N_ORDERS: Final = 1000
 AFTER: Final = (10, 20, 40)
 MIN_OVERLAP_MS: Final = 500
-HOURS_A_DAY: Final = 6
-"""In which the demo records; every other day begins with the other half."""
 
 Heard = NDArray[np.bool_]
 """Whether each kind is in each window, shape (n_windows, n_kinds)."""
@@ -56,11 +55,27 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--demo", type=Path, default=ROOT / "data" / "demo", help="folder of the demo study")
+    parser.add_argument("--folder", type=Path, default=ROOT / "data" / "quality", help="where their study goes")
+    parser.add_argument("--only", nargs="*", default=[], help="studies or vector sets whose curves alone are measured")
+    parser.add_argument("--draw", action="store_true", help="draw the curves into docs/review-curves.webp")
     parser.add_argument("--without-large", action="store_true", help="leave the time that choosing takes out")
     asked = parser.parse_args()
     prepare_study(asked.demo, asked.workers, print)
-    figures = of_demo(asked.demo, asked.seeds, asked.workers) + of_loop(asked.demo, asked.seeds)
-    if not asked.without_large:
+    audio = os.environ.get("AUDIO", "")
+    if not audio:
+        print("labelled recordings: left out; name their folder with AUDIO=")
+    wanted = [
+        one for one in studies(asked.demo, Path(audio) if audio else None, asked.folder, asked.workers)
+        if not asked.only or set(asked.only) & set(one[:2])
+    ]  # fmt: skip
+    cells = review_curves.measure(wanted, asked.seeds)
+    print(review_curves.tables(cells))
+    if asked.draw:
+        review_curves.draw(cells)
+    figures = review_curves.figures(cells)
+    if not asked.only:
+        figures = of_demo(asked.demo, asked.seeds, asked.workers) + figures
+    if not asked.without_large and not asked.only:
         sys.path.insert(0, str(ROOT / "tests"))
         figures += review_large.figures()
     report("review", figures)
@@ -71,7 +86,7 @@ def of_demo(folder: Path, n_seeds: int, workers: int) -> list[Figure]:
     until: dict[str, list[float]] = {}
     kinds: dict[str, list[list[float]]] = {}
     for seed in range(n_seeds):
-        manifest = _with_seed(folder, seed)
+        manifest = manifest_of(folder, "demo", NEEDED, seed)
         execute_runs(manifest, [run.name for run in manifest.runs.values()], Options(workers=workers), print)
         cube = manifest.runs["mels"]
         with open_cube(cube.output.url) as opened:
@@ -101,60 +116,6 @@ def of_demo(folder: Path, n_seeds: int, workers: int) -> list[Figure]:
     return figures
 
 
-def of_loop(folder: Path, n_seeds: int) -> list[Figure]:
-    """Return what detectors are worth after some windows heard, by order; the runs of :func:`of_demo` are done."""
-    played: dict[str, list[listening.Played]] = {}
-    until: dict[str, list[float]] = {}
-    for seed in range(n_seeds):
-        study = _study(folder, seed)
-        for order in (*listening.ORDERS, *listening.PLAIN):
-            with threadpool_limits(1):
-                found = listening.play(study, order, seed)
-            played.setdefault(order, []).append(found)
-            until.setdefault(order, []).append(until_all(study.truth[found.heard]))
-            print(f"seed {seed}, {order}: {until[order][-1]}", *np.round(found.average_precision, 3), flush=True)
-    figures = []
-    for order, several in played.items():
-        by_seed = ", ".join(f"{value:.0f}" for value in until[order])
-        figures.append(Figure(f"loop, windows until every kind, {order}", float(np.mean(until[order])), by_seed))
-        figures.append(
-            Figure(f"loop, calibration error, {order}", float(np.mean([p.calibration for p in several])), "")
-        )
-        for i, n in enumerate(listening.AFTER):
-            values = [one.average_precision[i] for one in several]
-            chance = float(np.mean([one.average_precision[i] for one in played["random"]]))
-            spread = " ".join(f"{value:.3f}" for value in values)
-            figures.append(
-                Figure(
-                    f"loop, macro AP after {n}, {order}", float(np.mean(values)), "", f"{spread}; random {chance:.3f}"
-                )
-            )
-    return figures
-
-
-def _study(folder: Path, seed: int) -> listening.Study:
-    """Return the demo study in two halves: every other hour that was recorded, and the hours between."""
-    manifest = _with_seed(folder, seed)
-    with open_cube(manifest.runs["mels"].output.url) as opened:
-        grid, recorders, windows = grid_of(opened), recorder_names(opened), usable_windows(opened)
-    truth = read_labels(folder / "study" / "truth.csv")
-    present, _ = heard_in(truth, windows, recorders, grid)
-    known = _sources(manifest, Population(windows, grid), truth, f"clusters-{seed}" if seed else "clusters")
-    rows, vectors, _ = known.vectors(np.arange(len(windows)), 0, np.random.default_rng(seed))
-    windows, present = windows.take(rows), present[rows]
-    hours = windows.cell * grid.hop_ms // MS_PER_HOUR
-    numbers = np.unique(hours, return_inverse=True)[1]
-    is_heard = (numbers + numbers // HOURS_A_DAY) % 2 == 0
-    mine = np.flatnonzero(is_heard)
-    population = Population(windows.take(mine), grid)
-    with open_clusters(known.clustering().output.url) as store:
-        exemplars = population.find(store["exemplar_recorder"].to_numpy(), store["exemplar_cell"].to_numpy())
-    return listening.Study(
-        population, vectors[mine], present[mine], hours[mine] // 24, hours[mine], exemplars,
-        clusters_of(known.clustering(), population.windows), vectors[~is_heard], present[~is_heard],
-    )  # fmt: skip
-
-
 def heard_in(truth: Labels, windows: Windows, recorders: list[str], grid: Grid) -> tuple[Heard, Heard]:
     """Return which kinds are in each window, and which is what the window has most of."""
     present = sounds_in(truth, windows, recorders, grid)
@@ -177,18 +138,6 @@ def until_all(heard: Heard) -> int:
 
 def _random(name: str) -> str:
     return "random, plainly" if name.endswith("plainly") else "random"
-
-
-def _with_seed(folder: Path, seed: int) -> Manifest:
-    """Write the demo's manifest with a seed, of the runs that are needed, and read it."""
-    template = tomllib.loads((ROOT / "manifests" / "demo.toml").read_text(encoding="utf-8"))
-    template["lake"] = "."
-    template["recordings"] = {key: path.removeprefix("../data/demo/") for key, path in template["recordings"].items()}
-    template.pop("labels")
-    template["runs"] = {name: template["runs"][name] for name in NEEDED}
-    path = folder / f"review-seed-{seed}.toml"
-    path.write_text(tomli_w.dumps(seeded(template, seed)), encoding="utf-8")
-    return read_manifest(path)
 
 
 def _sources(manifest: Manifest, population: Population, truth: Labels, clusters: str) -> Sources:

@@ -18,12 +18,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from benchmarks.listening import Study, own_head
+from benchmarks.listening import CONFIG
 from benchmarks.quality import ROOT
 from benchmarks.report import Figure, report
 from benchmarks.review import heard_in
 from jobs.common.labels import read_labels
 from jobs.manifest import read_manifest
+from jobs.rehearsal import Rehearsed, head_after
 from jobs.review.orders import Chosen, Population, farthest, for_counts
 from jobs.review.sources import Sources
 from lake.batches import COLUMNS as BATCH_COLUMNS
@@ -51,7 +52,8 @@ class Demo:
     """The demo study in memory: what the counts need, what detectors need, and the sounds in each window."""
 
     windows: Windows
-    study: Study
+    population: Population
+    known: Rehearsed
     sounds: Sequence[str]
 
 
@@ -68,15 +70,15 @@ def load(folder: Path) -> Demo:
     rows, vectors, _ = known.vectors(np.arange(len(places)), 0, np.random.default_rng(0))
     if len(rows) != len(windows.table):
         raise SystemExit("expected vectors of every window")
-    hours, none = places.cell * grid.hop_ms // MS_PER_HOUR, np.empty(0, dtype=np.int64)
-    study = Study(population, vectors, present, hours // 24, hours, none, none, vectors[:0], present[:0])
-    return Demo(windows, study, list(truth.names))
+    hours = places.cell * grid.hop_ms // MS_PER_HOUR
+    recordings = hours * len(windows.recorders) + places.recorder
+    return Demo(windows, population, Rehearsed(vectors, present, hours // 24, recordings), list(truth.names))
 
 
 def play(demo: Demo, plan: Sequence[int], seed: int) -> pd.DataFrame:
     """Hear windows as a plan says, and return the counts with the column ``truth``."""
     random = np.random.default_rng(seed)
-    population, vectors = demo.study.population, demo.study.vectors
+    population, vectors = demo.population, demo.known.vectors
     every = np.arange(len(population))
     batches: list[Batch] = []
     heard = farthest(population, random.permutation(every), vectors, vectors[:0], plan[0]).rows
@@ -99,12 +101,12 @@ def play(demo: Demo, plan: Sequence[int], seed: int) -> pd.DataFrame:
 
 def probabilities(demo: Demo, heard: Rows) -> Floats:
     """Return what the detectors of some windows heard say of all windows; NaN where none can be learnt."""
-    found = np.full(demo.study.truth.shape, np.nan)
+    found = np.full(demo.known.truth.shape, np.nan)
     for kind in range(len(demo.sounds)):
-        head = own_head(demo.study, heard, kind)
+        head = head_after(demo.known, heard, kind, CONFIG)
         if head is not None:
-            weights, intercept, slope, offset = head
-            found[:, kind] = 1 / (1 + np.exp(-(slope * (demo.study.vectors @ weights + intercept) + offset)))
+            score = demo.known.vectors @ head.weights + head.intercept
+            found[:, kind] = 1 / (1 + np.exp(-(head.slope * score + head.offset)))
     return found
 
 
@@ -139,7 +141,7 @@ def verdicts(demo: Demo, rows: Sequence[int] | Rows, batch: str, delivery: str) 
         {
             "recorder": demo.windows.table["recorder"][row], "time_utc": demo.windows.table["time"][row],
             "duration_s": demo.windows.grid.window_ms / 1000, "sound": sound,
-            "verdict": "yes" if demo.study.truth[row, i] else "no", "reviewer": "truth",
+            "verdict": "yes" if demo.known.truth[row, i] else "no", "reviewer": "truth",
             "decided_at": pd.Timestamp("2021-07-01"), "seconds": 1.0, "batch": batch,
             "draw": draw if batch else pd.NA, "recording": "", "offset_s": 0.0, "digest": "", "source": "",
         }
@@ -150,7 +152,7 @@ def verdicts(demo: Demo, rows: Sequence[int] | Rows, batch: str, delivery: str) 
 
 def true_windows(demo: Demo, table: pd.DataFrame, kind: int) -> Rows:
     """Return how many windows of each row of counts hold a kind of sound."""
-    places = demo.windows.table[demo.study.truth[:, kind]]
+    places = demo.windows.table[demo.known.truth[:, kind]]
     of = {
         period: places.groupby(["site", period_of(places["time_local"], period)]).size().to_dict() for period in LEAST
     }

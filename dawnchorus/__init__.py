@@ -78,7 +78,13 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 (a function, a module or a te
         return import_module("dawnchorus.errors")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'dawnchorus' has no attribute {name!r}")
-    value = getattr(import_module(_HOME_OF[name]), name)
+    try:
+        value = getattr(import_module(_HOME_OF[name]), name)
+    except ModuleNotFoundError as error:
+        from jobs.common.installation import how_to_install  # noqa: PLC0415 (nothing is loaded before it is used)
+
+        told = f"dawnchorus.{name} needs the package {error.name!r}, which is not installed here. Type"
+        raise ImportError(f"{told} `{how_to_install('cluster')}`.", name=error.name) from error
     globals()[name] = value
     return value
 

@@ -159,7 +159,7 @@ def query(
     hour: str | int | None = None,
     local: bool = False,
     site: str | Sequence[str] = (),
-    cluster: int | Sequence[int] = (),
+    cluster: int | str | Sequence[int | str] = (),
     features: bool = False,
     sound: str | Sequence[str] = (),
     cube: str | None = None,
@@ -218,11 +218,17 @@ def query(
     """
     wanted = parse_wanted(
         recorders=_each(recorder), sites=_each(site),
-        clusters=[int(cluster)] if isinstance(cluster, SupportsInt) else cluster,
+        clusters=_each_cluster(cluster),
         dates=None if date is None else str(date),
         hours=None if hour is None else str(hour), local=local,
     )  # fmt: skip
     return ask(store, wanted, cube=cube, clusters=clusters, features=features, sounds=_each(sound), say=say)
+
+
+def _each_cluster(cluster: int | str | Sequence[int | str]) -> Sequence[int | str]:
+    if isinstance(cluster, str):
+        return [cluster]
+    return [int(cluster)] if isinstance(cluster, SupportsInt) else cluster
 
 
 def _each(names: str | Sequence[str]) -> Sequence[str]:

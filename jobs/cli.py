@@ -15,6 +15,7 @@ from jobs.cli_begin import DeploymentsOpt, GuessOpt, ZoneOpt, parse_zones
 from jobs.cli_begin import commands as begin_commands
 from jobs.cli_clusters import commands as cluster_commands
 from jobs.cli_events import commands as event_commands
+from jobs.cli_export import commands as export_commands
 from jobs.cli_help import Commands
 from jobs.cli_lake import ForceOpt
 from jobs.cli_review import commands as review_commands
@@ -39,6 +40,7 @@ app.registered_commands += commands.registered_commands
 app.add_typer(begin_commands)
 app.add_typer(cluster_commands)
 app.add_typer(event_commands)
+app.add_typer(export_commands)
 app.add_typer(review_commands)
 app.add_typer(similar_commands)
 app.add_typer(verdict_commands, name="verdicts")
@@ -166,6 +168,8 @@ def run(
     from jobs.ranks import launch_ranks
     from jobs.runner import chosen, execute_runs, require_followed
 
+    if device is not None and not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise UsageError(f"--device {device!r}: expected cpu or cuda (cuda:1 for the second graphics card).")
     part, given = parse_partition(partition), parse_scheduler(scheduler, scheduler_file, tls, insecure=insecure)
     if given is not None and (workers is not None or part is not None):
         other = "--partition" if workers is None else "--workers"

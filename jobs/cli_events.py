@@ -32,7 +32,9 @@ def events(
     """List events: neighbouring windows in which a detector scores above a threshold."""
     from jobs.manifest import read_manifest
     from jobs.runner import chosen
-    from lake.events import Joining, audacity_events, find_events, raven_events, thresholds_of
+    from lake.events import Joining, find_events, in_recordings, thresholds_of
+    from lake.exports.audacity import audacity_sheets
+    from lake.exports.raven import raven_sheets
     from lake.query import open_any
 
     if to not in FORMATS:
@@ -60,7 +62,8 @@ def events(
         n_files = 1
     else:
         high_hz = float(cube["mel"].to_numpy()[-1]) if cube is not None else 0.0
-        sheets = list(raven_events(table, high_hz=high_hz) if to == "raven" else audacity_events(table))
+        rows = in_recordings(table)
+        sheets = list(raven_sheets(rows, high_hz=high_hz) if to == "raven" else audacity_sheets(rows))
         write_outputs(out, {sheet.key: sheet.text.encode() for sheet in sheets}, force=force)
         n_files = len(sheets)
     if as_json:

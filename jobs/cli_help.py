@@ -1,6 +1,7 @@
 """The group of all commands: their order, what each takes besides its own options, and an example of each."""
 
 import os
+import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -23,7 +24,7 @@ EXAMPLES = {
     "query": "query data/meadow/clusters/clusters.zarr --cluster 3 --hour 4-8 --local",
     "similar": 'similar data/meadow/embeddings/dictionary.zarr --recorder SM4 --time "2021-06-22 04:10:05"',
     "trace": "trace data/meadow/clusters/clusters.zarr --cluster 3 --exemplar 0 --audio call.wav --root /media/card",
-    "export": "export data/meadow/clusters/clusters.zarr --to raven --out tables",
+    "export": "export data/meadow/manifest.toml --verified --to darwin-core --out occurrences.zip",
     "import": "import data/meadow/manifest.toml birdnet",
     "names": "names old/clusters/clusters.zarr data/meadow/clusters/clusters.zarr",
     "review": 'review data/meadow/manifest.toml --sound "Parus major"',
@@ -81,7 +82,30 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (click's types, which typer does not export)
         """Run the command that was typed."""
         with explained():
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except typer.BadParameter as error:
+                error.message = in_plain_words(error.message)
+                raise
+
+
+PLAIN_WORDS = (
+    (r"Input should be a valid integer.*", "expected a whole number"),
+    (r"Input should be a valid number.*", "expected a number"),
+    (r"Input should be greater than or equal to (\S+)", r"expected \1 or more"),
+    (r"Input should be less than or equal to (\S+)", r"expected \1 at most"),
+    (r"Input should be greater than (\S+)", r"expected more than \1"),
+    (r"Input should be less than (\S+)", r"expected less than \1"),
+)
+"""What typer says of a value that is no number or out of range, and what we say."""
+
+
+def in_plain_words(message: str) -> str:
+    """Return what is wrong with a value, in words of our own where they are known."""
+    for pattern, words in PLAIN_WORDS:
+        if re.fullmatch(pattern, message):
+            return f"{re.sub(pattern, words, message)}."
+    return message
 
 
 def _add_options(command: Any) -> None:  # noqa: ANN401 (click's types, which typer does not export)

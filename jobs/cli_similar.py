@@ -173,7 +173,7 @@ def _form(to: str | None, out: Path | None, *, force: bool) -> str:
 
 def _give_raven(table: "pd.DataFrame", store: str, out: Path, root: Path | None, *, force: bool, as_json: bool) -> None:
     """Write selection tables for Raven: one for all recordings, or a folder with one for each."""
-    from lake.export import raven_hits, raven_list
+    from lake.exports.raven import as_hits, raven_combined, raven_sheets
     from lake.places import durations_of
 
     known = table[table["recording"] != ""]
@@ -182,10 +182,10 @@ def _give_raven(table: "pd.DataFrame", store: str, out: Path, root: Path | None,
     high_hz = _high_hz(store)
     if out.suffix.lower() == ".txt":
         where = "" if root is None else str(root.absolute())
-        text = raven_list(known, durations_of(known, store), high_hz=high_hz, root=where)
+        text = raven_combined(as_hits(known), durations_of(known, store), high_hz=high_hz, root=where)
         _write(out.absolute().parent, {out.name: text.encode()}, out, len(known), force=force, as_json=as_json)
         return
-    sheets = list(raven_hits(known, high_hz=high_hz))
+    sheets = list(raven_sheets(as_hits(known), high_hz=high_hz))
     _write(out, {sheet.key: sheet.text.encode() for sheet in sheets}, out, len(known), force=force, as_json=as_json)
 
 

@@ -1,29 +1,14 @@
-"""Commands on where windows come from and where they go: trace, export, names, import."""
+"""Commands on where windows come from, and what stands in for them: trace, names, import."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs.cli_lake import (
-    ClusterOpt,
-    CubeOpt,
-    DateOpt,
-    ForceOpt,
-    HourOpt,
-    JsonOpt,
-    LocalOpt,
-    RecorderOpt,
-    SiteOpt,
-    StoreArg,
-    commands,
-    require_folder,
-    without_speech,
-    write_table,
-)
+from jobs.cli_lake import ForceOpt, JsonOpt, StoreArg, commands
 from jobs.common.terminal import complain, print_json, print_line
 from lake.errors import InputError, UsageError
-from lake.outputs import refuse_others, write_outputs
+from lake.outputs import refuse_others
 from lake.storage import Storage
 
 if TYPE_CHECKING:
@@ -31,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["commands"]
 
-FORMATS = ("raven", "audacity", "csv", "parquet")
 RootOpt = Annotated[Path | None, typer.Option(help="folder that the recordings' paths are relative to")]
 
 
@@ -80,71 +64,6 @@ def trace(
     lowered = f", gain {gain_db:g} dB: it goes beyond full scale, which FLAC cannot hold" if gain_db else ""
     for line in [*_lines(found), *([f"sound      {audio}{lowered}"] if audio else [])]:
         print_line(line)
-
-
-@commands.command()
-def export(
-    store: Annotated[str, typer.Argument(help="a store: …/clusters/RUN.zarr")],
-    out: Annotated[Path, typer.Option(help="a folder for raven and audacity, a file for csv and parquet")],
-    to: Annotated[str, typer.Option(help=f"one of {', '.join(FORMATS)}")] = "csv",
-    recorder: RecorderOpt = None,
-    date: DateOpt = None,
-    hour: HourOpt = None,
-    local: LocalOpt = False,
-    site: SiteOpt = None,
-    cluster: ClusterOpt = None,
-    cube: CubeOpt = None,
-    round_coordinates: Annotated[
-        int | None, typer.Option(min=0, max=6, help="decimals of a degree to keep; 2 is about a kilometre")
-    ] = None,
-    force: ForceOpt = False,
-    as_json: JsonOpt = False,
-) -> None:
-    """Write windows and their clusters for Raven, Audacity or a table."""
-    import pandas as pd
-
-    from lake.chain import made_by
-    from lake.export import audacity_sheets, clustering_table, raven_sheets
-    from lake.find import parse_wanted
-    from lake.layout import run_of
-    from lake.naming import read_names
-    from lake.query import open_any
-    from lake.read import grid_of
-
-    if to not in FORMATS:
-        raise UsageError(f"--to {to!r}: expected one of {', '.join(FORMATS)}.")
-    if to in {"csv", "parquet"} and out.suffix != f".{to}":
-        raise UsageError(f"--out {out}: expected a name that ends in .{to}.")
-    require_folder(out.absolute().parent, out)
-    clusters = open_any(store)
-    if "cluster" not in clusters:
-        raise InputError(f"{store}: expected a store of clusters; name one below `clusters`.")
-    above = made_by(store).nearest("spectrograms") if cube is None else None
-    if cube is None and above is None:
-        raise InputError(f"{store}: no cube is known that it was made from; name it with --cube.")
-    opened = open_any(cube or (above.output.url if above else ""))
-    wanted = parse_wanted(recorder or (), site or (), cluster or (), date, hour, local=local)
-    given = read_names(Storage(store))
-    names = {name.cluster: name.name for name in given.rows}
-    table = clustering_table(clusters, opened, wanted, names=names, round_coordinates=round_coordinates)
-    inside = run_of(store)
-    if inside is not None:
-        window = pd.Timedelta(grid_of(clusters).window_ms, "ms")
-        table = without_speech(table, inside[0], table["time"], table["time"] + window)
-    n_files = 1
-    if to in {"csv", "parquet"}:
-        write_table(table, out, force=force)
-    else:
-        high_hz = float(opened["mel"].to_numpy()[-1])
-        sheets = list(raven_sheets(table, high_hz=high_hz) if to == "raven" else audacity_sheets(table))
-        n_files = len(sheets)
-        write_outputs(out, {sheet.key: sheet.text.encode() for sheet in sheets}, force=force)
-    for note in given.notes:
-        complain(note)
-    if as_json:
-        print_json({"out": str(out), "n_files": n_files, "n_rows": len(table)})
-    else:
-        print_line(f"{out}: {len(table)} rows in {n_files} files")
 
 
 @commands.command()

@@ -163,7 +163,7 @@ def _parsed(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        near = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
+        near = sorted({p.name for p in path.parent.glob("*.toml")} - {"pyproject.toml"}) if path.parent.is_dir() else []
         raise InputError(f"{path}: no such manifest. In {path.parent}: {', '.join(near) or 'no .toml file'}.") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read as a manifest: {error.strerror}.") from error
@@ -250,7 +250,7 @@ def _input_problems(entry: ManifestEntry, name: str, names: Set[str]) -> list[st
 
 def _file_problems(where: str, run: RunEntry, job: Job) -> list[str]:
     missing = sorted(one.key for one in job.files if not one.optional and one.key not in run.files)
-    readable = sorted(one.key for one in job.files)
+    readable = sorted({one.key for one in job.files} | ({"labels"} & job.reads))
     return [
         *(f"{where}: the job {run.job!r} needs {key} = a path" for key in missing),
         *(

@@ -15,7 +15,7 @@ from jobs.common.run import Options, Run
 from jobs.demo.reviewer import REVIEWER, answers_to, sounds_in
 from jobs.learn.config import Config
 from jobs.learn.core import Examples, Head, Refused, learn_head
-from jobs.learn.examples import N_DAYS
+from jobs.learn.examples import held_out_by
 from jobs.learn.measures import ranking
 from jobs.loop import Say, detector_runs, learn_and_detect, rows_of, summary
 from jobs.manifest import Manifest
@@ -158,8 +158,8 @@ def head_after(known: Rehearsed, heard: NDArray[np.int64], sound: int, config: C
     rows = np.concatenate([heard, np.setdiff1d(np.arange(len(known.truth)), heard)])
     is_heard = np.arange(len(rows)) < len(heard)
     is_yes = known.truth[rows, sound] & is_heard
-    n_days = min(len(set(known.days[heard][known.truth[heard, sound] == so].tolist())) for so in (True, False))
-    groups = known.days[rows] if n_days >= N_DAYS else known.recordings[rows]
+    is_by_day = held_out_by(known.days[rows], is_yes, is_heard, config.group) == "day"
+    groups = (known.days if is_by_day else known.recordings)[rows]
     try:
         return learn_head(known.vectors, Examples(rows, is_yes, is_heard, groups, known.recordings[rows]), config)
     except Refused:

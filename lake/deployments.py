@@ -1,13 +1,15 @@
 """The table of deployments: which recorder stood where, when and with which gain."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from zoneinfo import available_timezones
 
 import numpy as np
 import pandas as pd
 
-from lake.tables import Column, in_order, instant, name, number, read_table, refuse, repeated, text
+from lake.tables import Column, in_order, instant, make_table, name, number, read_table, refuse, repeated, text
 from lake.text import near_or_all, normal
 
 
@@ -31,6 +33,7 @@ _DEPLOYMENTS: Mapping[str, Column] = {
     "gain_db": Column(number(), "float64", is_optional=True),
     "habitat": Column(text, is_optional=True),
     "zone": Column(_zone, is_optional=True),
+    "tags": Column(text, is_optional=True),
 }
 
 CAMTRAP_DP: Mapping[str, str | None] = {
@@ -42,11 +45,24 @@ CAMTRAP_DP: Mapping[str, str | None] = {
     **dict.fromkeys((
         "locationID", "coordinateUncertainty", "setupBy", "cameraModel", "cameraDelay", "cameraHeight", "cameraDepth",
         "cameraTilt", "cameraHeading", "detectionDistance", "timestampIssues", "baitUse", "featureType",
-        "deploymentGroups", "deploymentTags", "deploymentComments",
+        "deploymentGroups", "deploymentComments",
     )),
+    "deploymentTags": "tags",
 }  # fmt: skip
 """Columns of ``deployments.csv`` in Camtrap DP 1.0 by ours; ``latitude``, ``longitude`` and ``habitat`` are called the
-same there, and what a table of deployments has no use for is passed over."""
+same there, and what a table of deployments has no use for is passed over. Gain and zone have no column there: they are
+read from tags, and written as tags (``zone:America/Chicago | gain_db:24``)."""
+
+
+CAMTRAP_DP_COLUMNS = (
+    "deploymentID", "locationID", "locationName", "latitude", "longitude", "coordinateUncertainty", "deploymentStart",
+    "deploymentEnd", "setupBy", "cameraID", "cameraModel", "cameraDelay", "cameraHeight", "cameraDepth", "cameraTilt",
+    "cameraHeading", "detectionDistance", "timestampIssues", "baitUse", "featureType", "habitat", "deploymentGroups",
+    "deploymentTags", "deploymentComments",
+)  # fmt: skip
+"""Columns of ``deployments.csv`` in Camtrap DP 1.0, in their order."""
+SAME_PLACE = 0.001
+"""Degrees, about 100 m, within which positions of one recorder are of one deployment: a receiver strays by metres."""
 
 
 def read_deployments(source: str | Path) -> pd.DataFrame:
@@ -90,8 +106,22 @@ def read_deployments(source: str | Path) -> pd.DataFrame:
             (row, f"overlaps the deployment of recorder {recorder} in row {before}")
             for before, row in zip(own.index[:-1][is_over[1:]], own.index[is_over], strict=True)
         ]
+    tags = [_tags(cell) for cell in table.pop("tags")]
+    for row, of_row in zip(table.index, tags, strict=True):
+        if not table.loc[row, "zone"] and of_row.get("zone") in available_timezones():
+            table.loc[row, "zone"] = of_row["zone"]
+        with suppress(KeyError, ValueError):
+            gain_db = float(of_row["gain_db"])
+            table.loc[row, "gain_db"] = table["gain_db"].fillna({row: gain_db})[row]
     refuse(source, "deployments", in_order(problems))
     return table.reset_index(drop=True)
+
+
+def _tags(cell: str) -> dict[str, str]:
+    """Return the tags of a cell that are pairs, such as ``zone:UTC``, by their first part."""
+    return {
+        key.strip(): value.strip() for key, colon, value in (tag.partition(":") for tag in cell.split("|")) if colon
+    }
 
 
 def assign_deployments(recordings: pd.DataFrame, deployments: pd.DataFrame) -> pd.DataFrame:
@@ -120,6 +150,106 @@ def assign_deployments(recordings: pd.DataFrame, deployments: pd.DataFrame) -> p
         for key in ("gain_db", "latitude", "longitude"):
             table.loc[is_here & table[key].isna(), key] = row[key]
     return table
+
+
+def deployments_at(table: pd.DataFrame, recordings: pd.DataFrame, known: pd.DataFrame | None) -> pd.DataFrame:
+    """Return deployments with their start and end.
+
+    Parameters
+    ----------
+    table
+        ``deployment`` and more, without ``start`` and ``end``.
+    recordings
+        ``deployment``, ``start_utc`` and ``duration_s`` of each recording.
+    known
+        As :func:`read_deployments` returns it; ``None`` if the study has no such table. Where it lacks a deployment or
+        its end, the first and last instant recorded stand for them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Of the deployments that have a start and an end.
+    """
+    ends = recordings["start_utc"] + pd.to_timedelta(recordings["duration_s"], unit="s").dt.ceil("s")
+    recorded = recordings.assign(end=ends.astype("datetime64[ms]")).groupby("deployment")
+    first, last = table["deployment"].map(recorded["start_utc"].min()), table["deployment"].map(recorded["end"].max())
+    if known is not None:
+        edges = known.set_index("deployment")
+        first = table["deployment"].map(edges["start"]).fillna(first)
+        last = table["deployment"].map(edges["end"]).fillna(last)
+    found = table.assign(start=first.astype("datetime64[ms]"), end=last.astype("datetime64[ms]"))
+    return found[found["start"].notna() & found["end"].notna()].reset_index(drop=True)
+
+
+def deployments_from(recordings: pd.DataFrame) -> pd.DataFrame:
+    """Return the deployments that the positions of recordings tell of.
+
+    Parameters
+    ----------
+    recordings
+        As :func:`lake.recordings.read_recordings` returns it. Positions come from names and headers, such as GUANO's
+        ``Loc Position``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns of :func:`read_deployments`. A deployment lasts while a recorder stays within :data:`SAME_PLACE`
+        of where it began; it is called by its recorder, from the second on with a number. Recorders without any
+        position have none.
+    """
+    timed = recordings[
+        recordings["start_utc"].notna() & recordings["latitude"].notna() & recordings["longitude"].notna()
+    ]
+    rows: list[dict[str, Any]] = []
+    for recorder, mine in timed.sort_values("start_utc", kind="stable").groupby("recorder", sort=True):
+        runs: list[dict[str, Any]] = []
+        for row in mine.to_dict("records"):
+            here = (row["latitude"], row["longitude"])
+            end = (row["start_utc"] + pd.Timedelta(np.nan_to_num(row["duration_s"]), "s")).ceil("s")
+            if not runs or _apart((runs[-1]["latitude"], runs[-1]["longitude"]), here) > SAME_PLACE:
+                named = f"{recorder}-{len(runs) + 1}" if runs else str(recorder)
+                runs.append(
+                    {"deployment": named, "recorder": recorder, "latitude": here[0], "longitude": here[1],
+                     "start": row["start_utc"].floor("s"), "end": end}
+                )  # fmt: skip
+            runs[-1]["end"] = max(end, runs[-1]["end"])
+        rows += runs
+    return make_table(rows, _DEPLOYMENTS).drop(columns="tags")
+
+
+def camtrap_deployments(table: pd.DataFrame, *, uncertainty_m: int | None = None) -> pd.DataFrame:
+    """Return a table of deployments in the columns of Camtrap DP 1.0, which :func:`read_deployments` reads back.
+
+    Parameters
+    ----------
+    table
+        As :func:`read_deployments` returns it. Gain and zone have no column there: they are written as tags.
+    uncertainty_m
+        Metres within which the position is, where coordinates were rounded.
+    """
+    found = pd.DataFrame("", index=table.index, columns=list(CAMTRAP_DP_COLUMNS), dtype="str")
+    for theirs, ours in CAMTRAP_DP.items():
+        if ours is not None and ours in table.columns and ours not in {"start", "end"}:
+            found[theirs] = table[ours].astype("str")
+    for key in ("latitude", "longitude"):
+        found[key] = ["" if np.isnan(value) else repr(float(value)) for value in table[key]]
+    for theirs, ours in (("deploymentStart", "start"), ("deploymentEnd", "end")):
+        times = table[ours].dt.floor("s") if ours == "start" else table[ours].dt.ceil("s")
+        found[theirs] = times.dt.strftime("%Y-%m-%dT%H:%M:%SZ").fillna("")
+    if uncertainty_m is not None:
+        found["coordinateUncertainty"] = str(uncertainty_m)
+    found["habitat"] = table["habitat"]
+    found["deploymentTags"] = [
+        " | ".join([*([f"zone:{zone}"] if zone else []), *([] if np.isnan(gain) else [f"gain_db:{gain:g}"])])
+        for zone, gain in zip(table["zone"], table["gain_db"], strict=True)
+    ]
+    return found
+
+
+def _apart(one: tuple[Any, Any], other: tuple[float, float]) -> float:
+    """Return the larger difference of two positions in degrees; 359.9 degrees apart are 0.1 across the date line."""
+    east = abs(one[1] - other[1]) % 360
+    return float(max(abs(one[0] - other[0]), min(east, 360 - east)))
 
 
 def unused_deployments(recordings: pd.DataFrame, deployments: pd.DataFrame) -> list[str]:

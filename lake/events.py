@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from lake.across import starts_of
 from lake.errors import InputError, UsageError
-from lake.escapes import cell_in_line
-from lake.export import Sheet, by_recording
 from lake.places import RecordingsOf
 from lake.read import grid_of, recorder_names, usable_windows, values_at
 from lake.text import near_or_all
@@ -23,10 +21,6 @@ COLUMNS = (
 )  # fmt: skip
 RULES = {"best-f1": "detector_best_f1", "precision": "detector_precision"}
 """Table of the store with the threshold that a rule takes."""
-RAVEN = (
-    "Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)", "Begin File",
-    "Annotation", "Probability",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -136,35 +130,27 @@ def joined(starts_ms: NDArray[np.int64], window_ms: int, joining: Joining) -> It
             yield first, last
 
 
-def raven_events(table: pd.DataFrame, *, high_hz: float) -> Iterator[Sheet]:
-    """Yield a Raven selection table for each recording in which an event begins; times count from its start."""
-    for path, stem, mine in by_recording(_of_recordings(table)):
-        lines = ["\t".join(RAVEN)]
-        for i, row in enumerate(mine.itertuples(index=False), 1):
-            cells = [
-                i, "Spectrogram 1", 1, f"{row.start_s:.6f}", f"{row.end_s:.6f}", 0, f"{high_hz:g}",
-                cell_in_line(path.split("/")[-1]), cell_in_line(str(row.sound)), f"{row.highest_probability:.6g}",
-            ]  # fmt: skip
-            lines.append("\t".join(map(str, cells)))
-        yield Sheet(f"{stem}.dawnchorus.selections.txt", "\n".join(lines) + "\n")
+def in_recordings(table: pd.DataFrame) -> pd.DataFrame:
+    """Return events as rows of one recording each, for Raven and Audacity, without those of no recording.
 
+    Parameters
+    ----------
+    table
+        As :func:`find_events` returns it.
 
-def audacity_events(table: pd.DataFrame) -> Iterator[Sheet]:
-    """Yield Audacity labels for each recording in which an event begins; see :func:`raven_events`."""
-    for _, stem, mine in by_recording(_of_recordings(table)):
-        lines = [
-            f"{row.start_s:.6f}\t{row.end_s:.6f}\t{cell_in_line(str(row.sound))}"
-            for row in mine.itertuples(index=False)
-        ]
-        yield Sheet(f"{stem}.labels.txt", "\n".join(lines) + "\n")
-
-
-def _of_recordings(table: pd.DataFrame) -> pd.DataFrame:
-    """Return events with one recording each: an event across a join lasts, in the first, as long as it does in all."""
+    Returns
+    -------
+    pandas.DataFrame
+        With ``recording``, ``start_s``, ``end_s``, ``label`` and ``probability``, the highest of the event. An event
+        across a join lasts, in the first recording, as long as it does in all.
+    """
     length_s = (table["end_utc"] - table["start_utc"]).dt.total_seconds()
     same = table["start_recording"] == table["end_recording"]
     end_s = table["end_s"].where(same, table["start_s"] + length_s)
-    return table.assign(recording=table["start_recording"], end_s=end_s)[table["start_recording"] != ""]
+    rows = table.assign(
+        recording=table["start_recording"], end_s=end_s, label=table["sound"], probability=table["highest_probability"]
+    )
+    return rows[table["start_recording"] != ""]
 
 
 def _probability(text: str) -> float:

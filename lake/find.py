@@ -65,7 +65,7 @@ def parse_hours(text: str) -> tuple[int, int]:
 
 
 def parse_wanted(
-    recorders: Sequence[str] = (), sites: Sequence[str] = (), clusters: Sequence[int] = (),
+    recorders: Sequence[str] = (), sites: Sequence[str] = (), clusters: Sequence[int | str] = (),
     dates: str | None = None, hours: str | None = None, *, local: bool = False,
 ) -> Wanted:  # fmt: skip
     """Return which windows are wanted, with days and hours as people write them.
@@ -73,10 +73,19 @@ def parse_wanted(
     Raises
     ------
     UsageError
-        As :func:`lake.query.parse_dates` and :func:`parse_hours`.
+        As :func:`lake.query.parse_dates` and :func:`parse_hours`, and for a cluster that is no number.
     """
     days, of_day = parse_dates(dates) if dates else None, parse_hours(hours) if hours else None
-    return Wanted(tuple(recorders), tuple(sites), tuple(clusters), days, of_day, local)
+    return Wanted(tuple(recorders), tuple(sites), tuple(map(_cluster_number, clusters)), days, of_day, local)
+
+
+def _cluster_number(cluster: int | str) -> int:
+    if isinstance(cluster, str) and not cluster.isdecimal():
+        raise UsageError(
+            f"--cluster {cluster!r}: expected the number of a cluster, such as 12. Numbers stand on the cards of the "
+            "atlas, and beside their names in clusters/<run>.names.csv."
+        )
+    return int(cluster)
 
 
 def ask(
@@ -323,13 +332,18 @@ def _in_time(
     dataset: xr.Dataset, cells: NDArray[np.int64], local_ms: NDArray[np.int64] | None, wanted: Wanted
 ) -> NDArray[np.bool_]:
     grid = grid_of(dataset)
-    keep = np.ones(len(cells), dtype=np.bool_)
-    if not wanted.dates and not wanted.hours:
-        return keep
-    instant_ms = grid.origin_ms + cells * grid.hop_ms
-    if wanted.is_local and local_ms is not None:
-        keep &= local_ms != np.iinfo(np.int64).min
-        instant_ms = local_ms
+    instant_ms = grid.origin_ms + cells * grid.hop_ms if local_ms is None or not wanted.is_local else local_ms
+    return is_wanted_time(instant_ms.astype("datetime64[ms]"), wanted)
+
+
+def is_wanted_time(times: NDArray[np.datetime64], wanted: Wanted) -> NDArray[np.bool_]:
+    """Return whether times, datetime64[ms] on the clock that is meant, are on the wanted days and hours; shape (n,).
+
+    A time that is not known is on none.
+    """
+    instant_ms, keep = times.astype(np.int64), np.ones(len(times), dtype=np.bool_)
+    if wanted.dates or wanted.hours:
+        keep &= ~np.isnat(times)
     if wanted.dates:
         day = instant_ms // MS_PER_DAY
         keep &= (day >= (wanted.dates[0] - EPOCH).days) & (day <= (wanted.dates[1] - EPOCH).days)

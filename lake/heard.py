@@ -17,6 +17,8 @@ OffsetsMs = Callable[[NDArray[np.integer[Any]], NDArray[np.integer[Any]]], NDArr
 """From recorder numbers and cells, shape (n,), to the start of each one's sound after the start of its cell."""
 MIN_OVERLAP_MS = 500
 """Milliseconds that a span of ``yes`` must share with a window to count for it."""
+TOLERANCE_MS = 1
+"""A span equals a window that begins, and is as long, within so much: times are rounded to milliseconds."""
 _EQUAL = -1
 _RANK = {"yes": 0, "unsure": 1, "no": 2}
 
@@ -45,21 +47,50 @@ def windows_heard(
     Returns
     -------
     DataFrame
-        ``i_recorder``, ``cell``, ``sound`` and ``verdict``, one row for each window and sound, by recorder and time. A
-        span that equals a window is of that window alone, since the sound may be anywhere in it, and decides there. Of
-        other spans ``yes`` counts for windows that it shares enough with, ``no`` and ``unsure`` for those that lie
-        wholly within; of several that do, ``yes`` is first and ``no`` is last.
+        ``i_recorder``, ``cell``, ``sound`` and ``verdict``, one row for each window and sound, by recorder and time;
+        see :func:`counted` and :func:`decided`.
+    """
+    kept = counted(found, grid, recorders, min_overlap_ms=min_overlap_ms, offsets_ms=offsets_ms)
+    return decided(kept)[["i_recorder", "cell", "sound", "verdict"]]
+
+
+def counted(
+    found: pd.DataFrame, grid: Grid, recorders: list[str], *, min_overlap_ms: int = MIN_OVERLAP_MS,
+    offsets_ms: OffsetsMs | None = None,
+) -> pd.DataFrame:  # fmt: skip
+    """Return for which windows each verdict counts.
+
+    Parameters
+    ----------
+    found, grid, recorders, min_overlap_ms, offsets_ms
+        As for :func:`windows_heard`.
+
+    Returns
+    -------
+    DataFrame
+        ``row`` of the verdict, ``i_recorder``, ``cell``, ``sound``, ``verdict``, and ``is_equal``: whether the span is
+        the window. A span that equals a window is of that window alone, since the sound may be anywhere in it. Of other
+        spans ``yes`` counts for windows that it shares enough with, ``no`` and ``unsure`` for those that lie wholly
+        within.
     """
     near = _touched(found, grid, recorders, offsets_ms)
     near["verdict"] = found["verdict"].to_numpy()[near["row"]]
     near["sound"] = found["sound"].to_numpy()[near["row"]]
     is_window = near["is_equal"].groupby(near["row"]).transform("any")
     is_yes = (near["verdict"] == "yes") & (near["shared_ms"] >= min_overlap_ms)
-    kept = near[near["is_equal"] | (~is_window & (is_yes | (near["shared_ms"] == grid.window_ms)))]
+    kept = near["is_equal"] | (~is_window & (is_yes | (near["shared_ms"] == grid.window_ms)))
+    return near.loc[kept, ["row", "i_recorder", "cell", "sound", "verdict", "is_equal"]]
+
+
+def decided(kept: pd.DataFrame) -> pd.DataFrame:
+    """Return one row of :func:`counted` for each window and sound, by recorder and time.
+
+    The verdict on the window itself decides; of several on other spans ``yes`` is first and ``no`` is last.
+    """
     rank = kept["verdict"].map(_RANK).astype("int64").where(~kept["is_equal"], _EQUAL)
     ordered = kept.assign(rank=rank).sort_values(["i_recorder", "cell", "sound", "rank"], kind="stable")
     best = ordered.drop_duplicates(["i_recorder", "cell", "sound"])
-    return best[["i_recorder", "cell", "sound", "verdict"]].reset_index(drop=True)
+    return best.drop(columns="rank").reset_index(drop=True)
 
 
 def windows_touching(
@@ -126,7 +157,8 @@ def shares_speech(
 
 def _touched(spans: pd.DataFrame, grid: Grid, recorders: list[str], offsets_ms: OffsetsMs | None) -> pd.DataFrame:
     """Return the cells that each span shares time with, how much, and whether it equals the cell's window."""
-    numbers = spans["recorder"].map({name: i for i, name in enumerate(recorders)}).fillna(-1).to_numpy(dtype=np.int64)
+    places = {name: i for i, name in enumerate(recorders)}
+    numbers = np.asarray(spans["recorder"].map(places).fillna(-1).to_numpy(), dtype=np.int64)
     start_ms = spans["time_utc"].to_numpy().astype("datetime64[ms]").astype(np.int64) - grid.origin_ms
     end_ms = start_ms + np.rint(spans["duration_s"].to_numpy(dtype=np.float64) * 1000).astype(np.int64)
     reach = 0 if offsets_ms is None else 1
@@ -139,7 +171,9 @@ def _touched(spans: pd.DataFrame, grid: Grid, recorders: list[str], offsets_ms: 
     if offsets_ms is not None:
         begin_ms = begin_ms + offsets_ms(numbers[row], cell)
     shared_ms = np.minimum(begin_ms + grid.window_ms, end_ms[row]) - np.maximum(begin_ms, start_ms[row])
-    is_equal = (begin_ms == start_ms[row]) & (end_ms[row] - start_ms[row] == grid.window_ms)
+    length_ms = end_ms[row] - start_ms[row]
+    is_equal = (np.abs(begin_ms - start_ms[row]) <= TOLERANCE_MS) & (np.abs(length_ms - grid.window_ms) <= TOLERANCE_MS)
+    shared_ms = np.where(is_equal, grid.window_ms, shared_ms)
     found = {"row": row, "i_recorder": numbers[row], "cell": cell, "shared_ms": shared_ms, "is_equal": is_equal}
     kept = shared_ms > 0
     return pd.DataFrame({name: values[kept] for name, values in found.items()})

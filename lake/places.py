@@ -26,7 +26,7 @@ class RecordingsOf:
 
     def ends(self, start_ms: int, end_ms: int) -> tuple[str, float, str, float]:
         """Return recording and seconds after its start of both ends of a span; empty and NaN where there is none."""
-        found = self._pieces(start_ms, end_ms)
+        found = self.pieces(start_ms, end_ms)
         if not found:
             return "", float("nan"), "", float("nan")
         first, last = found[0], found[-1]
@@ -35,13 +35,14 @@ class RecordingsOf:
 
     def first_piece(self, start_ms: int, end_ms: int) -> tuple[str, float, float]:
         """Return the first recording of a span, and the seconds of it that are in the span; empty and NaN if none."""
-        found = self._pieces(start_ms, end_ms)
+        found = self.pieces(start_ms, end_ms)
         if not found:
             return "", float("nan"), float("nan")
         rate = found[0].sample_rate_hz
         return found[0].path, round(found[0].first_sample / rate, 6), round(found[0].last_sample / rate, 6)
 
-    def _pieces(self, start_ms: int, end_ms: int) -> tuple[Piece, ...]:
+    def pieces(self, start_ms: int, end_ms: int) -> tuple[Piece, ...]:
+        """Return what each recording gives to a span; nothing where there is none."""
         if self.cube is None or self.recorder not in recorder_names(self.cube):
             return ()
         if not hasattr(self, "_rows"):

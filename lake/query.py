@@ -3,6 +3,7 @@
 import re
 from calendar import monthrange
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -80,6 +81,9 @@ def cell_of(grid: Grid, time: Instant) -> int:
     InputError
         If the text is no time.
     """
+    if isinstance(time, str):
+        with suppress(ValueError):  # what is shorter than a time of day is for numpy
+            time = datetime.fromisoformat(time.strip())
     if isinstance(time, datetime) and time.tzinfo is not None:
         time = time.astimezone(UTC).replace(tzinfo=None)
     time = str(time)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,8 @@ def open_store(
     """
     storage = Storage(url, **options)
     if not storage.exists("zarr.json"):
+        if Path(url).is_file():
+            raise StoreError(f"{url}: expected a store, a folder such as lake/clusters/RUN.zarr; found a file.")
         state = "a run has begun but not been finalised" if storage.exists("") else "nothing is there"
         raise StoreError(f"{url}: expected a finished store, found none ({state}); see `dawnchorus status MANIFEST`.")
     _require_known_format(url, store_attributes(storage))

@@ -229,9 +229,8 @@ class Search:
                 )
         if problems and not self._has_complained:
             self._has_complained = True
-            self._say(
-                f"the index could not be kept ({problems[0].rstrip('.')}): later searches are as slow as this one."
-            )
+            reason = problems[0].partition(". ")[0].rstrip(".")
+            self._say(f"the index could not be kept ({reason}): later searches are as slow as this one.")
 
     def _lengths_of(self, rows: slice | NDArray[np.int64]) -> Vectors | None:
         return None if self._lengths is None else self._lengths[rows]

@@ -26,6 +26,8 @@ from lake.storage import Storage
 
 STEPS = ("shard", "ledger", "index", "commit")
 WHENS = ("before", "torn", "after")
+SHARDED = ("spectrogram", "score")
+"""Arrays whose shards are a step."""
 PRELOADED = ["jobs.runner", "jobs.spectrograms.command", "jobs.spectrograms.core", "distributed"]
 """What takes long to import, and must not depend on the environment."""
 
@@ -187,7 +189,8 @@ def step_of(storage: Storage, key: str) -> str:
         return "ledger" if key.endswith(".json") and key.count("/") == 2 else "record"
     if key == "zarr.json":
         return "commit"
-    return "shard" if key.startswith("spectrogram/c.") else "index"
+    array, _, name = key.partition("/")
+    return "shard" if array in SHARDED and name != "zarr.json" else "index"
 
 
 _armed: list[bool] = []

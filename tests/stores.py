@@ -21,14 +21,22 @@ from jobs.embed.config import Config as EmbedConfig
 from jobs.imports.config import Config as ImportConfig
 from jobs.registry import JOBS
 from jobs.spectrograms.config import Config as SpectrogramsConfig
-from lake.constants import MS_PER_DAY, STATUS
+from lake.constants import MS_PER_DAY, OFFSET_ARRAY, STATUS
 from lake.grid import Grid
 from lake.identity import config_id, short_hash
 from lake.layout import Lake
 from lake.ledger import Entry
 from lake.read import grid_of, open_cube, open_embeddings
 from lake.receipts import write_receipt
-from lake.schema import DEPLOYMENT_COLUMNS, RECORDING_COLUMNS, StoreSpec, cluster_spec, cube_spec, embedding_spec
+from lake.schema import (
+    DEPLOYMENT_COLUMNS,
+    RECORDING_COLUMNS,
+    StoreSpec,
+    cluster_spec,
+    cube_spec,
+    embedding_spec,
+    with_offsets,
+)
 from lake.verdicts import COLUMNS as VERDICT_COLUMNS
 from lake.verdicts import add_verdicts
 from lake.write import commit, write_block
@@ -235,6 +243,7 @@ def make_embeddings(
     hop_s: float = 600.0,
     cube: Run | None = None,
     imported: bool = False,
+    offset_s: float = 0.0,
 ) -> Run:
     """Write an embedding store.
 
@@ -246,6 +255,8 @@ def make_embeddings(
         The cube it was made from; its grid and recorders are taken over.
     imported
         Whether the vectors were made elsewhere.
+    offset_s
+        From the start of each cell to that of its window.
     """
     n_cells, n_features = vectors.shape[1:]
     config = EmbedConfig(features="logmel", dtype="float16" if vectors.dtype == np.float16 else "float32")
@@ -259,7 +270,13 @@ def make_embeddings(
         grid, n_features=n_features, dtype=config.dtype, attrs={**run.store_attrs, "grid": grid.attrs}
     )
     status = np.where(np.isnan(vectors).any(axis=2), STATUS["missing"], STATUS["ok"])
-    _write(run, spec, {"embedding": vectors}, "embedding_status", status, recorders)
+
+    def offsets(_recorder: str, cells: list[int]) -> dict[str, Any]:
+        return {"index": {OFFSET_ARRAY: [offset_s] * len(cells)}}
+
+    spec = with_offsets(spec) if offset_s else spec
+    more = offsets if offset_s else None
+    _write(run, spec, {"embedding": vectors}, "embedding_status", status, recorders, more)
     tables = {"feature": np.arange(n_features, dtype=np.int32)}
     commit(run.output, run.ledger, spec, list(recorders), tables)
     return run

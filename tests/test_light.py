@@ -11,7 +11,7 @@ LIGHT = [
     "dawnchorus", "jobs.cli", "jobs.begin", "jobs.catalog.command", "jobs.state", "jobs.submit.command",
     "jobs.review.ask", "jobs.review.page", "jobs.review.command", "jobs.review.deliver", "jobs.common.cutting",
     "jobs.dryrun", "jobs.runner", "jobs.reproduce", "jobs.common.machines", "jobs.ranks",
-    "lake.find", "lake.query", "lake.similar", "lake.trace", "lake.export", "lake.naming", "lake.verdicts",
+    "lake.find", "lake.query", "lake.similar", "lake.trace", "lake.exports.formats", "lake.naming", "lake.verdicts",
     "lake.events",
 ]  # fmt: skip
 """Modules behind query, export, similar, trace, review, status, submit, catalog and init."""

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from jobs.atlas.pages import render
 from jobs.atlas.projection import layouts, sampled_rows
 from jobs.atlas.shown import Pick, exemplar_picks, shown_windows
 from jobs.atlas.sizes import needed
+from jobs.atlas.sounds import sound_pictures
 from jobs.atlas.study import Stores, open_stores
 from jobs.atlas.tally import calendar_of, tally
 from jobs.atlas.thumbs import PER_SHEET, sheet, sheet_key, thumb
@@ -101,6 +103,7 @@ def execute(run: Run[Config], options: Options) -> Outcome:
             has_attention=media.attention is not None,
             folder=folder,
         )
+        study = replace(study, sounds=sound_pictures(run, folder))
         clusters = cluster_facts(read, clips, folder)
         members = members_of(run, stores, table, withheld, audio=config.audio and options.audio)
         for key, text in render(study, clusters, table, members, rows):

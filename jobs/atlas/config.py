@@ -73,6 +73,8 @@ class Config(JobConfig):
 
 JOB = Job(
     name="atlas", package=__package__, config=Config, algorithm=ALGORITHM, writes="atlas", extra="cluster",
-    inputs=(Input("clusters"), Input("spectrograms")), reads=frozenset({"labels", "cluster_names"}),
+    inputs=(Input("clusters"), Input("spectrograms"), Input("detections", optional=True),
+            Input("counts", ("tables",), optional=True)),
+    reads=frozenset({"labels", "cluster_names"}),
     follows=frozenset({"no-audio"}), is_remade=True,
 )  # fmt: skip

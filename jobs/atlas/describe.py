@@ -14,12 +14,12 @@ from jobs.atlas.labels import Lift
 from jobs.atlas.levels import Levels
 from jobs.atlas.shown import Shown
 from jobs.atlas.study import Stores, cluster_ids, sites_of, verdicts
-from jobs.atlas.sun import step_path, sun_hours
 from jobs.atlas.tally import Calendar, Tally, cluster_calendar, recorder_calendar
 from jobs.atlas.windows import Table
 from jobs.common.effort import daily_effort, effort_picture
 from jobs.common.pages.scale import Scale, scale_of
 from jobs.common.run import Run
+from jobs.common.sun import step_path, sun_hours
 from lake.clustering import clustering_id_of
 from lake.layout import safe_name
 from lake.naming import Name

@@ -96,6 +96,15 @@ class Map:
 
 
 @dataclass(frozen=True)
+class SoundPictures:
+    """When one sound is heard: its name, its pictures, a few sites in each, and how many windows hold it."""
+
+    sound: str
+    keys: tuple[str, ...]
+    told: str
+
+
+@dataclass(frozen=True)
 class Sources:
     """The recordings that a page plays.
 
@@ -173,6 +182,8 @@ class Study:
         Whether each picture has a map of the class token's attention.
     survey
         Picture of the hours that were recorded by recorder and day, and of the days with problems; empty if none.
+    sounds
+        Pictures of when each sound is heard; none without detections and verdicts.
     """
 
     title: str
@@ -197,6 +208,7 @@ class Study:
     n_clips: int
     has_attention: bool
     survey: str
+    sounds: Sequence[SoundPictures] = ()
 
     @property
     def n_windows(self) -> int:

@@ -31,6 +31,7 @@ from jobs.common.pages.words import plain
 STYLE_KEY, DATA_KEY = "atlas.css", "data.js"
 SCRIPT_KEYS = (
     "atlas.js", "names.js", "calendar.js", "map.js", "lasso.js", "recordings.js", "members.js", "dot.js", "viewer.js",
+    "save.js",
 )  # fmt: skip
 KINDS = {
     "exemplar": ("Exemplars", "nearest to the centroid first"),

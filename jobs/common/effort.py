@@ -85,7 +85,7 @@ def effort_picture(table: pd.DataFrame, target: Path) -> bytes:
     numbers = days.astype(np.int64)
     spans = spans_of(int(numbers[0]), int(numbers[-1]))
     hours, problems = (_summed(values, spans.of(numbers), len(spans)) for values in (hours, problems))
-    names = [_shown(name) for name in recorders]
+    names = [shown_name(name) for name in recorders]
     longest = max(sum(2 if letter > "\u2e7f" else 1 for letter in name) for name in names)
     width = min(16, 4 + 0.12 * len(spans)) + 0.12 * max(longest - 16, 0)
     figure = Figure(figsize=(width, 1.6 + 0.32 * len(recorders)), layout="constrained")
@@ -115,7 +115,7 @@ def effort_picture(table: pd.DataFrame, target: Path) -> bytes:
     return buffer.getvalue()
 
 
-def _shown(name: str) -> str:
+def shown_name(name: str) -> str:
     """Return a name as it can be drawn: its middle left out if it is long, and without what no font has."""
     text = "".join(letter if letter.isprintable() else "?" for letter in name)
     return text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS // 2]}…{text[-MOST_LETTERS // 2 :]}"

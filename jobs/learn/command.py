@@ -73,7 +73,7 @@ def execute(run: Run[Config], options: Options) -> Outcome:
             threads=options.workers, advance=advance,
         )  # fmt: skip
     unlabelled = draw_unlabelled(judged, config)
-    numbers = np.union1d(judged.table["window"][judged.table["window"] >= 0].to_numpy(), unlabelled).astype(np.int64)
+    numbers = np.union1d(judged.table["window"].to_numpy(), unlabelled).astype(np.int64)
     with threadpool_limits(1):
         vectors = _read(run, sets, scaling, numbers, options.workers)
         found = _learn(run, judged, numbers, unlabelled, sets, vectors, options.workers)
@@ -151,26 +151,26 @@ def _learn(  # noqa: PLR0917 (what `execute` has read, with one caller)
 ) -> list[Learnt]:
     """Return what became of each sound, in the order of their names."""
     config, groups = run.config, groups_of(run, sets, judged, numbers)
-    tables = dict(iter(judged.table.groupby("sound", sort=True)))
+    spans = dict(iter(judged.spans.groupby("sound", sort=True)))
 
     def learn(sound: str) -> Learnt:
-        table = tables[sound]
-        examples, group = examples_of(table, numbers, unlabelled, groups, config)
+        said = spans[sound]
+        examples, group = examples_of(judged.table[judged.table["sound"] == sound], numbers, unlabelled, groups, config)
         row: dict[str, Any] = {
             "sound": sound, "refused": "", "flags": "", "n_yes": int((examples.is_yes & examples.is_heard).sum()),
             "n_no": int((~examples.is_yes & examples.is_heard).sum()),
-            "n_unsure": int((table["verdict"] == "unsure").sum()), "n_disputed": int(table["is_disputed"].sum()),
-            "n_without_vector": int((table["window"] < 0).sum()), "held_out_by": group,
+            "n_unsure": int((said["verdict"] == "unsure").sum()), "n_disputed": int(said["is_disputed"].sum()),
+            "n_without_vector": int((~said["has_window"]).sum()), "held_out_by": group,
         }  # fmt: skip
         try:
             head = learn_head(vectors, examples, config)
         except Refused as reason:
-            return Learnt({**row, "refused": f"{reason}{_left_out(row, len(table))}"}, None)
+            return Learnt({**row, "refused": f"{reason}{_left_out(row, len(said))}"}, None)
         return Learnt({**row, "flags": " ".join(head.flags), **head.figures, "precision": config.precision}, head)
 
-    with progress(f"{run.name}: heads", len(tables), "sounds") as advance:
+    with progress(f"{run.name}: heads", len(spans), "sounds") as advance:
         found = []
-        for one in in_threads(learn, [str(sound) for sound in tables], threads):
+        for one in in_threads(learn, [str(sound) for sound in spans], threads):
             found.append(one)
             advance(1)
     return found

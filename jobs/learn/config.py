@@ -9,6 +9,7 @@ from jobs.common.job import Input, Job
 from lake.scaling import SHRINKAGE
 
 ALGORITHM = 1
+Group = Literal["auto", "day", "recording"]
 
 
 class Config(JobConfig):
@@ -30,7 +31,7 @@ class Config(JobConfig):
         description="inverse strengths of the penalty on weights that are compared, the strongest penalty first",
     )
     n_folds: int = Field(5, ge=2, description="parts that verdicts are held out in, one after the other")
-    group: Literal["auto", "day", "recording"] = Field(
+    group: Group = Field(
         "auto",
         description="what is held out together: windows of a UTC day, or of a recording and a day; 'auto': a day where "
         "both yes and no are from 3 days at least",

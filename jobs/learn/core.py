@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 
 from jobs.learn.config import Config
-from jobs.learn.measures import Bools, Floats, Ints, interval, log_loss, platt, ranking, resampled, threshold_of
+from jobs.learn.measures import Bools, Floats, Ints, interval, log_losses, platt, ranking, resampled, threshold_of
 
 TOLERANCE = 1e-5
 MOST_STEPS = 2_000
@@ -78,14 +78,31 @@ def learn_head(vectors: NDArray[np.float32], examples: Examples, config: Config)
     tried = [_held_out(x, examples, folds, strength, config) for strength in config.penalties]
     ones = np.ones((1, len(heard)))
     fits = [tuple(float(one[0]) for one in platt(scores, is_yes, ones)) for scores in tried]
-    losses = [log_loss(scores, is_yes, *fit) for scores, fit in zip(tried, fits, strict=True)]
-    best = int(np.argmin(np.round(losses, 9)))
+    best = strongest_penalty([log_losses(scores, is_yes, *fit) for scores, fit in zip(tried, fits, strict=True)])
     scores, (slope, offset) = tried[best], fits[best]
     model = _fitted(x, examples, np.arange(len(x)), config.penalties[best], config)
     figures = _figures(scores, is_yes, examples.groups[heard], (slope, offset), config)
     figures["penalty"] = config.penalties[best]
     flags = _flags(examples, figures, scores, config)
     return Head(model.coef_[0], float(model.intercept_[0]), slope, offset, figures, flags)
+
+
+def strongest_penalty(losses: Sequence[Floats]) -> int:
+    """Return which penalty to take: the strongest that is no more than one standard error worse than the best.
+
+    Parameters
+    ----------
+    losses
+        Of each verdict that was held out, shape (n_heard,), by penalty, the strongest first.
+
+    Notes
+    -----
+    Breiman, Friedman, Olshen and Stone 1984, Classification and Regression Trees, section 3.4.3; here the standard
+    error is that of the difference to the best. With few verdicts the smallest mean loss is often chance.
+    """
+    best = losses[int(np.argmin([np.round(one.mean(), 9) for one in losses]))]
+    is_near = [(one - best).mean() <= (one - best).std() / np.sqrt(len(best)) for one in losses]
+    return is_near.index(True)
 
 
 def folds_of(examples: Examples, config: Config) -> Ints:

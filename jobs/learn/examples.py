@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 
 from jobs.common.run import Run
-from jobs.learn.config import Config
+from jobs.learn.config import Config, Group
 from jobs.learn.core import Examples
-from jobs.learn.measures import Ints
-from lake.constants import OFFSET_ARRAY, UNTIMED
+from jobs.learn.measures import Bools, Ints
+from lake.across import offsets_ms_of
+from lake.constants import UNTIMED
 from lake.errors import InputError
+from lake.heard import counted, decided
 from lake.layout import Lake
 from lake.read import Windows, open_cube, open_embeddings, recorder_names, values_at
 from lake.vectors import VectorSets
@@ -19,7 +21,6 @@ from lake.verdicts import read_verdicts, settled
 
 N_DAYS = 3
 """Days that both yes and no must be from to be held out day by day."""
-TOLERANCE_MS = 1
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,15 @@ class Judged:
 
     Attributes
     ----------
+    spans
+        As :func:`lake.verdicts.settled` gives them, with ``has_window``: whether a window of the vectors counts for it.
     table
-        As :func:`lake.verdicts.settled` gives it, with ``window``: the number of the window, -1 where the vectors have
-        none.
+        ``sound``, ``window`` and ``verdict``: what holds of each window and sound, see :func:`lake.heard.counted`.
     windows
         All windows of the vectors.
     """
 
+    spans: pd.DataFrame
     table: pd.DataFrame
     windows: Windows
 
@@ -45,7 +48,7 @@ def read_judged(lake: Lake, sets: VectorSets, name: str) -> Judged:
     Raises
     ------
     InputError
-        If there are no verdicts, or none is of a window of the vectors.
+        If there are no verdicts, or none counts for a window of the vectors.
     """
     verdicts = read_verdicts(lake)
     if verdicts.empty:
@@ -57,37 +60,29 @@ def read_judged(lake: Lake, sets: VectorSets, name: str) -> Judged:
         np.concatenate([np.full(len(span.cells), span.recorder, dtype=np.int32) for span in sets.spans]),
         np.concatenate([span.cells for span in sets.spans]),
     )
-    table = settled(verdicts)
-    table["window"] = _windows_of(table, sets, windows)
-    if not (table["window"] >= 0).any():
+    spans = settled(verdicts)
+    with open_embeddings(sets.urls[0]) as dataset:
+        kept = counted(spans, sets.grid, list(sets.recorders), offsets_ms=offsets_ms_of(dataset))
+    kept["window"] = _numbers(windows, kept, sets)
+    kept = kept[kept["window"] >= 0]
+    spans["has_window"] = np.isin(np.arange(len(spans)), kept["row"])
+    if kept.empty:
         grid = sets.grid
-        spans = ", ".join(f"{s:g} s" for s in sorted(set(table["duration_s"]))[:3])
+        lengths = ", ".join(f"{s:g} s" for s in sorted(set(spans["duration_s"]))[:3])
         raise InputError(
-            f"run {name!r}: none of {len(table)} verdicts (on spans of {spans}) is of a window of the vectors, which "
+            f"run {name!r}: none of {len(spans)} verdicts (on spans of {lengths}) is of a window of the vectors, which "
             f"have {len(windows)} windows of {grid.window_ms / 1000:g} s every {grid.hop_ms / 1000:g} s of "
             f"{', '.join(sets.recorders[:5])}. Name vectors of the windows that were judged."
         )
-    return Judged(table, windows)
+    return Judged(spans, decided(kept)[["sound", "window", "verdict"]], windows)
 
 
-def _windows_of(table: pd.DataFrame, sets: VectorSets, windows: Windows) -> Ints:
-    """Return the number of the window that each verdict's span equals, -1 where there is none."""
-    grid, numbers = sets.grid, {name: i for i, name in enumerate(sets.recorders)}
-    begin = windows.cell * grid.hop_ms
-    with open_embeddings(sets.urls[0]) as dataset:
-        if OFFSET_ARRAY in dataset:
-            begin = begin + np.rint(values_at(dataset, OFFSET_ARRAY, windows.recorder, windows.cell) * 1000).astype(int)
-    room = grid.n_cells * grid.hop_ms + grid.window_ms + 1  # so that recorders stay apart
-    keys = windows.recorder.astype(np.int64) * room + begin
-    recorder = table["recorder"].map(numbers).fillna(-1).to_numpy().astype(np.int64)
-    wanted_ms = table["time_utc"].to_numpy().astype("datetime64[ms]").astype(np.int64) - grid.origin_ms
-    wanted = recorder * room + wanted_ms
-    near = np.clip(np.searchsorted(keys, wanted - TOLERANCE_MS), 0, len(keys) - 1)
-    length_ms = np.rint(table["duration_s"].to_numpy() * 1000)
-    is_there = (np.abs(keys[near] - wanted) <= TOLERANCE_MS) & (recorder >= 0) & (wanted_ms >= 0)
-    is_there &= np.abs(length_ms - grid.window_ms) <= TOLERANCE_MS
-    found: Ints = np.where(is_there, near, -1)
-    return found
+def _numbers(windows: Windows, kept: pd.DataFrame, sets: VectorSets) -> Ints:
+    """Return the number of the window in each row's cell, -1 where the vectors have none there."""
+    keys = windows.recorder.astype(np.int64) * sets.grid.n_cells + windows.cell
+    wanted = kept["i_recorder"].to_numpy(np.int64) * sets.grid.n_cells + kept["cell"].to_numpy(np.int64)
+    at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where(keys[at] == wanted, at, -1)
 
 
 def draw_unlabelled(judged: Judged, config: Config) -> Ints:
@@ -129,21 +124,38 @@ def examples_of(
     Parameters
     ----------
     table
-        Its rows of :class:`Judged`.
+        Its rows of ``table`` in :class:`Judged`.
     numbers, groups
         Of the windows whose vectors were read, sorted.
     unlabelled
         The numbers of windows that nobody judged.
     """
-    held = table[(table["window"] >= 0) & table["verdict"].isin(["yes", "no"])].sort_values("window")
+    held = table[table["verdict"].isin(["yes", "no"])].sort_values("window")
     windows = np.concatenate([held["window"].to_numpy(), unlabelled]).astype(np.int64)
     rows = np.searchsorted(numbers, windows)
     is_heard = np.arange(len(windows)) < len(held)
     is_yes = np.concatenate([(held["verdict"] == "yes").to_numpy(), np.zeros(len(unlabelled), dtype=np.bool_)])
-    by_day = [len(set(groups.day[rows][is_heard & kind].tolist())) >= N_DAYS for kind in (is_yes, ~is_yes)]
-    group = config.group if config.group != "auto" else "day" if all(by_day) else "recording"
+    group = held_out_by(groups.day[rows], is_yes, is_heard, config.group)
     found = groups.day if group == "day" else groups.recording
     return Examples(rows, is_yes, is_heard, found[rows], groups.file[rows]), group
+
+
+def held_out_by(days: Ints, is_yes: Bools, is_heard: Bools, group: Group = "auto") -> Group:
+    """Return what is held out together, ``day`` or ``recording``; 'auto': a day where both kinds have enough of them.
+
+    Parameters
+    ----------
+    days
+        Number of the day of each window, shape (n_windows,).
+    is_yes, is_heard
+        As :class:`jobs.learn.core.Examples` has them.
+    group
+        The setting.
+    """
+    if group != "auto":
+        return group
+    n_days = [len(np.unique(days[is_heard & kind])) for kind in (is_yes, ~is_yes)]
+    return "day" if min(n_days) >= N_DAYS else "recording"
 
 
 def _files(run: Run[Config], sets: VectorSets, windows: Windows) -> Ints:

@@ -116,10 +116,10 @@ def platt(scores: Floats, is_yes: Bools, weights: Floats) -> tuple[Floats, Float
     return np.where(is_flat, FLAT, slope), np.where(is_flat, base - FLAT * centre, offset)
 
 
-def log_loss(scores: Floats, is_yes: Bools, slope: float, offset: float) -> float:
-    """Return the mean of -log of the probability that was given to what was so."""
+def log_losses(scores: Floats, is_yes: Bools, slope: float, offset: float) -> Floats:
+    """Return -log of the probability that was given to what was so, of each window."""
     z = slope * scores + offset
-    return float(np.logaddexp(0, np.where(is_yes, -z, z)).mean())
+    return np.asarray(np.logaddexp(0, np.where(is_yes, -z, z)))
 
 
 def threshold_of(precision: float, slope: Floats, offset: Floats) -> Floats:

@@ -255,3 +255,33 @@ def test_recordings_that_are_bad_already_do_not_end_the_run(usable: int, share: 
 def test_too_little_sound_is_said() -> None:
     with pytest.raises(InputError, match="Add recordings"):
         propose(replace(WEEK, hours=0.001, hours_by_rate={24_000: 0.001}), "birds", "t")
+
+
+@pytest.mark.slow
+def test_a_study_that_begins_with_four_windows_grows(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer windows than clusters, atoms or features at first: only lines that the commands print are typed."""
+    monkeypatch.chdir(tmp_path)
+    audio = tmp_path / "audio"
+    audio.mkdir()
+
+    def record(first: int, last: int) -> None:
+        for number in range(first, last):
+            soundfile.write(audio / f"AM1_20210622_04{number:02d}00.wav", sound(12, number, 8000), 8000)
+
+    record(0, 2)
+    begun = cli("init", "study", "--audio", "audio", "--zone", "UTC")
+    assert begun.code == 0, begun.error
+    catalog = next(line for line in begun.out.splitlines() if "dawnchorus catalog" in line).split("dawnchorus ")[1]
+    for n_windows in (4, 20):
+        ended = cli("run", "study/manifest.toml", "--workers", 1)
+        assert ended.code == 0, ended.error
+        with open_clusters("study/clusters/clusters.zarr") as clusters:
+            assert int(clusters["n_windows"].sum()) == n_windows
+        record(2, 10)
+        ended = cli(*catalog.split())
+        assert ended.code == 0, ended.error
+    cli("run", "study/manifest.toml", "mels", "--workers", 1)
+    assert (
+        "A new clustering is worth it: `dawnchorus run MANIFEST clusters --refresh`"
+        in cli("status", "study/manifest.toml").out
+    )

@@ -170,7 +170,7 @@ def test_positions_are_rounded(cli: Cli, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "words", "code", "told"),
     [
-        ("clusters", ("--out", "x", "--to", "kaleidoscope"), 2, "expected one of raven, audacity, csv, parquet"),
+        ("clusters", ("--out", "x", "--to", "kaleidoscope"), 2, "expected one of csv, parquet, raven"),
         ("clusters", ("--out", "x.txt"), 2, "--out x.txt: expected a name that ends in .csv"),
         ("vectors", ("--out", "x.csv"), 3, "expected a store of clusters; name one below `clusters`"),
         ("clusters", ("--out", "x", "--to", "raven", "--date", "2030"), 2, "--date"),

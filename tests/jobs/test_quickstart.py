@@ -94,8 +94,10 @@ def test_the_demo_runs_from_nothing_to_a_page_and_then_does_nothing(here: Path) 
     assert n_features == 3 * 2 * 4 * 8, "sizes of patch, mean and deviation, rows of frequency, atoms"
     assert n_windows > 0
     stores = [lake / "spectrograms/mels.zarr", lake / "embeddings/vectors.zarr", lake / "clusters/clusters.zarr"]
+    stores.append(lake / "detections/detections.zarr")
     opened = [xr.open_dataset(str(store), engine="zarr") for store in stores]
     merged = xr.merge(opened, join="exact", compat="no_conflicts", combine_attrs="override")
+    assert merged["score"].dims == ("recorder", "time", "sound")
     vectors = merged["embedding"].sel(recorder="00004862").dropna("time")
     assert np.isfinite(vectors).all()
     assert (np.abs(vectors.to_numpy()).sum(axis=-1) > 0).all(), "no zero rows"

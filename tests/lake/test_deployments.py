@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from lake.deployments import assign_deployments, read_deployments
+from lake.deployments import assign_deployments, camtrap_deployments, deployments_from, read_deployments
 from lake.errors import InputError
 from lake.recordings import make_recordings
 
@@ -159,3 +159,48 @@ def test_deployments_without_what_they_need(tmp_path: Path) -> None:
         read_deployments(deployments_file(tmp_path, "deployment,recorder,altitude\n"))
     with pytest.raises(InputError, match=r"expected a table of deployments, found no file; name another"):
         read_deployments(tmp_path / "none.csv")
+
+
+def positions(*rows: tuple[str, str, float, float]) -> pd.DataFrame:
+    """Return recordings of an hour: recorder, start, latitude, longitude."""
+    found = pd.DataFrame(rows, columns=["recorder", "start_utc", "latitude", "longitude"])
+    return found.assign(start_utc=found["start_utc"].astype("datetime64[ms]"), duration_s=3600.0)
+
+
+def test_positions_of_recordings_are_deployments() -> None:
+    table = deployments_from(positions(
+        ("b", "2021-06-01T00:00:00.5", 41.0, -88.0), ("b", "2021-06-01T02:00", 41.0004, -88.0),
+        ("b", "2021-06-02", 42.0, -88.0),
+        ("a", "2021-06-01", 10.0, 20.0), ("c", "2021-06-01", np.nan, np.nan),
+    ))  # fmt: skip
+    assert table["deployment"].tolist() == ["a", "b", "b-2"]
+    assert table["start"].tolist() == [pd.Timestamp("2021-06-01")] * 2 + [pd.Timestamp("2021-06-02")]
+    assert table["end"].tolist()[1:] == [pd.Timestamp("2021-06-01T03:00"), pd.Timestamp("2021-06-02T01:00")]
+    assert table["latitude"].tolist() == [10.0, 41.0, 42.0]
+
+
+def test_a_recorder_that_strays_over_the_date_line_was_not_moved() -> None:
+    rows = [("a", f"2021-06-0{i}", -16.5, longitude) for i, longitude in enumerate((179.9998, -179.9999, 179.9999), 1)]
+    assert deployments_from(positions(*rows))["deployment"].tolist() == ["a"]
+
+
+def test_camtrap_dp_keeps_zone_and_gain(tmp_path: Path) -> None:
+    path = tmp_path / "deployments.csv"
+    path.write_text("deployment,recorder,site,latitude,longitude,start,end,gain_db,habitat,zone\n"
+                    "d1,a,\"creek, east\",41.8,-88.1,2021-06-01T00:00:00.250Z,2021-06-09,24.5,oak,America/Chicago\n"
+                    "d2,b,,,,2021-06-01,2021-06-02,,,\n")  # fmt: skip
+    table = read_deployments(path)
+    out = tmp_path / "camtrap.csv"
+    camtrap_deployments(table).to_csv(out, index=False)
+    back = read_deployments(out)
+    pd.testing.assert_frame_equal(back.drop(columns="start"), table.drop(columns="start"))
+    assert back["start"].tolist() == [pd.Timestamp("2021-06-01"), pd.Timestamp("2021-06-01")]
+
+
+def test_tags_of_other_people_are_no_zone(tmp_path: Path) -> None:
+    path = tmp_path / "deployments.csv"
+    path.write_text("deploymentID,cameraID,deploymentStart,deploymentTags\n"
+                    "d1,a,2021-06-01T00:00:00Z,forest edge | zone:Mars/Base | gain_db:loud | bait: none\n")  # fmt: skip
+    (row,) = read_deployments(path).to_dict("records")
+    assert row["zone"] == ""
+    assert np.isnan(row["gain_db"])

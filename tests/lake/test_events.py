@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from stores import finish, make_cube, make_embeddings, random_codes
 
 from lake.errors import InputError, UsageError
-from lake.events import COLUMNS, Joining, audacity_events, find_events, joined, raven_events, thresholds_of
+from lake.events import COLUMNS, Joining, find_events, in_recordings, joined, thresholds_of
+from lake.exports.audacity import audacity_sheets
+from lake.exports.raven import raven_sheets
 from lake.query import open_any
 
 
@@ -123,9 +125,10 @@ def test_an_unknown_sound_is_named(store: tuple[xr.Dataset, xr.Dataset]) -> None
 def test_files_for_other_programs(store: tuple[xr.Dataset, xr.Dataset]) -> None:
     table = find_events(*store, "0.5")
     inside = table[table["start_recording"] != ""]
-    lines = [line for sheet in raven_events(table, high_hz=800.0) for line in sheet.text.splitlines()[1:]]
+    rows = in_recordings(table)
+    lines = [line for sheet in raven_sheets(rows, high_hz=800.0) for line in sheet.text.splitlines()[1:]]
     assert len(lines) == len(inside)
-    assert all(len(line.split("\t")) == 10 for line in lines)
-    labels = [line for sheet in audacity_events(table) for line in sheet.text.splitlines()]
+    assert all(len(line.split("\t")) == 12 for line in lines)
+    labels = [line for sheet in audacity_sheets(rows) for line in sheet.text.splitlines()]
     assert sorted(labels) == sorted(f"{row.start_s:.6f}\t{row.end_s:.6f}\t{row.sound}" for row in inside.itertuples())
-    assert all(re.fullmatch(r"(north|south)/all\.labels\.txt", sheet.key) for sheet in audacity_events(table))
+    assert all(re.fullmatch(r"(north|south)/all\.labels\.txt", sheet.key) for sheet in audacity_sheets(rows))

@@ -12,7 +12,7 @@ from stores import make_clusters, make_cube, make_embeddings, random_codes
 from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 
-from lake.export import clustering_table
+from lake.exports.clusters import clustering_table
 from lake.find import Wanted, extent, find
 from lake.held import HeldStore
 from lake.naming import overlap_table

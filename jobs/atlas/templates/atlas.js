@@ -12,6 +12,7 @@ function atlasData(data) {
   offerEarlierNames();
   if (data.map) startMap(data.map);
   startRecordings();
+  startSaving();
   startTools();
   startViewer();
   startSearch();

@@ -52,7 +52,7 @@ async function pickDot(i) {
     ...(state.data.own_levels[one.iRecorder] ? fact("Colours", "a quiet recorder: dark to bright is " + state.data.own_levels[one.iRecorder] + " here") : []));
   const wasPlaying = player.now && player.now.key === one.key;
   if (wasPlaying) stopSound();
-  $("map-window-box").replaceChildren(picture, element("div", {}, facts, ...(button ? [button] : [])));
+  $("map-window-box").replaceChildren(picture, element("div", {}, facts, ...(button ? [button, saveButton(one)] : [])));
   said.textContent = "";
   box.hidden = false;
   await showFile(one, file, button);

@@ -155,7 +155,7 @@ function memberRow(one) {
   const place = element("td", { className: "file" }), button = playButton(one);
   const thumb = thumbOf(one.iRecorder, one.cell);
   const row = element("tr", {},
-    element("td", { className: "thumb" }, ...(thumb ? [thumbButton(one, thumb, () => button && !button.disabled)] : [])), element("td", {}, ...(button ? [button] : [])),
+    element("td", { className: "thumb" }, ...(thumb ? [thumbButton(one, thumb, () => button && !button.disabled)] : [])), element("td", { className: "hear" }, ...(button ? [button, saveButton(one)] : [])),
     element("th", { scope: "row", textContent: one.recorder }), element("td", { textContent: one.site || "–" }),
     element("td", { className: "when", textContent: whenWords(one) + (one.isPartial ? ", partly recorded" : "") }), place,
     element("td", { className: "n", textContent: one.distance.toPrecision(3) }));
@@ -182,6 +182,7 @@ async function showFile(one, place, button) {
     place.textContent = path + ", at " + (Math.max(0, one.offset_ms) / 1000).toFixed(1) + " s";
     if (!button || !unplayable) return;
     button.disabled = true;
+    if (button.nextElementSibling) button.nextElementSibling.hidden = true;
     button.textContent = "no sound";
     place.append(element("span", { className: "quiet", textContent: " · browsers do not play " + unplayable }));
   } catch (error) {

@@ -14,9 +14,9 @@ from scipy.stats import fisher_exact
 from jobs.atlas.heat import heat_png, heat_table, share_of_effort
 from jobs.atlas.labels import Intervals, lifts, windows_with
 from jobs.atlas.study import open_stores
-from jobs.atlas.sun import EPOCH, step_path, sun_hours
 from jobs.atlas.tally import calendar_of, cluster_calendar, count_hours, recorder_calendar, tally
 from jobs.atlas.windows import Table, read_table
+from jobs.common.sun import EPOCH, step_path, sun_hours
 
 
 @pytest.fixture(scope="module")

@@ -488,3 +488,32 @@ def test_numbers_are_packed_without_loss(values: list[int]) -> None:
 )  # fmt: skip
 def test_what_browsers_do_not_play_is_known_beforehand(path: str, form: str, rate: int | None, why: str) -> None:
     assert why_unplayable(path, form, rate) == why
+
+
+def test_sounds_are_saved_from_the_folder_that_somebody_chooses(
+    hearing: Hearing, opened: Opened, tmp_path: Path
+) -> None:
+    page = opened(hearing.atlas)
+    to_cluster(page, 1)
+    choose(page, recorder=str(RECORDERS.index("north")), order="first")
+    save = page.locator("#members-list .save")
+    save.nth(1).click()
+    expect(page.locator("#recordings-said")).to_contain_text("To save sounds, choose the folder of the recordings")
+    page.locator("#recordings-files").set_input_files(hearing.recordings.root)
+    expect(page.locator("#recordings-said")).to_contain_text("4 files")
+    with page.expect_download() as download:
+        save.nth(1).click()
+    assert re.fullmatch(r"north_\d{8}T\d{6}Z\.wav", download.value.suggested_filename)
+    download.value.save_as(tmp_path / "north.wav")
+    found, rate = soundfile.read(tmp_path / "north.wav", dtype="int16")
+    whole, _ = soundfile.read(hearing.recordings.root / FILES["north"], dtype="int16")
+    assert rate == RATES_HZ["north"]
+    np.testing.assert_array_equal(found, whole[40 * rate : 46 * rate])
+    choose(page, recorder=str(RECORDERS.index("bat")))
+    with page.expect_download() as download:
+        save.first.click()
+    download.value.save_as(tmp_path / "bat.wav")
+    found, rate = soundfile.read(tmp_path / "bat.wav")
+    whole, _ = soundfile.read(hearing.recordings.root / FILES["bat"])
+    assert rate == RATES_HZ["bat"]
+    np.testing.assert_allclose(found, whole[10 * rate : 16 * rate], atol=1e-4)

@@ -8,7 +8,9 @@ import pytest
 
 from jobs.common.marks import read_marks
 from jobs.common.placing import Placed, place_marks
-from lake.export import audacity_sheets, raven_sheets
+from lake.exports.audacity import audacity_sheets
+from lake.exports.clusters import with_labels
+from lake.exports.raven import raven_combined, raven_sheets
 
 PATHS = ("AM07/x.WAV", "AM08/x.WAV", "AM08/sub/y.1.flac")
 
@@ -18,14 +20,20 @@ def table() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["recording", "start_s", "end_s", "cluster", "name", "distance"])
 
 
-@pytest.mark.parametrize("to", ["raven", "audacity", "csv"])
+@pytest.mark.parametrize("to", ["raven", "raven-combined", "audacity", "audacity-spectral", "csv"])
 def test_what_was_exported_is_read_back(tmp_path: Path, to: str) -> None:
     wanted, path = table(), tmp_path / "out"
     if to == "csv":
         path = tmp_path / "out.csv"
         wanted.to_csv(path, index=False)
+    elif to == "raven-combined":
+        path = tmp_path / "out.txt"
+        path.write_text(raven_combined(with_labels(wanted), dict.fromkeys(PATHS, 18.0), high_hz=8000))
     else:
-        for sheet in raven_sheets(wanted, high_hz=8000) if to == "raven" else audacity_sheets(wanted):
+        labelled, high_hz = with_labels(wanted), 8000 if to == "audacity-spectral" else None
+        for sheet in (
+            raven_sheets(labelled, high_hz=8000) if to == "raven" else audacity_sheets(labelled, high_hz=high_hz)
+        ):
             (path / sheet.key).parent.mkdir(parents=True, exist_ok=True)
             (path / sheet.key).write_text(sheet.text)
     start_ms = np.arange(3, dtype=np.int64) * 20_000

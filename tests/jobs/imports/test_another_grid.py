@@ -14,7 +14,7 @@ from soundfiles import usual_study
 
 import dawnchorus
 from lake.batches import read_batch
-from lake.export import clustering_table
+from lake.exports.clusters import clustering_table
 from lake.find import Wanted
 from lake.query import open_any
 from lake.trace import trace

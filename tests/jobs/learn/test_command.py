@@ -186,11 +186,49 @@ def test_no_sound_can_be_learnt(tmp_path: Path) -> None:
         command.execute(run, Options())
 
 
-@pytest.mark.parametrize("grid", [{"window_s": 3.0}, {"hop_s": 300.0, "window_s": 12.0}])
-def test_verdicts_on_windows_of_another_grid(tmp_path: Path, grid: dict[str, float]) -> None:
+def test_verdicts_count_for_the_windows_that_their_spans_cover(tmp_path: Path) -> None:
+    """Spans of 6 s that windows of 3 s begin with: yes counts where they share enough, no where they are within."""
     good(tmp_path)
-    run = make_run(tmp_path, "heads", "learn", FEW, inputs={"embeddings": all_recorded(tmp_path, 4, **grid)})
-    with pytest.raises(InputError, match=r"none of 40 verdicts \(on spans of 6 s\) is of a window of the vectors"):
+    run = make_run(tmp_path, "heads", "learn", FEW, inputs={"embeddings": all_recorded(tmp_path, window_s=3.0)})
+    command.execute(run, Options())
+    table = table_of(run)
+    assert [table[name]["wren"] for name in ["n_yes", "n_no", "n_without_vector"]] == [20, 20, 0]
+
+
+def test_longer_windows_take_yes_alone(tmp_path: Path) -> None:
+    good(tmp_path)
+    run = make_run(tmp_path, "heads", "learn", FEW, inputs={"embeddings": all_recorded(tmp_path, window_s=12.0)})
+    with pytest.raises(InputError, match=r"'wren': 20 verdicts are yes, none is no; .*of 40 windows .*20 have no vec"):
+        command.execute(run, Options())
+
+
+def test_windows_that_begin_elsewhere_in_their_cells(tmp_path: Path) -> None:
+    """Imported vectors of 6 s, 20 s after their cells' start: a verdict on these seconds is of that window."""
+    later = [(recorder, ms + 20_000) for recorder, ms in [*windows(20, every=20), *windows(20, "south", every=20)]]
+    judge(tmp_path, [(r, ms, "wren", "yes" if i % 2 else "no") for i, (r, ms) in enumerate(later)])
+    vectors = all_recorded(tmp_path, imported=True, offset_s=20.0)
+    run = make_run(tmp_path, "heads", "learn", FEW, inputs={"embeddings": vectors})
+    command.execute(run, Options())
+    assert [table_of(run)[name]["wren"] for name in ["n_yes", "n_no", "n_without_vector"]] == [20, 20, 0]
+
+
+@pytest.mark.parametrize("verdict", ["no", "unsure"])
+def test_no_is_of_no_window_that_reaches_out_of_its_span(tmp_path: Path, verdict: str) -> None:
+    good(tmp_path)
+    judge(tmp_path, [("north", HOP_MS, "owl", verdict)], duration_s=3.0)
+    judge(tmp_path, [("north", 3 * HOP_MS, "owl", "yes")], duration_s=3.0)
+    run = make_run(tmp_path, "heads", "learn", FEW, inputs={"embeddings": all_recorded(tmp_path)})
+    command.execute(run, Options())
+    table = table_of(run)
+    assert [table[name]["owl"] for name in ["n_yes", "n_no", "n_without_vector"]] == [1, 0, 1]
+    assert "1 have no vector" in table["refused"]["owl"]
+
+
+def test_verdicts_that_cover_no_window(tmp_path: Path) -> None:
+    judge(tmp_path, [("north", i * HOP_MS, "wren", "no") for i in range(20)], duration_s=3.0)
+    judge(tmp_path, [("north", i * HOP_MS, "wren", "yes") for i in range(20)], duration_s=0.4)
+    run = make_run(tmp_path, "heads", "learn", FEW, inputs={"embeddings": all_recorded(tmp_path)})
+    with pytest.raises(InputError, match=r"none of 40 verdicts \(on spans of 0.4 s, 3 s\) is of a window of the vecto"):
         command.execute(run, Options())
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
+from jobs.learn.core import strongest_penalty
 from jobs.learn.measures import FLAT, Ranking, interval, platt, ranking, resampled, threshold_of
 
 ONE = np.ones((1, 4))
@@ -95,3 +96,14 @@ def test_intervals_leave_out_what_is_not_known() -> None:
     low, high = interval(np.append(np.arange(101.0), [np.nan, np.inf]))
     assert (low, high) == (2.5, 97.5)
     assert np.isnan(interval(np.full(3, np.nan))).all()
+
+
+def test_the_strongest_penalty_within_one_standard_error_of_the_best() -> None:
+    """Of four verdicts: the first differs from the best by .1 on average, deviation .1, so by two standard errors."""
+    best = np.full(4, 0.5)
+    worse = np.array([0.5, 0.7, 0.5, 0.7])
+    assert strongest_penalty([worse, best, best]) == 1
+    near = np.array([0.5, 1.3, 0.1, 0.5])  # .1 ± .22
+    assert strongest_penalty([near, best, worse]) == 0
+    assert strongest_penalty([best, best]) == 0
+    assert strongest_penalty([worse, worse, best]) == 2

@@ -2,12 +2,13 @@
 
 import pandas as pd
 
-from lake.export import RAVEN, audacity_sheets, raven_sheets
+from lake.exports.audacity import audacity_sheets
+from lake.exports.raven import COLUMNS, raven_combined, raven_sheets
 
 
 def table_of(*paths: str, name: str = "") -> pd.DataFrame:
     return pd.DataFrame({
-        "recording": paths, "start_s": 1.0, "end_s": 2.0, "cluster": range(len(paths)), "name": name, "distance": 0.5,
+        "recording": paths, "start_s": 1.0, "end_s": 2.0, "cluster": range(len(paths)), "label": name, "distance": 0.5,
     })  # fmt: skip
 
 
@@ -40,10 +41,30 @@ def test_names_break_no_row_and_numbers_stay() -> None:
         (sheet,) = raven_sheets(table_of("a\t/=b\n\x1b.wav", name=name), high_hz=4000)
         header, row = sheet.text.removesuffix("\n").split("\n")
         cells = dict(zip(header.split("\t"), row.split("\t"), strict=True))
-        assert list(cells) == list(RAVEN)
+        assert list(cells) == [*COLUMNS, "Cluster", "Distance"]
         assert cells["Annotation"][0] == "'"
         assert cells["Begin File"] == "'=b\\n\\x1b.wav"
-        assert (cells["Begin Time (s)"], cells["High Freq (Hz)"]) == ("1.000000", "4000")
+        assert (cells["Begin Time (s)"], cells["High Freq (Hz)"]) == ("1.000000", "4000.0")
         (labels,) = audacity_sheets(table_of("x.wav", name=name))
         assert len(labels.text.splitlines()) == 1
         assert labels.text.count("\t") == 2
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    header, *lines = text.removesuffix("\n").split("\n")
+    return [dict(zip(header.split("\t"), line.split("\t"), strict=True)) for line in lines]
+
+
+def test_a_combined_table_counts_from_the_first_recording() -> None:
+    rows = rows_of(
+        raven_combined(table_of("b/y.wav", "a/x.wav", "b/y.wav"), {"a/x.wav": 60, "b/y.wav": 30}, high_hz=1, root="/r")
+    )
+    assert [row["Begin Time (s)"] for row in rows] == ["1.000000", "61.000000", "61.000000"]
+    assert [row["File Offset (s)"] for row in rows] == ["1.000000"] * 3
+    assert [row["Begin Path"] for row in rows] == ["/r/a/x.wav", "/r/b/y.wav", "/r/b/y.wav"]
+    assert [row["Selection"] for row in rows] == ["1", "2", "3"]
+
+
+def test_frequencies_follow_each_label() -> None:
+    (sheet,) = audacity_sheets(table_of("x.wav", "x.wav", name="wren"), high_hz=4000)
+    assert sheet.text == "1.000000\t2.000000\twren\n\\\t0.000000\t4000.000000\n" * 2
