@@ -17,7 +17,7 @@ PANELS: Final = (
     ("information and divergence, nats", ("information", "divergence")),
     ("deviation of features (1: everywhere)", ("feature_std",)),
     ("effective rank of features", ("rank_me",)),
-    ("what neighbours tell", ("recorder_knn", "recorder_share", "hour_knn", "hour_share")),
+    ("what neighbours tell", ("recorder_knn", "recorder_share", "hour_knn", "hour_share", "found")),
     ("norms", ("gradient_norm", "center_norm")),
     ("windows per second", ("windows_per_s",)),
     ("shares of time and speed", ("data_wait", "mfu")),
