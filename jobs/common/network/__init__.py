@@ -1,0 +1,1 @@
+"""Networks: weights, cards, devices, and the preparation of their input. Torch is imported here."""

@@ -1,0 +1,1 @@
+"""Read manifests, execute their runs, say how they stand, and repeat them."""

@@ -1,0 +1,1 @@
+"""Ask the lake: select, locate, trace, compare and export windows."""
