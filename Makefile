@@ -50,7 +50,7 @@ $(VENV)/docs-ready: $(VENV)/ready
 
 # The page of all settings, from the code
 settings: $(VENV)/ready
-	$(BIN)/python -c 'from jobs.registry import JOBS; from jobs.settings import as_page; print(as_page(JOBS.values()))' > docs/settings.md.new
+	$(BIN)/python -c 'from jobs.runner.registry import JOBS; from jobs.runner.settings import as_page; print(as_page(JOBS.values()))' > docs/settings.md.new
 	mv docs/settings.md.new docs/settings.md
 
 # The versions that the suite was run with, with their digests: containers/requirements.lock

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from benchmarks.loader import PER_SHARD, write_store
 from benchmarks.report import Figure, report
-from jobs.common.card import ModelCard
-from jobs.common.devices import peak_flops, peak_memory_bytes
+from jobs.common.network.card import ModelCard
+from jobs.common.network.devices import peak_flops, peak_memory_bytes
 from jobs.common.training.data import Source, batches
 from jobs.common.training.reading import open_windows
 from jobs.dino.config import Config

@@ -7,7 +7,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.integrate import quad
 
-from jobs.common.labels import Labels
+from jobs.common.labels.intervals import Labels
 from jobs.evaluate.core import NONE, dominant_labels
 from lake.read import Windows, grid_of, usable_windows
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from benchmarks.hoplite import linear_heads
 from jobs.learn.config import Config
 from jobs.learn.measures import ranking
-from jobs.rehearsal import Rehearsed, head_after
 from jobs.review.orders import Chosen, Population, at_random, evenly, explore, farthest, for_counts, ranked
+from jobs.workflows.rehearsal import Rehearsed, head_after
 from lake.scaling import Vectors
 
 Bools = NDArray[np.bool_]

@@ -25,7 +25,7 @@ from torchvision.transforms.v2.functional import InterpolationMode
 from zarr.codecs import ZstdCodec
 
 from benchmarks.report import Figure, report
-from jobs.common.card import ModelCard
+from jobs.common.network.card import ModelCard
 from jobs.common.training.data import Source, batches
 from jobs.common.training.reading import open_windows
 from jobs.dino.config import Config

@@ -21,7 +21,7 @@ import soundfile
 
 from benchmarks.report import Figure, report
 from jobs.common.run import Run
-from jobs.manifest import read_manifest
+from jobs.runner.manifest import read_manifest
 from jobs.spectrograms.command import SPECTROGRAMS
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.days import missing_days

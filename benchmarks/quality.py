@@ -28,12 +28,12 @@ import tomli_w
 from benchmarks.heard import windows_until_all_kinds
 from benchmarks.report import FOLDER
 from jobs.catalog.command import run_catalog
-from jobs.common.labels import Labels, read_labels
-from jobs.common.marks import is_plain_table, read_marks
-from jobs.common.placing import labels_of_marks, place_marks, recordings_of
+from jobs.common.labels.intervals import Labels, read_labels
+from jobs.common.labels.marks import is_plain_table, read_marks
+from jobs.common.labels.placing import labels_of_marks, place_marks, recordings_of
 from jobs.common.run import Options, Run
-from jobs.manifest import Manifest, read_manifest
-from jobs.runner import execute_runs
+from jobs.runner.execute import execute_runs
+from jobs.runner.manifest import Manifest, read_manifest
 from lake.errors import InputError
 from lake.read import open_clusters, open_cube
 

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from benchmarks.report import FOLDER, Figure, report
 from benchmarks.studies import PER_DAY, embedding_run
-from lake.find import Wanted, find
-from lake.index import FOLDER as CODES
-from lake.query import open_any
+from lake.query.find import Wanted, find
+from lake.query.index import FOLDER as CODES
+from lake.query.select import open_any
 from lake.read import open_array
 
 N_WINDOWS, N_RECORDERS = 2_200_000, 9
@@ -35,7 +35,7 @@ LIMITS = {"warm": 2.0, "shell": 5.0, "index": 1.2}
 SEARCH = """
 import json, sys, time
 from pathlib import Path
-from lake.similar import open_search
+from lake.query.similar import open_search
 url, normalise, index, n = sys.argv[1], sys.argv[2], sys.argv[3] == "index", int(sys.argv[4])
 times = [time.perf_counter()]
 search = open_search(url, normalise=normalise, index=index)

@@ -27,10 +27,10 @@ from sklearn.model_selection import GroupKFold
 from sklearn.neighbors import KNeighborsClassifier
 
 from benchmarks.report import Figure, report
-from jobs.common.backbone import features, load_backbone
-from jobs.common.card import Weights
-from jobs.common.inputs import prepare
-from jobs.common.labels import read_labels
+from jobs.common.labels.intervals import read_labels
+from jobs.common.network.backbone import features, load_backbone
+from jobs.common.network.card import Weights
+from jobs.common.network.inputs import prepare
 from jobs.common.training.data import Source
 from jobs.common.training.session import cube_source
 from jobs.dino.command import train

@@ -24,16 +24,16 @@ from benchmarks import review_curves, review_large
 from benchmarks.quality import ROOT
 from benchmarks.report import Figure, report
 from benchmarks.review_studies import manifest_of, studies
-from jobs.common.labels import Labels, read_labels
+from jobs.common.labels.intervals import Labels, read_labels
 from jobs.common.run import Options, Run
 from jobs.demo.reviewer import sounds_in
 from jobs.evaluate.core import NONE, dominant_labels
-from jobs.manifest import Manifest
-from jobs.quickstart import prepare_study
 from jobs.review.ask import ORDERS
 from jobs.review.orders import Population
 from jobs.review.sources import Sources
-from jobs.runner import execute_runs
+from jobs.runner.execute import execute_runs
+from jobs.runner.manifest import Manifest
+from jobs.workflows.quickstart import prepare_study
 from lake.grid import Grid
 from lake.read import Windows, grid_of, open_cube, recorder_names, usable_windows
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from benchmarks.atlas_large import N_WINDOWS, study
 from benchmarks.report import Figure
 from benchmarks.studies import embedding_run
-from jobs.manifest import Manifest
 from jobs.review.ask import MOST_HEARD, N_SAMPLE, Request, choose_batch
 from jobs.review.orders import Population, at_random, evenly, farthest, ranked, spread
 from jobs.review.sources import Sources, windows_of
+from jobs.runner.manifest import Manifest
 from lake.read import Windows, open_embeddings, usable_windows
 from lake.receipts import write_receipt
 from lake.vectors import open_vectors

@@ -17,14 +17,14 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from benchmarks.listening import Study
 from benchmarks.quality import ROOT, labelled, prepare, seeded
-from jobs.common.labels import read_labels
+from jobs.common.labels.intervals import read_labels
 from jobs.common.run import Options, Run
 from jobs.demo.reviewer import sounds_in
-from jobs.manifest import Manifest, read_manifest
-from jobs.rehearsal import Rehearsed
 from jobs.review.orders import Population
 from jobs.review.sources import read_windows, windows_of
-from jobs.runner import execute_runs
+from jobs.runner.execute import execute_runs
+from jobs.runner.manifest import Manifest, read_manifest
+from jobs.workflows.rehearsal import Rehearsed
 from lake.constants import MS_PER_DAY, MS_PER_HOUR
 from lake.grid import Grid
 from lake.read import Windows, open_cube, paths_of, values_at

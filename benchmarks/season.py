@@ -22,11 +22,11 @@ from benchmarks.listening import CONFIG
 from benchmarks.quality import ROOT
 from benchmarks.report import Figure, report
 from benchmarks.review import heard_in
-from jobs.common.labels import read_labels
-from jobs.manifest import read_manifest
-from jobs.rehearsal import Rehearsed, head_after
+from jobs.common.labels.intervals import read_labels
 from jobs.review.orders import Chosen, Population, farthest, for_counts
 from jobs.review.sources import Sources
+from jobs.runner.manifest import read_manifest
+from jobs.workflows.rehearsal import Rehearsed, head_after
 from lake.batches import COLUMNS as BATCH_COLUMNS
 from lake.batches import Batch
 from lake.constants import MS_PER_HOUR

@@ -26,10 +26,10 @@ from zarr.codecs import ZstdCodec
 
 from benchmarks.report import Figure, report
 from jobs.catalog.command import run_catalog
-from jobs.common.audio import open_audio
+from jobs.common.audio.probe import open_audio
 from jobs.common.run import Options
-from jobs.manifest import read_manifest
-from jobs.runner import execute_runs
+from jobs.runner.execute import execute_runs
+from jobs.runner.manifest import read_manifest
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.fourier import Transform, plan_transform
 from jobs.spectrograms.kernels import SPECTRA_AT_ONCE

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Final
 
 from jobs.catalog.command import run_catalog
-from jobs.common.card import WEIGHT_FILES
+from jobs.common.network.card import WEIGHT_FILES
 from jobs.common.run import Options
 from jobs.contrast.begin import STARTER
 from jobs.demo.config import StudyConfig
 from jobs.demo.study import make_study
-from jobs.manifest import read_manifest
-from jobs.runner import execute_runs
+from jobs.runner.execute import execute_runs
+from jobs.runner.manifest import read_manifest
 from lake.digest import sha256
 from lake.errors import InputError
 from lake.records import RESERVED, seal, unseal

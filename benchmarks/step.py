@@ -26,8 +26,8 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import InterpolationMode
 
 from benchmarks.report import Figure, report
-from jobs.common.backbone import build_backbone
-from jobs.common.card import ModelCard
+from jobs.common.network.backbone import build_backbone
+from jobs.common.network.card import ModelCard
 from jobs.common.training.schedule import cosine
 from jobs.dino.config import Config
 from jobs.dino.quick import views_of

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from benchmarks.report import Figure, report
-from jobs.common.backbone import build_backbone, save_backbone
-from jobs.common.card import ModelCard
 from jobs.common.dictionary import Atoms, Dictionary, encode_windows
+from jobs.common.network.backbone import build_backbone, save_backbone
+from jobs.common.network.card import ModelCard
 from jobs.dictionary.config import Config as DictionaryConfig
 from jobs.dino.config import Config as NetworkConfig
 from jobs.embed.config import Config as EmbedConfig

@@ -28,8 +28,8 @@ from proof_tools import DAWNCHORUS, ENVIRONMENT, command, inside_of, make_guests
 
 from jobs.demo.config import SMALL
 from jobs.demo.study import make_study
-from jobs.manifest import read_manifest
-from jobs.reproduce import compare
+from jobs.runner.manifest import read_manifest
+from jobs.runner.reproduce import compare
 from lake.receipts import latest_receipt
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from proof_tools import ENVIRONMENT, command, same_bytes, submit, write_manifest
 
-from jobs.manifest import read_manifest
+from jobs.runner.manifest import read_manifest
 from lake.receipts import latest_receipt, read_receipts
 
 PROFILE = 'like = "slurm"\nworkers = 1\nwarn_s = 5\n'

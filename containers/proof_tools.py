@@ -17,7 +17,7 @@ import tomli_w
 import torch
 from safetensors.torch import save_file
 
-from jobs.manifest import Manifest, read_manifest
+from jobs.runner.manifest import Manifest, read_manifest
 from lake.receipts import latest_receipt
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from lake.counting.draws import draw
     from lake.counting.estimates import estimate
     from lake.deployments import read_deployments
+    from lake.query.similar import similar
+    from lake.query.trace import trace
     from lake.recordings import read_recordings
-    from lake.similar import similar
-    from lake.trace import trace
 
     __version__: str
 
@@ -65,8 +65,8 @@ _HOMES = {
     "lake.counting.estimates": ("estimate",),
     "lake.deployments": ("read_deployments",),
     "lake.recordings": ("read_recordings",),
-    "lake.similar": ("similar",),
-    "lake.trace": ("trace",),
+    "lake.query.similar": ("similar",),
+    "lake.query.trace": ("trace",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -7,11 +7,11 @@ import pandas as pd
 import xarray as xr
 
 from lake.chain import made_by
-from lake.events import Joining
-from lake.events import find_events as _find_events
 from lake.heard import shares_speech
 from lake.layout import run_of
-from lake.query import open_any
+from lake.query.events import Joining
+from lake.query.events import find_events as _find_events
+from lake.query.select import open_any
 from lake.read import open_detections as _open_detections
 from lake.verdicts import read_verdicts
 

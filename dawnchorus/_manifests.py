@@ -8,10 +8,10 @@ import pandas as pd
 from jobs.common.memory import parse_size
 from jobs.common.run import Options
 from jobs.common.terminal import print_line
-from jobs.dryrun import describe_runs
-from jobs.manifest import read_manifest
-from jobs.runner import execute_runs, verify_runs
-from jobs.state import states
+from jobs.runner.dryrun import describe_runs
+from jobs.runner.execute import execute_runs, verify_runs
+from jobs.runner.manifest import read_manifest
+from jobs.runner.state import states
 
 Say = Callable[[str], None]
 

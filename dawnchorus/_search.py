@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from lake.nearest import Metric
-from lake.search import Normalise
-from lake.search import Search as _Search
+from lake.query.nearest import Metric
+from lake.query.search import Normalise
+from lake.query.search import Search as _Search
 from lake.vectors import open_vectors
 
 
@@ -43,10 +43,10 @@ class Search(_Search):
         InputError
             If the clip cannot be decoded, is too short or silent, or the vectors were made elsewhere.
         """
-        from jobs.registry import ALL, needing  # noqa: PLC0415 (all but a clip is compared without torch)
+        from jobs.runner.registry import ALL, needing  # noqa: PLC0415 (all but a clip is compared without torch)
 
         with needing("near_clip", ALL):
-            example = import_module("jobs.example")
+            example = import_module("jobs.workflows.example")
         vector = example.clip_vector(list(self.sets.urls), Path(audio), start_s, recorder=recorder)
         return self.near_vector(vector, n=n, metric=metric)
 

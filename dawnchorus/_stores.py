@@ -7,8 +7,8 @@ from typing import Any, SupportsInt
 import pandas as pd
 import xarray as xr
 
-from lake.find import ask, parse_wanted
 from lake.layout import Lake
+from lake.query.find import ask, parse_wanted
 from lake.read import open_clusters as _open_clusters
 from lake.read import open_embeddings as _open_embeddings
 from lake.read import open_store

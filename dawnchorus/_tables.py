@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from jobs.common.labels import Labels
-from jobs.common.labels import read_labels as read_plain_table
-from jobs.common.marks import is_plain_table, read_marks
-from jobs.common.placing import labels_of_marks, place_marks, recordings_of
+from jobs.common.labels.intervals import Labels
+from jobs.common.labels.intervals import read_labels as read_plain_table
+from jobs.common.labels.marks import is_plain_table, read_marks
+from jobs.common.labels.placing import labels_of_marks, place_marks, recordings_of
 from lake.errors import InputError
 from lake.read import open_cube
 

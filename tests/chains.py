@@ -6,9 +6,9 @@ from typing import Any
 from soundfiles import Study
 
 from jobs.common.run import Options, Run
-from jobs.manifest import read_manifest
-from jobs.runner import execute_runs
-from jobs.state import states
+from jobs.runner.execute import execute_runs
+from jobs.runner.manifest import read_manifest
+from jobs.runner.state import states
 from lake.receipts import read_receipts
 
 CHAIN = """

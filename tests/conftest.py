@@ -20,19 +20,19 @@ settings.load_profile("dawnchorus")
 @pytest.fixture(scope="session")
 def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder in which the examples of the documentation work: a small demo study, without a network."""
-    import jobs.quickstart
+    import jobs.workflows.quickstart
     from jobs.common.run import Options
     from jobs.demo.config import SMALL, SMALL_SHA256
-    from jobs.manifest import read_manifest
-    from jobs.rehearsal import rehearse
-    from jobs.runner import execute_runs
+    from jobs.runner.execute import execute_runs
+    from jobs.runner.manifest import read_manifest
+    from jobs.workflows.rehearsal import rehearse
 
     folder = tmp_path_factory.mktemp("demo")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(jobs.quickstart, "DEMO", SMALL)
-        patch.setattr(jobs.quickstart, "STUDY_SHA256", SMALL_SHA256)
-        _, manifest = jobs.quickstart.prepare_study(Path("data/demo"), 1, lambda _: None)
+        patch.setattr(jobs.workflows.quickstart, "DEMO", SMALL)
+        patch.setattr(jobs.workflows.quickstart, "STUDY_SHA256", SMALL_SHA256)
+        _, manifest = jobs.workflows.quickstart.prepare_study(Path("data/demo"), 1, lambda _: None)
         text = tomllib.loads(manifest.read_text())
         config = {"n_clusters": 5, "n_refits": 0}
         text["runs"] = {

@@ -19,8 +19,8 @@ from typing import Any
 import fsspec.config
 
 from jobs.common.run import Options
-from jobs.manifest import read_manifest
-from jobs.runner import execute_runs
+from jobs.runner.execute import execute_runs
+from jobs.runner.manifest import read_manifest
 from lake.layout import Lake
 from lake.storage import Storage
 
@@ -28,7 +28,7 @@ STEPS = ("shard", "ledger", "index", "commit")
 WHENS = ("before", "torn", "after")
 SHARDED = ("spectrogram", "score")
 """Arrays whose shards are a step."""
-PRELOADED = ["jobs.runner", "jobs.spectrograms.command", "jobs.spectrograms.core", "distributed"]
+PRELOADED = ["jobs.runner.execute", "jobs.spectrograms.command", "jobs.spectrograms.core", "distributed"]
 """What takes long to import, and must not depend on the environment."""
 
 

@@ -5,8 +5,8 @@ import signal
 import time
 from pathlib import Path
 
-from jobs.common.audio import AudioReader, Reading, Samples, open_audio
-from jobs.common.audio_readers import SndfileReader
+from jobs.common.audio.probe import AudioReader, Reading, Samples, open_audio
+from jobs.common.audio.readers import SndfileReader
 
 
 class Slow(SndfileReader):

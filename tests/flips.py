@@ -20,14 +20,14 @@ from random import Random
 from smalllake import ADDED, write_recordings, write_study, write_table
 
 from jobs.common.run import Options
-from jobs.manifest import read_manifest
-from jobs.runner import execute_runs
-from jobs.state import states
+from jobs.runner.execute import execute_runs
+from jobs.runner.manifest import read_manifest
+from jobs.runner.state import states
 from lake.errors import DawnchorusError
-from lake.find import Wanted, find
-from lake.query import open_any
-from lake.similar import similar
-from lake.trace import trace
+from lake.query.find import Wanted, find
+from lake.query.select import open_any
+from lake.query.similar import similar
+from lake.query.trace import trace
 
 Result = dict[str, str]
 Act = Callable[[Path], Result]

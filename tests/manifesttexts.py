@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.manifest import read_manifest
+from jobs.runner.manifest import read_manifest
 from lake.errors import InputError
 
 WHOLE = """

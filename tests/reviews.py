@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 from playwright.sync_api import Page, expect
 
-from jobs.manifest import read_manifest
 from jobs.review.page import Written, write_page
 from jobs.review.windows import Windows, open_windows
+from jobs.runner.manifest import read_manifest
 from lake.batches import COLUMNS, keep_batch
 from lake.tables import make_table
 

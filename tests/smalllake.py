@@ -15,8 +15,8 @@ import numpy as np
 
 from jobs.catalog.command import run_catalog
 from jobs.common.run import Options
-from jobs.manifest import read_manifest
-from jobs.runner import execute_runs
+from jobs.runner.execute import execute_runs
+from jobs.runner.manifest import read_manifest
 
 RATE, SECONDS = 8000, 120
 MANIFEST = """lake = "lake"

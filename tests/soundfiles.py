@@ -11,7 +11,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from jobs.common.run import Run
-from jobs.manifest import read_manifest
+from jobs.runner.manifest import read_manifest
 from jobs.spectrograms.command import SPECTROGRAMS
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.days import Day, missing_days

@@ -19,7 +19,7 @@ from jobs.common.config import identity_config
 from jobs.common.run import C, Run
 from jobs.embed.config import Config as EmbedConfig
 from jobs.imports.config import Config as ImportConfig
-from jobs.registry import JOBS
+from jobs.runner.registry import JOBS
 from jobs.spectrograms.config import Config as SpectrogramsConfig
 from lake.constants import MS_PER_DAY, OFFSET_ARRAY, STATUS
 from lake.grid import Grid
@@ -196,8 +196,8 @@ def make_model(lake_url: str | Path, cube: Run, *, name: str = "dino", seed: int
     """
     import torch
 
-    from jobs.common.backbone import build_backbone, save_backbone
-    from jobs.common.card import ModelCard, Weights
+    from jobs.common.network.backbone import build_backbone, save_backbone
+    from jobs.common.network.card import ModelCard, Weights
     from jobs.dino.config import Config as DinoConfig
 
     run = make_run(lake_url, name, "dino", DinoConfig(), inputs={"spectrograms": cube})

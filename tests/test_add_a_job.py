@@ -42,7 +42,7 @@ def checkout(tmp_path: Path) -> Path:
             file = tmp_path / "checkout" / name
             file.parent.mkdir(exist_ok=True)
             file.write_text(text)
-    registry = tmp_path / "checkout/jobs/registry.py"
+    registry = tmp_path / "checkout/jobs/runner/registry.py"
     (line,) = blocks("text").values()
     before = registry.read_text()
     registry.write_text(before.replace("PACKAGES = (\n", f"PACKAGES = (\n{line}", 1))
@@ -63,7 +63,7 @@ def typed(line: str, checkout: Path, folder: Path) -> str:
     """Run a line of the page with the code of a checkout; return what was said."""
     words = shlex.split(line)
     assert words[0] == "dawnchorus"
-    code = f"import sys; sys.path.insert(0, {str(checkout)!r}); import jobs.cli; jobs.cli.main()"
+    code = f"import sys; sys.path.insert(0, {str(checkout)!r}); import jobs.cli.main; jobs.cli.main.main()"
     environment = {**os.environ, "PYTHONPATH": str(checkout), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         [sys.executable, "-c", code, *words[1:]],
@@ -104,7 +104,7 @@ def test_the_job_of_the_page_is_behind_the_walls(checkout: Path) -> None:
     done = subprocess.run(lint, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     command = checkout / "jobs/loudness/command.py"
-    for other in ("jobs.cluster.core", "jobs.manifest", "jobs.submit.plan"):
+    for other in ("jobs.cluster.core", "jobs.runner.manifest", "jobs.submit.plan"):
         command.write_text(f"{blocks('python')['jobs/loudness/command.py']}\nimport {other}\n")
         done = subprocess.run(lint, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 1, other

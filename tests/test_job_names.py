@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from jobs.registry import JOBS
+from jobs.runner.registry import JOBS
 from lake.constants import DATA_ARRAYS, KINDS
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted(
     path
-    for pattern in ("lake/**/*.py", "jobs/submit/**/*.py", "jobs/cli*.py", "jobs/cli/**/*.py", "jobs/runner.py",
-                    "jobs/execution.py", "jobs/state.py", "jobs/dryrun.py", "jobs/manifest.py", "jobs/reproduce.py")
+    for pattern in ("lake/**/*.py", "jobs/submit/**/*.py", "jobs/cli*.py", "jobs/cli/**/*.py", "jobs/runner/execute.py",
+                    "jobs/runner/execution.py", "jobs/runner/state.py", "jobs/runner/dryrun.py",
+    "jobs/runner/manifest.py", "jobs/runner/reproduce.py")
     for path in ROOT.glob(pattern)
 )  # fmt: skip
 OTHER_MEANINGS = {*KINDS, *DATA_ARRAYS, *(job.extra for job in JOBS.values())}

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from stores import finish, make_cube, random_codes
 
-from jobs.manifest import read_manifest
-from jobs.registry import JOBS
+from jobs.runner.manifest import read_manifest
+from jobs.runner.registry import JOBS
 from lake.receipts import latest_receipt
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,7 +24,7 @@ HELPERS = {"common", "submit"}
 JOB_PACKAGES = sorted(path.parent.name for path in ROOT.glob("jobs/*/__init__.py") if path.parent.name not in HELPERS)
 LAKE = sorted(f"lake.{path.stem}" for path in ROOT.glob("lake/*.py") if path.stem != "__init__")
 WITHOUT_TORCH = [
-    "jobs.cli", "jobs.manifest", "jobs.runner", "jobs.quickstart", "jobs.begin",
+    "jobs.cli.main", "jobs.runner.manifest", "jobs.runner.execute", "jobs.workflows.quickstart", "jobs.workflows.begin",
     *(f"jobs.{name}.config" for name in JOB_PACKAGES if (ROOT / f"jobs/{name}/config.py").exists()),
     "jobs.catalog.command", "jobs.demo.study", "jobs.cluster.command", "jobs.evaluate.command", "jobs.atlas.command",
     "jobs.embed.command", "jobs.embed.core", "jobs.embed.plan",
@@ -130,7 +130,7 @@ class Blocker:
             raise ModuleNotFoundError(name, name=name)
 
 sys.meta_path.insert(0, Blocker())
-from jobs.cli import main
+from jobs.cli.main import main
 sys.argv = ["dawnchorus", "run", {str(cube_manifest)!r}, "vectors", "clusters", "scores", "atlas", "--workers", "1"]
 main()
 """

@@ -8,11 +8,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LIGHT = [
-    "dawnchorus", "jobs.cli", "jobs.begin", "jobs.catalog.command", "jobs.state", "jobs.submit.command",
-    "jobs.review.ask", "jobs.review.page", "jobs.review.command", "jobs.review.deliver", "jobs.common.cutting",
-    "jobs.dryrun", "jobs.runner", "jobs.reproduce", "jobs.common.machines", "jobs.ranks",
-    "lake.find", "lake.query", "lake.similar", "lake.trace", "lake.exports.formats", "lake.naming", "lake.verdicts",
-    "lake.events",
+    "dawnchorus", "jobs.cli.main", "jobs.workflows.begin", "jobs.catalog.command", "jobs.runner.state",
+    "jobs.submit.command",
+    "jobs.review.ask", "jobs.review.page", "jobs.review.command", "jobs.review.deliver", "jobs.common.audio.cutting",
+    "jobs.runner.dryrun", "jobs.runner.execute", "jobs.runner.reproduce", "jobs.common.machines", "jobs.runner.ranks",
+    "lake.query.find", "lake.query.select", "lake.query.similar", "lake.query.trace", "lake.exports.formats",
+    "lake.query.naming", "lake.verdicts",
+    "lake.query.events",
 ]  # fmt: skip
 """Modules behind query, export, similar, trace, review, status, submit, catalog and init."""
 PROGRAM = """

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.registry import JOBS
+from jobs.runner.registry import JOBS
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -64,7 +64,7 @@ def test_what_the_wheel_says_of_itself(wheel: Path) -> None:
         info = f"dawnchorus-{PROJECT['version']}.dist-info"
         assert archive.read(f"{info}/entry_points.txt").decode().split("\n")[:2] == [
             "[console_scripts]",
-            "dawnchorus = jobs.cli:main",
+            "dawnchorus = jobs.cli.main:main",
         ]
         about = archive.read(f"{info}/METADATA").decode()
         assert "Apache License" in archive.read(f"{info}/licenses/LICENSE").decode()
@@ -80,12 +80,13 @@ def test_what_the_wheel_installs_runs(wheel: Path, tmp_path: Path) -> None:
     code = """
 import sys
 sys.path.insert(0, sys.argv[1])
-import dawnchorus, jobs.atlas.pages, jobs.cli, jobs.quickstart, lake
-assert all(module.__file__.startswith(sys.argv[1]) for module in (dawnchorus, jobs.cli, lake))
-assert str(jobs.quickstart.TEMPLATE).startswith(sys.argv[1]) and not jobs.quickstart.TEMPLATE.is_symlink()
-assert jobs.quickstart.TEMPLATE.read_text().startswith("# The demo study")
+import dawnchorus, jobs.atlas.pages, jobs.cli.main, jobs.workflows.quickstart, lake
+assert all(module.__file__.startswith(sys.argv[1]) for module in (dawnchorus, jobs.cli.main, lake))
+template = jobs.workflows.quickstart.TEMPLATE
+assert str(template).startswith(sys.argv[1]) and not template.is_symlink()
+assert template.read_text().startswith("# The demo study")
 sys.argv = ["dawnchorus", "--version"]
-jobs.cli.main()
+jobs.cli.main.main()
 """
     words = [sys.executable, "-c", code, str(tmp_path / "site")]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)

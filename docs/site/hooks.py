@@ -10,8 +10,8 @@ from mkdocs.structure.pages import Page
 from typer.main import get_command
 
 import dawnchorus
-from jobs.cli import app
-from jobs.cli_help import EXAMPLES
+from jobs.cli.help import EXAMPLES
+from jobs.cli.main import app
 
 HOUSE = Path(__file__).parents[2]
 MENTION = re.compile(r"(?<!\[)`docs/([a-z-]+)\.md`")

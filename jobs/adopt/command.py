@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from jobs.adopt.config import Config
 from jobs.adopt.core import adopted, read_tensors
-from jobs.common.backbone import build_backbone, save_backbone
-from jobs.common.card import ModelCard
 from jobs.common.cubes import WINDOWS_AT_ONCE, Cube, batches, cube_of, drawn
-from jobs.common.levels import count_codes, level_statistics
 from jobs.common.needs import FILE_BYTES, TORCH_BYTES, described
+from jobs.common.network.backbone import build_backbone, save_backbone
+from jobs.common.network.card import ModelCard
+from jobs.common.network.levels import count_codes, level_statistics
 from jobs.common.run import Options, Outcome, Run
 from jobs.common.space import Space
 from lake.digest import sha256

@@ -31,9 +31,9 @@ from jobs.atlas.windows import Table, clustered_days, read_table
 from jobs.common.folders import publish
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run
-from lake.across import ReadSpans
 from lake.heard import windows_of_speech
-from lake.naming import read_names
+from lake.query.across import ReadSpans
+from lake.query.naming import read_names
 from lake.read import Windows
 from lake.threads import in_threads
 from lake.verdicts import read_verdicts

@@ -22,7 +22,7 @@ from jobs.common.run import Run
 from jobs.common.sun import step_path, sun_hours
 from lake.clustering import clustering_id_of
 from lake.layout import safe_name
-from lake.naming import Name
+from lake.query.naming import Name
 from lake.recordings import read_recordings
 
 EFFORT_KEY = "calendars/effort.png"

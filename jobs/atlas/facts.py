@@ -15,7 +15,7 @@ from jobs.atlas.study import Verdict
 from jobs.atlas.tally import Calendar
 from jobs.common.pages import words
 from jobs.common.pages.scale import Scale
-from lake.naming import Name
+from lake.query.naming import Name
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from scipy.stats import false_discovery_control, hypergeom
 
 from jobs.atlas.study import Stores
 from jobs.atlas.windows import Table
-from jobs.common.labels import Labels, read_labels
-from jobs.common.marks import is_plain_table, read_marks
+from jobs.common.labels.intervals import Labels, read_labels
+from jobs.common.labels.marks import is_plain_table, read_marks
+from jobs.common.labels.placing import labels_of_marks, place_marks, recordings_of
 from jobs.common.pages.words import number
-from jobs.common.placing import labels_of_marks, place_marks, recordings_of
 from lake.read import Windows
 from lake.text import nearest
 
@@ -58,8 +58,8 @@ def read_intervals(
     Parameters
     ----------
     path
-        A table in UTC, or tables of other programs, as :func:`jobs.common.labels.read_labels` and
-        :func:`jobs.common.marks.read_marks` read them.
+        A table in UTC, or tables of other programs, as :func:`jobs.common.labels.intervals.read_labels` and
+        :func:`jobs.common.labels.marks.read_marks` read them.
     stores
         The clustering, and the cube that knows when each recording began.
     min_confidence

@@ -13,7 +13,7 @@ from jobs.atlas.windows import Table
 from jobs.common.pages.pictures import bands_that_count, level_histogram, level_range
 from jobs.common.progress import progress
 from jobs.common.run import Run
-from lake.across import ReadSpans
+from lake.query.across import ReadSpans
 from lake.read import Windows
 
 N_OF_RECORDER = 8

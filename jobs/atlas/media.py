@@ -17,7 +17,7 @@ from jobs.atlas.study import Stores, cluster_ids
 from jobs.common.pages.pictures import picture, veil
 from jobs.common.progress import progress
 from jobs.common.run import Run
-from lake.across import ReadSpans
+from lake.query.across import ReadSpans
 from lake.read import open_array, open_embeddings, recorder_names
 from lake.threads import in_threads
 

@@ -15,7 +15,7 @@ from jobs.atlas.windows import Table
 from jobs.common.pages.playable import why_unplayable
 from jobs.common.pages.render import script
 from jobs.common.run import Run
-from lake.places import RecordingsOf
+from lake.query.places import RecordingsOf
 from lake.read import Windows, paths_of, values_at
 from lake.recordings import read_recordings
 

@@ -12,7 +12,7 @@ from jobs.common.pages.places import Place, places
 from lake.constants import STATUS
 from lake.errors import StoreError
 from lake.grid import iso
-from lake.places import RecordingsOf
+from lake.query.places import RecordingsOf
 from lake.read import Windows, open_array, read_rows
 
 Kind = Literal["exemplar", "border", "outlier"]

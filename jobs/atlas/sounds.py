@@ -13,8 +13,8 @@ from jobs.common.run import Run
 from lake.counting.study import Windows, windows_of
 from lake.heard import shares_speech
 from lake.layout import safe_name
-from lake.phenology import RULE, Marks, answered, phenologies, scored
-from lake.query import open_any
+from lake.query.phenology import RULE, Marks, answered, phenologies, scored
+from lake.query.select import open_any
 from lake.verdicts import read_verdicts
 
 

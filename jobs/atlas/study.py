@@ -7,9 +7,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from lake.across import ReadSpans, cells_in, offsets_of, open_spans, starts_of
 from lake.errors import StoreError
 from lake.grid import Grid, iso
+from lake.query.across import ReadSpans, cells_in, offsets_of, open_spans, starts_of
 from lake.read import Windows, grid_of, open_clusters, open_cube, recorder_names
 from lake.shards import open_codes
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from jobs.common.chunks import Layout, read_layout
+from jobs.common.audio.chunks import Layout, read_layout
 
 GUANO, WAMD, COMMENT, ARTIST, VORBIS, STREAMINFO = "guano", "wamd", "comment", "artist", "vorbis", "streaminfo"
 """Names of the blocks: RIFF chunks ``guan`` and ``wamd``, INFO items ``ICMT`` and ``IART``, FLAC blocks 4 and 0."""

@@ -14,7 +14,7 @@ from typing import Any
 from jobs.catalog.config import ALGORITHM
 from jobs.catalog.examine import FileFacts
 from jobs.catalog.headers import HeaderFacts
-from jobs.common.audio import AudioInfo, decoder_versions
+from jobs.common.audio.probe import AudioInfo, decoder_versions
 from lake.errors import StoreError
 from lake.records import seal, unseal
 from lake.storage import Storage

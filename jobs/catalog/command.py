@@ -21,7 +21,7 @@ from jobs.catalog.sources import common_root, survey
 from jobs.catalog.summary import count_recordings
 from jobs.catalog.timeline import find_clashes, mark_timeline
 from jobs.catalog.zones import parsed_zones
-from jobs.common.audio import decoder_versions, has_pyav
+from jobs.common.audio.probe import decoder_versions, has_pyav
 from jobs.common.installation import how_to_install
 from lake.deployments import assign_deployments, read_deployments, unused_deployments
 from lake.digest import sha256, sha256_of

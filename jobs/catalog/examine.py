@@ -10,7 +10,7 @@ from jobs.catalog.blocks import STREAMINFO, read_blocks
 from jobs.catalog.faults import byte_faults, look_at_bytes
 from jobs.catalog.headers import HeaderFacts, parse_header, true_rate
 from jobs.catalog.signal import has_clicks, judge, look
-from jobs.common.audio import MAX_PEAK, AudioError, AudioInfo, is_float, open_audio, probe
+from jobs.common.audio.probe import MAX_PEAK, AudioError, AudioInfo, is_float, open_audio, probe
 from lake.constants import S_PER_DAY
 from lake.digest import sha256_of_file
 from lake.limits import MAX_CHANNELS, MAX_GAIN_DB, MAX_LENGTH_S, MAX_RATE_HZ, MIN_RATE_HZ

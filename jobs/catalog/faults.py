@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from jobs.catalog.names import NameFacts, has_impossible_time
-from jobs.common.chunks import read_layout
+from jobs.common.audio.chunks import read_layout
 
 STUB_BYTES = 1024
 """A file without a sample that is no larger is a stub: a header that was put down before the power went."""

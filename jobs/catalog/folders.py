@@ -12,7 +12,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from jobs.catalog.remote import begins_as
 from jobs.catalog.sidecars import is_sidecar
-from jobs.common.suffixes import AUDIO_SUFFIXES
+from jobs.common.audio.suffixes import AUDIO_SUFFIXES
 from lake.errors import InputError
 
 OTHER_SUFFIXES = frozenset({

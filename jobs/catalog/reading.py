@@ -12,8 +12,8 @@ from jobs.catalog.config import DEADLINE_S, SLOWEST_BYTES_PER_S
 from jobs.catalog.examine import FileFacts, examine, sound_digest
 from jobs.catalog.folders import as_text
 from jobs.catalog.sources import Sources
-from jobs.common.audio import AudioError
-from jobs.common.decoder import Decoder, this_decoder
+from jobs.common.audio.decoder import Decoder, this_decoder
+from jobs.common.audio.probe import AudioError
 from lake.threads import in_threads
 
 BATCH_FILES = 256

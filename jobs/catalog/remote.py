@@ -10,8 +10,8 @@ from fsspec.asyn import AsyncFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from jobs.catalog.cache import Stand
-from jobs.common.audio import AudioError
-from jobs.common.decoder import this_decoder
+from jobs.common.audio.decoder import this_decoder
+from jobs.common.audio.probe import AudioError
 from lake.errors import TryAgainError
 
 P = ParamSpec("P")

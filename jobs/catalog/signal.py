@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.common.audio import MAX_PEAK, AudioInfo, open_audio
+from jobs.common.audio.probe import MAX_PEAK, AudioInfo, open_audio
 from lake.constants import CLIP_RUN
 
 BLOCK_SAMPLES = 4096
@@ -66,7 +66,7 @@ def judge(blocks: Sequence[NDArray[np.float32]], *, is_float: bool = False) -> t
         ``all_zero``; else ``constant`` (each channel has one value); else ``near_silent`` (no sample above
         :data:`SILENT_PEAK`); else ``zero_blocks`` (a whole block of :data:`BLOCK_SAMPLES` is zero, others are not).
         Also ``full_scale`` (:data:`~lake.constants.CLIP_RUN` samples in a row there), ``not_a_number`` (some are no
-        numbers, or beyond :data:`jobs.common.audio.MAX_PEAK`) and ``beyond_scale`` (most are beyond it).
+        numbers, or beyond :data:`jobs.common.audio.probe.MAX_PEAK`) and ``beyond_scale`` (most are beyond it).
     """
     if not blocks:
         return ()

@@ -34,7 +34,7 @@ from jobs.catalog.remote import (
     list_files,
 )
 from jobs.catalog.sidecars import Card, is_sidecar, read_card
-from jobs.common.audio import AudioError
+from jobs.common.audio.probe import AudioError
 from lake.errors import InputError
 from lake.storage import Storage
 

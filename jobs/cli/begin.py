@@ -30,10 +30,10 @@ def init(
     workers: Annotated[int, typer.Option(min=1, help="files examined at once")] = 2,
 ) -> None:
     """Look at recordings, and write a manifest that fits them, for `run`."""
-    from jobs.registry import needing
+    from jobs.runner.registry import needing
 
     with needing("init", "spectrograms"):
-        from jobs.begin import Wish, begin
+        from jobs.workflows.begin import Wish, begin
 
     wish = Wish(folder, audio, parse_zones(zone), deployments, like, guess or [])
     begin(wish, workers=workers, say=print_line)

@@ -29,7 +29,7 @@ def submit(
     force: Annotated[bool, typer.Option("--force", help="replace scripts that somebody changed")] = False,
 ) -> None:
     """Write a scheduler's job for each run, each in its image and after those it reads, and queue them."""
-    from jobs.manifest import read_manifest
+    from jobs.runner.manifest import read_manifest
     from jobs.submit.command import Where, submit
     from jobs.submit.sites import read_site
 
@@ -51,7 +51,7 @@ def reproduce(
 ) -> None:
     """Do a run again from its receipt, in its image, into a fresh place, and compare what comes out."""
     from jobs.common.run import Options
-    from jobs.reproduce import reproduce
+    from jobs.runner.reproduce import reproduce
 
     options = Options(workers=workers, device=device)
     folder = into or Path("reproduced") / receipt.resolve().parent.name

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli_lake import ForceOpt, JsonOpt, check_out, give, without_speech, write_table
+from jobs.cli.lake import ForceOpt, JsonOpt, check_out, give, without_speech, write_table
 from jobs.common.terminal import complain, print_json, print_line
 from lake.errors import InputError, UsageError
 from lake.outputs import write_outputs
@@ -30,12 +30,12 @@ def events(
     as_json: JsonOpt = False,
 ) -> None:
     """List events: neighbouring windows in which a detector scores above a threshold."""
-    from jobs.manifest import read_manifest
-    from jobs.runner import chosen
-    from lake.events import Joining, find_events, in_recordings, thresholds_of
+    from jobs.runner.execute import chosen
+    from jobs.runner.manifest import read_manifest
     from lake.exports.audacity import audacity_sheets
     from lake.exports.raven import raven_sheets
-    from lake.query import open_any
+    from lake.query.events import Joining, find_events, in_recordings, thresholds_of
+    from lake.query.select import open_any
 
     if to not in FORMATS:
         raise UsageError(f"--to {to!r}: expected one of {', '.join(FORMATS)}.")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.cli_lake import (
+from jobs.cli.lake import (
     ClusterOpt,
     DateOpt,
     ForceOpt,
@@ -21,8 +21,8 @@ from lake.errors import UsageError
 from lake.exports.formats import FORMATS, Of, names_for
 
 if TYPE_CHECKING:
-    from jobs.export_files import Target, Written
-    from jobs.exporting import Choice, Said
+    from jobs.exports.command import Choice, Said
+    from jobs.exports.files import Target, Written
 
 commands = typer.Typer()
 
@@ -61,10 +61,10 @@ def export(
     as_json: JsonOpt = False,
 ) -> None:
     """Write windows, or named sounds of a study, in the forms that other programs and archives read."""
-    from jobs.export_files import Target
-    from jobs.exporting import Choice, Said
-    from lake.events import Joining
-    from lake.find import parse_wanted
+    from jobs.exports.command import Choice, Said
+    from jobs.exports.files import Target
+    from lake.query.events import Joining
+    from lake.query.find import parse_wanted
 
     wanted = parse_wanted(recorder or (), site or (), cluster or (), date, hour, local=local)
     choice = Choice(verified, threshold, detections, cube, tuple(sound or ()), Joining(gap, min_length), wanted)
@@ -116,17 +116,17 @@ def _check(source: str, of: Of, to: str, out: Path | None, bundle: Path | None, 
 
 def _of_store(source: str, target: "Target", choice: "Choice", said: "Said") -> "Written":
     """Export windows of a clustering."""
-    from jobs.export_files import write_windows
-    from jobs.exporting import windows_of_store
+    from jobs.exports.command import windows_of_store
+    from jobs.exports.files import write_windows
 
     return write_windows(windows_of_store(source, choice, said), target)
 
 
 def _of_study(manifest: Path, target: "Target", choice: "Choice", said: "Said") -> "Written":
     """Export named sounds of a study."""
-    from jobs.export_files import write_collection, write_deployments, write_phenology
-    from jobs.exporting import collect, open_study
-    from jobs.manifest import read_manifest
+    from jobs.exports.command import collect, open_study
+    from jobs.exports.files import write_collection, write_deployments, write_phenology
+    from jobs.runner.manifest import read_manifest
 
     study = open_study(read_manifest(manifest), choice)
     if target.form.name == "deployments":
@@ -138,7 +138,7 @@ def _of_study(manifest: Path, target: "Target", choice: "Choice", said: "Said") 
 
 def _bundle(manifest: Path, target: "Target", choice: "Choice", said: "Said") -> "Written":
     """Write a folder for a repository."""
-    from jobs.bundle import write_bundle
-    from jobs.manifest import read_manifest
+    from jobs.exports.bundle import write_bundle
+    from jobs.runner.manifest import read_manifest
 
     return write_bundle(read_manifest(manifest), choice, said, target)

@@ -9,8 +9,8 @@ import typer
 import typer.main
 from typer.core import TyperGroup
 
+from jobs.cli.ends import explained
 from jobs.common.terminal import QUIET, VERBOSE
-from jobs.ends import explained
 
 EXAMPLES = {
     "demo": "demo",

@@ -54,8 +54,8 @@ def query(
     as_json: JsonOpt = False,
 ) -> None:
     """Print a table of windows by recorder, day, hour of the day, site and cluster."""
-    from lake.find import ask, extent, parse_wanted
-    from lake.query import open_any
+    from lake.query.find import ask, extent, parse_wanted
+    from lake.query.select import open_any
 
     wanted = parse_wanted(recorder or (), site or (), cluster or (), date, hour, local=local)
     check_out(out, force=force)
@@ -137,7 +137,7 @@ def _as_json(table: "pd.DataFrame") -> str:
 
 @contextmanager
 def _pyarrow(out: Path) -> Iterator[None]:
-    from jobs.registry import needing
+    from jobs.runner.registry import needing
 
     with needing(f"--out {out}", "cluster"):
         yield

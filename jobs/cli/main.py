@@ -11,23 +11,23 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli_begin import DeploymentsOpt, GuessOpt, ZoneOpt, parse_zones
-from jobs.cli_begin import commands as begin_commands
-from jobs.cli_clusters import commands as cluster_commands
-from jobs.cli_events import commands as event_commands
-from jobs.cli_export import commands as export_commands
-from jobs.cli_help import Commands
-from jobs.cli_lake import ForceOpt
-from jobs.cli_review import commands as review_commands
-from jobs.cli_similar import commands as similar_commands
-from jobs.cli_trace import commands
-from jobs.cli_verdicts import verdicts as verdict_commands
+from jobs.cli.begin import DeploymentsOpt, GuessOpt, ZoneOpt, parse_zones
+from jobs.cli.begin import commands as begin_commands
+from jobs.cli.clusters import commands as cluster_commands
+from jobs.cli.ends import explained, open_standard_streams
+from jobs.cli.events import commands as event_commands
+from jobs.cli.export import commands as export_commands
+from jobs.cli.help import Commands
+from jobs.cli.lake import ForceOpt
+from jobs.cli.locales import use_utf8
+from jobs.cli.neighbours import wait_passively
+from jobs.cli.review import commands as review_commands
+from jobs.cli.similar import commands as similar_commands
+from jobs.cli.trace import commands
+from jobs.cli.verdicts import verdicts as verdict_commands
 from jobs.common.job import Option
 from jobs.common.run import Options
 from jobs.common.terminal import VERBOSE, closed_door, complain, print_json, print_line, print_lines
-from jobs.ends import explained, open_standard_streams
-from jobs.locales import use_utf8
-from jobs.neighbours import wait_passively
 from lake.errors import DawnchorusError, QuarantineError, UsageError
 from lake.outputs import refuse_others
 
@@ -108,7 +108,7 @@ def catalog(
 ) -> None:
     """List what is there, when it was recorded, and what is wrong with it."""
     from jobs.common.progress import counting
-    from jobs.registry import needing
+    from jobs.runner.registry import needing
 
     if effort is not None and effort.suffix.lower() != ".png":
         raise UsageError(f"--effort {effort}: expected a picture's name that ends in .png.")
@@ -163,10 +163,10 @@ def run(
     from jobs.common.machines import connected, parse_scheduler
     from jobs.common.memory import parse_size
     from jobs.common.processes import OWN, place
-    from jobs.dryrun import describe_runs
-    from jobs.manifest import read_manifest
-    from jobs.ranks import launch_ranks
-    from jobs.runner import chosen, execute_runs, require_followed
+    from jobs.runner.dryrun import describe_runs
+    from jobs.runner.execute import chosen, execute_runs, require_followed
+    from jobs.runner.manifest import read_manifest
+    from jobs.runner.ranks import launch_ranks
 
     if device is not None and not re.fullmatch(r"cpu|cuda(:\d+)?", device):
         raise UsageError(f"--device {device!r}: expected cpu or cuda (cuda:1 for the second graphics card).")
@@ -213,8 +213,8 @@ def certificate(folder: Annotated[Path, typer.Argument(help="a new folder, for o
 @app.command()
 def finalise(manifest: ManifestArg, run_name: Annotated[str, typer.Argument(metavar="RUN", help="the run")]) -> None:
     """Make a run readable after all its --partition shares are done."""
-    from jobs.manifest import read_manifest
-    from jobs.runner import finalise_run
+    from jobs.runner.execute import finalise_run
+    from jobs.runner.manifest import read_manifest
 
     finalise_run(read_manifest(manifest), run_name, print_line)
 
@@ -225,9 +225,9 @@ def config(
     as_json: JsonOpt = False,
 ) -> None:
     """Print the settings of a job with default, unit, range and meaning, as TOML to paste into a manifest."""
-    from jobs.explain import nearest
-    from jobs.registry import JOBS
-    from jobs.settings import as_toml, settings_of
+    from jobs.runner.explain import nearest
+    from jobs.runner.registry import JOBS
+    from jobs.runner.settings import as_toml, settings_of
 
     if job not in JOBS:
         raise UsageError(f"{job!r}: no such job{nearest(job, JOBS)}")
@@ -240,9 +240,9 @@ def config(
 @app.command()
 def status(manifest: ManifestArg, as_json: JsonOpt = False) -> None:
     """Say of every run whether it is done, partial, stale and why, missing, or damaged (then with exit code 4)."""
-    from jobs.manifest import read_manifest
     from jobs.review.command import people_states
-    from jobs.state import refuse_damaged, states
+    from jobs.runner.manifest import read_manifest
+    from jobs.runner.state import refuse_damaged, states
 
     study = read_manifest(manifest)
     found = [*states(study), *people_states(study)]
@@ -260,8 +260,8 @@ def status(manifest: ManifestArg, as_json: JsonOpt = False) -> None:
 @app.command()
 def verify(manifest: ManifestArg, runs: RunsArg = None) -> None:
     """Compare what the runs have written with their ledgers; what differs is named, with exit code 4."""
-    from jobs.manifest import read_manifest
-    from jobs.runner import verify_runs
+    from jobs.runner.execute import verify_runs
+    from jobs.runner.manifest import read_manifest
 
     verify_runs(read_manifest(manifest), runs or [], print_line)
 
@@ -276,10 +276,10 @@ def demo(
     force: ForceOpt = False,
 ) -> None:
     """Make the demo study and run the whole chain, to a page to look at; `init` is for recordings of yours."""
-    from jobs.registry import needing
+    from jobs.runner.registry import needing
 
     with needing("the demo", "spectrograms" if only_recordings else "full"):
-        from jobs.quickstart import prepare_study, quickstart
+        from jobs.workflows.quickstart import prepare_study, quickstart
 
         if only_recordings:
             prepare_study(folder, workers, print_line, force=force)

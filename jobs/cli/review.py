@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.cli_verdicts import JsonOpt, ManifestArg
+from jobs.cli.verdicts import JsonOpt, ManifestArg
 from jobs.common.terminal import complain, print_json, print_line, print_lines
 from lake.errors import UsageError
 
@@ -49,8 +49,8 @@ def review(
     as_json: JsonOpt = False,
 ) -> None:
     """Choose windows to hear next, keep them in the lake as a batch, and make a page that asks for verdicts."""
-    from jobs.manifest import read_manifest
     from jobs.review.ask import AUTO, Request, choose_batch, kept_batch
+    from jobs.runner.manifest import read_manifest
 
     _require_order(order)
     if batch is not None and (sound or windows or order != AUTO):
@@ -90,11 +90,11 @@ def loop(
 ) -> None:
     """Add verdicts, learn from them, score all windows, and ask about the next: one round of listening."""
     from jobs.common.run import Options
-    from jobs.loop import detector_runs, learn_and_detect, rows_of, summary
-    from jobs.manifest import read_manifest
     from jobs.review.ask import Request, choose_batch
     from jobs.review.command import add
     from jobs.review.deliver import Given
+    from jobs.runner.manifest import read_manifest
+    from jobs.workflows.loop import detector_runs, learn_and_detect, rows_of, summary
     from lake.sounds import read_sounds
     from lake.verdicts import read_verdicts, settled
 

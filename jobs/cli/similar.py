@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from jobs.cli_lake import ForceOpt, JsonOpt, give, require_folder
+from jobs.cli.lake import ForceOpt, JsonOpt, give, require_folder
 from jobs.common.terminal import complain, print_json, print_line
 from lake.errors import InputError, UsageError
 from lake.outputs import refuse_others, write_outputs
@@ -16,8 +16,8 @@ from lake.outputs import refuse_others, write_outputs
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lake.nearest import Metric
-    from lake.search import Normalise, Search
+    from lake.query.nearest import Metric
+    from lake.query.search import Normalise, Search
 
 commands = typer.Typer()
 SUFFIXES = {".csv": "csv", ".parquet": "csv", ".json": "csv", ".txt": "raven", ".html": "page"}
@@ -62,12 +62,12 @@ def similar(
     as_json: JsonOpt = False,
 ) -> None:
     """List the windows nearest to one window or to a clip, or those that a detector scores highest."""
-    from lake.places import with_places
+    from lake.query.places import with_places
 
     how = _form(to, out, force=force)
     example = None
     if sound is not None:
-        from lake.similar import highest
+        from lake.query.similar import highest
 
         _check_sound(stores, how, (recorder, time, audio, start, apart))
         title, table = f"Windows by the detector of {sound}", highest(stores[0], sound, n=n, say=_note)
@@ -96,7 +96,7 @@ def similar(
 
 
 def _open(stores: list[str], normalise: "Normalise", workers: int, *, index: bool) -> "Search":
-    from lake.similar import open_search
+    from lake.query.similar import open_search
 
     return open_search(stores, normalise=normalise, index=index, threads=workers, say=_note)
 
@@ -111,10 +111,10 @@ def _near_clip(
     search: "Search", audio: Path, start_s: float, recorder: str | None, n: int, metric: "Metric"
 ) -> "pd.DataFrame":
     """Return the windows nearest to a clip."""
-    from jobs.registry import ALL, needing
+    from jobs.runner.registry import ALL, needing
 
     with needing("similar --audio", ALL):  # by name, as the registry loads jobs: the rest is compared without torch
-        example = import_module("jobs.example")
+        example = import_module("jobs.workflows.example")
     vector = example.clip_vector(list(search.sets.urls), audio, start_s, recorder=recorder or "")
     with _progress(search) as advance:
         return search.near_vector(vector, n=n, metric=metric, advance=advance)
@@ -174,7 +174,7 @@ def _form(to: str | None, out: Path | None, *, force: bool) -> str:
 def _give_raven(table: "pd.DataFrame", store: str, out: Path, root: Path | None, *, force: bool, as_json: bool) -> None:
     """Write selection tables for Raven: one for all recordings, or a folder with one for each."""
     from lake.exports.raven import as_hits, raven_combined, raven_sheets
-    from lake.places import durations_of
+    from lake.query.places import durations_of
 
     known = table[table["recording"] != ""]
     if known.empty:
@@ -212,7 +212,7 @@ def _write(folder: Path, files: dict[str, bytes], out: Path, n_windows: int, *, 
 
 def _high_hz(store: str) -> float:
     from lake.chain import made_by
-    from lake.query import open_any
+    from lake.query.select import open_any
 
     cube = made_by(store).nearest("spectrograms")
     return float(open_any(cube.output.url)["mel"].to_numpy()[-1]) if cube else 0.0

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs.cli_lake import ForceOpt, JsonOpt, StoreArg, commands
+from jobs.cli.lake import ForceOpt, JsonOpt, StoreArg, commands
 from jobs.common.terminal import complain, print_json, print_line
 from lake.errors import InputError, UsageError
 from lake.outputs import refuse_others
 from lake.storage import Storage
 
 if TYPE_CHECKING:
-    from lake.trace import Trace
+    from lake.query.trace import Trace
 
 __all__ = ["commands"]
 
@@ -35,7 +35,7 @@ def trace(
     as_json: JsonOpt = False,
 ) -> None:
     """Say which samples of which file a window is made of, and every run on the way to it."""
-    from lake.trace import trace as traced
+    from lake.query.trace import trace as traced
 
     if (recorder is None or time is None) == (cluster is None):
         raise UsageError("trace: name a window with --recorder and --time, or an exemplar with --cluster.")
@@ -52,10 +52,10 @@ def trace(
             raise UsageError(f"--audio {audio}: the window is marked as speech; nothing was written. Add --speech.")
     gain_db = 0.0
     if audio is not None and root is not None:
-        from jobs.registry import needing
+        from jobs.runner.registry import needing
 
         with needing(f"--audio {audio}", "spectrograms"):
-            from jobs.common.cutting import cut
+            from jobs.common.audio.cutting import cut
 
             gain_db = cut(found, root, audio, force=force)
     if as_json:
@@ -76,7 +76,7 @@ def names(
 ) -> None:
     """Carry the names of clusters to another clustering, by the windows that they share."""
     from lake.chain import made_by
-    from lake.naming import carried, match_names, names_key, overlap_table, read_names, write_names
+    from lake.query.naming import carried, match_names, names_key, overlap_table, read_names, write_names
     from lake.read import open_clusters
 
     old, new = Storage(store), Storage(to)
@@ -113,9 +113,9 @@ def import_(
 ) -> None:
     """Take in vectors that another program made, as a run of the manifest names them."""
     from jobs.common.run import Options
-    from jobs.manifest import read_manifest
-    from jobs.registry import JOBS
-    from jobs.runner import chosen, execute_runs
+    from jobs.runner.execute import chosen, execute_runs
+    from jobs.runner.manifest import read_manifest
+    from jobs.runner.registry import JOBS
 
     study = read_manifest(manifest)
     (run,) = chosen(study, [run_name])

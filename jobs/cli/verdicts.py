@@ -35,9 +35,9 @@ def add_files(
     as_json: JsonOpt = False,
 ) -> None:
     """Check files of verdicts, all at once, and add what is new to the lake."""
-    from jobs.manifest import read_manifest
     from jobs.review.command import add
     from jobs.review.deliver import Given
+    from jobs.runner.manifest import read_manifest
 
     given = Given(reviewer, tuple(sound or ()), exhaustive, min_overlap_s, datetime.now(UTC))
     done = add(read_manifest(manifest), files, given, cube=cube)
@@ -55,8 +55,8 @@ def add_files(
 @verdicts.command("list")
 def list_counts(manifest: ManifestArg, as_json: JsonOpt = False) -> None:
     """Count the verdicts by sound and reviewer, and show how well reviewers agree."""
-    from jobs.manifest import read_manifest
     from jobs.review.command import counts
+    from jobs.runner.manifest import read_manifest
 
     table, agreed = counts(read_manifest(manifest))
     if as_json:

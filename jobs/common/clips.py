@@ -11,12 +11,12 @@ import pandas as pd
 import soundfile
 import xarray as xr
 
-from jobs.common.audio import AudioError, Reading, Samples, probe
-from jobs.common.cutting import joined, piece_samples
+from jobs.common.audio.cutting import joined, piece_samples
+from jobs.common.audio.probe import AudioError, Reading, Samples, probe
 from lake.digest import sha256_of
 from lake.exports.guano import guano_of, with_guano
-from lake.places import RecordingsOf
-from lake.trace import Piece
+from lake.query.places import RecordingsOf
+from lake.query.trace import Piece
 
 
 def cut_clips(

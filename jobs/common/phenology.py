@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from jobs.common.effort import shown_name
 from jobs.common.sun import sun_hours
-from lake.phenology import HOUR_KIND, Phenology
+from lake.query.phenology import HOUR_KIND, Phenology
 
 MOST_SITES: Final = 6
 """Sites in one picture; more are drawn in several."""

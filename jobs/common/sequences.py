@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.common.marks import Mark
+from jobs.common.labels.marks import Mark
 
 ROUNDED_S = 0.5
 """Seconds that the lengths of all recordings of a sequence may differ from what the program took them for."""

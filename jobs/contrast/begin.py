@@ -2,10 +2,10 @@
 
 from importlib import resources
 
-from jobs.common.card import CARD_FILE
 from jobs.common.frames.card import ARCHITECTURE, FrameCard, read_frame_card
 from jobs.common.frames.network import FrameNet
 from jobs.common.frames.stored import load_network, unpacked_network
+from jobs.common.network.card import CARD_FILE
 from jobs.contrast.config import Config
 from lake.digest import sha256
 from lake.errors import InputError

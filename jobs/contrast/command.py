@@ -9,7 +9,7 @@ import xarray as xr
 from jobs.common.frames.card import FrameCard
 from jobs.common.frames.network import CHANNELS, WIDTH
 from jobs.common.frames.resampling import ROWS, Floats, Shape, own_input, resampler
-from jobs.common.levels import level_statistics
+from jobs.common.network.levels import level_statistics
 from jobs.common.run import Options, Outcome, Run
 from jobs.common.training import session
 from jobs.common.training.data import Source

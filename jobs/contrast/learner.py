@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from jobs.common.card import Weights
-from jobs.common.devices import chosen_precision
 from jobs.common.frames.card import FrameCard
 from jobs.common.frames.inputs import standardised
 from jobs.common.frames.network import GROUP, FrameNet, calibrate, readout
 from jobs.common.frames.stored import save_network
+from jobs.common.network.card import Weights
+from jobs.common.network.devices import chosen_precision
 from jobs.common.training import group
 from jobs.common.training.data import Batch, Source
 from jobs.common.training.learner import Method

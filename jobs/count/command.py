@@ -20,7 +20,7 @@ from lake.counting.periods import PERIODS
 from lake.counting.study import UNIT, Answers, Windows, answers_on, count_sound, detection_history, windows_of
 from lake.errors import InputError
 from lake.layout import safe_name
-from lake.query import open_any
+from lake.query.select import open_any
 from lake.read import open_detections, values_at
 from lake.sounds import SPEECH
 from lake.tables import defused_table

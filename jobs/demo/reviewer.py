@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from jobs.common.labels import Labels
+from jobs.common.labels.intervals import Labels
 from lake.batches import Batch
 from lake.grid import Grid, iso
 from lake.read import Windows

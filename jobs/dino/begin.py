@@ -1,6 +1,6 @@
 """Weights that a training begins with: those of another run, of `dino` or `adopt`."""
 
-from jobs.common.backbone import load_backbone, load_card
+from jobs.common.network.backbone import load_backbone, load_card
 from jobs.dino.config import Config
 from jobs.dino.model import Pair
 from lake.errors import InputError

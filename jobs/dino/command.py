@@ -4,8 +4,8 @@ from functools import partial
 
 import xarray as xr
 
-from jobs.common.card import ModelCard
-from jobs.common.levels import level_statistics
+from jobs.common.network.card import ModelCard
+from jobs.common.network.levels import level_statistics
 from jobs.common.run import Options, Outcome, Run
 from jobs.common.training import session
 from jobs.common.training.data import Source

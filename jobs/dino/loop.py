@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from jobs.common.backbone import save_backbone
-from jobs.common.card import ModelCard, Weights
-from jobs.common.inputs import gaps_of
+from jobs.common.network.backbone import save_backbone
+from jobs.common.network.card import ModelCard, Weights
+from jobs.common.network.inputs import gaps_of
 from jobs.common.training import loop
 from jobs.common.training.data import Batch, Source
 from jobs.common.training.learner import Method

@@ -8,8 +8,8 @@ from timm.models import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from jobs.common.backbone import build_backbone, pool
-from jobs.common.card import ModelCard
+from jobs.common.network.backbone import build_backbone, pool
+from jobs.common.network.card import ModelCard
 from jobs.dino.config import Config
 
 

@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from jobs.common.backbone import pool
-from jobs.common.card import ModelCard
-from jobs.common.inputs import prepare, resize
+from jobs.common.network.backbone import pool
+from jobs.common.network.card import ModelCard
+from jobs.common.network.inputs import prepare, resize
 from jobs.common.training import probe
 from jobs.common.training.data import Source
 from jobs.dino.config import Config

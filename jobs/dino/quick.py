@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from jobs.common.card import ModelCard
-from jobs.common.inputs import levels_taken_off, prepare, resize
+from jobs.common.network.card import ModelCard
+from jobs.common.network.inputs import levels_taken_off, prepare, resize
 from jobs.dino import kernels
 from jobs.dino.config import Config
 from jobs.dino.draws import MIX_GROUP, Plan, plans
@@ -39,7 +39,7 @@ def views_of(
     card, config
         Statistics, and how views are made.
     recorder, has_gap
-        As for :func:`~jobs.common.inputs.prepare`.
+        As for :func:`~jobs.common.network.inputs.prepare`.
 
     Notes
     -----

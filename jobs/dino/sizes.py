@@ -2,7 +2,7 @@
 
 import torch
 
-from jobs.common.card import ModelCard
+from jobs.common.network.card import ModelCard
 from jobs.common.training import checkpoint
 from jobs.dino.config import Config
 from jobs.dino.flops import flops_per_window

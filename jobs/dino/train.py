@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from jobs.common.card import ModelCard
+from jobs.common.network.card import ModelCard
 from jobs.common.training import group
 from jobs.common.training.optim import build_optimizer, clip_gradients, parameter_groups, set_rates, step_if
 from jobs.dino.config import Config
@@ -149,7 +149,7 @@ def advance(
     recorder
         Name of each window's recorder; needed where the card has backgrounds.
     has_gap
-        As for :func:`~jobs.common.inputs.prepare`: where it is given, the device is not waited for.
+        As for :func:`~jobs.common.network.inputs.prepare`: where it is given, the device is not waited for.
     n_micro
         Equal parts that the share goes through the networks in, one after the other, to need less memory.
     """

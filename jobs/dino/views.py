@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from jobs.common.inputs import resize
+from jobs.common.network.inputs import resize
 from jobs.dino.config import Config
 from jobs.dino.draws import Plan, plans
 from jobs.dino.shrink import shrunk_size

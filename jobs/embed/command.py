@@ -234,7 +234,7 @@ def encoder_of(run: Run[Config], recorder: str = "") -> Encode:
     """
     model, kind = run.inputs.get("model"), kind_of(run)
     if kind == "tokens" and model is not None:
-        from jobs.common import backbone  # noqa: PLC0415 (all else runs without torch)
+        from jobs.common.network import backbone  # noqa: PLC0415 (all else runs without torch)
 
         known = backbone.load_card(model.output.url).background_db
         if known is not None and recorder not in known:
@@ -285,7 +285,7 @@ def _require_fit(run: Run[Config], recorders: Sequence[str]) -> None:
         if kind == "frames":
             resampling.require_fit(read_frame_card(model.output.url), shape)
             return
-        from jobs.common import backbone, inputs  # noqa: PLC0415 (all else runs without torch)
+        from jobs.common.network import backbone, inputs  # noqa: PLC0415 (all else runs without torch)
 
         card = backbone.load_card(model.output.url)
         inputs.check_scale(card, window_s=window_s, mel_hz=mel_hz)
@@ -301,7 +301,7 @@ def _device(run: Run[Config], options: Options) -> str:
         return "cpu"
     import torch  # noqa: PLC0415 (all else runs without torch)
 
-    from jobs.common.devices import choose_device  # noqa: PLC0415 (all else runs without torch)
+    from jobs.common.network.devices import choose_device  # noqa: PLC0415 (all else runs without torch)
 
     device = choose_device(options.device)
     return f"cuda:{place(os.environ).local_rank % torch.cuda.device_count()}" if device == "cuda" else device
@@ -319,7 +319,7 @@ def _backend_of(kind: Kind, device: str) -> str:
         return NUMPY
     if kind == "dictionary":
         return blas_backend()
-    from jobs.common import devices  # noqa: PLC0415 (all else runs without torch)
+    from jobs.common.network import devices  # noqa: PLC0415 (all else runs without torch)
 
     return devices.backend_of(device)
 

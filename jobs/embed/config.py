@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from jobs.common.config import JobConfig
 from jobs.common.job import Input, Job
-from jobs.common.readouts import Readout
+from jobs.common.network.readouts import Readout
 
 ALGORITHM = 1
 

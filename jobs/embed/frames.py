@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from jobs.common.card import Weights
 from jobs.common.frames.card import FrameCard
 from jobs.common.frames.inputs import standardised
 from jobs.common.frames.network import FrameNet, mean_and_deviation
 from jobs.common.frames.resampling import Shape, resampler
 from jobs.common.frames.stored import load_network
-from jobs.common.readouts import Readout
+from jobs.common.network.card import Weights
+from jobs.common.network.readouts import Readout
 from jobs.embed.core import Encode
 
 

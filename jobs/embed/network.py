@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 from timm.models import VisionTransformer
 
-from jobs.common.backbone import features, load_backbone
-from jobs.common.card import ModelCard, Weights
-from jobs.common.inputs import prepare
-from jobs.common.readouts import Readout
+from jobs.common.network.backbone import features, load_backbone
+from jobs.common.network.card import ModelCard, Weights
+from jobs.common.network.inputs import prepare
+from jobs.common.network.readouts import Readout
 from jobs.embed.attention import class_attention, require_class_token
 from jobs.embed.core import Encode, Maps
 

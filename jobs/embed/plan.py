@@ -6,10 +6,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.common.card import CARD_FILE, WEIGHT_FILES, read_card
 from jobs.common.dictionary import WEIGHTS_FILE, read_dictionary_card
 from jobs.common.frames.card import read_frame_card
-from jobs.common.readouts import OF_FRAMES, WIDTHS
+from jobs.common.network.card import CARD_FILE, WEIGHT_FILES, read_card
+from jobs.common.network.readouts import OF_FRAMES, WIDTHS
 from jobs.common.run import Run
 from jobs.embed.config import Config
 from jobs.embed.core import MOST_BANDS, N_LOGMEL, N_STATISTICS

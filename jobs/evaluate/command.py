@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from jobs.common.folders import publish
-from jobs.common.labels import Labels, read_labels
-from jobs.common.marks import is_plain_table, read_marks
+from jobs.common.labels.intervals import Labels, read_labels
+from jobs.common.labels.marks import is_plain_table, read_marks
+from jobs.common.labels.placing import place_marks, recordings_of
 from jobs.common.needs import LIBRARIES_BYTES, described
-from jobs.common.placing import place_marks, recordings_of
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run, main_role
 from jobs.common.space import Space

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
 
-from jobs.common.labels import Intervals, joined
+from jobs.common.labels.intervals import Intervals, joined
 from lake.grid import Grid
 
 WINDOWS_AT_ONCE = 500_000

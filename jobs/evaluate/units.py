@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from jobs.common.labels import Intervals, Labels
-from jobs.common.placing import Placed, PlacedMarks
+from jobs.common.labels.intervals import Intervals, Labels
+from jobs.common.labels.placing import Placed, PlacedMarks
 from lake.constants import OFFSET_ARRAY, UNTIMED
 from lake.grid import iso
 from lake.read import grid_of, read_rows, recorder_names, usable_windows, values_at

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from jobs.common.labels import Intervals, Labels
+from jobs.common.labels.intervals import Intervals, Labels
 from jobs.common.progress import Advance, progress
 from jobs.common.run import Run
 from jobs.evaluate.config import Config

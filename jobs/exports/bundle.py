@@ -18,11 +18,11 @@ import pandas as pd
 from jobs.common.counts import COUNTS_FILE, counts_of
 from jobs.common.heads import TABLE_FILE
 from jobs.common.run import Run
-from jobs.export_files import Target, Written
-from jobs.exporting import Choice, Said, Study, collection_of, found_spans, open_study
-from jobs.manifest import Manifest
-from jobs.registry import JOBS
+from jobs.exports.command import Choice, Said, Study, collection_of, found_spans, open_study
+from jobs.exports.files import Target, Written
 from jobs.review.command import counts as verdict_counts
+from jobs.runner.manifest import Manifest
+from jobs.runner.registry import JOBS
 from lake.batches import batch_names, n_answered, read_batch
 from lake.deployments import camtrap_deployments
 from lake.digest import sha256, sha256_of

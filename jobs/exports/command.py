@@ -9,20 +9,20 @@ import pandas as pd
 import xarray as xr
 
 from jobs.common.run import Run
-from jobs.manifest import Manifest
 from jobs.review.windows import open_windows
+from jobs.runner.manifest import Manifest
 from lake.chain import made_by
 from lake.deployments import deployments_from, read_deployments
 from lake.errors import InputError
-from lake.events import Joining, find_events, thresholds_of
 from lake.exports.clusters import clustering_table, with_labels
 from lake.exports.collection import About, Collection, deployments_of, lengths_of, recordings_of
 from lake.exports.spans import detected_spans, placed, verified_spans
-from lake.find import Wanted, is_wanted_time
 from lake.heard import shares_speech
 from lake.layout import run_of
-from lake.naming import read_names
-from lake.query import open_any, resolve_recorder
+from lake.query.events import Joining, find_events, thresholds_of
+from lake.query.find import Wanted, is_wanted_time
+from lake.query.naming import read_names
+from lake.query.select import open_any, resolve_recorder
 from lake.read import grid_of, recorder_names
 from lake.recordings import read_recordings
 from lake.sounds import SPEECH, Sound, read_sounds

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from jobs.cli_lake import write_table
+from jobs.cli.lake import write_table
 from jobs.common.run import Run
-from jobs.exporting import Choice, Said, StoreWindows, Study, collection_of
-from jobs.phenology import phenology_of
-from jobs.registry import ALL, needing
+from jobs.exports.command import Choice, Said, StoreWindows, Study, collection_of
+from jobs.exports.phenology import phenology_of
+from jobs.runner.registry import ALL, needing
 from lake.deployments import camtrap_deployments
 from lake.errors import InputError, UsageError
 from lake.exports.audacity import audacity_sheets
@@ -26,8 +26,8 @@ from lake.exports.sheets import Sheet
 from lake.exports.spans import COLUMNS, NAMED, placed
 from lake.layout import safe_name
 from lake.outputs import write_outputs
-from lake.phenology import as_table
-from lake.query import open_any
+from lake.query.phenology import as_table
+from lake.query.select import open_any
 from lake.tables import defused_table
 
 CLIPS_AT_ONCE = 100

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.common.matching import match_recordings, told_unknown
+from jobs.common.labels.matching import match_recordings, told_unknown
+from jobs.common.labels.placing import EDGE_S, recordings_of
+from jobs.common.labels.placing import Placed as Recordings
 from jobs.common.needs import LIBRARIES_BYTES, described, store_space
-from jobs.common.placing import EDGE_S, recordings_of
-from jobs.common.placing import Placed as Recordings
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run, listed
 from jobs.imports.config import Config

@@ -10,11 +10,11 @@ from jobs.common.run import Run
 from jobs.learn.config import Config, Group
 from jobs.learn.core import Examples
 from jobs.learn.measures import Bools, Ints
-from lake.across import offsets_ms_of
 from lake.constants import UNTIMED
 from lake.errors import InputError
 from lake.heard import counted, decided
 from lake.layout import Lake
+from lake.query.across import offsets_ms_of
 from lake.read import Windows, open_cube, open_embeddings, recorder_names, values_at
 from lake.vectors import VectorSets
 from lake.verdicts import read_verdicts, settled

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from jobs.common.run import Run
-from jobs.manifest import Manifest
 from jobs.review.cells import milliseconds
 from jobs.review.listed import read_list
 from jobs.review.orders import (
@@ -27,7 +26,8 @@ from jobs.review.orders import (
 )
 from jobs.review.sources import Sources, finished_runs, scored_sounds
 from jobs.review.windows import Windows, open_windows, windows_of_batch
-from jobs.state import finished
+from jobs.runner.manifest import Manifest
+from jobs.runner.state import finished
 from lake import read
 from lake.batches import COLUMNS, VECTORS_ROLE, Batch, keep_batch, read_batch
 from lake.counting.predictions import KEY, kept_predictions, sites_of

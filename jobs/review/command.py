@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from jobs.manifest import Manifest
 from jobs.review.deliver import Given, Read, read_files
 from jobs.review.windows import open_windows
-from jobs.state import DAMAGED, State
+from jobs.runner.manifest import Manifest
+from jobs.runner.state import DAMAGED, State
 from lake.batches import Batch, batch_names, n_answered, read_batch, sample_of
 from lake.errors import InputError, StoreError
 from lake.sounds import read_sounds

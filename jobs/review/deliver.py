@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from jobs.common.labels import read_labels
-from jobs.common.marks import is_plain_table, read_marks
-from jobs.common.placing import PADDED_S, place_marks, recordings_of
+from jobs.common.labels.intervals import read_labels
+from jobs.common.labels.marks import is_plain_table, read_marks
+from jobs.common.labels.placing import PADDED_S, place_marks, recordings_of
 from jobs.common.run import listed
 from jobs.review.cells import instant, milliseconds
 from jobs.review.windows import Windows
@@ -68,7 +68,7 @@ def read_files(paths: Sequence[Path], windows: Windows, sounds: Sounds, known: p
     ----------
     paths
         Tables with the columns :data:`NEEDED` and others of a delivery, or labels of any program that
-        :func:`jobs.common.marks.read_marks` reads.
+        :func:`jobs.common.labels.marks.read_marks` reads.
     windows, sounds
         What they must be of.
     known

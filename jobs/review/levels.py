@@ -12,8 +12,8 @@ from jobs.common.pages.places import Place
 from jobs.common.pages.scale import Scale, scale_of
 from jobs.review.pictures import SIDE_SHARE, steps_aside, with_sides
 from jobs.review.windows import Windows
-from lake.across import open_spans
 from lake.heard import shares_speech
+from lake.query.across import open_spans
 from lake.shards import open_codes
 
 PICTURE_PX = (480, 320)

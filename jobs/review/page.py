@@ -24,10 +24,10 @@ from jobs.review.levels import Levels, open_levels
 from jobs.review.pictures import SIDE_SHARE
 from jobs.review.windows import Windows
 from lake import read
-from lake.across import in_cube
 from lake.errors import InputError
 from lake.grid import iso
 from lake.heard import windows_of_speech
+from lake.query.across import in_cube
 from lake.threads import in_threads
 from lake.verdicts import read_verdicts
 

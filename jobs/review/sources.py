@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.common.run import Run
-from jobs.manifest import Manifest
 from jobs.review.orders import Population, Rows
-from jobs.state import finished
-from lake.across import starts_of
+from jobs.runner.manifest import Manifest
+from jobs.runner.state import finished
 from lake.errors import DawnchorusError, InputError
-from lake.naming import names_digest, read_names
+from lake.query.across import starts_of
+from lake.query.naming import names_digest, read_names
 from lake.read import (
     Windows,
     grid_of,

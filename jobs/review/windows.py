@@ -14,17 +14,17 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from jobs.common.run import Run
-from jobs.manifest import Manifest
+from jobs.runner.manifest import Manifest
 from lake import read
-from lake.across import offsets_ms_of
 from lake.batches import VECTORS_ROLE, Batch, batch_names, read_batch
 from lake.errors import InputError
 from lake.grid import Grid, iso
 from lake.heard import OffsetsMs
-from lake.query import resolve_recorder
+from lake.query.across import offsets_ms_of
+from lake.query.select import resolve_recorder
+from lake.query.trace import pieces, recordings_table
 from lake.read import grid_of, open_cube, open_embeddings, recorder_names, usable_windows
 from lake.text import near_or_all
-from lake.trace import pieces, recordings_table
 
 Cells = NDArray[np.int64]
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from jobs.common.run import C, Options, Outcome, Run
-from jobs.manifest import Manifest
-from jobs.registry import JOBS, needing
-from jobs.runner import launched, ready, require_image, require_own, settled, too_many_set_aside
-from jobs.state import WAITS, State, states
+from jobs.runner.execute import launched, ready, require_image, require_own, settled, too_many_set_aside
+from jobs.runner.manifest import Manifest
+from jobs.runner.registry import JOBS, needing
+from jobs.runner.state import WAITS, State, states
 from lake.claims import require_free
 from lake.errors import QuarantineError
 

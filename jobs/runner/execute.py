@@ -12,11 +12,11 @@ from jobs.common.job import Option
 from jobs.common.processes import ALONE, OWN, Place, opens_ports, place
 from jobs.common.run import Options, Outcome, Run, is_replaceable
 from jobs.common.terminal import complain
-from jobs.execution import execute_claimed, finalise_shares
-from jobs.explain import nearest
-from jobs.manifest import Manifest
-from jobs.registry import JOBS, needing
-from jobs.state import WAITS, State, follows, is_gone, pinned_state, require_inputs, waits_for_verdicts
+from jobs.runner.execution import execute_claimed, finalise_shares
+from jobs.runner.explain import nearest
+from jobs.runner.manifest import Manifest
+from jobs.runner.registry import JOBS, needing
+from jobs.runner.state import WAITS, State, follows, is_gone, pinned_state, require_inputs, waits_for_verdicts
 from lake.batches import batch_names, damaged_batches
 from lake.constants import COPIES
 from lake.errors import InputError, QuarantineError, StoreError, UsageError

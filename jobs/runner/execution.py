@@ -10,11 +10,11 @@ from typing import Any
 
 from jobs.common.processes import place
 from jobs.common.run import C, Options, Outcome, Run, is_replaceable
-from jobs.registry import JOBS, needing
-from jobs.state import files_sha256, labels_sha256
+from jobs.runner.registry import JOBS, needing
+from jobs.runner.state import files_sha256, labels_sha256
 from lake.claims import Claim, claim, require_free
 from lake.constants import LOST
-from lake.naming import names_digest
+from lake.query.naming import names_digest
 from lake.receipts import latest_receipt, write_receipt
 from lake.run_records import GRID_RECORD, RUN_RECORD
 from lake.verdicts import deliveries

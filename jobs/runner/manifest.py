@@ -13,8 +13,8 @@ from jobs.common.config import JobConfig, identity_config, resumed_config
 from jobs.common.job import ANY_ROLE, Input, Job
 from jobs.common.resources import Resources
 from jobs.common.run import Image, Recordings, Run
-from jobs.explain import explain, nearest
-from jobs.registry import JOBS, makers
+from jobs.runner.explain import explain, nearest
+from jobs.runner.registry import JOBS, makers
 from lake.constants import MS_PER_DAY
 from lake.errors import InputError, StoreError, StoreFormatError
 from lake.identity import config_id

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from jobs.common.launch import launch
 from jobs.common.processes import OWN, Place
-from jobs.manifest import Manifest
-from jobs.runner import chosen, takes_shares
+from jobs.runner.execute import chosen, takes_shares
+from jobs.runner.manifest import Manifest
 
 
 def launch_ranks(

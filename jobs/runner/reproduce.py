@@ -14,9 +14,9 @@ from jobs.common.config import identity_config, stored_config
 from jobs.common.containers import bind_words
 from jobs.common.launch import launch, run_child
 from jobs.common.run import Image, Options, Recordings, Run, listed
-from jobs.explain import explain
-from jobs.registry import JOBS
-from jobs.runner import execute_run
+from jobs.runner.execute import execute_run
+from jobs.runner.explain import explain
+from jobs.runner.registry import JOBS
 from lake.digest import sha256_of, sha256_of_file
 from lake.errors import InputError, StoreError
 from lake.graph import above
@@ -25,7 +25,7 @@ from lake.identity import config_id
 from lake.image import DIGEST_VARIABLE, current_image
 from lake.layout import Lake
 from lake.ledger import Entry, Ledger
-from lake.naming import names_digest
+from lake.query.naming import names_digest
 from lake.receipts import latest_receipt
 from lake.records import unseal
 
@@ -94,7 +94,7 @@ def _execute(new: Run, receipt: Path, options: Options, n_processes: int) -> Non
     if n_processes == 1:
         execute_run(new, options)
         return
-    code = launch("jobs.reproduce", [str(receipt), new.lake.storage.url, options.device or ""], n_processes)
+    code = launch("jobs.runner.reproduce", [str(receipt), new.lake.storage.url, options.device or ""], n_processes)
     if code:
         raise StoreError(f"run {new.name!r}: its {n_processes} processes ended with exit code {code}; see above.")
 

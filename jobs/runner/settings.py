@@ -8,7 +8,7 @@ from typing import Any
 
 from jobs.common.config import JobConfig
 from jobs.common.job import ANY_ROLE, Job
-from jobs.registry import makers
+from jobs.runner.registry import makers
 
 UNITS = {"_s": "s", "_hz": "Hz", "_db": "dB", "_px": "pixels"}
 """Unit by the end of a setting's name."""

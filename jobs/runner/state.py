@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from jobs.common.run import Run, is_committed, is_replaceable
-from jobs.manifest import Manifest
-from jobs.registry import JOBS, needing
+from jobs.runner.manifest import Manifest
+from jobs.runner.registry import JOBS, needing
 from lake.claims import live_claims
 from lake.digest import sha256_of
 from lake.errors import DawnchorusError, StoreError
 from lake.identity import differences, require_same
-from lake.naming import names_digest
+from lake.query.naming import names_digest
 from lake.receipts import latest_receipt
 from lake.verdicts import deliveries
 from lake.verify import UNFINISHED

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.common.audio import AudioError, open_audio
-from jobs.common.decoder import READ_DEADLINE_S, RemoteReader, fingerprint, stand_of
-from jobs.common.decoder_child import Opener, Stand
+from jobs.common.audio.decoder import READ_DEADLINE_S, RemoteReader, fingerprint, stand_of
+from jobs.common.audio.decoder_child import Opener, Stand
+from jobs.common.audio.probe import AudioError, open_audio
 from jobs.spectrograms.plan import Placed
 from lake.constants import LOST
 from lake.errors import InputError

@@ -158,7 +158,7 @@ def partitions_of(run: Run[Config], plan: Plan, days: Sequence[Day], backend: st
 
 
 def _backend() -> str:
-    from jobs.common.devices import backend_of  # noqa: PLC0415 (torch)
+    from jobs.common.network.devices import backend_of  # noqa: PLC0415 (torch)
 
     return backend_of()
 

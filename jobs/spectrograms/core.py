@@ -10,7 +10,7 @@ import torch
 import torchaudio.functional
 from numpy.typing import NDArray
 
-from jobs.common.audio import MAX_PEAK, one_channel, without_impossible
+from jobs.common.audio.probe import MAX_PEAK, one_channel, without_impossible
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.fourier import plan_transform
 from jobs.spectrograms.kernels import SPECTRA_AT_ONCE, Tools, bank_of, frame_codes, scratch_for

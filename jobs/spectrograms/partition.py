@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.common import partitioned
-from jobs.common.audio import AudioError
+from jobs.common.audio.probe import AudioError
 from jobs.spectrograms.assemble import Reader, Window, read_window
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.core import Facts, window_codes

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from jobs.common.audio import Reading, is_float
+from jobs.common.audio.probe import Reading, is_float
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.mel import n_usable_bands
 from lake.constants import COPIES, EARLIEST_MS, UNTIMED

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.common.launch import run_child
-from jobs.manifest import Manifest
-from jobs.runner import ready
-from jobs.state import WAITS
+from jobs.runner.execute import ready
+from jobs.runner.manifest import Manifest
+from jobs.runner.state import WAITS
 from jobs.submit.plan import Step, folders, plan
 from jobs.submit.profile import Site
 from jobs.submit.schedulers import SCHEDULERS, submit_script

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from jobs.common.run import Run
-from jobs.manifest import Manifest
-from jobs.registry import JOBS
+from jobs.runner.manifest import Manifest
+from jobs.runner.registry import JOBS
 from jobs.submit.profile import Site
 from lake.digest import sha256_of_file
 from lake.errors import InputError

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError, field_validator
 
-from jobs.explain import explain, nearest
+from jobs.runner.explain import explain, nearest
 from jobs.submit.profile import Site
 from jobs.submit.schedulers import SCHEDULERS
 from lake.errors import InputError

@@ -12,11 +12,11 @@ from pathlib import Path
 from jobs.catalog.command import run_catalog
 from jobs.catalog.summary import describe
 from jobs.common.progress import counting
-from jobs.explain import nearest
-from jobs.manifest import Manifest, read_manifest
-from jobs.proposals import KINDS, Choice, PlannedRun, Sounds, kind_for, notes_on, propose, sounds_of
-from jobs.registry import JOBS
-from jobs.settings import settings_as_toml
+from jobs.runner.explain import nearest
+from jobs.runner.manifest import Manifest, read_manifest
+from jobs.runner.registry import JOBS
+from jobs.runner.settings import settings_as_toml
+from jobs.workflows.proposals import KINDS, Choice, PlannedRun, Sounds, kind_for, notes_on, propose, sounds_of
 from lake.constants import KINDS as FOLDERS
 from lake.errors import InputError, UsageError
 from lake.outputs import write_outputs

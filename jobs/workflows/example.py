@@ -7,12 +7,12 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.common.audio import is_float, probe, read_samples
+from jobs.common.audio.probe import is_float, probe, read_samples
 from jobs.common.run import Run
 from jobs.embed.command import encoder_of
 from jobs.embed.config import Config as EmbedConfig
 from jobs.embed.core import faulty
-from jobs.reproduce import recorded_run
+from jobs.runner.reproduce import recorded_run
 from jobs.spectrograms.config import Config as SpectrogramConfig
 from jobs.spectrograms.core import window_codes
 from lake.chain import made_by

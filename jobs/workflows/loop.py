@@ -11,9 +11,9 @@ import pandas as pd
 
 from jobs.common.heads import TABLE_FILE, NothingLearntError
 from jobs.common.run import Options, Run
-from jobs.manifest import Manifest
-from jobs.runner import execute_runs
-from jobs.state import pinned_state
+from jobs.runner.execute import execute_runs
+from jobs.runner.manifest import Manifest
+from jobs.runner.state import pinned_state
 from lake.errors import InputError
 from lake.escapes import as_written
 from lake.held import read_held

@@ -13,9 +13,9 @@ from jobs.common.progress import counting
 from jobs.common.run import Options
 from jobs.demo.config import DEMO, STUDY_SHA256
 from jobs.demo.study import make_study
-from jobs.manifest import Manifest, read_manifest
-from jobs.proposals import TEMPLATE
-from jobs.runner import execute_runs
+from jobs.runner.execute import execute_runs
+from jobs.runner.manifest import Manifest, read_manifest
+from jobs.workflows.proposals import TEMPLATE
 from lake.constants import STATUS
 from lake.outputs import write_outputs
 from lake.read import grid_of, open_clusters, open_cube, usable_windows
@@ -43,8 +43,8 @@ def quickstart(folder: Path, *, workers: int, say: Say, force: bool = False) -> 
     force
         Replace a table and a manifest that somebody changed.
     """
-    from jobs.rehearsal import rehearse  # noqa: PLC0415 (`demo --only-recordings` runs without scikit-learn)
-    from jobs.season import count_season  # noqa: PLC0415 (as above)
+    from jobs.workflows.rehearsal import rehearse  # noqa: PLC0415 (`demo --only-recordings` runs without scikit-learn)
+    from jobs.workflows.season import count_season  # noqa: PLC0415 (as above)
 
     table, manifest = prepare_study(folder, workers, say, force=force)
     read = read_manifest(manifest)

@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from jobs.common.heads import read_heads
-from jobs.common.labels import Labels, read_labels
+from jobs.common.labels.intervals import Labels, read_labels
 from jobs.common.run import Options, Run
 from jobs.demo.reviewer import REVIEWER, answers_to, sounds_in
 from jobs.learn.config import Config
 from jobs.learn.core import Examples, Head, Refused, learn_head
 from jobs.learn.examples import held_out_by
 from jobs.learn.measures import ranking
-from jobs.loop import Say, detector_runs, learn_and_detect, rows_of, summary
-from jobs.manifest import Manifest
 from jobs.review.ask import Request, choose_batch
 from jobs.review.command import add
 from jobs.review.deliver import Given
 from jobs.review.sources import read_windows, windows_of
 from jobs.review.windows import Windows, open_windows
+from jobs.runner.manifest import Manifest
+from jobs.workflows.loop import Say, detector_runs, learn_and_detect, rows_of, summary
 from lake.constants import MS_PER_HOUR
 from lake.errors import InputError
 from lake.heard import windows_heard

@@ -9,23 +9,23 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from jobs.common.labels import Labels
+from jobs.common.labels.intervals import Labels
 from jobs.common.run import Options
 from jobs.demo.reviewer import REVIEWER, answers_to, sounds_in
-from jobs.loop import detector_runs, learn_and_detect
-from jobs.manifest import Manifest
-from jobs.rehearsal import ANSWERS, n_heard_by_truth, truth_of
 from jobs.review.ask import Request, choose_batch
 from jobs.review.command import add
 from jobs.review.deliver import Given
 from jobs.review.windows import open_windows
-from jobs.runner import execute_runs
-from jobs.state import finished
+from jobs.runner.execute import execute_runs
+from jobs.runner.manifest import Manifest
+from jobs.runner.state import finished
+from jobs.workflows.loop import detector_runs, learn_and_detect
+from jobs.workflows.rehearsal import ANSWERS, n_heard_by_truth, truth_of
 from lake.batches import batch_names
 from lake.counting.periods import SEASON
 from lake.counting.study import Windows, windows_of
 from lake.outputs import write_outputs
-from lake.query import open_any
+from lake.query.select import open_any
 from lake.read import Windows as Places
 
 Say = Callable[[str], None]

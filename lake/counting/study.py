@@ -15,9 +15,9 @@ from lake.counting.estimates import LEVEL, estimate
 from lake.counting.periods import NO_SITE, PERIODS, SEASON, UNKNOWN, cells_per_window, period_of
 from lake.counting.predictions import of_draws, of_sites, windows_then
 from lake.counting.shares import shared_out
-from lake.find import Wanted, find
 from lake.grid import Grid
 from lake.heard import windows_heard, windows_touching
+from lake.query.find import Wanted, find
 from lake.read import grid_of, recorder_names
 from lake.sounds import SPEECH
 from lake.verdicts import last_decisions, settled

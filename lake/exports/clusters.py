@@ -7,10 +7,10 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from lake.across import in_cube, starts_of
-from lake.find import Wanted, find, reached
+from lake.query.across import in_cube, starts_of
+from lake.query.find import Wanted, find, reached
+from lake.query.trace import pieces, recordings_table
 from lake.read import grid_of, windows_of
-from lake.trace import pieces, recordings_table
 
 
 def clustering_table(
@@ -26,7 +26,7 @@ def clustering_table(
     Parameters
     ----------
     clusters, cube
-        Opened as numbers (:func:`lake.query.open_any`), on the same grid.
+        Opened as numbers (:func:`lake.query.select.open_any`), on the same grid.
     wanted
         Which windows.
     names
@@ -43,7 +43,7 @@ def clustering_table(
     Raises
     ------
     InputError
-        As :func:`lake.find.find`.
+        As :func:`lake.query.find.find`.
     """
     found = find(clusters, wanted, cube=cube)
     grid = grid_of(clusters)

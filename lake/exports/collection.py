@@ -11,10 +11,10 @@ import xarray as xr
 from lake.deployments import deployments_at
 from lake.errors import InputError
 from lake.exports.spans import rounded
-from lake.find import reached
+from lake.query.find import reached
+from lake.query.trace import recordings_table
 from lake.read import grid_of, recorder_names, windows_of
 from lake.sounds import Sound
-from lake.trace import recordings_table
 
 M_PER_DEGREE = 111_320
 """Metres of a degree of latitude."""

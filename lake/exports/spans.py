@@ -8,9 +8,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from lake.constants import OFFSET_UNKNOWN_S
-from lake.find import reached
 from lake.heard import MIN_OVERLAP_MS
-from lake.places import RecordingsOf
+from lake.query.find import reached
+from lake.query.places import RecordingsOf
 from lake.read import Windows, grid_of, recorder_names
 from lake.sounds import SPEECH
 from lake.verdicts import SPAN, last_decisions, settled
@@ -61,7 +61,7 @@ def detected_spans(events: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame
     Parameters
     ----------
     events
-        As :func:`lake.events.find_events` gives them.
+        As :func:`lake.query.events.find_events` gives them.
     verdicts
         As :func:`lake.verdicts.read_verdicts` gives them.
 
@@ -122,7 +122,7 @@ def placed(spans: pd.DataFrame, cube: xr.Dataset) -> pd.DataFrame:
     spans
         With the columns :data:`NAMED`.
     cube
-        Opened as numbers (:func:`lake.query.open_any`).
+        Opened as numbers (:func:`lake.query.select.open_any`).
 
     Returns
     -------

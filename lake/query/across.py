@@ -11,7 +11,7 @@ from lake.chain import made_by
 from lake.constants import OFFSET_ARRAY, STATUS_ARRAYS
 from lake.errors import InputError
 from lake.heard import OffsetsMs
-from lake.query import open_any
+from lake.query.select import open_any
 from lake.read import Windows, grid_of, open_array, open_cube, values_at
 from lake.shards import open_codes
 

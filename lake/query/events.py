@@ -9,9 +9,9 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from lake.across import starts_of
 from lake.errors import InputError, UsageError
-from lake.places import RecordingsOf
+from lake.query.across import starts_of
+from lake.query.places import RecordingsOf
 from lake.read import grid_of, recorder_names, usable_windows, values_at
 from lake.text import near_or_all
 
@@ -76,7 +76,7 @@ def find_events(
     Parameters
     ----------
     detections, cube
-        Opened as numbers (:func:`lake.query.open_any`); without a cube recordings are empty.
+        Opened as numbers (:func:`lake.query.select.open_any`); without a cube recordings are empty.
     rule, sounds
         As for :func:`thresholds_of`.
     joining

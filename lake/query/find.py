@@ -10,13 +10,13 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from lake.across import in_cube
 from lake.chain import clusterings_of, made_by
 from lake.constants import MS_PER_DAY, MS_PER_HOUR, OFFSET_UNKNOWN_S, STATUS_ARRAYS, UNTIMED
 from lake.errors import InputError, UsageError
 from lake.grid import iso
 from lake.heard import cells_of_speech, speech_note
-from lake.query import open_any, parse_dates, resolve_recorder, rows_of
+from lake.query.across import in_cube
+from lake.query.select import open_any, parse_dates, resolve_recorder, rows_of
 from lake.read import Windows, grid_of, recorder_names, spans_there, values_at, windows_of
 from lake.text import near_or_all, nearest_hint, resolve
 
@@ -73,7 +73,7 @@ def parse_wanted(
     Raises
     ------
     UsageError
-        As :func:`lake.query.parse_dates` and :func:`parse_hours`, and for a cluster that is no number.
+        As :func:`lake.query.select.parse_dates` and :func:`parse_hours`, and for a cluster that is no number.
     """
     days, of_day = parse_dates(dates) if dates else None, parse_hours(hours) if hours else None
     return Wanted(tuple(recorders), tuple(sites), tuple(map(_cluster_number, clusters)), days, of_day, local)
@@ -115,7 +115,7 @@ def ask(
         If a clustering is needed, and the lake has none or several of the store; if sounds are wanted of another
         store than detections.
     StoreError, InputError
-        As :func:`lake.query.open_any` and :func:`find`.
+        As :func:`lake.query.select.open_any` and :func:`find`.
     """
     dataset = open_any(url)
     if sounds and "score" not in dataset:
@@ -224,7 +224,7 @@ def find(
     Parameters
     ----------
     dataset
-        A store that was opened as numbers (:func:`lake.query.open_any`).
+        A store that was opened as numbers (:func:`lake.query.select.open_any`).
     wanted
         Which windows.
     cube

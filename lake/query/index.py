@@ -8,11 +8,11 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from lake.codes import Codes, encode, pack, unpack
 from lake.digest import sha256
 from lake.errors import DawnchorusError
 from lake.layout import run_of, safe_name
 from lake.ledger import Ledger
+from lake.query.codes import Codes, encode, pack, unpack
 from lake.scaling import Vectors
 from lake.storage import Storage
 from lake.vectors import Span, VectorSets

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lake.codes import Codes
+from lake.query.codes import Codes
 from lake.scaling import Scaling, Vectors, scaled
 
 Metric = Literal["cosine", "euclidean"]

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from lake.constants import MS_PER_DAY, MS_PER_HOUR
 from lake.counting.study import Windows
-from lake.events import RULES, thresholds_of
-from lake.find import Wanted, is_wanted_time
 from lake.heard import windows_heard
+from lake.query.events import RULES, thresholds_of
+from lake.query.find import Wanted, is_wanted_time
 from lake.read import values_at
 from lake.sounds import SPEECH
 from lake.verdicts import settled
@@ -118,7 +118,7 @@ def scored(scores: xr.Dataset, windows: Windows, rule: str, sounds: Sequence[str
     Parameters
     ----------
     scores, rule, sounds
-        As :func:`lake.events.thresholds_of` takes them.
+        As :func:`lake.query.events.thresholds_of` takes them.
     windows
         Those that are counted.
     """

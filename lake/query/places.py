@@ -8,13 +8,13 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from lake.across import cells_in, starts_of
 from lake.chain import Made, clusterings_of, made_by
 from lake.errors import InputError
-from lake.find import local_times_ms, reached
-from lake.query import open_any
+from lake.query.across import cells_in, starts_of
+from lake.query.find import local_times_ms, reached
+from lake.query.select import open_any
+from lake.query.trace import Piece, pieces, recordings_table
 from lake.read import Windows, grid_of, recorder_names, windows_of
-from lake.trace import Piece, pieces, recordings_table
 
 
 @dataclass
@@ -74,7 +74,7 @@ def with_places(table: pd.DataFrame, url: str) -> pd.DataFrame:
     Raises
     ------
     StoreError, StoreFormatError
-        As :func:`lake.query.open_any`.
+        As :func:`lake.query.select.open_any`.
     """
     cube, clusters = _stores_of(url)
     with open_any(url) as dataset:

@@ -12,9 +12,9 @@ from threadpoolctl import threadpool_limits
 from lake.errors import InputError, UsageError
 from lake.grid import iso
 from lake.heard import cells_of_speech, speech_note
-from lake.index import index_of
-from lake.nearest import Comparison, Metric
-from lake.query import Instant, cell_of, resolve_recorder
+from lake.query.index import index_of
+from lake.query.nearest import Comparison, Metric
+from lake.query.select import Instant, cell_of, resolve_recorder
 from lake.scaling import Scaling, Vectors, scaled_and_lengths
 from lake.threads import in_threads
 from lake.vectors import Span, VectorSets, by_day, read_span
@@ -60,7 +60,7 @@ class Search:
     sets
         From :func:`lake.vectors.open_vectors`.
     normalise
-        See :func:`lake.similar.similar`.
+        See :func:`lake.query.similar.similar`.
     index
         Whether the index is used, and kept where it is missing.
     threads
@@ -71,10 +71,10 @@ class Search:
     Notes
     -----
     The first search compares all windows in full. On the way it codes the vectors in 8 bits and keeps the codes in the
-    lake (:mod:`lake.index`), and with whitening the length of each whitened vector. From codes later searches know
-    the least and the largest distance that each window can have (:meth:`lake.codes.Codes.products` has the proof). Let
-    D be the n-th smallest of the largest distances. Then n windows are as near as D, so the n nearest, and all that
-    are as near as the n-th of them, have a least distance of D at most. Only windows of which that holds are compared
+    lake (:mod:`lake.query.index`), and with whitening the length of each whitened vector. From codes later searches
+    know the least and the largest distance that each window can have (:meth:`lake.query.codes.Codes.products` has the
+    proof). Let D be the n-th smallest of the largest distances. Then n windows are as near as D, so the n nearest, and
+    all that are as near as the n-th of them, have a least distance of D at most. Only windows of which that holds are compared
     in full: first the n with the smallest largest distance, which gives a smaller D, then those that are left. The
     distance of a window that is compared in full does not depend on other windows, so the result is that of comparing
     all in full, to the last bit. Days without codes, such as those by which recordings grew, are compared in full and
@@ -114,7 +114,7 @@ class Search:
         self, recorder: str, time: Instant, *, n: int = 20, metric: Metric = "cosine", apart_s: float | None = None,
         advance: Advance | None = None,
     ) -> pd.DataFrame:  # fmt: skip
-        """Return the windows nearest to one; see :func:`lake.similar.similar`."""
+        """Return the windows nearest to one; see :func:`lake.query.similar.similar`."""
         grid, row = self.sets.grid, self._row_of(recorder, time)
         number, cell = int(self._recorder[row]), int(self._cell[row])
         wanted = np.concatenate([np.asarray(array[number, cell]) for array in self.sets.arrays])
@@ -130,7 +130,7 @@ class Search:
     def near_vector(
         self, vector: NDArray[np.floating], *, n: int = 20, metric: Metric = "cosine", advance: Advance | None = None
     ) -> pd.DataFrame:
-        """Return the windows nearest to a vector, shape (n_features,); see :func:`lake.similar.similar_to`."""
+        """Return the windows nearest to a vector, shape (n_features,); see :func:`lake.query.similar.similar_to`."""
         vector, n_features = np.asarray(vector), sum(self.sets.n_features)
         if vector.shape != (n_features,) or not np.isfinite(vector).all():
             raise InputError(

@@ -7,12 +7,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lake.errors import InputError
-from lake.find import number_of_sound
 from lake.heard import cells_of_speech, speech_note
-from lake.nearest import Metric
-from lake.query import Instant
+from lake.query.find import number_of_sound
+from lake.query.nearest import Metric
+from lake.query.search import Normalise, Search
+from lake.query.select import Instant
 from lake.read import grid_of, open_detections, recorder_names, usable_windows, values_at
-from lake.search import Normalise, Search
 from lake.vectors import open_vectors
 
 

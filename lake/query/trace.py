@@ -13,7 +13,7 @@ from lake.grid import Grid, iso
 from lake.ledger import Entry, Ledger
 from lake.ownership import compose, own_segments
 from lake.ownership import end_ms as recording_end_ms
-from lake.query import Instant, place_of
+from lake.query.select import Instant, place_of
 from lake.read import grid_of, open_cube, open_embeddings, paths_of, recorder_names, table_rows
 from lake.run_records import RUN_RECORD
 from lake.schema import RECORDING_COLUMNS

@@ -8,7 +8,7 @@ import pytest
 from stores import ORIGIN_MS, make_clusters
 
 from benchmarks.heard import mean_in_random_order, mean_until_all, mean_until_each, windows_until_all_kinds
-from jobs.common.labels import Intervals, Labels
+from jobs.common.labels.intervals import Intervals, Labels
 from lake.read import open_clusters
 
 

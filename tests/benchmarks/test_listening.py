@@ -6,8 +6,8 @@ from stores import ORIGIN_MS
 
 from benchmarks.hoplite import linear_heads
 from benchmarks.listening import AFTER, HOPLITE, ORDERS, Study, calibration_error, play
-from jobs.rehearsal import Rehearsed
 from jobs.review.orders import Population
+from jobs.workflows.rehearsal import Rehearsed
 from lake.grid import Grid
 from lake.read import Windows
 

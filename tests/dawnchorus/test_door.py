@@ -22,8 +22,8 @@ import xarray as xr
 import dawnchorus
 import lake.errors
 from dawnchorus import errors
-from lake.find import Wanted, find
-from lake.query import open_any
+from lake.query.find import Wanted, find
+from lake.query.select import open_any
 
 CLUSTERS = "data/demo/clusters/clusters.zarr"
 VECTORS = "data/demo/embeddings/vectors.zarr"

@@ -13,7 +13,7 @@ from manifesttexts import Write
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 from soundfiles import Study, usual_study
 
-from jobs.cli import main
+from jobs.cli.main import main
 
 
 @pytest.fixture(scope="session")

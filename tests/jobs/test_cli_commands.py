@@ -11,8 +11,8 @@ from chains import n_windows, receipts, runs, store, write_chain
 from commands import Cli
 from soundfiles import RATE, sound, usual_study
 
-from jobs.cli import parse_partition
-from jobs.cli_begin import parse_zones
+from jobs.cli.begin import parse_zones
+from jobs.cli.main import parse_partition
 from lake.constants import STATUS
 from lake.errors import UsageError
 

@@ -15,12 +15,12 @@ from soundfiles import CONFIG, RATE, Study, sound
 
 import dawnchorus
 from jobs.common.run import Options
-from jobs.example import clip_vector
-from jobs.manifest import read_manifest
-from jobs.runner import execute_runs
+from jobs.runner.execute import execute_runs
+from jobs.runner.manifest import read_manifest
+from jobs.workflows.example import clip_vector
 from lake.errors import InputError
-from lake.query import place_of
-from lake.trace import trace
+from lake.query.select import place_of
+from lake.query.trace import trace
 from lake.vectors import open_vectors
 
 RUNS = """

@@ -18,11 +18,11 @@ from smalllake import MANIFEST, write_study
 from jobs.common.config import JobConfig
 from jobs.common.job import ANY_ROLE, Job
 from jobs.common.run import Options, Outcome, Run
-from jobs.manifest import Manifest, read_manifest
-from jobs.registry import JOBS, PACKAGES, makers
 from jobs.review.command import add as bring_in
 from jobs.review.deliver import Given
-from jobs.runner import execute_runs
+from jobs.runner.execute import execute_runs
+from jobs.runner.manifest import Manifest, read_manifest
+from jobs.runner.registry import JOBS, PACKAGES, makers
 from lake.constants import KINDS
 
 FUNCTIONS = {

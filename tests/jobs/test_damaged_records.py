@@ -9,13 +9,13 @@ from chains import run_chain, standing, write_chain
 from soundfiles import usual_study
 
 from jobs.common.run import Options
-from jobs.dryrun import describe_runs
-from jobs.manifest import read_manifest
-from jobs.reproduce import reproduce
-from jobs.runner import verify_runs
-from jobs.state import refuse_damaged, states
+from jobs.runner.dryrun import describe_runs
+from jobs.runner.execute import verify_runs
+from jobs.runner.manifest import read_manifest
+from jobs.runner.reproduce import reproduce
+from jobs.runner.state import refuse_damaged, states
 from lake.errors import DawnchorusError, StoreError
-from lake.query import open_any
+from lake.query.select import open_any
 
 Damage = Callable[[bytes], bytes | None]
 DAMAGES: dict[str, Damage] = {

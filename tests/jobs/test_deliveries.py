@@ -13,7 +13,7 @@ from soundfiles import RATE, sound
 
 from jobs.demo.config import StudyConfig
 from jobs.demo.study import make_study
-from lake.naming import Name, read_names, write_names
+from lake.query.naming import Name, read_names, write_names
 from lake.read import open_clusters, open_embeddings, recorder_names
 from lake.storage import Storage
 

@@ -22,10 +22,10 @@ from jobs.catalog import command
 from jobs.catalog.command import run_catalog
 from jobs.catalog.examine import FileFacts, examine
 from jobs.catalog.names import parse_name
-from jobs.common.audio import AudioInfo
+from jobs.common.audio.probe import AudioInfo
 from jobs.common.effort import daily_effort
-from jobs.common.labels import read_labels
-from jobs.manifest import read_manifest
+from jobs.common.labels.intervals import read_labels
+from jobs.runner.manifest import read_manifest
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.plan import make_plan
 from lake.deployments import assign_deployments, read_deployments

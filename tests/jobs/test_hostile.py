@@ -17,10 +17,10 @@ from chains import CHAIN, run_chain, runs, store
 from commands import ROOT, Cli, Ended
 from soundfiles import Study, files, sound
 
-from jobs.common.marks import read_marks
+from jobs.common.labels.marks import read_marks
 from lake.escapes import printable
 from lake.layout import safe_name
-from lake.naming import Name, read_names, write_names
+from lake.query.naming import Name, read_names, write_names
 from lake.recordings import read_recordings
 from lake.storage import Storage
 
@@ -165,7 +165,7 @@ def test_a_bugs_traceback_goes_through_the_door(cli: Cli, hostile: Path, monkeyp
     def broken(*_: object) -> None:
         raise RuntimeError(f"a bug with {OSC}{CSI}")
 
-    monkeypatch.setattr("jobs.state.states", broken)
+    monkeypatch.setattr("jobs.runner.state.states", broken)
     ended = cli("status", hostile)
     assert ended.code == 1
     assert "RuntimeError: a bug with \\x1b]0;owned" in ended.error

@@ -9,7 +9,7 @@ from chains import store
 from commands import Cli
 from soundfiles import files, sound
 
-from jobs.quickstart import _write_manifest
+from jobs.workflows.quickstart import _write_manifest
 from lake.errors import UsageError
 from lake.outputs import RECORD
 

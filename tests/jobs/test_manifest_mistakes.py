@@ -8,10 +8,10 @@ from manifesttexts import MELS, WHOLE, Write, problems
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from jobs.common.job import Input
-from jobs.common.readouts import WIDTHS
-from jobs.explain import explain
-from jobs.manifest import read_manifest
-from jobs.registry import JOBS
+from jobs.common.network.readouts import WIDTHS
+from jobs.runner.explain import explain
+from jobs.runner.manifest import read_manifest
+from jobs.runner.registry import JOBS
 from lake.errors import InputError
 
 READOUTS = [repr(name) for name in WIDTHS]

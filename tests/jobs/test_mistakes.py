@@ -9,8 +9,8 @@ from chains import store
 from commands import Cli
 
 import dawnchorus
-from jobs.cli_help import in_plain_words
-from jobs.manifest import read_manifest
+from jobs.cli.help import in_plain_words
+from jobs.runner.manifest import read_manifest
 from lake.errors import InputError
 
 
@@ -177,7 +177,11 @@ def test_an_interrupted_command_says_that_it_goes_on(
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
-    for name in ("jobs.quickstart.make_study", "jobs.quickstart.run_catalog", "jobs.begin.run_catalog"):
+    for name in (
+        "jobs.workflows.quickstart.make_study",
+        "jobs.workflows.quickstart.run_catalog",
+        "jobs.workflows.begin.run_catalog",
+    ):
         monkeypatch.setattr(name, stop)
     ended = cli(*[str(whole.parent / "audio") if word == "AUDIO" else word for word in words])
     assert ended.code == 75

@@ -17,9 +17,9 @@ from jobs.evaluate.units import scaled_rows
 from lake.constants import MS_PER_DAY
 from lake.errors import InputError
 from lake.grid import iso
+from lake.query.similar import similar
 from lake.read import open_clusters, open_cube
 from lake.scaling import scaled, stored_centroids, stored_scaling
-from lake.similar import similar
 from lake.vectors import open_vectors, read_span
 from lake.whitening import study_whitening
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from commands import Cli
 
-from jobs.registry import JOBS
+from jobs.runner.registry import JOBS
 
 MANIFEST = """
 lake = "lake"

@@ -11,9 +11,9 @@ from chains import LABELS, run_chain, runs, standing
 from soundfiles import Study
 
 from jobs.common.run import Options
-from jobs.dryrun import describe_runs
-from jobs.manifest import read_manifest
-from jobs.runner import execute_runs
+from jobs.runner.dryrun import describe_runs
+from jobs.runner.execute import execute_runs
+from jobs.runner.manifest import read_manifest
 from lake.errors import DawnchorusError, IdentityError, InputError, StoreError, TryAgainError
 from lake.grid import Grid
 from lake.storage import Storage

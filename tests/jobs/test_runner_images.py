@@ -50,6 +50,6 @@ def test_a_gpu_that_is_not_there_is_told_unless_the_cpu_was_chosen(
 ) -> None:
     monkeypatch.setenv("APPTAINER_CONTAINER", "/images/cluster.sif")
     monkeypatch.setenv(DIGEST_VARIABLE, SHA)
-    monkeypatch.setattr("jobs.runner.missing_gpus", lambda n: iter([f"asks for {n} GPU, none is seen here"]))
+    monkeypatch.setattr("jobs.runner.execute.missing_gpus", lambda n: iter([f"asks for {n} GPU, none is seen here"]))
     assert run_chain(pinned, "clusters2")[0] == "clusters2: asks for 1 GPU, none is seen here"
     assert not any("GPU" in line for line in run_chain(pinned, "clusters2", refresh=True, device="cpu"))

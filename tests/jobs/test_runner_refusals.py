@@ -13,8 +13,8 @@ from soundfiles import Study, files, sound, usual_study
 
 from jobs.cluster import command as cluster
 from jobs.common.run import Options, Outcome, Run
-from jobs.manifest import read_manifest
-from jobs.runner import finalise_run, verify_runs
+from jobs.runner.execute import finalise_run, verify_runs
+from jobs.runner.manifest import read_manifest
 from lake.claims import claim
 from lake.errors import IdentityError, InputError, QuarantineError, StoreError, TryAgainError
 

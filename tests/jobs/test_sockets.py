@@ -12,8 +12,8 @@ from sockets import is_open, watching
 from soundfiles import usual_study
 from standins import install
 
-from jobs.manifest import read_manifest
-from jobs.state import states
+from jobs.runner.manifest import read_manifest
+from jobs.runner.state import states
 from jobs.submit.command import Where, submit
 from jobs.submit.plan import Kind, plan
 from jobs.submit.sites import read_site

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from commands import Cli
 
-import jobs.quickstart
+import jobs.workflows.quickstart
 from jobs.demo.config import SMALL, SMALL_SHA256
-from jobs.proposals import KINDS
+from jobs.workflows.proposals import KINDS
 from lake.clustering import clustering_id_of
 from lake.read import open_clusters
 
@@ -32,8 +32,8 @@ def download(path: Path) -> None:
 @pytest.mark.slow
 def test_every_line_runs(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(jobs.quickstart, "DEMO", SMALL)
-    monkeypatch.setattr(jobs.quickstart, "STUDY_SHA256", SMALL_SHA256)
+    monkeypatch.setattr(jobs.workflows.quickstart, "DEMO", SMALL)
+    monkeypatch.setattr(jobs.workflows.quickstart, "STUDY_SHA256", SMALL_SHA256)
     said: dict[str, str] = {}
     for line in LINES:
         first, *words = shlex.split(line)

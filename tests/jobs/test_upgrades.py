@@ -18,10 +18,10 @@ from smalllake import ADDED, MANIFEST, unpack, write_recordings, write_table
 from jobs.cluster.config import Config
 from jobs.common.training import checkpoint
 from jobs.evaluate.config import Config as EvaluateConfig
-from jobs.manifest import read_manifest
-from jobs.registry import JOBS
-from jobs.reproduce import recorded_run
-from jobs.runner import verify_runs
+from jobs.runner.execute import verify_runs
+from jobs.runner.manifest import read_manifest
+from jobs.runner.registry import JOBS
+from jobs.runner.reproduce import recorded_run
 from lake.constants import FORMAT_VERSION, STATUS
 from lake.errors import IdentityError, StoreError
 from lake.read import open_array, read_rows

@@ -9,7 +9,7 @@ import pytest
 import zstandard
 from stores import make_cube, make_embeddings, random_codes
 
-from jobs.common.decoder import READ_DEADLINE_S
+from jobs.common.audio.decoder import READ_DEADLINE_S
 from lake import constants
 from lake.claims import BEAT_S, EXPIRES_S
 from lake.grid import Grid

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from lake.errors import InputError, StoreError
 from lake.keys import inside, outward
+from lake.query.trace import recordings_table
 from lake.read import paths_of
 from lake.recordings import read_recordings
 from lake.storage import Storage
-from lake.trace import recordings_table
 
 OUTWARD = [
     "../x", "..", "a/..", "a/../b", "a/../../b", "/etc/passwd", "//host/share", "..\\x", "a\\..\\..\\b", "a/..\\..\\b",

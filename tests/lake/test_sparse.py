@@ -13,11 +13,11 @@ from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 
 from lake.exports.clusters import clustering_table
-from lake.find import Wanted, extent, find
 from lake.held import HeldStore
-from lake.naming import overlap_table
-from lake.places import with_places
-from lake.query import open_any
+from lake.query.find import Wanted, extent, find
+from lake.query.naming import overlap_table
+from lake.query.places import with_places
+from lake.query.select import open_any
 from lake.read import spans_there, usable_windows, values_at
 from lake.schema import TIME_CHUNK_DAYS
 

@@ -8,11 +8,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import soundfile
 
-from jobs.common.audio import Reading, Samples, one_channel, probe, read_samples, without_impossible
+from jobs.common.audio.probe import Reading, Samples, one_channel, probe, read_samples, without_impossible
 from lake.digest import sha256_of
 from lake.errors import InputError
 from lake.outputs import write_outputs
-from lake.trace import Piece, Trace
+from lake.query.trace import Piece, Trace
 
 
 def cut(found: Trace, root: Path, out: Path, *, force: bool = False) -> float:
@@ -75,7 +75,7 @@ def joined(pieces: Iterable[Piece], n_samples: int, read: Callable[[Piece], Samp
     Parameters
     ----------
     pieces
-        Which samples of which recordings are in the window (:func:`lake.trace.pieces`); the rest is zero.
+        Which samples of which recordings are in the window (:func:`lake.query.trace.pieces`); the rest is zero.
     n_samples
         Length of the window.
     read

@@ -24,9 +24,9 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 import numpy as np
 
-from jobs.common import decoder_child
-from jobs.common.audio import AudioError, Reading, Samples, open_audio
-from jobs.common.decoder_child import Opener, Print, Stand
+from jobs.common.audio import decoder_child
+from jobs.common.audio.decoder_child import Opener, Print, Stand
+from jobs.common.audio.probe import AudioError, Reading, Samples, open_audio
 from lake.errors import TryAgainError
 
 P = ParamSpec("P")
@@ -40,7 +40,10 @@ SLOWEST_BYTES_PER_S = 10e6
 SLOWEST_DECODING = 100.0
 """Seconds of sound that any decoder skips in a second, on the way to the samples that were asked for."""
 
-_BOOT = "import sys; sys.path[:] = {path!r}; from jobs.common.decoder_child import serve; serve({connection}, {memory})"
+_BOOT = (
+    "import sys; sys.path[:] = {path!r}; from jobs.common.audio.decoder_child import serve; "
+    "serve({connection}, {memory})"
+)
 
 
 class Decoder:
@@ -134,7 +137,7 @@ class Decoder:
 
 
 class RemoteReader:
-    """A sound file that is open in a decoder's process; reads as :class:`jobs.common.audio.AudioReader` does.
+    """A sound file that is open in a decoder's process; reads as :class:`jobs.common.audio.probe.AudioReader` does.
 
     Parameters
     ----------
@@ -169,7 +172,7 @@ class RemoteReader:
         self._open()
 
     def read(self, start: int, count: int, *, copy: bool = True) -> Samples:
-        """Decode samples; see :meth:`jobs.common.audio.AudioReader.read`.
+        """Decode samples; see :meth:`jobs.common.audio.probe.AudioReader.read`.
 
         Without a copy they are in memory that the decoder's next read overwrites.
 

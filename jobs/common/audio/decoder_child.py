@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jobs.common.audio import AudioError, AudioReader, Reading, Samples
+from jobs.common.audio.probe import AudioError, AudioReader, Reading, Samples
 from jobs.common.signals import signals
 
 Opener = Callable[[str, Reading], AudioReader]

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
-from jobs.common.chunks import Layout, read_layout
+from jobs.common.audio.chunks import Layout, read_layout
 
 HeaderProblem = Literal["", "truncated", "header_size"]
 

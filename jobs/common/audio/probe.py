@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 import soundfile
 
-from jobs.common.audio_headers import header_problem
-from jobs.common.audio_readers import AudioError, AudioReader, Samples, SndfileReader, reason_of
+from jobs.common.audio.headers import header_problem
+from jobs.common.audio.readers import AudioError, AudioReader, Samples, SndfileReader, reason_of
 
 __all__ = [
     "MAX_PEAK",
@@ -139,7 +139,7 @@ def open_audio(path: str | Path, reading: Reading) -> AudioReader:
         return SndfileReader(Path(path))
     if not has_pyav():
         raise AudioError(f"{path}: {NO_PYAV}; install the extra 'spectrograms' of dawnchorus.")
-    from jobs.common.audio_pyav import PyavReader  # noqa: PLC0415 (the light installation has no PyAV)
+    from jobs.common.audio.pyav import PyavReader  # noqa: PLC0415 (the light installation has no PyAV)
 
     return PyavReader(Path(path))
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from jobs.common.audio_headers import PartOfFile, with_right_header
-from jobs.common.audio_readers import BLOCK_SAMPLES, AudioError, AudioReader, Samples, reason_of
+from jobs.common.audio.headers import PartOfFile, with_right_header
+from jobs.common.audio.readers import BLOCK_SAMPLES, AudioError, AudioReader, Samples, reason_of
 
 _FFMPEG_FORMATS = "aiff,amr,ape,asf,au,caf,flac,matroska,mov,ogg,tak,tta,w64,wav,wv"
 """Formats that are known by a mark at their start; playlists, which make FFmpeg open other files, are not here."""

@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from jobs.common.audio_headers import PartOfFile, flac_goes_on, with_right_header
+from jobs.common.audio.headers import PartOfFile, flac_goes_on, with_right_header
 from lake.errors import InputError
 
 Samples = NDArray[np.float32]

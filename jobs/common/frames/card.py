@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat, PositiveInt, ValidationError
 
-from jobs.common.card import CARD_FILE
+from jobs.common.network.card import CARD_FILE
 from lake.errors import InputError, StoreFormatError
 from lake.held import read_held
 

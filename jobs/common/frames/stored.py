@@ -7,9 +7,9 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from jobs.common.card import CARD_FILE, WEIGHT_FILES, Weights
 from jobs.common.frames.card import ARCHITECTURE, FrameCard, parsed_card, read_frame_card
 from jobs.common.frames.network import FrameNet
+from jobs.common.network.card import CARD_FILE, WEIGHT_FILES, Weights
 from lake.digest import sha256
 from lake.errors import InputError, StoreError
 from lake.held import read_held

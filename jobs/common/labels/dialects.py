@@ -31,7 +31,7 @@ class Entry:
     file
         As the program wrote it; empty if the table names none.
     group, confidence
-        As :class:`jobs.common.marks.Mark` has them.
+        As :class:`jobs.common.labels.marks.Mark` has them.
     in_sequence
         Whether the seconds may count from the start of the first of several recordings.
     """

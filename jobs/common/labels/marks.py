@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from jobs.common.dialects import DIALECTS, Entry, dialect_of, entries_of, is_audacity
+from jobs.common.labels.dialects import DIALECTS, Entry, dialect_of, entries_of, is_audacity
 from jobs.common.run import listed
 from lake.errors import InputError
 from lake.escapes import as_written
@@ -82,10 +82,10 @@ def read_marks(path: Path) -> Marks:
     Parameters
     ----------
     path
-        A file of one of :data:`jobs.common.dialects.DIALECTS` or of Audacity's labels, or a folder whose ``.csv``,
-        ``.txt`` and ``.tsv`` files are read, in any letter case. A table that names no file belongs to the recording
-        with the same name, in a folder with the same name as the table's. In a folder, hidden files, empty tables and
-        files that are no tables of labels are passed over.
+        A file of one of :data:`jobs.common.labels.dialects.DIALECTS` or of Audacity's labels, or a folder whose
+        ``.csv``, ``.txt`` and ``.tsv`` files are read, in any letter case. A table that names no file belongs to the
+        recording with the same name, in a folder with the same name as the table's. In a folder, hidden files, empty
+        tables and files that are no tables of labels are passed over.
 
     Raises
     ------

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
-from jobs.common.suffixes import AUDIO_SUFFIXES
+from jobs.common.audio.suffixes import AUDIO_SUFFIXES
 from lake.errors import InputError
 from lake.text import nearest, normal
 

@@ -7,9 +7,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from jobs.common.labels import Intervals, Labels
-from jobs.common.marks import Mark
-from jobs.common.matching import match_recordings, told_unknown
+from jobs.common.labels.intervals import Intervals, Labels
+from jobs.common.labels.marks import Mark
+from jobs.common.labels.matching import match_recordings, told_unknown
 from jobs.common.run import listed
 from jobs.common.sequences import shifts_of
 from lake.errors import InputError
@@ -73,8 +73,9 @@ def recordings_of(cube: xr.Dataset, root: str = "") -> Placed:
 def place_marks(marks: Sequence[Mark], cube: Placed, *, min_confidence: float) -> PlacedMarks:
     """Return the marks in recordings of a cube; those that are less sure than ``min_confidence`` are left out.
 
-    Recordings are found as :func:`jobs.common.matching.match_recordings` says. A mark that begins in its recording is
-    cut at its end if it reaches beyond by :data:`PADDED_S` at most; what lies elsewhere is left out and counted.
+    Recordings are found as :func:`jobs.common.labels.matching.match_recordings` says. A mark that begins in its
+    recording is cut at its end if it reaches beyond by :data:`PADDED_S` at most; what lies elsewhere is left out
+    and counted.
 
     Raises
     ------

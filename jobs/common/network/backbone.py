@@ -10,10 +10,10 @@ from safetensors import SafetensorError
 from timm.models import VisionTransformer
 from torch import Tensor
 
-from jobs.common.card import CARD_FILE, WEIGHT_FILES, ModelCard, Weights, read_card
 from jobs.common.config import identity_config
-from jobs.common.inputs import resize
-from jobs.common.readouts import Readout
+from jobs.common.network.card import CARD_FILE, WEIGHT_FILES, ModelCard, Weights, read_card
+from jobs.common.network.inputs import resize
+from jobs.common.network.readouts import Readout
 from lake.digest import sha256
 from lake.errors import InputError, StoreError
 from lake.held import read_held
@@ -94,7 +94,7 @@ def load_card(folder: str) -> ModelCard:
 
     Raises
     ------
-    As :func:`jobs.common.card.read_card`.
+    As :func:`jobs.common.network.card.read_card`.
     """
     return read_card(folder)[0]
 
@@ -149,7 +149,7 @@ def features(model: VisionTransformer, x: Tensor, readout: Readout = "class") ->
     -------
     Tensor
         Shape (n_windows, n_features); n_features is the network's width times
-        :data:`~jobs.common.readouts.WIDTHS`.
+        :data:`~jobs.common.network.readouts.WIDTHS`.
 
     Raises
     ------

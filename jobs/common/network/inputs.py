@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from jobs.common.card import ModelCard
+from jobs.common.network.card import ModelCard
 from lake.constants import CODE_OFFSET_DB, CODE_STEP_DB
 from lake.errors import InputError
 

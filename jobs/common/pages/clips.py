@@ -11,12 +11,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from jobs.common.audio import AudioError, Reading
-from jobs.common.cutting import joined, piece_samples
+from jobs.common.audio.cutting import joined, piece_samples
+from jobs.common.audio.probe import AudioError, Reading
 from jobs.common.pages.ogg import COMPRESSION, vorbis
 from jobs.common.run import Recordings
+from lake.query.trace import Piece, pieces, recordings_table
 from lake.recordings import read_recordings
-from lake.trace import Piece, pieces, recordings_table
 
 PEAK = 0.5
 MOST_GAIN_DB = 40.0
@@ -63,7 +63,7 @@ def cut(
     Parameters
     ----------
     pieces
-        What each recording gives to the window (:func:`lake.trace.pieces`); the rest is silence.
+        What each recording gives to the window (:func:`lake.query.trace.pieces`); the rest is silence.
     root, readings
         Folder of the recordings, and their decoders by path.
     window_s

@@ -18,12 +18,12 @@ from jobs.common.pages.render import SCRIPT_KEYS, STYLE_KEYS, environment, packa
 from jobs.common.pages.scale import Scale, scale_of
 from jobs.common.progress import progress
 from jobs.common.run import Recordings
-from lake.across import ReadSpans, in_cube, offsets_of, open_spans, starts_of
 from lake.chain import Made, made_by
 from lake.errors import InputError
 from lake.grid import Grid
 from lake.heard import cells_of_speech
-from lake.query import open_any
+from lake.query.across import ReadSpans, in_cube, offsets_of, open_spans, starts_of
+from lake.query.select import open_any
 from lake.read import grid_of, recorder_names, windows_of
 from lake.shards import open_codes
 from lake.threads import in_threads
@@ -120,7 +120,7 @@ def hits_page(
     stem
         Name of the page's file without its suffix.
     table
-        The windows, with their places (:func:`lake.places.with_places`), in the order in which they are shown.
+        The windows, with their places (:func:`lake.query.places.with_places`), in the order in which they are shown.
     url
         Their store, inside its lake.
     title

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from jobs.common.levels import LEVELS_DB
+from jobs.common.network.levels import LEVELS_DB
 from lake.constants import LEVEL_MAX_DB, LEVEL_MIN_DB
 
 COLOUR_MAP = "magma"

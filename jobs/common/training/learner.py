@@ -7,7 +7,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from pydantic import BaseModel
 from torch import Tensor
 
-from jobs.common.card import Weights
+from jobs.common.network.card import Weights
 from jobs.common.training.data import Batch
 from jobs.common.training.probe import Encode
 

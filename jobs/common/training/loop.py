@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from jobs.common.card import WEIGHT_FILES
+from jobs.common.network.card import WEIGHT_FILES
 from jobs.common.training import checkpoint, group, journal
 from jobs.common.training.data import Batch, Source, batches, require_shares, require_windows
 from jobs.common.training.learner import Card, Method, Seen

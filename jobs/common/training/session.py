@@ -16,8 +16,8 @@ import numpy as np
 import torch
 import xarray as xr
 
-from jobs.common.card import CARD_FILE, WEIGHT_FILES
-from jobs.common.devices import backend_of, choose_device, chosen_precision, peak_flops
+from jobs.common.network.card import CARD_FILE, WEIGHT_FILES
+from jobs.common.network.devices import backend_of, choose_device, chosen_precision, peak_flops
 from jobs.common.processes import ALONE, Place, place
 from jobs.common.progress import progress
 from jobs.common.run import Options, Outcome, Run

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.common.levels import LEVELS_DB, count_codes
+from jobs.common.network.levels import LEVELS_DB, count_codes
 from jobs.common.training.data import Source
 from jobs.common.training.settings import Settings
 from lake.constants import CODE_STEP_DB

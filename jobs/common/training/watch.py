@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from jobs.common.devices import peak_memory_bytes
+from jobs.common.network.devices import peak_memory_bytes
 from jobs.common.training import checkpoint, group, journal
 from jobs.common.training.data import Source
 from jobs.common.training.learner import Learner, Seen

@@ -10,7 +10,7 @@ from stores import make_cube, make_run
 
 from jobs.adopt import command
 from jobs.adopt.config import Config
-from jobs.common.backbone import load_backbone
+from jobs.common.network.backbone import load_backbone
 from jobs.common.run import Options, Run
 from jobs.embed import command as embed
 from jobs.embed.config import Config as EmbedConfig

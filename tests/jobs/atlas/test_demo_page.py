@@ -12,13 +12,13 @@ import tomli_w
 from atlases import read_cluster, scripted
 from playwright.sync_api import Page, expect
 
-import jobs.quickstart
+import jobs.workflows.quickstart
 from jobs.catalog.command import run_catalog
 from jobs.common.run import Options
 from jobs.demo.config import SMALL, SMALL_SHA256
-from jobs.manifest import read_manifest
-from jobs.quickstart import quickstart
-from jobs.runner import execute_runs
+from jobs.runner.execute import execute_runs
+from jobs.runner.manifest import read_manifest
+from jobs.workflows.quickstart import quickstart
 from lake.recordings import read_recordings
 
 REPOSITORY = Path(__file__).parents[3]
@@ -99,10 +99,10 @@ def test_the_page_of_a_small_demo_study(tmp_path: Path, monkeypatch: pytest.Monk
         manifest["runs"][name]["inputs"]["embeddings"] = "vectors"
     manifest["runs"] = {name: run for name, run in manifest["runs"].items() if name in wanted}
     (tmp_path / "demo.toml").write_text(tomli_w.dumps(manifest))
-    monkeypatch.setattr(jobs.quickstart, "TEMPLATE", tmp_path / "demo.toml")
+    monkeypatch.setattr(jobs.workflows.quickstart, "TEMPLATE", tmp_path / "demo.toml")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(jobs.quickstart, "DEMO", SMALL)
-    monkeypatch.setattr(jobs.quickstart, "STUDY_SHA256", SMALL_SHA256)
+    monkeypatch.setattr(jobs.workflows.quickstart, "DEMO", SMALL)
+    monkeypatch.setattr(jobs.workflows.quickstart, "STUDY_SHA256", SMALL_SHA256)
     quickstart(Path("data/demo"), workers=1, say=lambda _: None)
     atlas = tmp_path / "data/demo/atlas/atlas"
     page = opened(atlas)

@@ -20,7 +20,7 @@ from jobs.catalog.cache import read_cache, write_cache
 from jobs.catalog.core import catalog
 from jobs.catalog.examine import FileFacts
 from jobs.catalog.sources import Sources
-from jobs.common.audio import AudioInfo
+from jobs.common.audio.probe import AudioInfo
 from lake.recordings import read_recordings
 
 
@@ -129,7 +129,7 @@ def test_ctrl_c_waits_for_no_file_and_loses_none(tmp_path: Path) -> None:
     # A file on a disk that does not answer: the decoder's process has it open when Ctrl-C is typed.
     program = (
         "import faultyfiles, jobs.catalog.reading as reading; reading.examine = faultyfiles.examine_faulty; "
-        "reading.WRITE_EVERY_S = 0; from jobs.cli import main; main()"
+        "reading.WRITE_EVERY_S = 0; from jobs.cli.main import main; main()"
     )
     words = ["env", "--default-signal=INT", sys.executable, "-c", program, "catalog", str(folder), "--out", str(out)]
     begun = subprocess.Popen(

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from jobs.catalog.folders import PassedOver, find_files
-from jobs.common.suffixes import AUDIO_SUFFIXES
+from jobs.common.audio.suffixes import AUDIO_SUFFIXES
 from lake.errors import InputError
 
 

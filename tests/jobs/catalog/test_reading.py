@@ -20,7 +20,7 @@ from jobs.catalog.examine import FileFacts, examine
 from jobs.catalog.headers import HeaderFacts
 from jobs.catalog.reading import Found, _given_up, examine_apart, examine_files
 from jobs.catalog.sources import survey
-from jobs.common.audio import AudioError, AudioInfo
+from jobs.common.audio.probe import AudioError, AudioInfo
 from lake.recordings import is_usable, read_recordings
 
 FACTS = FileFacts(

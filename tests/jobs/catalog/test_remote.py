@@ -20,8 +20,8 @@ from jobs.catalog.command import run_catalog
 from jobs.catalog.examine import FileFacts, examine
 from jobs.catalog.reading import examine_apart
 from jobs.catalog.sources import survey
-from jobs.common.audio import AudioError
-from jobs.common.decoder import this_decoder
+from jobs.common.audio.decoder import this_decoder
+from jobs.common.audio.probe import AudioError
 from lake.errors import InputError, TryAgainError
 from lake.recordings import is_usable, read_recordings
 

@@ -13,9 +13,9 @@ from chains import store, write_chain
 from commands import ROOT, Cli
 from soundfiles import usual_study
 
+from jobs.cli.ends import explained
 from jobs.common import machines
-from jobs.ends import explained
-from jobs.registry import needing
+from jobs.runner.registry import needing
 from lake.errors import InputError, TryAgainError, of_system
 from lake.storage import Storage
 
@@ -57,7 +57,7 @@ def test_an_error_of_the_system_names_the_file_and_what_was_said(
     def fail(_: object) -> None:
         raise OSError(number, os.strerror(number), "/lake/mels.zarr")
 
-    monkeypatch.setattr("jobs.manifest.read_manifest", fail)
+    monkeypatch.setattr("jobs.runner.manifest.read_manifest", fail)
     code, out, error = cli("status", "study.toml")
     assert (code, out) == (75 if number in TRY_AGAIN else 3, "")
     assert error.startswith("dawnchorus: /lake/mels.zarr: ")
@@ -218,7 +218,7 @@ def test_an_object_store_without_credentials(tmp_path: Path) -> None:
 def test_a_service_that_fails(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     exceptions = pytest.importorskip("botocore.exceptions")
     failed = exceptions.ClientError({"Error": {"Code": "SlowDown", "Message": "Please reduce"}}, "PutObject")
-    monkeypatch.setattr("jobs.manifest.read_manifest", fails_with(failed))
+    monkeypatch.setattr("jobs.runner.manifest.read_manifest", fails_with(failed))
     code, _, error = cli("status", "study.toml")
     assert code == 75
     assert "Please reduce" in error
@@ -227,10 +227,10 @@ def test_a_service_that_fails(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("command", ["status", "run", "verify", "finalise", "catalog", "query", "demo", "submit"])
 def test_ctrl_c_in_any_command(cli: Cli, monkeypatch: pytest.MonkeyPatch, command: str, tmp_path: Path) -> None:
     stop = fails_with(KeyboardInterrupt())
-    monkeypatch.setattr("jobs.manifest.read_manifest", stop)
+    monkeypatch.setattr("jobs.runner.manifest.read_manifest", stop)
     monkeypatch.setattr("jobs.catalog.command.run_catalog", stop)
-    monkeypatch.setattr("jobs.quickstart.quickstart", stop)
-    monkeypatch.setattr("lake.find.ask", stop)
+    monkeypatch.setattr("jobs.workflows.quickstart.quickstart", stop)
+    monkeypatch.setattr("lake.query.find.ask", stop)
     more: dict[str, list[object]] = {"finalise": ["m.toml", "r"], "demo": ["--folder", tmp_path]}
     words = more.get(command, ["m.toml"])
     code, out, error = cli(command, *words)

@@ -9,8 +9,8 @@ from detectors import FEW, heard, vectors_with_sounds
 from stores import finish, make_cube, make_embeddings, random_codes
 
 from jobs.common.run import Options
-from jobs.manifest import read_manifest
-from jobs.runner import execute_runs
+from jobs.runner.execute import execute_runs
+from jobs.runner.manifest import read_manifest
 
 MANIFEST = """lake = "."
 [runs.mels]

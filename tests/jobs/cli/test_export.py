@@ -20,7 +20,7 @@ from lake.exports.formats import FORMATS, as_markdown, names_for
 from lake.exports.spans import COLUMNS
 from lake.sounds import SPEECH
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import soundfile
 from chains import n_windows, store
 from commands import Cli
 
-from lake.naming import Name, read_names, write_names
+from lake.query.naming import Name, read_names, write_names
 from lake.storage import Storage
 
 COLUMNS = [

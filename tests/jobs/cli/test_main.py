@@ -16,10 +16,10 @@ from commands import ROOT, Cli, Ended, command
 from soundfiles import Study, sound, usual_study
 from typer.testing import CliRunner
 
-from jobs.cli import app
-from jobs.cli_help import EXAMPLES
-from jobs.cli_help import EXAMPLES as IN_ORDER
-from jobs.neighbours import CHOSEN_BY
+from jobs.cli.help import EXAMPLES
+from jobs.cli.help import EXAMPLES as IN_ORDER
+from jobs.cli.main import app
+from jobs.cli.neighbours import CHOSEN_BY
 from lake.claims import claim
 
 COMMANDS = (
@@ -107,7 +107,8 @@ def test_quiet_shows_no_progress_and_verbose_shows_where(chain: Study, tmp_path:
 )
 def test_threads_wait_passively_unless_the_user_chose(chosen: dict[str, str], policy: str | None) -> None:
     code = (
-        "import os, sys\nfrom jobs.cli import main\nassert 'torch' not in sys.modules\nsys.argv[1:] = ['--version']\n"
+        "import os, sys\nfrom jobs.cli.main import main\nassert 'torch' not in sys.modules\n"
+        "sys.argv[1:] = ['--version']\n"
     )
     code += "try: main()\nexcept SystemExit: print(os.environ.get('OMP_WAIT_POLICY'))"
     clean = {key: value for key, value in os.environ.items() if key not in CHOSEN_BY}
@@ -193,7 +194,7 @@ def test_a_run_that_another_works_on_is_75_naming_the_owner(manifest: Path) -> N
 
 
 def test_a_bug_is_1_with_a_traceback(tmp_path: Path) -> None:
-    code = "import sys, jobs.manifest as m\nm.read_manifest = None\nfrom jobs.cli import main\nmain()"
+    code = "import sys, jobs.runner.manifest as m\nm.read_manifest = None\nfrom jobs.cli.main import main\nmain()"
     words = [sys.executable, "-c", code, "status", "study.toml"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
@@ -224,7 +225,7 @@ class Blocker:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
 sys.meta_path.insert(0, Blocker())
-from jobs.cli import main
+from jobs.cli.main import main
 for line in sys.stdin:
     sys.argv = ["dawnchorus", *json.loads(line)]
     out, error = io.StringIO(), io.StringIO()
@@ -288,6 +289,6 @@ def test_commands_start_where_packages_are_missing(manifest: Path, tmp_path: Pat
 
 def test_nothing_heavy_is_loaded_to_begin_with() -> None:
     names = (*HEAVY, "pandas", "xarray", "dask")
-    code = f"import sys, jobs.cli\nprint([name for name in {names!r} if name in sys.modules])"
+    code = f"import sys, jobs.cli.main\nprint([name for name in {names!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, check=True, capture_output=True)
     assert done.stdout == "[]\n"

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page
 from stores import judge, make_cube, make_embeddings
 
 import dawnchorus
-from lake.trace import trace
+from lake.query.trace import trace
 
 COLUMNS = ["recorder", "time", "distance", "recording", "start_s", "end_s", "time_local", "cluster"]
 WINDOW = ("--recorder", "a", "--time", "2021-07-15T00:00:00")

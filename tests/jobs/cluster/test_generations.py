@@ -11,11 +11,11 @@ from stores import make_embeddings, make_run
 from jobs.cluster import command, generations
 from jobs.cluster.config import Config
 from jobs.common.run import Options, Run
-from jobs.execution import execute_claimed
+from jobs.runner.execution import execute_claimed
 from lake.errors import InputError
 from lake.ledger import Ledger
-from lake.naming import Name, read_names, write_names
 from lake.older import older_of
+from lake.query.naming import Name, read_names, write_names
 from lake.read import open_clusters
 from lake.storage import Storage
 from lake.verify import UNFINISHED, damages

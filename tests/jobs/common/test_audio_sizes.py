@@ -9,9 +9,9 @@ import pytest
 from audiofiles import RATE, noise, promised_flac, write
 from numpy.typing import NDArray
 
-from jobs.common.audio import open_audio, probe, read_samples
-from jobs.common.audio_headers import flac_goes_on, header_problem
-from jobs.common.chunks import read_layout
+from jobs.common.audio.chunks import read_layout
+from jobs.common.audio.headers import flac_goes_on, header_problem
+from jobs.common.audio.probe import open_audio, probe, read_samples
 
 N = 20_000
 GUANO = b"GUANO|Version: 1.0\nTimestamp: 2021-06-22T22:00:00+00:00\n"

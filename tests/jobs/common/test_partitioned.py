@@ -11,14 +11,14 @@ import pytest
 from soundfiles import Study, files, mels_of, sound, usual_study
 from stores import finish, make_cube, make_model, make_run, random_codes
 
-from jobs import execution
 from jobs.common import space
 from jobs.common.partitioned import write_here
 from jobs.common.run import Options, Outcome, Run
 from jobs.embed import command as embed
 from jobs.embed.config import Config as EmbedConfig
-from jobs.manifest import read_manifest
-from jobs.runner import execute_runs, finalise_run
+from jobs.runner import execution
+from jobs.runner.execute import execute_runs, finalise_run
+from jobs.runner.manifest import read_manifest
 from jobs.spectrograms import command as spectrograms
 from lake.errors import IdentityError, InputError, TryAgainError, UsageError
 from lake.read import open_store
@@ -205,12 +205,12 @@ def test_another_backend_counts_where_windows_of_it_stay(tmp_path: Path, monkeyp
     run = embed_run(tmp_path, cube, EmbedConfig(), make_model(tmp_path, cube))
     embed.execute(run, Options(device="cpu"))
     make_model(tmp_path, cube, seed=5)
-    monkeypatch.setattr("jobs.common.devices.backend_of", lambda *_: "cpu-other")
+    monkeypatch.setattr("jobs.common.network.devices.backend_of", lambda *_: "cpu-other")
     assert embed.execute(run, Options(device="cpu")).did
     study = Study(tmp_path / "s")
     study.add("a", 0.0, sound(8, 1))
     with monkeypatch.context() as patched:
-        patched.setattr("jobs.common.devices.backend_of", lambda *_: "cpu-first")
+        patched.setattr("jobs.common.network.devices.backend_of", lambda *_: "cpu-first")
         execute(study.write())
     study.add("a", 8.0, sound(4, 2))  # into the same shard
     with pytest.raises(

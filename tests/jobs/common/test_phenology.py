@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from jobs.common.phenology import MOST_SITES, pictures
-from lake.phenology import Phenology
+from lake.query.phenology import Phenology
 
 
 def one(

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jobs.common.marks import read_marks
-from jobs.common.placing import Placed, place_marks
+from jobs.common.labels.marks import read_marks
+from jobs.common.labels.placing import Placed, place_marks
 from lake.exports.audacity import audacity_sheets
 from lake.exports.clusters import with_labels
 from lake.exports.raven import raven_combined, raven_sheets

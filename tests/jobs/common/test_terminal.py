@@ -22,7 +22,7 @@ FUNCTIONS = {"print", "echo", "secho", "echo_via_pager", "Console"}
 ALLOWED = {
     ("jobs/common/progress.py", "Console"),
     ("jobs/common/progress.py", "stderr"),
-    ("jobs/locales.py", "stdout"),  # only flushed, before the program begins again
+    ("jobs/cli/locales.py", "stdout"),  # only flushed, before the program begins again
 }
 """The bar draws on the terminal behind the door; its texts are escaped before (a test below)."""
 

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from stores import make_cube, random_codes
 
-from jobs.common import devices
 from jobs.common.frames.stored import load_network
+from jobs.common.network import devices
 from jobs.common.run import Run
 from jobs.common.training import journal, watch
 from jobs.contrast.command import train

@@ -17,11 +17,11 @@ from jobs.detect.command import Partition, write_partition
 from jobs.detect.config import Config
 from jobs.learn.config import Config as LearnConfig
 from lake.errors import InputError
-from lake.find import Wanted, find
 from lake.layout import Lake
-from lake.query import open_any
+from lake.query.find import Wanted, find
+from lake.query.select import open_any
+from lake.query.trace import trace
 from lake.read import open_detections
-from lake.trace import trace
 from lake.verify import damages, notes
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from jobs.common.card import ModelCard
-from jobs.common.levels import level_statistics
+from jobs.common.network.card import ModelCard
+from jobs.common.network.levels import level_statistics
 from jobs.common.training.data import from_array
 from jobs.common.training.statistics import level_counts
 from jobs.dino.config import Config

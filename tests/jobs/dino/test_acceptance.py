@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from stores import finish, make_cube, random_codes
 
-from jobs.common.card import ModelCard
+from jobs.common.network.card import ModelCard
 from jobs.common.run import Options
 from jobs.common.training import journal
 from jobs.common.training.data import from_array
@@ -21,8 +21,8 @@ from jobs.dino import loop
 from jobs.dino.config import Config
 from jobs.dino.loop import fit
 from jobs.dino.train import Seen, State, advance, new_state
-from jobs.manifest import read_manifest
-from jobs.runner import execute_runs
+from jobs.runner.execute import execute_runs
+from jobs.runner.manifest import read_manifest
 from lake.storage import Storage
 
 MakeConfig = Callable[..., Config]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from stores import make_cube, random_codes
 
-from jobs.common.backbone import load_backbone
+from jobs.common.network.backbone import load_backbone
 from jobs.dino.command import train
 from jobs.dino.config import Config
 from lake.errors import InputError

@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from stores import make_cube, make_run, random_codes
 
-from jobs.common.backbone import load_backbone, load_card
+from jobs.common.network.backbone import load_backbone, load_card
 from jobs.common.run import Options, Run
 from jobs.common.training.session import cube_source
 from jobs.dino.command import execute, train

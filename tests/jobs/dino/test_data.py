@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from jobs.common.levels import level_statistics
+from jobs.common.network.levels import level_statistics
 from jobs.common.training.data import (
     batches,
     from_array,

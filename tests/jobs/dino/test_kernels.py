@@ -7,8 +7,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from jobs.common.card import ModelCard
-from jobs.common.inputs import prepare, resize
+from jobs.common.network.card import ModelCard
+from jobs.common.network.inputs import prepare, resize
 from jobs.dino import kernels
 from jobs.dino.config import Config
 from jobs.dino.quick import views_of

@@ -14,7 +14,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from jobs.common.card import ModelCard
+from jobs.common.network.card import ModelCard
 from jobs.common.training import journal
 from jobs.common.training.data import from_array
 from jobs.common.training.watch import Surroundings
@@ -36,7 +36,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np, torch
-from jobs.common.card import ModelCard
+from jobs.common.network.card import ModelCard
 from jobs.dino.config import Config
 from jobs.common.training.data import from_array
 from jobs.dino.loop import fit

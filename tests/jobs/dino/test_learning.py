@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 from sklearn.neighbors import KNeighborsClassifier
 
-from jobs.common.backbone import features, load_backbone
-from jobs.common.card import ModelCard, Weights
-from jobs.common.inputs import prepare
+from jobs.common.network.backbone import features, load_backbone
+from jobs.common.network.card import ModelCard, Weights
+from jobs.common.network.inputs import prepare
 from jobs.common.training import journal
 from jobs.common.training.data import from_array
 from jobs.common.training.watch import Surroundings

@@ -14,8 +14,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from jobs.common.backbone import load_backbone
-from jobs.common.card import ModelCard
+from jobs.common.network.backbone import load_backbone
+from jobs.common.network.card import ModelCard
 from jobs.common.training import checkpoint, journal, watch
 from jobs.common.training.data import from_array
 from jobs.common.training.watch import Surroundings
@@ -107,7 +107,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np, torch
-from jobs.common.card import ModelCard
+from jobs.common.network.card import ModelCard
 from jobs.dino.config import Config
 from jobs.common.training.data import from_array
 from jobs.dino.loop import fit

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from jobs.common.card import ModelCard
+from jobs.common.network.card import ModelCard
 from jobs.dino.config import Config
 from jobs.dino.loss import dino_loss, teacher_probabilities
 from jobs.dino.model import Head, build_pair, follow

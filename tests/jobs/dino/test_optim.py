@@ -6,8 +6,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from jobs.common.backbone import build_backbone
-from jobs.common.card import ModelCard
+from jobs.common.network.backbone import build_backbone
+from jobs.common.network.card import ModelCard
 from jobs.common.training.optim import build_optimizer, clip_gradients, parameter_groups, set_rates
 from jobs.dino.config import Config
 from jobs.dino.model import Network, build_pair

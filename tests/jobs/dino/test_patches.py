@@ -6,7 +6,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from jobs.common.card import ModelCard
+from jobs.common.network.card import ModelCard
 from jobs.dino.config import Config
 from jobs.dino.loss import SPREAD_GROUP, spread_loss, teacher_probabilities
 from jobs.dino.patches import moved_patch_center, patch_loss, patch_masks

@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 from sklearn.neighbors import KNeighborsClassifier
 
-from jobs.common.backbone import pool
-from jobs.common.card import ModelCard
-from jobs.common.inputs import prepare, resize
+from jobs.common.network.backbone import pool
+from jobs.common.network.card import ModelCard
+from jobs.common.network.inputs import prepare, resize
 from jobs.common.training.data import Places, from_array
 from jobs.common.training.plot import PANELS, picture
 from jobs.common.training.probe import neighbours_say, rank_me, sample

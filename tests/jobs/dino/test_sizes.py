@@ -10,7 +10,7 @@ from jobs.common.training import journal
 from jobs.dino.command import describe
 from jobs.dino.config import Config
 from jobs.dino.sizes import described, parameters, tokens
-from jobs.manifest import read_manifest
+from jobs.runner.manifest import read_manifest
 
 MakeConfig = Callable[..., Config]
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from jobs.common.card import ModelCard
-from jobs.common.inputs import prepare
+from jobs.common.network.card import ModelCard
+from jobs.common.network.inputs import prepare
 from jobs.common.training.data import Places, Source, from_array
 from jobs.common.training.statistics import backgrounds, level_counts_by_recorder
 from jobs.dino.config import Config

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from stores import finish, make_cube, random_codes
 
-from jobs.common.card import ModelCard
+from jobs.common.network.card import ModelCard
 from jobs.common.training import journal
 from jobs.common.training.data import from_array
 from jobs.dino.config import Config

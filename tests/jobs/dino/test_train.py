@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from jobs.common.card import ModelCard
-from jobs.common.inputs import gaps_of
+from jobs.common.network.card import ModelCard
+from jobs.common.network.inputs import gaps_of
 from jobs.dino.config import Config
 from jobs.dino.schedule import pace
 from jobs.dino.train import State, advance, new_state, packed, restore

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from jobs.common.card import ModelCard
+from jobs.common.network.card import ModelCard
 from jobs.common.processes import place
 from jobs.common.training import group
 from jobs.common.training.data import from_array

@@ -7,8 +7,8 @@ import torch
 from stores import make_cube, make_model, make_run
 from torch import Tensor
 
-from jobs.common.backbone import load_backbone
-from jobs.common.inputs import prepare, resize
+from jobs.common.network.backbone import load_backbone
+from jobs.common.network.inputs import prepare, resize
 from jobs.common.run import Options
 from jobs.embed import command
 from jobs.embed.attention import class_attention

@@ -11,9 +11,9 @@ import xarray as xr
 from numpy.typing import NDArray
 from stores import finish, make_cube, make_model, make_run, random_codes
 
-from jobs.common import backbone, inputs
-from jobs.common.devices import backend_of
-from jobs.common.readouts import WIDTHS, Readout
+from jobs.common.network import backbone, inputs
+from jobs.common.network.devices import backend_of
+from jobs.common.network.readouts import WIDTHS, Readout
 from jobs.common.run import Options, Run
 from jobs.embed import command
 from jobs.embed.config import Config
@@ -226,7 +226,7 @@ def test_another_backend_is_refused_unless_mixed(tmp_path: Path, monkeypatch: py
     cube = make_cube(tmp_path)
     run = embed_run(tmp_path, cube, Config(), make_model(tmp_path, cube))
     command.execute(run, Options(part=(0, 2), device="cpu"))
-    monkeypatch.setattr("jobs.common.devices.backend_of", lambda _: "cpu-DEFAULT")
+    monkeypatch.setattr("jobs.common.network.devices.backend_of", lambda _: "cpu-DEFAULT")
     with pytest.raises(TryAgainError, match=r"begun on cpu-[\w-]+; this machine computes as cpu-DEFAULT.*--mix"):
         command.execute(run, Options(device="cpu"))
     assert command.execute(run, Options(device="cpu", mix=True)).did

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from jobs.common.labels import Intervals
+from jobs.common.labels.intervals import Intervals
 from jobs.evaluate import core
 from jobs.evaluate.core import NONE, agreement, confusion, dominant_labels
 from lake.grid import Grid

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from commands import Cli
 
-from jobs.bundle import CHECKSUMS
+from jobs.exports.bundle import CHECKSUMS
 from lake.digest import sha256_of
 from lake.layout import Lake
 from lake.receipts import latest_receipt

@@ -15,9 +15,9 @@ from soundfiles import usual_study
 import dawnchorus
 from lake.batches import read_batch
 from lake.exports.clusters import clustering_table
-from lake.find import Wanted
-from lake.query import open_any
-from lake.trace import trace
+from lake.query.find import Wanted
+from lake.query.select import open_any
+from lake.query.trace import trace
 
 RUNS = """
 [runs.theirs]

@@ -13,8 +13,8 @@ from jobs.common.run import Options, Run
 from jobs.imports import command
 from jobs.imports.config import Config
 from lake.errors import InputError
+from lake.query.trace import trace
 from lake.read import open_embeddings, usable_windows
-from lake.trace import trace
 
 HEADER = "recording,start_s"
 

@@ -15,8 +15,8 @@ from jobs.common.heads import heads_bytes, read_heads
 from jobs.common.run import Options, Run
 from jobs.learn import command
 from jobs.learn.config import Config
-from jobs.manifest import read_manifest
-from jobs.state import pinned_state, states
+from jobs.runner.manifest import read_manifest
+from jobs.runner.state import pinned_state, states
 from lake.errors import InputError, StoreError
 
 Row = tuple[str, int, str, str]
@@ -304,7 +304,7 @@ def test_a_new_delivery_makes_heads_out_of_date(tmp_path: Path) -> None:
     finish(vectors)
     heard(tmp_path, values, has)
     run = make_run(tmp_path, "heads", "learn", FEW, inputs={"embeddings": vectors})
-    from jobs.execution import execute_claimed
+    from jobs.runner.execution import execute_claimed
 
     execute_claimed(run, Options())
     state = pinned_state(run)

@@ -11,9 +11,9 @@ from chains import run_chain, runs, store
 from commands import Cli, Ended
 
 from lake.batches import Batch, batch_names, read_batch, sample_of
-from lake.find import Wanted, find
-from lake.naming import Name, write_names
-from lake.query import open_any
+from lake.query.find import Wanted, find
+from lake.query.naming import Name, write_names
+from lake.query.select import open_any
 from lake.read import open_detections
 from lake.verdicts import read_verdicts
 

@@ -7,8 +7,8 @@ import pytest
 from chains import runs, store
 from commands import Cli
 
-from lake.find import Wanted, find
-from lake.query import open_any
+from lake.query.find import Wanted, find
+from lake.query.select import open_any
 from lake.verdicts import deliveries, read_verdicts, settled
 
 SOUNDS = "sound,scientific_name,key,aliases\nwren,Troglodytes troglodytes,,winter wren\nrobin,,,\n"

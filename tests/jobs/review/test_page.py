@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from reviews import BATCH, all_rows, make_page
 
-from jobs.manifest import read_manifest
 from jobs.review import page as pages
 from jobs.review.pictures import SIDE_SHARE, steps_aside, with_sides
 from jobs.review.windows import open_windows
+from jobs.runner.manifest import read_manifest
 from lake.errors import InputError
 from lake.grid import Grid
 from lake.sounds import SPEECH

@@ -10,8 +10,8 @@ from playwright.sync_api import Browser, Page, expect
 from reviews import BATCH, SOUNDS, SOUNDS_CSV, all_rows, as_spreadsheet, be, downloaded, kept, loaded, make_page, press
 from soundfiles import Study
 
-from jobs.manifest import read_manifest
 from jobs.review.windows import open_windows
+from jobs.runner.manifest import read_manifest
 from lake.verdicts import last_decisions, read_verdicts
 
 ODD = "<img src=x onerror=alert(1)>&'2'\""

@@ -15,8 +15,8 @@ from reviews import SOUNDS_CSV, as_spreadsheet, be, downloaded, kept, make_page,
 from soundfiles import Study, sound
 
 from jobs.common.run import Options
-from jobs.manifest import read_manifest
-from jobs.runner import execute_runs
+from jobs.runner.execute import execute_runs
+from jobs.runner.manifest import read_manifest
 from lake.verdicts import last_decisions, read_verdicts
 
 START_MS = 30_000

@@ -11,8 +11,8 @@ from manifesttexts import MELS, WHOLE, Write, problems
 
 from jobs.common.resources import Resources
 from jobs.common.run import Image
-from jobs.manifest import Manifest, read_manifest
-from jobs.registry import JOBS
+from jobs.runner.manifest import Manifest, read_manifest
+from jobs.runner.registry import JOBS
 
 # What is read ----------------------------------------------------------------------------------------------
 

@@ -12,9 +12,9 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from jobs.common.config import JobConfig, identity_config
 from jobs.demo.config import StudyConfig
-from jobs.manifest import read_manifest
-from jobs.registry import JOBS
-from jobs.settings import as_page, as_toml, settings_of
+from jobs.runner.manifest import read_manifest
+from jobs.runner.registry import JOBS
+from jobs.runner.settings import as_page, as_toml, settings_of
 from lake.identity import config_id
 
 REQUIRED: dict[str, dict[str, Any]] = {"adopt": {"arch": "vit_tiny_patch16_224"}}
@@ -55,7 +55,7 @@ def test_all_settings_are_printed_with_their_defaults(job: str, cli: Cli) -> Non
 
 
 def test_the_page_of_settings_is_that_of_the_code() -> None:
-    page = (Path(__file__).parents[2] / "docs/settings.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs/settings.md").read_text(encoding="utf-8")
     assert page == as_page(JOBS.values()) + "\n", "type `make settings`"
     for job in JOBS.values():
         for name in job.config.model_fields:

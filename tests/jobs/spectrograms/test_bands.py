@@ -8,10 +8,10 @@ import pytest
 import soundfile
 from soundfiles import RATE, Study, mels_of, sound
 
-from jobs.common.cutting import cut
+from jobs.common.audio.cutting import cut
 from jobs.common.run import Options
-from jobs.manifest import read_manifest
-from jobs.runner import execute_runs
+from jobs.runner.execute import execute_runs
+from jobs.runner.manifest import read_manifest
 from jobs.spectrograms.command import describe
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.core import window_codes
@@ -21,9 +21,9 @@ from jobs.spectrograms.sizes import memory_for, task_bytes
 from lake.constants import QUALITY, STATUS
 from lake.digest import sha256_of
 from lake.errors import InputError
+from lake.query.trace import trace
 from lake.read import open_cube
 from lake.recordings import read_recordings
-from lake.trace import trace
 
 CONFIG = "window_s = 4.0, hop_s = 4.0, n_mels = 12, n_frames = 16, fft_s = 0.032, shard_windows = 8"
 

@@ -21,12 +21,12 @@ from hypothesis import strategies as st
 from soundfiles import RATE, Study, files, sound, usual_study
 
 from jobs.common.run import Options
-from jobs.manifest import read_manifest
-from jobs.runner import execute_runs
+from jobs.runner.execute import execute_runs
+from jobs.runner.manifest import read_manifest
+from jobs.runner.state import states
 from jobs.spectrograms import partition
 from jobs.spectrograms.assemble import Reader
 from jobs.spectrograms.plan import Placed
-from jobs.state import states
 from lake.constants import STATUS
 from lake.errors import InputError, QuarantineError, StoreError, TryAgainError
 from lake.layout import Lake
@@ -303,7 +303,7 @@ def test_a_decoder_that_hangs_or_dies_costs_its_recording_alone(
 
 def faults_of_reader(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return a list that grows by every call which a decoder did not survive."""
-    from jobs.common.decoder import Decoder
+    from jobs.common.audio.decoder import Decoder
 
     ended: list[str] = []
     call = Decoder.call

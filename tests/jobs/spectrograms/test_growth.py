@@ -15,8 +15,8 @@ from chains import standing
 from soundfiles import Study, sound, usual_study
 
 from jobs.common.run import Options
-from jobs.manifest import read_manifest
-from jobs.runner import execute_runs, verify_runs
+from jobs.runner.execute import execute_runs, verify_runs
+from jobs.runner.manifest import read_manifest
 from lake.constants import STATUS
 from lake.errors import QuarantineError
 from lake.layout import Lake

@@ -13,14 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from soundfiles import CONFIG, RATE, START, Study, files, mels_of, sound, usual_study
 
-from jobs.common.audio import open_audio
+from jobs.common.audio.probe import open_audio
 from jobs.common.run import Options
-from jobs.manifest import read_manifest
-from jobs.runner import execute_runs, finalise_run
+from jobs.runner.execute import execute_runs, finalise_run
+from jobs.runner.manifest import read_manifest
+from jobs.runner.state import states
 from jobs.spectrograms.command import describe
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.core import window_codes
-from jobs.state import states
 from lake.constants import QUALITY, STATUS
 from lake.errors import IdentityError, InputError, QuarantineError, StoreError, TryAgainError
 from lake.read import open_cube, read_codes, usable_windows

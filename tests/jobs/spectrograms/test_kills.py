@@ -11,8 +11,8 @@ from faults import WHENS, Moment
 from soundfiles import Study, files, sound, usual_study
 
 from jobs.common.run import Options
-from jobs.manifest import read_manifest
-from jobs.runner import execute_runs
+from jobs.runner.execute import execute_runs
+from jobs.runner.manifest import read_manifest
 from lake.layout import Lake
 from lake.ledger import Ledger
 from lake.read import open_cube, read_codes, usable_windows

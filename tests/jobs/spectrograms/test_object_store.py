@@ -20,9 +20,9 @@ from moto.server import ThreadedMotoServer
 from soundfiles import Study, sound, usual_study
 
 from jobs.common.run import Options
-from jobs.manifest import read_manifest
-from jobs.runner import execute_runs, verify_runs
-from jobs.state import states
+from jobs.runner.execute import execute_runs, verify_runs
+from jobs.runner.manifest import read_manifest
+from jobs.runner.state import states
 from lake.errors import StoreError, TryAgainError
 from lake.layout import Lake
 from lake.ledger import Ledger

@@ -14,8 +14,8 @@ from soundfiles import Study, files, mels_of, planned_days, sound, usual_study
 
 from jobs.common import space
 from jobs.common.run import Options
-from jobs.manifest import read_manifest
-from jobs.runner import execute_runs
+from jobs.runner.execute import execute_runs
+from jobs.runner.manifest import read_manifest
 from jobs.spectrograms import command, sizes
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.days import missing_days

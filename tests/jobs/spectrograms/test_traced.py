@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from jobs.spectrograms.assemble import Reader, read_window
 from jobs.spectrograms.plan import Placed
 from lake.ownership import own_segments
-from lake.trace import pieces
+from lake.query.trace import pieces
 
 Samples = NDArray[np.float32]
 

@@ -14,8 +14,8 @@ from daskclusters import Cluster
 from soundfiles import Study, files, mels_of, planned_days, sound, usual_study
 
 from jobs.common.run import Options
-from jobs.manifest import read_manifest
-from jobs.runner import execute_runs
+from jobs.runner.execute import execute_runs
+from jobs.runner.manifest import read_manifest
 from lake.errors import StoreError
 from lake.storage import Storage
 
@@ -63,7 +63,7 @@ def test_a_run_with_nothing_to_do_needs_no_torch(tmp_path: Path) -> None:
     execute(manifest)
     program = (
         "import sys; sys.argv = ['dawnchorus', 'run', sys.argv[1]]\n"
-        "from jobs.cli import app\n"
+        "from jobs.cli.main import app\n"
         "app(standalone_mode=False)\n"
         "assert 'torch' not in sys.modules"
     )

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from jobs.manifest import Manifest, read_manifest
-from jobs.runner import chosen
+from jobs.runner.execute import chosen
+from jobs.runner.manifest import Manifest, read_manifest
 from jobs.submit.command import Where, submit
 from jobs.submit.plan import Step, folders, plan
 from jobs.submit.schedulers import SCHEDULERS

@@ -12,7 +12,7 @@ from chains import receipts, standing
 from soundfiles import CONFIG, Study
 from standins import install, jobs
 
-from jobs.manifest import read_manifest
+from jobs.runner.manifest import read_manifest
 from jobs.submit.command import Where, submit
 from jobs.submit.profile import Site
 from jobs.submit.sites import read_site

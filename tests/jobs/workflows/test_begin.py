@@ -12,11 +12,11 @@ import soundfile
 from commands import Cli
 from soundfiles import sound
 
-from jobs.begin import _quarantine_share
-from jobs.manifest import read_manifest
-from jobs.proposals import KINDS, WINDOWS_TO_TRAIN, Sounds, kind_for, notes_on, propose
-from jobs.registry import JOBS
-from jobs.settings import settings_of
+from jobs.runner.manifest import read_manifest
+from jobs.runner.registry import JOBS
+from jobs.runner.settings import settings_of
+from jobs.workflows.begin import _quarantine_share
+from jobs.workflows.proposals import KINDS, WINDOWS_TO_TRAIN, Sounds, kind_for, notes_on, propose
 from lake.errors import InputError
 from lake.read import open_clusters, open_cube
 

@@ -13,9 +13,9 @@ from commands import Cli
 from numpy.typing import NDArray
 from soundfiles import RATE, sound
 
-from jobs.example import clip_vector
-from lake.query import place_of
-from lake.trace import trace
+from jobs.workflows.example import clip_vector
+from lake.query.select import place_of
+from lake.query.trace import trace
 from lake.vectors import open_vectors
 
 

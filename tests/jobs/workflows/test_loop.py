@@ -9,8 +9,8 @@ import pytest
 import tomli_w
 from commands import Cli
 
-from jobs.loop import advice
-from jobs.state import WAITS
+from jobs.runner.state import WAITS
+from jobs.workflows.loop import advice
 
 ROW = {"refused": "", "flags": "", "precision": 0.9}
 

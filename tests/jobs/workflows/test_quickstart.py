@@ -13,13 +13,13 @@ import tomli_w
 import xarray as xr
 from commands import Cli
 
-import jobs.proposals
-import jobs.quickstart
+import jobs.workflows.proposals
+import jobs.workflows.quickstart
 from jobs.demo.config import SMALL, SMALL_SHA256
-from jobs.manifest import read_manifest
-from jobs.quickstart import quickstart
+from jobs.runner.manifest import read_manifest
+from jobs.workflows.quickstart import quickstart
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -34,11 +34,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             run["config"] |= {"n_clusters": 5}
     template = tmp_path / "template.toml"
     template.write_text(tomli_w.dumps(manifest))
-    monkeypatch.setattr(jobs.quickstart, "TEMPLATE", template)
+    monkeypatch.setattr(jobs.workflows.quickstart, "TEMPLATE", template)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setattr(jobs.quickstart, "DEMO", SMALL)
-    monkeypatch.setattr(jobs.quickstart, "STUDY_SHA256", SMALL_SHA256)
+    monkeypatch.setattr(jobs.workflows.quickstart, "DEMO", SMALL)
+    monkeypatch.setattr(jobs.workflows.quickstart, "STUDY_SHA256", SMALL_SHA256)
     return tmp_path / "here"
 
 
@@ -107,8 +107,8 @@ def test_the_demo_runs_from_nothing_to_a_page_and_then_does_nothing(here: Path) 
 def test_the_manifest_that_a_demo_leaves_is_that_of_the_project(tmp_path: Path) -> None:
     """With its comments; only the folders are other ones, so that the lake is where the manifest stands."""
     theirs = (REPOSITORY / "manifests/demo.toml").read_text()
-    assert jobs.proposals.TEMPLATE.read_text() == theirs
-    mine = jobs.quickstart._template()
+    assert jobs.workflows.proposals.TEMPLATE.read_text() == theirs
+    mine = jobs.workflows.quickstart._template()
     assert "../" not in mine
     assert [line for line in mine.splitlines() if line.startswith("#")] == [
         line for line in theirs.splitlines() if line.startswith("#")

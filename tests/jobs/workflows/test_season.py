@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from jobs.season import compared
+from jobs.workflows.season import compared
 
 
 def test_intervals_are_compared_with_the_truth_where_there_are_windows_enough() -> None:

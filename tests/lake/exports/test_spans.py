@@ -9,7 +9,7 @@ from stores import finish, judge, make_cube, random_codes
 from lake.exports.collection import deployments_of, recordings_of
 from lake.exports.spans import detected_spans, placed, rounded, verified_spans
 from lake.layout import Lake
-from lake.query import open_any
+from lake.query.select import open_any
 from lake.sounds import SPEECH
 from lake.verdicts import read_verdicts
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from stores import ORIGIN_MS, make_cube
 
-from lake.across import cells_in, open_spans
-from lake.query import open_any
+from lake.query.across import cells_in, open_spans
+from lake.query.select import open_any
 
 N_MELS, N_FRAMES = 3, 10
 HOP_S, WINDOW_S = 600.0, 600.0

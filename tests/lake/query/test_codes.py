@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from lake.codes import encode, pack, unpack
+from lake.query.codes import encode, pack, unpack
 
 FLOATS = (
     st.floats(-(2.0**100), 2.0**100, width=32) | st.floats(-100, 100, width=32) | st.sampled_from([0.0, 1e-45, 65504.0])

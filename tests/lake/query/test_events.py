@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from stores import finish, make_cube, make_embeddings, random_codes
 
 from lake.errors import InputError, UsageError
-from lake.events import COLUMNS, Joining, find_events, in_recordings, joined, thresholds_of
 from lake.exports.audacity import audacity_sheets
 from lake.exports.raven import raven_sheets
-from lake.query import open_any
+from lake.query.events import COLUMNS, Joining, find_events, in_recordings, joined, thresholds_of
+from lake.query.select import open_any
 
 
 def spans(starts_s: list[float], window_s: float = 5.0, **joining: float) -> list[tuple[int, int]]:

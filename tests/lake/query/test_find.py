@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from stores import make_clusters, make_cube, make_embeddings, random_codes
 
 from lake.errors import InputError, UsageError
-from lake.find import Wanted, find, parse_hours
-from lake.query import open_any
+from lake.query.find import Wanted, find, parse_hours
+from lake.query.select import open_any
 
 OFFSET = np.timedelta64(-5, "h")
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from stores import make_embeddings
 
 from lake.layout import Lake
-from lake.nearest import Metric
+from lake.query.nearest import Metric
+from lake.query.similar import similar
 from lake.scaling import scaled
-from lake.similar import similar
 from lake.tables import make_table
 from lake.vectors import open_vectors, read_span
 from lake.verdicts import COLUMNS, add_verdicts

@@ -9,9 +9,9 @@ import xarray as xr
 from stores import finish, make_cube, random_codes
 
 from lake.counting.study import Windows, windows_of
-from lake.find import Wanted, parse_wanted
-from lake.phenology import Phenology, as_table, phenologies, wanted_windows
-from lake.query import open_any
+from lake.query.find import Wanted, parse_wanted
+from lake.query.phenology import Phenology, as_table, phenologies, wanted_windows
+from lake.query.select import open_any
 
 
 @pytest.fixture(scope="module")

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from stores import make_embeddings
 
-from lake.codes import encode
 from lake.errors import InputError, UsageError
-from lake.nearest import Comparison, Metric
+from lake.query.codes import encode
+from lake.query.nearest import Comparison, Metric
+from lake.query.search import Normalise
+from lake.query.similar import open_search
 from lake.scaling import Vectors, scaled_and_lengths
-from lake.search import Normalise
-from lake.similar import open_search
 from lake.vectors import read_span
 
 METRICS: tuple[Metric, ...] = ("cosine", "euclidean")
@@ -68,7 +68,7 @@ class Counting:
             self.n_windows += len(found)
             return found
 
-        monkeypatch.setattr("lake.search.read_span", counted)
+        monkeypatch.setattr("lake.query.search.read_span", counted)
 
 
 @settings(max_examples=6, deadline=None)
@@ -215,8 +215,8 @@ def test_a_joined_set_has_the_codes_of_each(tmp_path: Path, monkeypatch: pytest.
 
 BUILD = """
 import sys
-from lake.similar import open_search
-import lake.index, lake.storage
+from lake.query.similar import open_search
+import lake.query.index, lake.storage
 if sys.argv[2] == "slow":
     import time
     write = lake.storage.Storage.write

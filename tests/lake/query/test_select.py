@@ -13,8 +13,8 @@ from stores import make_clusters, make_cube, make_embeddings, random_codes
 from jobs.common.run import Run
 from lake.constants import STATUS
 from lake.errors import InputError, StoreError, StoreFormatError, UsageError
-from lake.find import Wanted, find
-from lake.query import open_any, parse_dates
+from lake.query.find import Wanted, find
+from lake.query.select import open_any, parse_dates
 
 DAYS = ("2021-06-01", "2021-06-02")
 

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from stores import make_embeddings
 
 from lake.errors import InputError
-from lake.nearest import Metric
-from lake.similar import similar
+from lake.query.nearest import Metric
+from lake.query.similar import similar
 
 FIRST = np.datetime64("2021-06-01")
 

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from lake.trace import Piece, pieces
+from lake.query.trace import Piece, pieces
 
 
 def recording(path: str, start_ms: int, n_samples: int, rate: int = 1000) -> dict[str, Any]:

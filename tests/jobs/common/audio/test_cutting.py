@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from jobs.common.cutting import joined, piece_samples
-from lake.trace import Piece
+from jobs.common.audio.cutting import joined, piece_samples
+from lake.query.trace import Piece
 
 RATE = 8000
 

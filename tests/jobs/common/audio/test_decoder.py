@@ -14,9 +14,9 @@ import numpy as np
 import psutil
 import pytest
 
-from jobs.common import decoder as module
-from jobs.common.audio import AudioError, Samples, open_audio, probe
-from jobs.common.decoder import Decoder, RemoteReader, fingerprint, this_decoder
+from jobs.common.audio import decoder as module
+from jobs.common.audio.decoder import Decoder, RemoteReader, fingerprint, this_decoder
+from jobs.common.audio.probe import AudioError, Samples, open_audio, probe
 from lake.errors import TryAgainError
 
 
@@ -130,7 +130,7 @@ def test_each_thread_has_its_own_and_it_ends_with_the_thread() -> None:
 HANGING = """
 import sys, threading
 import faultydecoders
-from jobs.common.decoder import Decoder
+from jobs.common.audio.decoder import Decoder
 decoder = Decoder()
 print(decoder.call(faultydecoders.process_number, "x", 30), flush=True)
 if sys.argv[1] == "busy":
@@ -160,7 +160,7 @@ def test_it_ends_with_its_parent_although_that_is_killed(state: str) -> None:
 def test_a_forked_process_leaves_its_parents_decoder_alone(file: Path) -> None:
     number = this_decoder().call(faultydecoders.process_number, file, 30)
     code = (
-        "import os, faultydecoders\nfrom jobs.common.decoder import this_decoder\n"
+        "import os, faultydecoders\nfrom jobs.common.audio.decoder import this_decoder\n"
         "ask = lambda: this_decoder().call(faultydecoders.process_number, 'x', 30)\n"
         "before = ask()\nchild = os.fork()\nif child == 0:\n    other = ask()\n    this_decoder().stop()\n"
         "    os._exit(0 if other != before else 1)\n"

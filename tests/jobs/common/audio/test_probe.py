@@ -10,8 +10,8 @@ import pytest
 import soundfile
 from audiofiles import BLOCK, RATE, N, any_kind, misdeclared_flac, noise, promised_flac, write
 
-from jobs.common.audio import AudioError, AudioInfo, decoder_versions, open_audio, probe, read_samples
-from jobs.common.audio_headers import header_problem
+from jobs.common.audio.headers import header_problem
+from jobs.common.audio.probe import AudioError, AudioInfo, decoder_versions, open_audio, probe, read_samples
 
 HEADER_BYTES = 44
 """Of a plain WAV file."""

@@ -7,7 +7,7 @@ from audiofiles import RATE, any_kind, misdeclared_flac, noise, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.common.audio import AudioError, AudioInfo, open_audio, probe, read_samples
+from jobs.common.audio.probe import AudioError, AudioInfo, open_audio, probe, read_samples
 
 # Scale and shape
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.common.dialects import is_nothing
-from jobs.common.marks import read_marks
+from jobs.common.labels.dialects import is_nothing
+from jobs.common.labels.marks import read_marks
 from lake.errors import InputError
 
 TABLES = {

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.common.labels import Intervals, joined, read_labels
+from jobs.common.labels.intervals import Intervals, joined, read_labels
 from lake.errors import InputError
 
 T0 = "2021-06-01T05:00:00"

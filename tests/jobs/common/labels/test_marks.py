@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.common.marks import is_plain_table, read_marks
+from jobs.common.labels.marks import is_plain_table, read_marks
 from lake.errors import InputError
 
 RAVEN = "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\tAnnotation\n"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.common.matching import match_recordings, told_unknown
+from jobs.common.labels.matching import match_recordings, told_unknown
 from lake.errors import InputError
 
 CUBE = ("AM07/x.WAV", "AM08/x.WAV", "AM07/sub/y.flac", "Forêt/z.wav")

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jobs.common.marks import Mark, read_marks
-from jobs.common.placing import Placed, PlacedMarks, place_marks
+from jobs.common.labels.marks import Mark, read_marks
+from jobs.common.labels.placing import Placed, PlacedMarks, place_marks
 from lake.errors import InputError
 
 HEAD = "recording,start_s,end_s,label\n"

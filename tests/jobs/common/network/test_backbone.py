@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from jobs.common.backbone import build_backbone, features, load_backbone, load_card, save_backbone
-from jobs.common.card import ModelCard
-from jobs.common.inputs import check_scale, gaps_of, prepare, resize
+from jobs.common.network.backbone import build_backbone, features, load_backbone, load_card, save_backbone
+from jobs.common.network.card import ModelCard
+from jobs.common.network.inputs import check_scale, gaps_of, prepare, resize
 from lake.errors import InputError, StoreError, StoreFormatError
 
 

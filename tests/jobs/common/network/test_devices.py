@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from jobs.common import devices
-from jobs.common.devices import backend_of, choose_device, peak_flops, peak_memory_bytes
+from jobs.common.network import devices
+from jobs.common.network.devices import backend_of, choose_device, peak_flops, peak_memory_bytes
 from lake.errors import InputError
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from stores import random_codes
 
-from jobs.common.levels import count_codes, level_statistics
+from jobs.common.network.levels import count_codes, level_statistics
 from lake.constants import CODE_OFFSET_DB, CODE_STEP_DB
 from lake.errors import InputError
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from jobs.common.audio import Reading, Samples
+from jobs.common.audio.probe import Reading, Samples
 from jobs.common.pages.clips import cut, made_loud, readings_of, to_audible
 from jobs.common.pages.ogg import checksum, vorbis, with_serial
 from jobs.common.run import Recordings
-from lake.trace import Piece
+from lake.query.trace import Piece
 
 RATE = 8000
 
