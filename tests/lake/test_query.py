@@ -161,10 +161,10 @@ def test_features_are_columns(stores: dict[str, Run], codes: NDArray[np.uint8]) 
 
 
 def test_what_is_no_store(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"expected a finished store, found none \(nothing is there\)"):
+    with pytest.raises(StoreError, match=r"expected a (finished )?store \(nothing is there\)"):
         open_any(str(tmp_path / "x.zarr"))
     (tmp_path / "recordings.csv").touch()
-    with pytest.raises(StoreError, match="expected a finished store, found none"):
+    with pytest.raises(StoreError, match="expected a (finished )?store"):
         open_any(str(tmp_path / "recordings.csv"))
     other = tmp_path / "other.zarr"
     xr.Dataset({"a": ("x", [1, 2])}).to_zarr(other, zarr_format=3, consolidated=False)
