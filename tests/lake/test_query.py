@@ -161,7 +161,7 @@ def test_features_are_columns(stores: dict[str, Run], codes: NDArray[np.uint8]) 
 
 
 def test_what_is_no_store(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"expected a (finished )?store \(nothing is there\)"):
+    with pytest.raises(StoreError, match=r"expected a finished store, found none \(nothing is there\)"):
         open_any(str(tmp_path / "x.zarr"))
     (tmp_path / "recordings.csv").touch()
     with pytest.raises(StoreError, match="expected a (finished )?store"):
