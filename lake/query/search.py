@@ -70,15 +70,15 @@ class Search:
 
     Notes
     -----
-    The first search compares all windows in full. On the way it codes the vectors in 8 bits and keeps the codes in the
-    lake (:mod:`lake.query.index`), and with whitening the length of each whitened vector. From codes later searches
-    know the least and the largest distance that each window can have (:meth:`lake.query.codes.Codes.products` has the
-    proof). Let D be the n-th smallest of the largest distances. Then n windows are as near as D, so the n nearest, and
-    all that are as near as the n-th of them, have a least distance of D at most. Only windows of which that holds are compared
-    in full: first the n with the smallest largest distance, which gives a smaller D, then those that are left. The
-    distance of a window that is compared in full does not depend on other windows, so the result is that of comparing
-    all in full, to the last bit. Days without codes, such as those by which recordings grew, are compared in full and
-    coded.
+    The first search compares all windows in full. On the way it codes the vectors in 8 bits and keeps the codes in
+    the lake (:mod:`lake.query.index`), and with whitening the length of each whitened vector. From codes later
+    searches know the least and the largest distance that each window can have
+    (:meth:`lake.query.codes.Codes.products` has the proof). Let D be the n-th smallest of the largest distances. Then
+    n windows are as near as D, so the n nearest, and all that are as near as the n-th of them, have a least distance
+    of D at most. Only windows of which that holds are compared in full: first the n with the smallest largest
+    distance, which gives a smaller D, then those that are left. The distance of a window that is compared in full
+    does not depend on other windows, so the result is that of comparing all in full, to the last bit. Days without
+    codes, such as those by which recordings grew, are compared in full and coded.
     """
 
     def __init__(
