@@ -7,11 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lake.chain import made_by
-from lake.errors import InputError
 from lake.grid import Grid
 from lake.sounds import SPEECH
-from lake.verdicts import last_decisions, read_verdicts
+from lake.verdicts import last_decisions
 
 OffsetsMs = Callable[[NDArray[np.integer[Any]], NDArray[np.integer[Any]]], NDArray[np.int64]]
 """From recorder numbers and cells, shape (n,), to the start of each one's sound after the start of its cell."""
@@ -117,15 +115,6 @@ def windows_of_speech(
     last = last_decisions(verdicts)
     speech = last[(last["sound"] == SPEECH) & (last["verdict"] == "yes")]
     return windows_touching(speech, grid, recorders, offsets_ms)
-
-
-def cells_of_speech(url: str, grid: Grid, recorders: list[str]) -> pd.DataFrame:
-    """Return the windows of a store that :func:`windows_of_speech` finds; none outside of a lake, without verdicts."""
-    try:
-        verdicts = read_verdicts(made_by(url).lake)
-    except InputError:
-        return pd.DataFrame({"i_recorder": [], "cell": []}, dtype=np.int64)
-    return windows_of_speech(verdicts, grid, recorders)
 
 
 def speech_note(n: int) -> str:

@@ -4,16 +4,18 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
 from lake.chain import made_by
 from lake.constants import OFFSET_ARRAY, STATUS_ARRAYS
 from lake.errors import InputError
-from lake.heard import OffsetsMs
+from lake.heard import OffsetsMs, windows_of_speech
 from lake.query.select import open_any
-from lake.read import Windows, grid_of, open_array, open_cube, values_at
+from lake.read import Windows, grid_of, open_array, open_cube, recorder_names, values_at
 from lake.shards import open_codes
+from lake.verdicts import read_verdicts
 
 Ints = NDArray[np.int64]
 ReadSpans = Callable[[NDArray[np.integer[Any]], NDArray[np.integer[Any]]], NDArray[np.uint8]]
@@ -30,6 +32,21 @@ def starts_of(dataset: xr.Dataset, windows: Windows) -> Ints:
     cell = windows.cell.astype(np.int64)
     start_ms: Ints = np.asarray(grid.origin_ms + cell * grid.hop_ms, dtype=np.int64)
     return start_ms if offsets_ms is None else np.add(start_ms, offsets_ms(windows.recorder, cell))
+
+
+def cells_of_speech(url: str, dataset: xr.Dataset) -> pd.DataFrame:
+    """Return ``i_recorder`` and ``cell`` of a store's windows that share time with what people marked as speech.
+
+    Parameters
+    ----------
+    url, dataset
+        The store, and the same opened. Without verdicts, and outside of a lake, there are none.
+    """
+    try:
+        verdicts = read_verdicts(made_by(url).lake)
+    except InputError:
+        return pd.DataFrame({"i_recorder": [], "cell": []}, dtype=np.int64)
+    return windows_of_speech(verdicts, grid_of(dataset), recorder_names(dataset), offsets_ms_of(dataset))
 
 
 def offsets_ms_of(dataset: xr.Dataset) -> OffsetsMs | None:

@@ -14,8 +14,8 @@ from lake.chain import clusterings_of, made_by
 from lake.constants import MS_PER_DAY, MS_PER_HOUR, OFFSET_UNKNOWN_S, STATUS_ARRAYS, UNTIMED
 from lake.errors import InputError, UsageError
 from lake.grid import iso
-from lake.heard import cells_of_speech, speech_note
-from lake.query.across import in_cube
+from lake.heard import speech_note
+from lake.query.across import cells_of_speech, in_cube
 from lake.query.select import open_any, parse_dates, resolve_recorder, rows_of
 from lake.read import Windows, grid_of, recorder_names, spans_there, values_at, windows_of
 from lake.text import near_or_all, nearest_hint, resolve
@@ -182,7 +182,7 @@ def _without_speech(
 ) -> pd.DataFrame:
     """Return the windows that share no time with what people marked as speech; say how many do."""
     grid, windows = grid_of(dataset), _windows_in(dataset, table)
-    speech = cells_of_speech(url, grid, recorder_names(dataset)).astype(np.int64)
+    speech = cells_of_speech(url, dataset).astype(np.int64)
     keys = windows.recorder.astype(np.int64) * grid.n_cells + windows.cell
     withheld = np.isin(keys, speech["i_recorder"] * grid.n_cells + speech["cell"])
     if withheld.any() and say is not None:

@@ -11,10 +11,11 @@ from threadpoolctl import threadpool_limits
 
 from lake.errors import InputError, UsageError
 from lake.grid import iso
-from lake.heard import cells_of_speech, speech_note
+from lake.heard import speech_note
+from lake.query.across import cells_of_speech
 from lake.query.index import index_of
 from lake.query.nearest import Comparison, Metric
-from lake.query.select import Instant, cell_of, resolve_recorder
+from lake.query.select import Instant, cell_of, open_any, resolve_recorder
 from lake.scaling import Scaling, Vectors, scaled_and_lengths
 from lake.threads import in_threads
 from lake.vectors import Span, VectorSets, by_day, read_span
@@ -247,7 +248,8 @@ class Search:
     def _is_speech(self) -> NDArray[np.bool_]:
         """Return which windows share time with what people marked as speech; say how many."""
         grid = self.sets.grid
-        found = cells_of_speech(self.sets.urls[0], grid, list(self.sets.recorders))
+        with open_any(self.sets.urls[0]) as dataset:
+            found = cells_of_speech(self.sets.urls[0], dataset)
         if found.empty:
             return np.zeros(self.n_windows, dtype=np.bool_)
         self._say(speech_note(len(found)))

@@ -7,7 +7,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lake.errors import InputError
-from lake.heard import cells_of_speech, speech_note
+from lake.heard import speech_note
+from lake.query.across import cells_of_speech
 from lake.query.find import number_of_sound
 from lake.query.nearest import Metric
 from lake.query.search import Normalise, Search
@@ -129,7 +130,7 @@ def highest(url: str, sound: str, *, n: int = 20, say: Callable[[str], None] | N
         grid, recorders = grid_of(dataset), recorder_names(dataset)
         windows, of_sound = usable_windows(dataset, status="detection_status"), dataset.isel(sound=number)
         score = values_at(of_sound, "score", windows.recorder, windows.cell)
-        speech = cells_of_speech(url, grid, recorders)
+        speech = cells_of_speech(url, dataset)
         if len(speech) and say is not None:
             say(speech_note(len(speech)))
         withheld = speech["i_recorder"].to_numpy(dtype=np.int64) * grid.n_cells + speech["cell"].to_numpy()

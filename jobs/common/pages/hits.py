@@ -21,8 +21,7 @@ from jobs.common.run import Recordings
 from lake.chain import Made, made_by
 from lake.errors import InputError
 from lake.grid import Grid
-from lake.heard import cells_of_speech
-from lake.query.across import ReadSpans, in_cube, offsets_of, open_spans, starts_of
+from lake.query.across import ReadSpans, cells_of_speech, in_cube, offsets_of, open_spans, starts_of
 from lake.query.select import open_any
 from lake.read import grid_of, recorder_names, windows_of
 from lake.shards import open_codes
@@ -195,8 +194,9 @@ def _hits(rows: Sequence[dict[Hashable, Any]], cube: _Cube, *, first: int) -> li
 
 def _is_speech(url: str, cube: _Cube, hit: Hit) -> bool:
     """Return whether a window shares time with what people marked as speech."""
-    speech = cells_of_speech(url, cube.grid, recorder_names(cube.store))
-    cell = (hit.start_ms - cube.grid.origin_ms) // cube.grid.hop_ms
+    speech = cells_of_speech(url, cube.store)
+    time_ms = int(np.datetime64(hit.facts["time"], "ms").astype(np.int64))
+    cell = (time_ms - cube.grid.origin_ms) // cube.grid.hop_ms
     row = recorder_names(cube.store).index(hit.place.recorder)
     return bool(((speech["i_recorder"] == row) & (speech["cell"] == cell)).any())
 

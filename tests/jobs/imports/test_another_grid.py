@@ -1,6 +1,7 @@
 """Vectors of another grid than the cube's, as BirdNET makes them: all that follows is of their own seconds."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,17 @@ from atlases import read_cluster, read_members, scripted
 from chains import receipts, run_chain, runs, store
 from commands import Cli
 from soundfiles import usual_study
+from stores import ORIGIN_MS, judge
 
 import dawnchorus
 from lake.batches import read_batch
 from lake.exports.clusters import clustering_table
+from lake.query.across import starts_of
 from lake.query.find import Wanted
 from lake.query.select import open_any
 from lake.query.trace import trace
+from lake.read import grid_of, recorder_names, usable_windows
+from lake.sounds import SPEECH
 
 RUNS = """
 [runs.theirs]
@@ -110,6 +115,33 @@ def test_every_window_is_listed_at_the_vectors_own_second(study: Path) -> None:
     assert sum(place in known for place in placed) >= 0.9 * len(placed), "but those that begin between recordings"
     data = scripted(folder / "data.js")
     assert data["window_ms"] == 3000
+
+
+def test_speech_leaves_searches_by_the_vectors_own_seconds(study: Path, tmp_path: Path) -> None:
+    manifest = shutil.copytree(study.parent, tmp_path / "copy") / study.name
+    url = store(manifest, "theirs")
+    with open_any(url) as dataset:
+        windows, recorders = usable_windows(dataset, status="embedding_status"), recorder_names(dataset)
+        grid, start_ms = grid_of(dataset), starts_of(dataset, windows)
+    late = start_ms - (grid.origin_ms + windows.cell * grid.hop_ms)
+    mine = int(np.flatnonzero(late >= 500)[0])
+    span = grid.origin_ms + int(windows.cell[mine]) * grid.hop_ms + grid.window_ms, int(start_ms[mine]) + grid.window_ms
+    recorder = recorders[int(windows.recorder[mine])]
+    duration_s = (span[1] - span[0]) / 1000  # after the window's cell, and still in its sound
+    judge(manifest.parent / "lake", [(recorder, span[0] - ORIGIN_MS, SPEECH, "yes")], duration_s=duration_s)
+    touched = (
+        (windows.recorder == windows.recorder[mine]) & (start_ms < span[1]) & (start_ms + grid.window_ms > span[0])
+    )
+    found = dawnchorus.open_search(url).near_vector(np.ones(8, dtype=np.float32), n=len(start_ms))
+    times = (
+        (found["time"].to_numpy().astype("datetime64[ms]").astype(np.int64) - grid.origin_ms) // grid.hop_ms
+    ).tolist()
+    names = [recorders[int(i)] for i in windows.recorder]
+    expected = {
+        pair for pair, is_out in zip(zip(names, windows.cell.tolist(), strict=True), touched, strict=True) if not is_out
+    }
+    assert touched[mine]
+    assert set(zip(found["recorder"], times, strict=True)) == expected
 
 
 def test_windows_near_one_are_told_with_their_place(study: Path) -> None:

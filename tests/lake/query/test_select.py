@@ -164,7 +164,7 @@ def test_what_is_no_store(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"expected a finished store, found none \(nothing is there\)"):
         open_any(str(tmp_path / "x.zarr"))
     (tmp_path / "recordings.csv").touch()
-    with pytest.raises(StoreError, match="expected a (finished )?store"):
+    with pytest.raises(StoreError, match=r"expected a (finished )?store"):
         open_any(str(tmp_path / "recordings.csv"))
     other = tmp_path / "other.zarr"
     xr.Dataset({"a": ("x", [1, 2])}).to_zarr(other, zarr_format=3, consolidated=False)
