@@ -8,7 +8,7 @@ from jobs.common.config import JobConfig
 from jobs.common.job import Input, Job
 from lake.scaling import SHRINKAGE
 
-ALGORITHM = 1
+ALGORITHM = 2
 Group = Literal["auto", "day", "recording"]
 
 
