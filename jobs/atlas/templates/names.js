@@ -60,11 +60,11 @@ function downloadNames() {
   $("names-said").textContent = n + (n === 1 ? " cluster" : " clusters") + " in names.csv.";
 }
 
-// Rows carry the identity of the clustering: elsewhere the same number is another sound.
+// Rows carry the identity of the clustering: elsewhere the same number is another sound. Spreadsheets know UTF-8 by its mark.
 function saveNames(names, identity, file) {
   const ids = Object.keys(names).map(Number).filter((id) => isGiven(names[id])).sort((a, b) => a - b);
   const rows = ids.map((id) => [id, names[id].name, names[id].notes, identity]);
-  saveTable([["cluster", "name", "notes", "clustering_id"], ...rows], file);
+  saveTable([["\ufeffcluster", "name", "notes", "clustering_id"], ...rows], file);
   return rows.length;
 }
 
@@ -104,18 +104,22 @@ function takeNames([header, ...rows]) {
   }
   const ids = new Set(state.data.clusters.map(([id]) => id));
   const unknown = [];
+  const replaced = [];
   let n = 0;
   for (const [cell, name, notes] of read) {
     const id = /^\d+([.,]0*)?$/.test(cell) ? parseInt(cell, 10) : -1;
     if (!ids.has(id)) unknown.push(cell || "(none)");
     else if (name || notes) {
+      const before = state.names[id];
+      if (isGiven(before) && (before.name !== name || before.notes !== notes)) replaced.push(id + " (" + (before.name || "notes") + ")");
       state.names[id] = { name, notes };
       n += 1;
     }
   }
   keepNames();
   showNames();
-  return n + (n === 1 ? " name" : " names") + " taken over; others stay as they were." +
+  return n + (n === 1 ? " name" : " names") + " taken over; " + (replaced.length ? "of these replaced: cluster " + replaced.slice(0, 5).join(", ") + (replaced.length > 5 ? " …" : "") + "; " : "") +
+    "others stay as they were." +
     (unknown.length ? " Not here: cluster " + unknown.slice(0, 5).join(", ") + (unknown.length > 5 ? " …" : "") + "." : "") +
     (read.length && !read.some((row) => row[3]) ? " The file does not say of which clustering it is." : "");
 }

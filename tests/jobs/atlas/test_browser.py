@@ -1,5 +1,6 @@
 """The page as people see it: in Chromium, from a folder, with the network off."""
 
+import codecs
 import csv
 import re
 from pathlib import Path
@@ -115,7 +116,8 @@ def test_a_name_stays_and_comes_out_as_a_table(sounding: Path, opened: Opened, t
     with page.expect_download() as download:
         page.locator("#names-download").click()
     download.value.save_as(tmp_path / "names.csv")
-    with (tmp_path / "names.csv").open(newline="", encoding="utf-8") as file:
+    assert (tmp_path / "names.csv").read_bytes().startswith(codecs.BOM_UTF8), "so that spreadsheets read umlauts"
+    with (tmp_path / "names.csv").open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.reader(file))
     assert rows == [
         ["cluster", "name", "notes", "clustering_id"],
@@ -133,6 +135,15 @@ def test_a_name_stays_and_comes_out_as_a_table(sounding: Path, opened: Opened, t
     assert page.locator("#names-table tbody tr").count() == 1
     page.locator("#names-file").set_input_files(tmp_path / "names.csv")
     expect(page.locator("#names-said")).to_have_text("2 names taken over; others stay as they were.")
+    replacing = "cluster;name;notes\r\n3;Zaunkönig;\r\n".encode("cp1252")  # as spreadsheets of some countries save it
+    (tmp_path / "theirs.csv").write_bytes(replacing)
+    page.locator("#names-file").set_input_files(tmp_path / "theirs.csv")
+    expect(page.locator("#names-said")).to_have_text(
+        f"1 name taken over; of these replaced: cluster 3 (carried {ODD}); others stay as they were. "
+        "The file does not say of which clustering it is."
+    )
+    expect(page.locator("#names-table tbody")).to_contain_text("Zaunkönig")
+    page.locator("#names-file").set_input_files(tmp_path / "names.csv")
     expect(page.locator("#names-table tbody")).to_contain_text(f"carried {ODD}")
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     page.locator("#names-file").set_input_files(tmp_path / "other.csv")

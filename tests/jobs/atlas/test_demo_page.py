@@ -83,7 +83,7 @@ def drive(page: Page, atlas: Path, tmp_path: Path) -> None:
     with page.expect_download() as download:
         page.locator("#names-download").click()
     download.value.save_as(tmp_path / "names.csv")
-    found = (tmp_path / "names.csv").read_text()
+    found = (tmp_path / "names.csv").read_text(encoding="utf-8-sig")
     assert re.fullmatch(rf"cluster,name,notes,clustering_id\n{filled[-1]},robin,,[0-9a-f]{{16}}\n", found)
 
 
