@@ -71,10 +71,13 @@ class Config(JobConfig):
         return self
 
 
+PLACE_KEY = "place.js"
+"""File of a page that says where the recordings are."""
+
 JOB = Job(
     name="atlas", package=__package__, config=Config, algorithm=ALGORITHM, writes="atlas", extra="cluster",
     inputs=(Input("clusters"), Input("spectrograms"), Input("detections", optional=True),
             Input("counts", ("tables",), optional=True)),
     reads=frozenset({"labels", "cluster_names"}),
-    follows=frozenset({"no-audio"}), is_remade=True,
+    follows=frozenset({"no-audio"}), is_remade=True, of_place=frozenset({PLACE_KEY}),
 )  # fmt: skip

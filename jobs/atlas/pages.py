@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.atlas import charts, thumbs, words
+from jobs.atlas.config import PLACE_KEY
 from jobs.atlas.facts import (
     Cluster,
     Members,
@@ -63,6 +64,7 @@ def render(
     }  # fmt: skip
     yield from shared_files()
     yield from package_files("jobs.atlas", (STYLE_KEY, *SCRIPT_KEYS))
+    yield PLACE_KEY, script("atlasPlace", members.sources.base)
     yield DATA_KEY, script("atlasData", data_of(study, ranked, ids, table, members))
     yield from member_scripts(members, rows, ids)
     yield "index.html", _page("index.html.j2").render(**common, clusters=ranked)
@@ -101,7 +103,6 @@ def data_of(
         "origin_ms": study.origin_ms,
         "hop_ms": round(1000 * study.hop_s),
         "window_ms": round(1000 * study.scale.window_s),
-        "recordings": members.sources.base,
         "own_levels": {
             i: " to ".join(plain(level) for level in study.own_levels[recorder.name]) + " dBFS"
             for i, recorder in enumerate(study.recorders)
@@ -137,7 +138,7 @@ def data_of(
 @cache
 def _environment() -> jinja2.Environment:
     return environment(
-        "jobs.atlas", style_keys=[STYLE_KEY], script_keys=[*SCRIPT_KEYS, DATA_KEY],
+        "jobs.atlas", style_keys=[STYLE_KEY], script_keys=[*SCRIPT_KEYS, PLACE_KEY, DATA_KEY],
         q_value=words.q_value, flag_words=words.flag_words, stability_words=words.stability_words,
         spark=charts.spark_path, image_key=image_key, clip_key=clip_key, attention_key=attention_key,
         calendar_key=calendar_key, by_kind=_by_kind, kinds=KINDS, heat_colours=gradient(heat_table()),

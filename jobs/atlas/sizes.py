@@ -21,7 +21,7 @@ PAGE_BYTES = 60_000
 """Of a cluster's page beside what it says of each of its windows, and of its days and hours."""
 STUDY_BYTES = 400_000
 """Of what the page has once: scripts, styles, the overview, calendars of the study."""
-N_STUDY_FILES = 19
+N_STUDY_FILES = 21
 """Files that the page has once: scripts, styles, calendars, survey, and pictures of the runs above."""
 MEMBER_BYTES = 40
 """Of each window in the list of a cluster's windows, and of the path of its recording."""

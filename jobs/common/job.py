@@ -115,6 +115,9 @@ class Job(Generic[C]):
     is_remade
         Whether a finished run that is made as a whole is made again once what it read has changed; otherwise it stays
         as it is until ``--refresh``. For jobs that take seconds.
+    of_place
+        Files of its outputs that say where other files are, by key: they differ in another place, so `reproduce` does
+        not compare them.
     follows
         Options of `run` that it follows, besides those that `extends` and `processes` decide.
     processes
@@ -133,6 +136,7 @@ class Job(Generic[C]):
     reads: frozenset[Reads] = field(default=frozenset())
     extends: bool = False
     is_remade: bool = False
+    of_place: frozenset[str] = field(default=frozenset())
     follows: frozenset[Option] = field(default=frozenset())
     processes: Processes = "one"
     gives: str = ""

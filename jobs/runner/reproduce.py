@@ -81,10 +81,12 @@ def reproduce(
     if new.ledger.summary()["content_id"] == facts["content_id"]:
         say(f"{old.name}: the same bytes, content_id {facts['content_id']}")
         return
-    lines = list(compare(old.ledger, new.ledger))
+    of_place = JOBS[old.job].of_place
+    lines = [line for line in compare(old.ledger, new.ledger) if line.partition(" ")[0] not in of_place]
     stored = old.ledger.summary()["content_id"]
     if not lines and stored == facts["content_id"]:
-        say(f"{old.name}: the same values in every window; files differ in their bytes (another zarr or compressor)")
+        why = f"{', '.join(sorted(of_place))} says where recordings are" if of_place else "another zarr or compressor"
+        say(f"{old.name}: the same values in every window; files differ in their bytes ({why})")
         return
     raise StoreError(_told(old, new, facts, backend, lines, has_changed=stored != facts["content_id"]))
 

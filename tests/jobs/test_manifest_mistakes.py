@@ -8,14 +8,14 @@ from manifesttexts import MELS, WHOLE, Write, problems
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from jobs.common.job import Input
-from jobs.common.network.readouts import WIDTHS
+from jobs.common.network.readouts import OF_FRAMES, WIDTHS
 from jobs.runner.explain import explain
 from jobs.runner.manifest import read_manifest
 from jobs.runner.registry import JOBS
 from lake.errors import InputError
 
-READOUTS = [repr(name) for name in WIDTHS]
-MODELS = "'dino' or 'adopt' or 'dictionary'"
+READOUTS = [repr(name) for name in (*WIDTHS, *OF_FRAMES)]
+MODELS = "'dino' or 'contrast' or 'adopt' or 'dictionary'"
 
 
 # What is wrong ---------------------------------------------------------------------------------------------

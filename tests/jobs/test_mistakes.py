@@ -77,7 +77,11 @@ TYPED: tuple[tuple[str, int, str], ...] = (
     ("query CLUSTERS --site z", 3, "site 'z' is not in the cube"),
     ("query CLUSTERS --out OUT/x.xlsx", 2, "expected a name that ends in .csv, .parquet or .json"),
     ("query MANIFEST", 4, "expected a store, a folder such as lake/clusters/RUN.zarr; found a file"),
-    ("export CLUSTERS --to excel --out OUT/x", 2, "--to 'excel': expected one of raven, audacity, csv, parquet"),
+    (
+        "export CLUSTERS --to excel --out OUT/x",
+        2,
+        "--to 'excel': expected one of csv, parquet, raven,",
+    ),
     ("export CLUSTERS --out OUT/x.xlsx", 2, "expected a name that ends in .csv"),
     ("export CLUSTERS --round-coordinates x --out OUT/x.csv", 2, "expected a whole number."),
     ("similar VECTORS --recorder a --time 1999-07-14T00:00:00", 3, "the store goes from 2021-07-01T00:00:00Z to"),

@@ -3,7 +3,12 @@
 "use strict";
 
 const DAY_MS = 86400000;
-const state = { data: null, names: {}, loaded: {}, wanted: null, shown: null, map: null };
+const state = { data: null, place: null, names: {}, loaded: {}, wanted: null, shown: null, map: null };
+
+// Where the recordings are, from the page's folder; null on a page without sound.
+function atlasPlace(path) {
+  state.place = path;
+}
 
 function atlasData(data) {
   state.data = data;

@@ -164,7 +164,7 @@ function memberRow(one) {
 
 // A button that plays a window; none if sound was left out, or no recording is known.
 function playButton(one, head) {
-  if (state.data.recordings === null || one.recording < 0) return null;
+  if (state.place === null || one.recording < 0) return null;
   const button = element("button", { type: "button", className: "play", textContent: "▶ Play" });
   button.ariaLabel = "Play the window of " + one.recorder + ", " + whenWords(one);
   button.addEventListener("click", () => toggleWindow(one, button, head));

@@ -9,14 +9,14 @@ const baseKey = () => "dawnchorus recordings " + state.data.names_id;
 
 function startRecordings() {
   const box = $("recordings-form");
-  recordings.base = state.data.recordings || "";
+  recordings.base = state.place || "";
   try {
     const kept = localStorage.getItem(baseKey());
     if (kept !== null) recordings.base = kept;
   } catch { /* nothing is kept for pages from a folder: the field stands as it was made */ }
   showBase();
   box.addEventListener("submit", (event) => { event.preventDefault(); setBase($("recordings-base").value); });
-  $("recordings-made").addEventListener("click", () => setBase(state.data.recordings || ""));
+  $("recordings-made").addEventListener("click", () => setBase(state.place || ""));
   $("recordings-close").addEventListener("click", () => { $("recordings-box").hidden = true; });
   document.addEventListener("click", (event) => { if (event.target.closest(".to-recordings")) openRecordings(""); });
 }
@@ -25,7 +25,7 @@ function setBase(text) {
   recordings.base = text.trim();
   let isKept = true;
   try {
-    if (recordings.base === (state.data.recordings || "")) localStorage.removeItem(baseKey());
+    if (recordings.base === (state.place || "")) localStorage.removeItem(baseKey());
     else localStorage.setItem(baseKey(), recordings.base);
   } catch {
     isKept = false;

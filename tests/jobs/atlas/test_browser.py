@@ -158,7 +158,7 @@ def test_whatever_a_study_calls_its_things_is_text(sounding: Path, opened: Opene
     expect(page.locator("table.labels")).to_contain_text("<b>wren</b>")
     expect(page.locator("table.recorders")).to_contain_text(f"site of {ODD}")
     assert page.locator("table.labels b").count() == 0
-    assert page.locator("script").count() == 15, "the page's own"
+    assert page.locator("script").count() == 16, "the page's own"
     assert page.locator("script:not([src])").count() == 0
     page.keyboard.press("Escape")
     for by in ("name", "recorder"):

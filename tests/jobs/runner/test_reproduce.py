@@ -203,7 +203,7 @@ def test_at_the_command_line(whole: Path, tmp_path: Path, cli: Any) -> None:
 def test_recordings_are_found_through_the_inputs(manifest: Path) -> None:
     """An atlas cuts sounds out of what its cube was made of, which its own receipt does not name."""
     path = receipt_of(manifest, "scores")
-    facts, lake = read_receipt(path), Lake(str(path.parents[3]))
+    facts, lake = read_receipt(path), Lake(str(path.parents[2]))
     assert "recordings" not in facts
     wanted = read_receipt(receipt_of(manifest, "mels"))["recordings"]
     found = recorded_run(lake, facts).recordings
