@@ -80,6 +80,21 @@ def test_exports_name_the_vectors_own_seconds(study: Path) -> None:
     assert {(path[0], begins[path] + round(start_s * 1000)) for path, start_s in pairs} <= known
 
 
+def test_raven_tables_have_the_vectors_own_seconds(cli: Cli, study: Path, tmp_path: Path) -> None:
+    ended = cli("export", store(study, "clusters"), "--to", "raven", "--out", tmp_path / "tables")
+    assert ended.code == 0, ended.error
+    cube = open_any(store(study, "mels"))
+    begins = dict(zip(cube["recording_path"].to_numpy(), cube["recording_start_ms"].to_numpy(), strict=True))
+    starts = pd.read_csv(study.parent / "vectors.csv")
+    known = {(path[0], begins[path] + round(start_s * 1000)) for path, start_s in starts.itertuples(index=False)}
+    rows = pd.concat([pd.read_csv(path, sep="\t") for path in (tmp_path / "tables").rglob("*.txt")])
+    whole = rows[np.isclose(rows["End Time (s)"] - rows["Begin Time (s)"], 3.0)]
+    assert len(whole) > 5
+    by_name = {Path(path).name: path for path in begins}  # where recordings overlap the earlier one is named
+    pairs = zip(whole["Begin File"].map(by_name), whole["Begin Time (s)"], strict=True)
+    assert {(path[0], begins[path] + round(start_s * 1000)) for path, start_s in pairs} <= known
+
+
 def test_the_page_shows_the_vectors_own_seconds(study: Path) -> None:
     folder = study.parent / "lake/atlas/atlas"
     clusters = open_any(store(study, "clusters"))
