@@ -3,7 +3,7 @@
 from lake.errors import InputError
 from lake.layout import OLDER, Lake, older_name
 from lake.ledger import Ledger
-from lake.query.naming import names_key
+from lake.names import names_key
 from lake.receipts import latest_receipt
 from lake.records import seal
 from lake.run_records import COMMIT_RECORD, GRID_RECORD, RUN_RECORD

@@ -13,6 +13,8 @@ from lake.storage import Storage
 
 RUN_RECORD = "run.json"
 GRID_RECORD = "grid.json"
+UNFINISHED = "unfinished"
+"""In the ledger of a run that is done as a whole, from before its output is touched until its receipt is written."""
 CHECKPOINTS = ".checkpoints"
 """Folder of what a run that is not finished goes on from; nothing of it is left when it is."""
 FILES_RECORD = "files.json"

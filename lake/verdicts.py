@@ -1,11 +1,11 @@
 """Verdicts: what people said of the sound in a window (yes, no or unsure), in an append-only folder of the lake."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
-from lake.digest import sha256
+from lake.deliveries import damaged_deliveries, deliveries, delivery_digest, verdicts_folder
 from lake.errors import StoreError
 from lake.grid import iso
 from lake.layout import Lake
@@ -27,9 +27,7 @@ from lake.tables import (
     text,
 )
 
-FOLDER = "verdicts"
 VERDICTS = ("yes", "no", "unsure")
-DIGEST_LETTERS = 32
 
 COLUMNS: Mapping[str, Column] = {
     "recorder": Column(name),
@@ -66,17 +64,6 @@ class Delivery:
     n_added: int
 
 
-def verdicts_folder(lake: Lake) -> Storage:
-    """Return the storage of the deliveries of a lake."""
-    return lake.storage.below(FOLDER)
-
-
-def deliveries(lake: Lake) -> list[str]:
-    """Return the keys of the deliveries of a lake, the earliest first."""
-    folder = verdicts_folder(lake)
-    return sorted(folder.list_keys()) if folder.exists("") else []
-
-
 def read_verdicts(lake: Lake) -> pd.DataFrame:
     """Return all verdicts of a lake, one row each, with the columns :data:`COLUMNS` and ``delivery``.
 
@@ -93,17 +80,6 @@ def read_verdicts(lake: Lake) -> pd.DataFrame:
     if not tables:
         return make_table([], COLUMNS).assign(delivery=pd.Series(dtype="str"))
     return pd.concat(tables, ignore_index=True)
-
-
-def damaged_deliveries(lake: Lake) -> Iterator[str]:
-    """Yield a line for each delivery whose bytes are not those that its name says, and each strange file."""
-    folder = verdicts_folder(lake)
-    for key in deliveries(lake):
-        digest = key.removesuffix(".csv").rpartition("_")[2]
-        if not key.endswith(".csv") or len(digest) != DIGEST_LETTERS:
-            yield f"{folder.path(key)}: expected a delivery of verdicts, found a file of another name"
-        elif _digest(folder.read(key)) != digest:
-            yield f"{folder.path(key)}: expected bytes with the digest {digest}, found others"
 
 
 def verdicts_on(lake: Lake, recorder: str, start_ms: int, end_ms: int) -> list[dict[str, object]]:
@@ -143,7 +119,7 @@ def add_verdicts(lake: Lake, table: pd.DataFrame) -> Delivery:
         return Delivery("", 0)
     data = as_csv(fresh.sort_values(DECISION, kind="stable"), COLUMNS)
     last = pd.Timestamp(fresh["decided_at"].max())
-    key = f"{last:%Y%m%dT%H%M%SZ}_{_digest(data)}.csv"
+    key = f"{last:%Y%m%dT%H%M%SZ}_{delivery_digest(data)}.csv"
     verdicts_folder(lake).create(key, data)
     return Delivery(key, len(fresh))
 
@@ -228,7 +204,3 @@ def _read(folder: Storage, key: str) -> pd.DataFrame:
     table, problems = parse_table(folder.read(key).decode(), COLUMNS, source=where, what="verdicts")
     refuse(where, "verdicts", in_order(problems))
     return table.reset_index(drop=True).assign(delivery=key)
-
-
-def _digest(data: bytes) -> str:
-    return sha256(data)[:DIGEST_LETTERS]

@@ -21,7 +21,7 @@ from lake.identity import content_id
 from lake.keys import outward
 from lake.ledger import Entry, Ledger
 from lake.receipts import read_receipt
-from lake.run_records import GRID_RECORD
+from lake.run_records import GRID_RECORD, UNFINISHED
 from lake.storage import Storage
 from lake.whole import losses, require_grid
 
@@ -34,8 +34,6 @@ DATA_ARRAYS = {
 """Arrays whose shards the ledger lists, in the order that a cell's digest takes them."""
 OPTIONAL_ARRAYS = ("attention",)
 """Those that come after them, in stores that have them."""
-UNFINISHED = "unfinished"
-"""In the ledger of a run that is done as a whole, from before its output is touched until its receipt is written."""
 ROWS = {
     "recording": ("recordings", "sha256", "recording_sha256"),
     "deployment": ("deployments", "deployment", "deployment_name"),

@@ -76,7 +76,8 @@ def names(
 ) -> None:
     """Carry the names of clusters to another clustering, by the windows that they share."""
     from lake.chain import made_by
-    from lake.query.naming import carried, match_names, names_key, overlap_table, read_names, write_names
+    from lake.names import names_key
+    from lake.query.naming import carried, match_names, overlap_table, read_names, write_names
     from lake.read import open_clusters
 
     old, new = Storage(store), Storage(to)

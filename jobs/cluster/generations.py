@@ -13,8 +13,9 @@ from lake.clustering import clustering_id_of
 from lake.errors import InputError, TryAgainError
 from lake.generations import begin_generation, end_generation
 from lake.layout import older_name
+from lake.names import names_key
 from lake.older import copy_names, generation_of, keep_older
-from lake.query.naming import carried, match_names, names_key, overlap_table, read_names, write_names
+from lake.query.naming import carried, match_names, overlap_table, read_names, write_names
 from lake.read import open_clusters
 from lake.run_records import CHECKPOINTS
 from lake.schema import StoreSpec

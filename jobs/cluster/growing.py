@@ -26,11 +26,10 @@ from lake.digest import has_own_digest, with_digest
 from lake.errors import IdentityError, InputError, StoreError, TryAgainError
 from lake.older import generation_of
 from lake.read import grid_of, open_clusters, recorder_names, usable_windows, values_at
-from lake.run_records import CHECKPOINTS
+from lake.run_records import CHECKPOINTS, UNFINISHED
 from lake.scaling import stored_centroids, stored_scaling
 from lake.schema import StoreSpec
 from lake.vectors import VectorSets
-from lake.verify import UNFINISHED
 from lake.write import commit
 
 BOUNDS: Final = f"{CHECKPOINTS}/bounds.npz"

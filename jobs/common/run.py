@@ -15,9 +15,8 @@ from lake.graph import above
 from lake.layout import Lake
 from lake.ledger import Ledger
 from lake.receipts import latest_receipt
-from lake.run_records import GRID_RECORD, RUN_RECORD
+from lake.run_records import GRID_RECORD, RUN_RECORD, UNFINISHED
 from lake.storage import Storage
-from lake.verify import UNFINISHED
 
 C = TypeVar("C", bound=JobConfig, default=JobConfig)
 C_co = TypeVar("C_co", bound=JobConfig, covariant=True, default=JobConfig)

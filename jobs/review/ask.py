@@ -31,13 +31,14 @@ from jobs.runner.state import finished
 from lake import read
 from lake.batches import COLUMNS, VECTORS_ROLE, Batch, keep_batch, read_batch
 from lake.counting.predictions import KEY, kept_predictions, sites_of
+from lake.deliveries import deliveries
 from lake.digest import cell_digest, sha256, sha256_of
 from lake.errors import InputError
 from lake.heard import windows_heard, windows_of_speech
 from lake.identity import canonical
 from lake.sounds import SPEECH, Sounds, read_sounds
 from lake.tables import make_table
-from lake.verdicts import deliveries, read_verdicts, settled
+from lake.verdicts import read_verdicts, settled
 
 N_SAMPLE: Final = 20_000
 """Windows that `far` looks at."""

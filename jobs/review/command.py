@@ -11,6 +11,7 @@ from jobs.review.windows import open_windows
 from jobs.runner.manifest import Manifest
 from jobs.runner.state import DAMAGED, State
 from lake.batches import Batch, batch_names, n_answered, read_batch, sample_of
+from lake.deliveries import deliveries
 from lake.errors import InputError, StoreError
 from lake.sounds import read_sounds
 from lake.verdicts import (
@@ -18,7 +19,6 @@ from lake.verdicts import (
     Delivery,
     add_verdicts,
     agreement,
-    deliveries,
     last_decisions,
     read_verdicts,
     settled,

@@ -12,8 +12,9 @@ from jobs.review.orders import Population, Rows
 from jobs.runner.manifest import Manifest
 from jobs.runner.state import finished
 from lake.errors import DawnchorusError, InputError
+from lake.names import names_digest
 from lake.query.across import starts_of
-from lake.query.naming import names_digest, read_names
+from lake.query.naming import read_names
 from lake.read import (
     Windows,
     grid_of,

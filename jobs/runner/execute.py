@@ -19,6 +19,7 @@ from jobs.runner.registry import JOBS, needing
 from jobs.runner.state import WAITS, State, follows, is_gone, pinned_state, require_inputs, waits_for_verdicts
 from lake.batches import batch_names, damaged_batches
 from lake.constants import COPIES
+from lake.deliveries import damaged_deliveries, deliveries
 from lake.errors import InputError, QuarantineError, StoreError, UsageError
 from lake.identity import require_same
 from lake.image import current_image
@@ -26,7 +27,6 @@ from lake.image import require_image as require_same_image
 from lake.ledger import Ledger
 from lake.older import older_of
 from lake.receipts import latest_receipt
-from lake.verdicts import damaged_deliveries, deliveries
 from lake.verify import damages, n_files, notes
 from lake.whole import require_grid
 

@@ -14,11 +14,10 @@ from jobs.runner.registry import JOBS, needing
 from jobs.runner.state import files_sha256, labels_sha256
 from lake.claims import Claim, claim, require_free
 from lake.constants import LOST
-from lake.query.naming import names_digest
+from lake.deliveries import deliveries
+from lake.names import names_digest
 from lake.receipts import latest_receipt, write_receipt
-from lake.run_records import GRID_RECORD, RUN_RECORD
-from lake.verdicts import deliveries
-from lake.verify import UNFINISHED
+from lake.run_records import GRID_RECORD, RUN_RECORD, UNFINISHED
 
 
 def execute_claimed(run: Run, options: Options) -> Outcome:

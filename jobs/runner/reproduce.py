@@ -25,7 +25,7 @@ from lake.identity import config_id
 from lake.image import DIGEST_VARIABLE, current_image
 from lake.layout import Lake
 from lake.ledger import Entry, Ledger
-from lake.query.naming import names_digest
+from lake.names import names_digest
 from lake.receipts import latest_receipt
 from lake.records import unseal
 

@@ -9,13 +9,13 @@ from jobs.common.run import Run, is_committed, is_replaceable
 from jobs.runner.manifest import Manifest
 from jobs.runner.registry import JOBS, needing
 from lake.claims import live_claims
+from lake.deliveries import deliveries
 from lake.digest import sha256_of
 from lake.errors import DawnchorusError, StoreError
 from lake.identity import differences, require_same
-from lake.query.naming import names_digest
+from lake.names import names_digest
 from lake.receipts import latest_receipt
-from lake.verdicts import deliveries
-from lake.verify import UNFINISHED
+from lake.run_records import UNFINISHED
 from lake.whole import losses, require_grid
 
 WAITS = "waits for verdicts; `dawnchorus review MANIFEST` asks for them"

@@ -14,11 +14,12 @@ from jobs.common.run import Options, Run
 from jobs.runner.execute import execute_runs
 from jobs.runner.manifest import Manifest
 from jobs.runner.state import pinned_state
+from lake.deliveries import deliveries
 from lake.errors import InputError
 from lake.escapes import as_written
 from lake.held import read_held
 from lake.text import near_or_all
-from lake.verdicts import VERDICTS, deliveries
+from lake.verdicts import VERDICTS
 
 Say = Callable[[str], None]
 FIGURES = ("average_precision", "average_precision_low", "average_precision_high")

@@ -11,10 +11,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from lake.clustering import ATTRIBUTE, clustering_id_of
-from lake.digest import sha256
 from lake.errors import InputError
 from lake.escapes import as_written, defused
 from lake.layout import lake_and_run
+from lake.names import names_key
 from lake.read import grid_of, open_clusters, recorder_names, usable_windows, values_at
 from lake.receipts import read_receipts
 from lake.sheets import decoded, read_sheet, to_number
@@ -85,21 +85,6 @@ class Match:
     cluster: int
     overlap: float
     is_carried: bool
-
-
-def names_key(store: Storage) -> tuple[Storage, str]:
-    """Return folder and key of the names of a cluster store: ``<run>.names.csv`` beside ``<run>.zarr``."""
-    folder, _, name = store.root.rpartition("/")
-    beside = object.__new__(Storage)
-    beside.fs, beside.root, beside.is_local = store.fs, folder, store.is_local
-    return beside, f"{name.removesuffix('.zarr')}.names.csv"
-
-
-def names_digest(store: Storage) -> str | None:
-    """Return the SHA-256 of a clustering's table of names; ``None`` if there is none."""
-    folder, key = names_key(store)
-    data = folder.read_or_none(key)
-    return None if data is None else sha256(data)
 
 
 def read_names(store: Storage) -> Names:

@@ -15,10 +15,9 @@ from lake.ownership import compose, own_segments
 from lake.ownership import end_ms as recording_end_ms
 from lake.query.select import Instant, place_of
 from lake.read import grid_of, open_cube, open_embeddings, paths_of, recorder_names, table_rows
-from lake.run_records import RUN_RECORD
+from lake.run_records import RUN_RECORD, UNFINISHED
 from lake.schema import RECORDING_COLUMNS
 from lake.verdicts import verdicts_on
-from lake.verify import UNFINISHED
 from lake.whole import losses
 
 

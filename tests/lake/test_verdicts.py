@@ -9,15 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
+from lake.deliveries import FOLDER, damaged_deliveries
 from lake.errors import StoreError
 from lake.layout import Lake
 from lake.tables import make_table
 from lake.verdicts import (
     COLUMNS,
-    FOLDER,
     add_verdicts,
     agreement,
-    damaged_deliveries,
     last_decisions,
     read_verdicts,
     settled,

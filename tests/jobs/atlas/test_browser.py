@@ -13,7 +13,8 @@ from playwright.sync_api import Browser, Page, expect
 from jobs.atlas.config import Config
 from lake.escapes import as_written
 from lake.grid import iso
-from lake.query.naming import Name, names_key, write_names
+from lake.names import names_key
+from lake.query.naming import Name, write_names
 
 BY_SOUND = "player.now && player.now.audio.currentTime > 0.05"
 

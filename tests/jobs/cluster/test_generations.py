@@ -17,8 +17,9 @@ from lake.ledger import Ledger
 from lake.older import older_of
 from lake.query.naming import Name, read_names, write_names
 from lake.read import open_clusters
+from lake.run_records import UNFINISHED
 from lake.storage import Storage
-from lake.verify import UNFINISHED, damages
+from lake.verify import damages
 
 FIRST = without(vectors_of(2, 4), (0, slice(288, None)), (1, slice(200, None)))
 

@@ -7,9 +7,10 @@ import pytest
 from chains import runs, store
 from commands import Cli
 
+from lake.deliveries import deliveries
 from lake.query.find import Wanted, find
 from lake.query.select import open_any
-from lake.verdicts import deliveries, read_verdicts, settled
+from lake.verdicts import read_verdicts, settled
 
 SOUNDS = "sound,scientific_name,key,aliases\nwren,Troglodytes troglodytes,,winter wren\nrobin,,,\n"
 HEADER = "recorder,time_utc,duration_s,sound,verdict,reviewer,decided_at"

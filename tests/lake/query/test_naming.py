@@ -8,7 +8,8 @@ from stores import finish, make_clusters
 
 from lake.clustering import clustering_id_of
 from lake.errors import InputError
-from lake.query.naming import Name, carried, match_names, names_key, overlap_table, read_names, write_names
+from lake.names import names_key
+from lake.query.naming import Name, carried, match_names, overlap_table, read_names, write_names
 from lake.read import open_clusters
 from lake.storage import Storage
 
