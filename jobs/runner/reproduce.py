@@ -81,12 +81,17 @@ def reproduce(
     if new.ledger.summary()["content_id"] == facts["content_id"]:
         say(f"{old.name}: the same bytes, content_id {facts['content_id']}")
         return
-    of_place = JOBS[old.job].of_place
-    lines = [line for line in compare(old.ledger, new.ledger) if line.partition(" ")[0] not in of_place]
+    found = list(compare(old.ledger, new.ledger))
+    of_place = [line for line in found if line.partition(" ")[0] in JOBS[old.job].of_place]
+    lines = [line for line in found if line not in of_place]
     stored = old.ledger.summary()["content_id"]
     if not lines and stored == facts["content_id"]:
-        why = f"{', '.join(sorted(of_place))} says where recordings are" if of_place else "another zarr or compressor"
-        say(f"{old.name}: the same values in every window; files differ in their bytes ({why})")
+        if of_place:
+            say(f"{old.name}: the same bytes, but {', '.join(of_place)}: it says where other files are")
+        else:
+            say(
+                f"{old.name}: the same values in every window; files differ in their bytes (another zarr or compressor)"
+            )
         return
     raise StoreError(_told(old, new, facts, backend, lines, has_changed=stored != facts["content_id"]))
 
