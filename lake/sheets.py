@@ -11,6 +11,8 @@ from dataclasses import dataclass
 CODE_PAGE = "cp1252"
 """What is neither UTF-8 nor UTF-16 is read as the code page of Windows in western Europe and the Americas."""
 SEPARATORS = ("\t", ";", ",")
+MAX_CELL_LETTERS = 131_072
+"""Of a cell; an unclosed quotation mark would take the rest of a file into one."""
 _CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)")
 
 
@@ -51,10 +53,13 @@ def read_sheet(text: str, *, quotes: bool = True) -> Sheet:
         reader = csv.reader(lines_of, delimiter=separator_of(text))
     else:
         reader = csv.reader(lines_of, delimiter=separator_of(text), quoting=csv.QUOTE_NONE)
+    before = csv.field_size_limit(MAX_CELL_LETTERS)  # of the whole process: other libraries raise it
     try:
         lines = [[cell.strip() for cell in line] for line in reader]
     except csv.Error as error:
         raise ValueError(f"a row cannot be read ({error})") from error
+    finally:
+        csv.field_size_limit(before)
     header = _trimmed(lines[0]) if lines else []
     twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:
