@@ -1,7 +1,7 @@
 """How long it takes to learn the heads of 40 sounds, and to score every window: ``make bench-detectors``.
 
 230,259 windows of 384 features; 200 verdicts a sound, each on windows of its own, and 2,000 windows that nobody judged;
-two threads. Scoring is measured beside reading the same vectors.
+two threads. Scoring is compared with reading the same vectors.
 """
 
 import tempfile
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def figures(lake: Path) -> list[Figure]:
-    """Return how long learning and scoring take, each beside what was wanted."""
+    """Return how long learning and scoring take, each with its bar."""
     vectors = embedding_run(lake, "vectors", n_windows=N_WINDOWS, n_features=N_FEATURES, n_recorders=N_RECORDERS)
     sets = open_vectors([vectors.output.url])
     judge(vectors.lake, sets)

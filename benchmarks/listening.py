@@ -187,7 +187,7 @@ def _next(  # noqa: PLR0917 (the state of one step, with one caller)
     return found
 
 
-def _own_next(  # noqa: PLR0917 (as above)
+def _own_next(  # noqa: PLR0917 (the state of one step, with one caller)
     study: Study,
     order: str,
     there: Population,
@@ -229,7 +229,7 @@ def _explore(study: Study, left: Rows, heard: Rows, n: int) -> Chosen:
     return explore(there, place[study.exemplars], sizes, n_heard, n)
 
 
-def _recipe_next(  # noqa: PLR0917 (as above)
+def _recipe_next(  # noqa: PLR0917 (the state of one step, with one caller)
     study: Study, recipe: Recipe, left: Rows, n: int, scored: Mapping[int, Scores], random: np.random.Generator
 ) -> Rows:
     """Return the next windows of a recipe: of each kind in turn, without a look at recorders or hours."""

@@ -102,7 +102,7 @@ def search(url: str, normalise: str, index: str, n: int) -> tuple[list[float], f
 
 
 def limited(name: str, value: float, unit: str, limit: float) -> Figure:
-    """Return a figure beside what it may be at most."""
+    """Return a figure with its upper bound."""
     return Figure(name, value, unit, f"{limit:g} {unit}: {'pass' if value <= limit else 'miss'}", limit / value)
 
 

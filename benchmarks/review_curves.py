@@ -58,7 +58,7 @@ class Cell:
 
     @property
     def key(self) -> tuple[str, str, str, int]:
-        """What tells cells apart."""
+        """Return the fields that identify a cell."""
         return self.study, self.vectors, self.order, self.seed
 
 

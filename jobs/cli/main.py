@@ -240,7 +240,7 @@ def config(
 @app.command()
 def status(manifest: ManifestArg, as_json: JsonOpt = False) -> None:
     """Say of every run whether it is done, partial, stale and why, missing, or damaged (then with exit code 4)."""
-    from jobs.review.command import people_states
+    from jobs.review.people import people_states
     from jobs.runner.manifest import read_manifest
     from jobs.runner.state import refuse_damaged, states
 

@@ -9,10 +9,8 @@ import pandas as pd
 from jobs.review.deliver import Given, Read, read_files
 from jobs.review.windows import open_windows
 from jobs.runner.manifest import Manifest
-from jobs.runner.state import DAMAGED, State
-from lake.batches import Batch, batch_names, n_answered, read_batch, sample_of
-from lake.deliveries import deliveries
-from lake.errors import InputError, StoreError
+from lake.batches import Batch, n_answered, sample_of
+from lake.errors import InputError
 from lake.sounds import read_sounds
 from lake.verdicts import (
     VERDICTS,
@@ -90,28 +88,6 @@ def counts(manifest: Manifest) -> tuple[pd.DataFrame, pd.DataFrame]:
     columns = ["sound", "reviewer", *VERDICTS, "disputed"]
     table = pd.DataFrame(rows, columns=columns).sort_values("sound", kind="stable", ignore_index=True)
     return table, agreement(last)
-
-
-def people_states(manifest: Manifest) -> list[State]:
-    """Return what there is of verdicts and of batches in a study's lake; nothing of what there is not."""
-    lake = next(iter(manifest.runs.values())).lake
-    try:
-        verdicts = read_verdicts(lake)
-    except StoreError as error:
-        return [State("verdicts", "people", DAMAGED, str(error))]
-    said = []
-    if len(verdicts):
-        detail = f"{len(verdicts)} of {verdicts['sound'].nunique()} sounds, in {len(deliveries(lake))} deliveries"
-        said.append(State("verdicts", "people", "done", detail))
-    try:
-        batches = [read_batch(lake, name) for name in batch_names(lake)]
-    except StoreError as error:
-        return [*said, State("batches", "people", DAMAGED, str(error))]
-    if batches:
-        n_asked = sum(len(batch.table) for batch in batches)
-        n_heard = sum(n_answered(batch, verdicts) for batch in batches)
-        said.append(State("batches", "people", "done", f"{len(batches)} of {n_asked} windows, {n_heard} answered"))
-    return said
 
 
 def _tally(verdicts: pd.Series) -> dict[str, int]:
