@@ -5,7 +5,7 @@ VENV ?= .venv
 WORKERS ?= 2
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint docs settings lock images lock-images clean
+.PHONY: demo test test-slow lint docs pictures settings lock images lock-images clean
 
 # make demo [AUDIO=/some/folder] [ZONE=America/Chicago] [STUDY=/where/it/goes] [LIKE=birds]
 # With AUDIO, `init` begins the study; typed again, `catalog` lists what is new, and `run` follows.
@@ -36,7 +36,8 @@ lint: $(VENV)/ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Each prints a table and writes build/bench/<name>.json
+# Each prints a table and writes build/bench/<name>.json; of bench-season, SHARE is the share of 230,259 windows
+export SHARE
 bench-%: $(VENV)/bench-ready
 	$(BIN)/python -m benchmarks.$*
 
@@ -47,6 +48,10 @@ docs: $(VENV)/docs-ready
 $(VENV)/docs-ready: $(VENV)/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,docs]"
 	touch $@
+
+# The screenshots of the docs, from the pages of the demo; needs Chromium
+pictures: $(VENV)/ready
+	$(BIN)/python -m benchmarks.pictures data/demo
 
 # The page of all settings, from the code
 settings: $(VENV)/ready

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from benchmarks.hoplite import linear_heads
 from jobs.learn.config import Config
 from jobs.learn.measures import ranking
+from jobs.review.ask import ENOUGH_YES
 from jobs.review.orders import Chosen, Population, at_random, evenly, explore, farthest, for_counts, ranked
+from jobs.review.typical import typical
 from jobs.workflows.rehearsal import Rehearsed, head_after
 from lake.scaling import Vectors
 
@@ -25,8 +27,9 @@ Rows = NDArray[np.int64]
 AFTER: Final = (10, 20, 40, 80, 160)
 """Numbers of windows heard; a batch goes from one to the next."""
 BY_SCORE: Final = ("margin", "top", "precision", "count")
-ORDERS: Final = ("random", "explore", "far", "auto", *BY_SCORE)
+ORDERS: Final = ("random", "explore", "far", "typical", "auto", *BY_SCORE)
 LEAST: Final = 0.1
+N_DRAWN: Final = 20
 CONFIG: Final = Config(n_bootstrap=10)
 """Of ``learn``; intervals are not looked at."""
 
@@ -104,30 +107,51 @@ class Played:
     average_precision: list[float]
     calibration: float
     """Mean distance of probability and truth over tenths, of unheard windows and kinds of probability .1 and more."""
+    chance: float
+    """The same, were the truth drawn with these probabilities: few windows make an error of any probabilities."""
 
 
-def play(study: Study, order: str, seed: int, after: Sequence[int] = AFTER) -> Played:
+Learnt = dict[bytes, dict[int, Scores]]
+"""Scores of ``learn``'s heads by the windows that were heard, so that orders with the same first batches share them."""
+
+
+def play(study: Study, order: str, seed: int, after: Sequence[int] = AFTER, *, learnt: Learnt | None = None) -> Played:
     """Hear windows in an order, batch by batch, and learn after each.
+
+    Parameters
+    ----------
+    study, order, seed, after
+        What is heard: windows of a study, in an order with a seed, in batches that end after so many windows.
+    learnt
+        Filled with what is learnt, and read, in one study.
 
     Notes
     -----
-    Orders by score begin with ``explore``; ``auto`` is ``explore`` until every kind has a head, then ``margin``. A kind
-    without a head scores all windows alike.
+    Orders by score begin with ``explore``; ``auto`` is ``typical`` until every kind has a head and enough yes, then
+    ``margin``. A kind without a head scores all windows alike.
     """
     random = np.random.default_rng([seed, 1])
     n_kinds = study.known.truth.shape[1]
+    learnt = {} if learnt is None else learnt
     heard = np.empty(0, dtype=np.int64)
     scored: dict[int, Scores] = {}
     worth = []
     for n in after:
         heard = np.concatenate([heard, _next(study, order, heard, n - len(heard), scored, random)])
-        scored = recipe_scores(study, HOPLITE[order], heard, random) if order in HOPLITE else own_scores(study, heard)
+        if order in HOPLITE:
+            scored = recipe_scores(study, HOPLITE[order], heard, random)
+        else:
+            key = heard.tobytes()
+            if key not in learnt:
+                learnt[key] = own_scores(study, heard)
+            scored = learnt[key]
         worth.append(macro_ap({kind: one.on_unheard for kind, one in scored.items()}, study.unheard_truth))
     probability = np.zeros(study.unheard_truth.shape)
     for kind in range(n_kinds):
         if kind in scored:
             probability[:, kind] = scored[kind].unheard_probability
-    return Played(heard, worth, calibration_error(probability, study.unheard_truth))
+    drawn = [calibration_error(probability, random.random(probability.shape) < probability) for _ in range(N_DRAWN)]
+    return Played(heard, worth, calibration_error(probability, study.unheard_truth), float(np.mean(drawn)))
 
 
 def macro_ap(scores: Mapping[int, Floats], truth: Bools) -> float:
@@ -201,10 +225,14 @@ def _own_next(  # noqa: PLR0917 (the state of one step, with one caller)
     if order == "random" or (order == "count" and not scored):
         return at_random(there, n, random)
     if order == "auto":
-        order = "margin" if len(scored) == study.known.truth.shape[1] else "explore"
+        has_enough = study.known.truth[heard].sum(axis=0).min() >= ENOUGH_YES
+        order = "margin" if has_enough and len(scored) == study.known.truth.shape[1] else "typical"
     if order == "far":
         vectors = study.known.vectors
         return farthest(there, np.arange(len(there)), vectors[left], vectors[heard], n)
+    if order == "typical":
+        vectors = study.known.vectors
+        return typical(there, np.arange(len(there)), vectors[left], vectors[heard], n, random=random)
     if order == "explore" or not scored:
         return _explore(study, left, heard, n)
     probability = {str(kind): one.probability[left] for kind, one in scored.items()}

@@ -24,7 +24,7 @@ from jobs.common.run import Run
 from jobs.runner.manifest import read_manifest
 from jobs.spectrograms.command import SPECTROGRAMS
 from jobs.spectrograms.config import Config
-from jobs.spectrograms.days import missing_days
+from jobs.spectrograms.plan import missing_days
 from jobs.spectrograms.sizes import task_bytes
 from lake.recordings import make_recordings, write_recordings
 
@@ -34,7 +34,7 @@ EVERY_S = 0.05
 
 @dataclass(frozen=True)
 class Peak:
-    """What a command allocated at most, as sampled.
+    """The peak memory of a command, as sampled.
 
     Pages of programs and libraries are left out: how many of them are held follows from what the system had in its
     cache before, and from what else runs.
@@ -64,7 +64,7 @@ def peak_of(words: list[str]) -> Peak:
     watched = psutil.Process(process.pid)
     while process.poll() is None:
         with suppress(psutil.NoSuchProcess):
-            held = [_allocated_bytes(one.pid) for one in [watched, *watched.children(recursive=True)]]
+            held = [allocated_bytes(one.pid) for one in [watched, *watched.children(recursive=True)]]
             tree_bytes, largest_bytes = max(tree_bytes, sum(held)), max(largest_bytes, *held)
         time.sleep(EVERY_S)
     if process.returncode:
@@ -72,7 +72,7 @@ def peak_of(words: list[str]) -> Peak:
     return Peak(tree_bytes, largest_bytes)
 
 
-def _allocated_bytes(pid: int) -> int:
+def allocated_bytes(pid: int) -> int:
     """Return what a process holds that is no file's, in bytes; 0 once it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")

@@ -44,7 +44,7 @@ SETS: Final = {
     "logmel": "log-mel", "statistics": "statistics", "dictionary": "dictionary", "untrained": "untrained network",
     "trained": "DINO", "joined": "dictionary ‖ statistics", "all": "dictionary ‖ statistics ‖ DINO",
     "starter": "starter", "continued": "starter, 2 minutes on the study", "contrast": "contrast, 2 minutes",
-    "contrast_dictionary": "contrast, 2 minutes ‖ dictionary", "birdnet": "BirdNET (trained with labels)",
+    "contrast_dictionary": "contrast (output), 2 minutes ‖ dictionary", "birdnet": "BirdNET (trained with labels)",
 }  # fmt: skip
 STEPS_A_MINUTE: Final = {"dino": 166, "contrast": 256}
 """Steps that one thread of the machine of ``docs/quality.md`` takes in a minute of its CPU time: DINO of 32 windows in

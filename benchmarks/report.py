@@ -1,4 +1,4 @@
-"""What every benchmark leaves: a table on the screen and figures in ``build/bench/<name>.json``."""
+"""The output of every benchmark: a table on the screen and figures in ``build/bench/<name>.json``."""
 
 import json
 from collections.abc import Sequence

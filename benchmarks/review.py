@@ -2,7 +2,7 @@
 
     make bench-review                       # in the demo study, and in studies of random vectors
     make bench-review AUDIO=/some/folder    # and with labelled recordings, as `make bench-quality` takes them
-    AUDIO=/some/folder python -m benchmarks.review --only ESC-10 BirdNET --draw
+    AUDIO=/some/folder python -m benchmarks.review --only insects BirdNET "demo, log-mel" --draw
 
 The truth is the reviewer: a verdict is one window heard, answered for every sound that is asked about. A kind was heard
 once a window shares half a second with a sound of it; *plainly*, once it is what the window has most of. The seed of a
@@ -56,7 +56,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--demo", type=Path, default=ROOT / "data" / "demo", help="folder of the demo study")
     parser.add_argument("--folder", type=Path, default=ROOT / "data" / "quality", help="where their study goes")
-    parser.add_argument("--only", nargs="*", default=[], help="studies or vector sets whose curves alone are measured")
+    parser.add_argument("--only", nargs="*", default=[], help="studies, vector sets, or STUDY, SET")
+    parser.add_argument(
+        "--brief", action="store_true", help="the orders of the picture alone, in less than half the time"
+    )
     parser.add_argument("--draw", action="store_true", help="draw the curves into docs/review-curves.webp")
     parser.add_argument("--without-large", action="store_true", help="leave the time that choosing takes out")
     asked = parser.parse_args()
@@ -66,9 +69,10 @@ def main() -> None:
         print("labelled recordings: left out; name their folder with AUDIO=")
     wanted = [
         one for one in studies(asked.demo, Path(audio) if audio else None, asked.folder, asked.workers)
-        if not asked.only or set(asked.only) & set(one[:2])
+        if not asked.only or set(asked.only) & {*one[:2], ", ".join(one[:2])}
     ]  # fmt: skip
-    cells = review_curves.measure(wanted, asked.seeds)
+    orders = review_curves.BRIEF if asked.brief else review_curves.ALL
+    cells = review_curves.measure(wanted, asked.seeds, orders=orders)
     print(review_curves.tables(cells))
     if asked.draw:
         review_curves.draw(cells)

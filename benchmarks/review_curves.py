@@ -17,7 +17,7 @@ import matplotlib as mpl
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from benchmarks.listening import AFTER, HOPLITE, ORDERS, play
+from benchmarks.listening import AFTER, HOPLITE, ORDERS, Learnt, play
 from benchmarks.quality import ROOT
 from benchmarks.report import FOLDER, Figure
 from benchmarks.review_studies import BIRDNET, Load, study_of
@@ -26,14 +26,18 @@ CELLS: Final = FOLDER / "review-cells.jsonl"
 PICTURE: Final = ROOT / "docs" / "review-curves.webp"
 CODE: Final = (
     "benchmarks/hoplite.py", "benchmarks/listening.py", "benchmarks/review_studies.py", "jobs/learn/core.py",
-    "jobs/learn/measures.py", "jobs/review/orders.py", "lake/scaling.py",
+    "jobs/learn/measures.py", "jobs/review/orders.py", "jobs/review/typical.py", "lake/scaling.py",
 )  # fmt: skip
 """Files that decide the numbers of a cell."""
 JOINED: Final = "dictionary ‖ statistics"
 BARS: Final = (("demo", JOINED), ("ESC-10", BIRDNET))
 """Study and vector set that must need half of the windows of random order."""
-BEGINNING: Final = ("explore", "far", "auto")
+BEGINNING: Final = ("explore", "far", "typical", "auto")
 """Orders that a study begins with, as ``docs/review.md`` advises: the best of them is compared."""
+SHOWN: Final = ("random", "explore", "far", "typical")
+"""Orders that the picture and the table of all vector sets show, with the best of perch-hoplite's recipe."""
+ALL: Final = (*ORDERS, *HOPLITE)
+BRIEF: Final = (*SHOWN, *HOPLITE)
 WANTED: Final = 0.9
 MOST_BEHIND: Final = 0.01
 Curve = list[float]
@@ -52,6 +56,7 @@ class Cell:
     after: list[int]
     average_precision: list[float]
     calibration: float
+    chance: float
     until: int
     code: str
     of: str
@@ -62,8 +67,10 @@ class Cell:
         return self.study, self.vectors, self.order, self.seed
 
 
-def measure(wanted: Iterable[tuple[str, str, Load]], n_seeds: int, path: Path = CELLS) -> list[Cell]:
-    """Play what was not played yet, on one thread, and return all cells."""
+def measure(
+    wanted: Iterable[tuple[str, str, Load]], n_seeds: int, path: Path = CELLS, orders: Sequence[str] = ALL
+) -> list[Cell]:
+    """Play what was not played yet, on one thread, and return all cells of these orders."""
     code, found = code_digest(), []
     path.parent.mkdir(parents=True, exist_ok=True)
     for study, vectors, load in wanted:
@@ -71,17 +78,20 @@ def measure(wanted: Iterable[tuple[str, str, Load]], n_seeds: int, path: Path = 
         of = hashlib.sha256(sound.stored.tobytes() + sound.truth.tobytes()).hexdigest()[:16]
         done = {cell.key: cell for cell in read_cells(path) if (cell.code, cell.of) == (code, of)}
         for seed in range(n_seeds):
-            keys = [(study, vectors, order, seed) for order in (*ORDERS, *HOPLITE)]
+            keys = [(study, vectors, order, seed) for order in orders]
+            learnt: Learnt = {}
             missing = [key for key in keys if key not in done]
             with threadpool_limits(1):
                 made = study_of(sound, seed) if missing else None
                 for key in missing:
                     assert made is not None, "there is a study where an order is missing"
                     after = [n for n in AFTER if n <= len(made.population)]
-                    played = play(made, key[2], seed, after)
+                    played = play(made, key[2], seed, after, learnt=learnt)
                     ever = made.known.truth[played.heard]
                     until = int(ever.argmax(axis=0).max()) + 1 if ever.any(axis=0).all() else len(ever) + 1
-                    done[key] = Cell(*key, after, played.average_precision, played.calibration, until, code, of)
+                    done[key] = Cell(
+                        *key, after, played.average_precision, played.calibration, played.chance, until, code, of
+                    )
                     append(path, done[key])
                     print(*key, *np.round(played.average_precision, 3), flush=True)
             found += [done[key] for key in keys]
@@ -153,13 +163,13 @@ def figures(cells: Sequence[Cell]) -> list[Figure]:
     for (study, vectors), orders in by_pair.items():
         for order, curve in orders.items():
             several = [cell for cell in cells if (cell.study, cell.vectors, cell.order) == (study, vectors, order)]
-            error = np.mean([cell.calibration for cell in several])
+            error, chance = _calibration(several)
             until = ", ".join(str(cell.until) for cell in several)
             text = " ".join(f"{value:.3f}" for value in curve)
             found.append(
                 Figure(f"{study}, {vectors}, {order}: macro AP at the end", float(curve[-1]), "",
-                       f"after {', '.join(map(str, AFTER[: len(curve)]))}: {text}; calibration error {error:.3f}; "
-                       f"every kind after {until}")
+                       f"after {', '.join(map(str, AFTER[: len(curve)]))}: {text}; calibration error {error:.3f}, "
+                       f"{chance:.3f} by chance; every kind after {until}")
             )  # fmt: skip
     return [*found, *bars(by_pair)]
 
@@ -173,7 +183,7 @@ def bars(by_pair: Mapping[tuple[str, str], Mapping[str, Curve]]) -> list[Figure]
         orders, name = by_pair[pair], ", ".join(pair)
         target = min(WANTED, orders["random"][-1])
         random = needed(orders["random"], target)
-        needs = {order: needed(orders[order], target) for order in BEGINNING}
+        needs = {order: needed(orders[order], target) for order in BEGINNING if order in orders}
         best = min(needs, key=lambda order: needs[order])
         ratio = random / needs[best]
         found.append(
@@ -181,7 +191,7 @@ def bars(by_pair: Mapping[tuple[str, str], Mapping[str, Curve]]) -> list[Figure]
                    f"random {random:.0f}, half of it wanted: {_passed(ratio >= 2)}", ratio)
         )  # fmt: skip
         at = [AFTER.index(n) for n in COMPARED]
-        own = {order: float(np.mean([orders[order][i] for i in at])) for order in BEGINNING}
+        own = {order: float(np.mean([orders[order][i] for i in at])) for order in BEGINNING if order in orders}
         peers = {order: float(np.mean([orders[order][i] for i in at])) for order in HOPLITE}
         ours, peer = max(own, key=lambda o: own[o]), max(peers, key=lambda o: peers[o])
         is_near = own[ours] >= peers[peer] - MOST_BEHIND
@@ -198,14 +208,17 @@ def tables(cells: Sequence[Cell]) -> str:
     lines = []
     for pair, orders in by_pair.items():
         if pair[1] in {JOINED, BIRDNET}:
-            lines += [f"\n| {pair[0]}, {pair[1]} | {' | '.join(map(str, AFTER))} |", "|---" * (len(AFTER) + 1) + "|"]
-            lines += [_row(order, curve) for order, curve in orders.items()]
-    shown = ("random", "explore", "far", "auto", "hoplite")
+            head = [*pair, *map(str, AFTER), "calibration error", "by chance"]
+            lines += [f"\n| {', '.join(head[:2])} | {' | '.join(head[2:])} |", "|---" * (len(AFTER) + 3) + "|"]
+            for order, curve in orders.items():
+                several = [cell for cell in cells if (cell.study, cell.vectors, cell.order) == (*pair, order)]
+                lines.append(f"{_row(order, curve)} {' | '.join(_short(value) for value in _calibration(several))} |")
+    shown = (*SHOWN, "hoplite, best")
     lines += [f"\n| macro AP after 40 | {' | '.join(shown)} |", "|---" * (len(shown) + 1) + "|"]
     at = AFTER.index(40)
     for pair, orders in by_pair.items():
         best = max(orders[order][at] for order in HOPLITE)
-        values = [*(orders[order][at] for order in shown[:-1]), best]
+        values = [*(orders[order][at] for order in SHOWN), best]
         lines.append(f"| {pair[0]}, {pair[1]} | {' | '.join(f'{value:.2f}'.lstrip('0') for value in values)} |")
     return "\n".join(lines)
 
@@ -217,7 +230,7 @@ def draw(cells: Sequence[Cell], path: Path = PICTURE) -> None:
 
     pairs = {pair: orders for pair, orders in curves(cells).items() if pair[1] in {JOINED, BIRDNET}}
     styles = {
-        "random": ("black", "--"), "explore": ("#1b7837", "-"), "far": ("#2166ac", "-"), "auto": ("#e08214", "-"),
+        "random": ("black", "--"), "explore": ("#1b7837", "-"), "far": ("#2166ac", "-"), "typical": ("#e08214", "-"),
         "hoplite": ("#b2182b", ":"),
     }  # fmt: skip
     columns = min(3, len(pairs))
@@ -246,6 +259,15 @@ def draw(cells: Sequence[Cell], path: Path = PICTURE) -> None:
 def _row(order: str, curve: Curve) -> str:
     values = [f"{value:.2f}".lstrip("0") for value in curve]
     return f"| {order} | {' | '.join([*values, *['–'] * (len(AFTER) - len(values))])} |"
+
+
+def _calibration(cells: Sequence[Cell]) -> tuple[float, float]:
+    """Return the mean calibration error, and the mean of that by chance."""
+    return float(np.mean([cell.calibration for cell in cells])), float(np.mean([cell.chance for cell in cells]))
+
+
+def _short(value: float) -> str:
+    return f"{value:.3f}".lstrip("0")
 
 
 def _is_text(node: ast.AST) -> bool:

@@ -1,4 +1,4 @@
-"""How long it takes to choose a batch of 100 among 230,259 windows, and among 2.2 million."""
+"""Time to choose a batch of 100 among 230,259 windows, and among 2.2 million."""
 
 import tempfile
 import time

@@ -1,6 +1,8 @@
 """Train the starter again, from the recordings that ``jobs/contrast/starter.csv`` lists (see ``docs/starter.md``).
 
     python -m benchmarks.starter --audio /some/folder      # the files of the list, at their places
+    python -m benchmarks.starter --audio /some/folder --with-synthetic      # to compare
+    python -m benchmarks.starter --audio /some/folder --seed 1              # the same recipe, other chance
 
 The training goes on where it was stopped when this is typed again. At the end it writes the weights to the folder of
 the study; ``--install`` puts them into the package.
@@ -9,8 +11,11 @@ the study; ``--install`` puts them into the package.
 import argparse
 import csv
 import shutil
+import tomllib
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import tomli_w
 
 from jobs.catalog.command import run_catalog
 from jobs.common.network.card import WEIGHT_FILES
@@ -37,20 +42,43 @@ def main() -> None:
     """Prepare the study, train, and say where the weights are."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--audio", type=Path, required=True, help="folder of the recordings")
+    parser.add_argument("--with-synthetic", action="store_true", help="add as much synthetic soundscape")
+    parser.add_argument("--steps", type=int, help="length of the training, in place of the manifest's")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order and views; the sound stays the same")
     parser.add_argument("--install", action="store_true", help="copy the weights into the package")
     asked = parser.parse_args()
-    if not (FOLDER / "recordings.csv").exists():
-        prepare(asked.audio)
-    manifest = read_manifest(MANIFEST)
-    execute_runs(manifest, ["mels", "starter"], Options(workers=1), print)
-    weights = Path(manifest.runs["starter"].output.url) / WEIGHT_FILES["teacher"]
+    synthetic = "-synthetic" if asked.with_synthetic else ""
+    length = "" if asked.steps is None else f"-{asked.steps}"
+    folder = FOLDER.with_name(f"{FOLDER.name}{synthetic}{length}")
+    if not (folder / "recordings.csv").exists():
+        prepare(asked.audio, folder, with_synthetic=asked.with_synthetic)
+    run = f"starter-{asked.seed}" if asked.seed else "starter"
+    path = folder / f"{run}.toml"
+    path.write_text(tomli_w.dumps(placed(run, asked.seed, asked.steps)), encoding="utf-8")
+    manifest = read_manifest(path)
+    execute_runs(manifest, ["mels", run], Options(workers=1), print)
+    weights = Path(manifest.runs[run].output.url) / WEIGHT_FILES["teacher"]
     if asked.install:
-        install(weights, FOLDER / "receipts" / "starter")
+        install(weights, folder / "receipts" / run)
     print(f"{weights}: SHA-256 {sha256(weights.read_bytes())}")
 
 
-def prepare(audio: Path) -> None:
-    """Copy the listed recordings, make the synthetic ones, and list them all.
+def placed(run: str, seed: int, steps: int | None) -> dict[str, Any]:
+    """Return the manifest for the folder that it stands in, the training named ``run``, and its length if one is given.
+
+    Seed 0 is left out, as the manifest does: it is the default.
+    """
+    content = tomllib.loads(MANIFEST.read_text(encoding="utf-8"))
+    content["lake"] = "."
+    content["recordings"] = {"table": "recordings.csv", "root": "audio"}
+    training = content["runs"].pop("starter")
+    training["config"] |= ({"seed": seed} if seed else {}) | ({} if steps is None else {"steps": steps})
+    content["runs"][run] = training
+    return content
+
+
+def prepare(audio: Path, folder: Path, *, with_synthetic: bool) -> None:
+    """Copy the listed recordings, make synthetic ones if they are wanted, and list them all.
 
     Raises
     ------
@@ -70,13 +98,14 @@ def prepare(audio: Path) -> None:
             f"{', '.join(wrong[:5])}. Fetch them again from their sources."
         )
     for row in rows:
-        path = FOLDER / "audio" / "real" / row["file"]
+        path = folder / "audio" / "real" / row["file"]
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(audio / row["file"], path)
-    study = make_study(FOLDER / "synthetic", SYNTHETIC)
-    shutil.copytree(study.folder / "audio", FOLDER / "audio" / "synthetic", dirs_exist_ok=True)
+    if with_synthetic:
+        study = make_study(folder / "synthetic", SYNTHETIC)
+        shutil.copytree(study.folder / "audio", folder / "audio" / "synthetic", dirs_exist_ok=True)
     zones = {"": "Australia/Brisbane"}  # not needed to train, but times without a zone are refused
-    run_catalog([FOLDER / "audio"], FOLDER / "recordings.csv", zones=zones, workers=1)
+    run_catalog([folder / "audio"], folder / "recordings.csv", zones=zones, workers=1)
 
 
 def install(weights: Path, receipts: Path) -> None:

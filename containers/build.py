@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,13 +26,15 @@ HERE = ROOT / "containers"
 IMAGES = ("spectrograms", "dino", "cluster")
 PYTHON = "3.13"
 TORCH_FAMILY = re.compile(r"(torch|torchaudio|torchvision|triton|nvidia-.*|cuda-.*)==")
+ROOM_PER_WHEEL = 5
+"""Bytes that a build takes for each byte of its wheels: 2.4 unpacked, 1.1 as a file system, 1.1 as an image."""
 LEAST_DRIVER = {13: "580.65.06", 12: "525.60.13", 11: "450.80.02"}
 """Least Linux driver by major version of the CUDA runtime, as NVIDIA's release notes list it."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How images are built: where to, from which mirror or OCI image, with which torch."""
+    """Settings of a build: the folder, the mirror or OCI image, the version of torch."""
 
     out: Path
     wheels: Path
@@ -105,17 +108,32 @@ def build_image(image: str, base: Path, wheel: Path, options: Options) -> None:
     stage = options.out.parent / "stage" / image
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir(parents=True)
-    names = fetch(lock, stage, options)
-    for path in (HERE / "check.py", ROOT / "tests/stores.py", wheel):
-        shutil.copy(path, stage)
-    arguments = {
-        "BASE": str(base), "IMAGE": image, "VERSION": version(), "COMMIT": commit(),
-        "LOCK": f"sha256:{sha256(stage / 'lock.txt')}", "DRIVER": least_driver(names),
-        "TORCH": torch_of(names),
-    }  # fmt: skip
-    apptainer_build(target, HERE / "job.def", arguments, [f"{stage}:/mnt:ro"], options)
-    shutil.rmtree(stage)
+    try:
+        names = fetch(lock, stage, options)
+        require_room(image, stage, options)
+        for path in (HERE / "check.py", ROOT / "tests/stores.py", wheel):
+            shutil.copy(path, stage)
+        arguments = {
+            "BASE": str(base), "IMAGE": image, "VERSION": version(), "COMMIT": commit(),
+            "LOCK": f"sha256:{sha256(stage / 'lock.txt')}", "DRIVER": least_driver(names),
+            "TORCH": torch_of(names),
+        }  # fmt: skip
+        apptainer_build(target, HERE / "job.def", arguments, [f"{stage}:/mnt:ro"], options)
+    finally:
+        shutil.rmtree(stage)
     stamp(target, made_of)
+
+
+def require_room(image: str, stage: Path, options: Options) -> None:
+    """Exit unless Apptainer's temporary folder and the folder of the images have room for a build."""
+    least = ROOM_PER_WHEEL * sum(path.stat().st_size for path in stage.glob("*.whl"))
+    for folder in (Path(os.environ.get("APPTAINER_TMPDIR") or tempfile.gettempdir()), options.out):
+        free = shutil.disk_usage(folder).free
+        if free < least:
+            sys.exit(
+                f"build: {image} takes up to {least / 1e9:.1f} GB while it is built, and {folder} has "
+                f"{free / 1e9:.1f} GB free. Free some space, or give other folders with APPTAINER_TMPDIR and --out."
+            )
 
 
 def fetch(lock: Path, stage: Path, options: Options) -> list[str]:
@@ -198,6 +216,7 @@ def apptainer_build(
             [*command, str(aside), str(definition)], stdout=file, stderr=subprocess.STDOUT, check=False
         )
     if done.returncode:
+        aside.unlink(missing_ok=True)
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
         sys.exit(f"build: {target.stem} failed after {time.monotonic() - began:.0f} s:\n{tail}")
     aside.replace(target)
@@ -214,7 +233,7 @@ def build_wheel(folder: Path) -> Path:
 
 
 def is_current(target: Path, made_of: Mapping[str, object]) -> bool:
-    """Tell whether an image stands that was made of just this, and say so."""
+    """Return whether the image exists and was made of exactly this; print so."""
     if not (target.exists() and stamp_path(target).exists()):
         return False
     stored = json.loads(stamp_path(target).read_text())

@@ -106,7 +106,7 @@ def same_values(one: Path, other: Path) -> None:
 
 
 def is_same_clustering(one: str, other: str) -> bool:
-    """Tell whether windows have the same clusters; another NumPy rounds the last digit of a distance otherwise."""
+    """Return whether windows have the same clusters; another NumPy rounds the last digit of a distance otherwise."""
     first, second = (xr.open_dataset(url, engine="zarr") for url in (one, other))
     labels = ["cluster", "cluster_status"]
     here, there = (store["distance"].to_numpy() for store in (first, second))

@@ -1,4 +1,4 @@
-"""What the proof of the images does again and again: commands, with and without an image, and its manifests."""
+"""Helpers of the proof of the images: commands, with and without an image, and manifests."""
 
 import csv
 import os

@@ -3,11 +3,18 @@
 The public Python API of dawnchorus. It reads what the command line leaves in a lake, and runs manifests:
 
 >>> import dawnchorus
->>> vectors = dawnchorus.open_embeddings("data/demo/embeddings/vectors.zarr")
->>> vectors["embedding"].dims
+>>> lake = dawnchorus.open("data/demo")
+>>> lake.vectors["embedding"].dims
 ('recorder', 'time', 'feature')
+>>> table = lake.query("clusters", date="2021-06-22", hour="4-8", local=True)
 
-Open a lake's stores, as xarray datasets
+Open a lake
+    `open`: its stores by name as xarray datasets, tables of windows for pandas, windows to see (`show`) and to hear
+    (`listen`). It is all that a notebook needs, and writes nothing.
+Add to xarray
+    `ds.dawnchorus.levels_db`, `bands_hz` and `local_time` of any dataset of a lake; where plain xarray opened it,
+    `import dawnchorus.xarray` first.
+Open a lake's stores one by one, as xarray datasets
     `stores` lists them; `open_cube`, `open_embeddings`, `open_clusters`, `open_detections`.
 Ask a store, for pandas tables
     `query` (windows by recorder, day, hour, site and cluster), `similar` (the nearest windows), `open_search` (stores
@@ -34,6 +41,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dawnchorus import errors
     from dawnchorus._detections import find_events, open_detections
+    from dawnchorus._lake import open  # noqa: A004 (always written dawnchorus.open)
     from dawnchorus._manifests import run, status, verify
     from dawnchorus._people import batches, read_batch, verdicts
     from dawnchorus._search import open_search
@@ -49,13 +57,14 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
-    "batches", "draw", "errors", "estimate", "find_events", "open_clusters", "open_cube", "open_detections",
+    "batches", "draw", "errors", "estimate", "find_events", "open", "open_clusters", "open_cube", "open_detections",
     "open_embeddings", "open_search", "query", "read_batch", "read_deployments", "read_labels", "read_recordings",
     "run", "similar", "status", "stores", "trace", "verdicts", "verify",
 ]  # fmt: skip
 
 _HOMES = {
     "dawnchorus._detections": ("find_events", "open_detections"),
+    "dawnchorus._lake": ("open",),
     "dawnchorus._manifests": ("run", "status", "verify"),
     "dawnchorus._people": ("batches", "read_batch", "verdicts"),
     "dawnchorus._search": ("open_search",),

@@ -4,7 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from lake.batches import batch_names, n_answered
+from lake.batch_files import batch_names
+from lake.batches import n_answered
 from lake.batches import read_batch as _read_batch
 from lake.layout import Lake
 from lake.verdicts import read_verdicts

@@ -7,6 +7,7 @@ from typing import Any, SupportsInt
 import pandas as pd
 import xarray as xr
 
+import dawnchorus.xarray  # noqa: F401 (adds ds.dawnchorus)
 from lake.layout import Lake
 from lake.query.find import ask, parse_wanted
 from lake.read import open_clusters as _open_clusters

@@ -13,7 +13,7 @@ Examples
 ...     dawnchorus.open_clusters("data/demo/embeddings/vectors.zarr")
 ... except dawnchorus.errors.StoreFormatError as error:
 ...     print(error, error.exit_code)
-data/demo/embeddings/vectors.zarr: expected a store of clusters, found embeddings. 3
+data/demo/embeddings/vectors.zarr: expected a store of clusters, found embeddings. Name one below `clusters`. 3
 """
 
 from lake.errors import (

@@ -1,21 +1,18 @@
 """Batches: windows that people are asked to hear, in the order in which they were drawn; each is written once."""
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lake.digest import sha256
+from lake.batch_files import batch_damage, batch_digest, batch_names, batch_receipt, batches_folder
 from lake.errors import InputError, StoreError
-from lake.identity import canonical
 from lake.layout import Lake
 from lake.receipts import environment
-from lake.records import RESTORE, seal, unseal
+from lake.records import RESTORE, seal
 from lake.sounds import SPEECH
-from lake.storage import Storage
 from lake.tables import (
     UTC_TIME,
     UTC_TIME_HINT,
@@ -33,7 +30,6 @@ from lake.tables import (
 from lake.text import near_or_all
 from lake.verdicts import SPAN, settled
 
-FOLDER = "batches"
 COLUMNS: Mapping[str, Column] = {
     "draw": Column(count(0), "Int64"),
     "recorder": Column(name),
@@ -53,8 +49,6 @@ name of its cluster, never a verdict.
 """
 VECTORS_ROLE = "windows"
 """Role in ``reads`` of the vectors whose windows were asked about, where those are not the cube's."""
-_DIGEST_LETTERS = 16
-_ID = re.compile(rf"[a-z]+-([0-9a-f]{{{_DIGEST_LETTERS}}})")
 
 
 @dataclass(frozen=True)
@@ -107,19 +101,14 @@ def keep_batch(lake: Lake, table: pd.DataFrame, asked: Mapping[str, Any], made: 
     its table is: no reader sees half of one.
     """
     data = as_csv(table, COLUMNS)
-    batch = f"{asked['order']}-{_digest(asked, data)}"
-    folder = _folder(lake)
+    batch = f"{asked['order']}-{batch_digest(asked, data)}"
+    folder = batches_folder(lake)
     if not folder.exists(f"{batch}.csv"):
         receipt = {"batch": batch, "asked": dict(asked), "made": {**made, **environment()}}
         if not folder.create(f"{batch}.json", seal(receipt, indent=2)):
-            _receipt(folder, batch)  # of a command that was killed; a damaged one is refused, not believed
+            batch_receipt(folder, batch)  # of a command that was killed; a damaged one is refused, not believed
         folder.create(f"{batch}.csv", data)
     return read_batch(lake, batch)
-
-
-def batch_names(lake: Lake) -> list[str]:
-    """Return the names of the batches of a lake, sorted."""
-    return [key.removesuffix(".csv") for key in _keys(lake) if key.endswith(".csv")]
 
 
 def read_batch(lake: Lake, batch: str) -> Batch:
@@ -135,28 +124,14 @@ def read_batch(lake: Lake, batch: str) -> Batch:
     known = batch_names(lake)
     if batch not in known:
         raise InputError(f"batch {batch!r} is not in the lake {lake.storage.url}; {near_or_all(batch, known)}.")
-    wrong = _damage(lake, batch)
+    wrong = batch_damage(lake, batch)
     if wrong:
         raise StoreError(f"{wrong} {RESTORE}")
-    folder = _folder(lake)
-    where, receipt = folder.path(f"{batch}.csv"), _receipt(folder, batch)
+    folder = batches_folder(lake)
+    where, receipt = folder.path(f"{batch}.csv"), batch_receipt(folder, batch)
     table, problems = parse_table(folder.read(f"{batch}.csv").decode(), COLUMNS, source=where, what="windows")
     refuse(where, "windows", in_order(problems))
     return Batch(batch, table.reset_index(drop=True), receipt["asked"], receipt["made"])
-
-
-def damaged_batches(lake: Lake) -> Iterator[str]:
-    """Yield a line for each batch that is not as it was written, and each strange file among them.
-
-    A receipt without a table is what a killed command left; the same command takes it up again.
-    """
-    keys = _keys(lake)
-    for key in keys:
-        batch, _, form = key.rpartition(".")
-        if not _ID.fullmatch(batch) or form not in {"csv", "json"}:
-            yield f"{_folder(lake).path(key)}: expected a batch of windows, found a file of another name."
-        elif form == "csv" and (wrong := _damage(lake, batch)):
-            yield wrong
 
 
 def sample_of(batch: Batch, verdicts: pd.DataFrame) -> pd.DataFrame:
@@ -204,40 +179,3 @@ def n_answered(batch: Batch, verdicts: pd.DataFrame) -> int:
     """Return how many windows of a batch have a verdict that was given in it."""
     here = verdicts.loc[verdicts["batch"] == batch.name, "draw"].dropna()
     return int(np.isin(batch.table["draw"].to_numpy(), here.to_numpy()).sum())
-
-
-def _folder(lake: Lake) -> Storage:
-    return lake.storage.below(FOLDER)
-
-
-def _keys(lake: Lake) -> list[str]:
-    folder = _folder(lake)
-    return folder.list_keys() if folder.exists("") else []
-
-
-def _receipt(folder: Storage, batch: str) -> dict[str, Any]:
-    return unseal(folder.read(f"{batch}.json"), folder.path(f"{batch}.json"))
-
-
-def _damage(lake: Lake, batch: str) -> str:
-    """Return a line on what is wrong with the files of a batch; empty if nothing is."""
-    folder, named = _folder(lake), _ID.fullmatch(batch)
-    where = folder.path(f"{batch}.csv")
-    if named is None:
-        return f"{where}: expected a batch of windows, found a file of another name."
-    if not folder.exists(f"{batch}.json"):
-        return f"{where}: expected its receipt {batch}.json beside it, found none."
-    try:
-        asked = _receipt(folder, batch)["asked"]
-    except StoreError as error:
-        return str(error).removesuffix(f" {RESTORE}")
-    except KeyError:
-        return f"{folder.path(batch)}.json: expected the receipt of a batch, found another record."
-    found = _digest(asked, folder.read(f"{batch}.csv"))
-    if found != named[1]:
-        return f"{where}: expected windows and a receipt with the digest {named[1]}, found {found}."
-    return ""
-
-
-def _digest(asked: Mapping[str, Any], data: bytes) -> str:
-    return sha256(canonical(asked) + b"\n" + data)[:_DIGEST_LETTERS]

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 from zarr.core.buffer import Buffer, default_buffer_prototype
 
-from lake.schema import ArraySpec, StoreSpec
 from lake.shards import ZSTD_LEVEL, Shard
+from lake.specs import ArraySpec, StoreSpec
 
 CHUNK_KEYS = {"c.": {"name": "default", "separator": "."}, "": {"name": "v2", "separator": "."}}
 """Encoding of the keys of chunks by their prefix."""

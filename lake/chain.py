@@ -1,7 +1,7 @@
 """Follow a store's receipts to the runs that it was made from, up to its cube."""
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -57,7 +57,7 @@ class Made:
 
     def above(self) -> Iterator["Made"]:
         """Return the run and all that it was made from, each once, nearest first."""
-        return above(self, lambda made: made.inputs.values(), key=lambda made: made.name)
+        return above(self, lambda made: made.inputs.values(), key=lambda made: (made.lake.storage.url, made.name))
 
     def nearest(self, kind: str) -> "Made | None":
         """Return the nearest run of a kind among itself and those it was made from."""
@@ -83,26 +83,42 @@ def made_by(url: str) -> Made:
     return _made(lake, name, kind, record)
 
 
+def lake_of(lake: Lake, told: Mapping[str, Any]) -> Lake:
+    """Return the lake of an input from what a receipt in ``lake`` says of it: another one where it names one."""
+    return Lake(str(told["lake"])) if told.get("lake") else lake
+
+
 def clusterings_of(made: Made) -> list[str]:
     """Return the names of the cluster runs that were made from a run's vectors, without older clusterings of them."""
     return without_older(
         name
         for name, record in _records(made.lake)
-        if made.record["config_id"] in record["inputs"].values() and _kind_of(made.lake, name) == "clusters"
+        if made.record["config_id"] in record["inputs"].values()
+        and _kind_of(made.lake, name) == "clusters"
+        and made.name in _read_by(made.lake, name, made.name)
     )
+
+
+def _read_by(lake: Lake, name: str, default: str) -> set[str]:
+    """Return the names of the runs that a run read by its last receipt; cubes of equal settings have one identity."""
+    inputs = (latest_receipt(lake, name) or {}).get("inputs") or {}
+    return {told.get("run") or default for told in inputs.values()} or {default}
 
 
 def _made(lake: Lake, name: str, kind: str, record: dict[str, Any]) -> Made:
     receipt = latest_receipt(lake, name) or {}
     inputs: dict[str, Made] = {}
-    for role, identity in record["inputs"].items():
-        source = (receipt.get("inputs") or {}).get(role, {}).get("run")
-        stored = Ledger(lake.ledger(source)).record() if source else None
-        known = _records(lake) if source is None else [] if stored is None else [(source, stored)]
+    read = receipt.get("inputs") or {}
+    gathered = {role: told.get("config_id") for role, told in read.items() if role not in record["inputs"]}
+    for role, identity in {**record["inputs"], **gathered}.items():
+        told = read.get(role, {})
+        source, theirs = told.get("run"), lake_of(lake, told)
+        stored = Ledger(theirs.ledger(source)).record() if source else None
+        known = _records(theirs) if source is None else [] if stored is None else [(source, stored)]
         candidates = [(n, r) for n, r in known if r["config_id"] == identity]
         if candidates:
             other, found = candidates[0]
-            inputs[role] = _made(lake, other, _kind_of(lake, other), found)
+            inputs[role] = _made(theirs, other, _kind_of(theirs, other), found)
     return Made(lake, name, kind, record["job"], record, receipt, inputs)
 
 

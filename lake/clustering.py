@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 ATTRIBUTE = "clustering_id"
 ARRAYS = ("feature_mean", "feature_deviation", "feature_set", "components", "component_set", "centroid")
-"""What decides which cluster a vector is in; ``components`` and the vector sets may be missing."""
+"""The numbers that decide which cluster a vector is in; ``components`` and the vector sets may be missing."""
 
 
 def clustering_id(tables: Mapping[str, NDArray[Any]]) -> str:
@@ -42,4 +42,4 @@ def clustering_id_of(store: xr.Dataset) -> str:
     found = store.attrs.get(ATTRIBUTE)
     if found is not None:
         return str(found)
-    return clustering_id({name: store[name].to_numpy() for name in ARRAYS if name in store})
+    return clustering_id({name: np.asarray(store[name]) for name in ARRAYS if name in store})

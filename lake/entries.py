@@ -9,7 +9,7 @@ from lake.records import check, damaged, is_sealed, parse
 
 LINE_ADVICE = "Restore the file from a copy; or remove the line and type `dawnchorus run`: its block is written again."
 _HEAVY = ((b'"cells":[', b"]"), (b'"digests":[', b"]"), (b'"index":{', b"}"))
-"""What nearly all of a line is made of, and where it ends. No text holds these: its quotation marks are escaped."""
+"""Start and end of the large fields of a line. No JSON string contains these: its quotation marks are escaped."""
 
 
 class Index(dict[str, list[Any]]):

@@ -70,7 +70,7 @@ _BY_CLASS = {
     IsADirectoryError: errno.EISDIR, FileExistsError: errno.EEXIST, TimeoutError: errno.ETIMEDOUT,
     ConnectionError: errno.ECONNRESET,
 }  # fmt: skip
-"""What libraries raise without a number."""
+"""Errors that libraries raise without a number."""
 
 
 def of_system(error: OSError, path: Path | str | None = None) -> DawnchorusError | None:

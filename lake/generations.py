@@ -1,4 +1,4 @@
-"""Generations: arrays of a store that are made anew, beside those that readers have, and replace them in one commit.
+"""Generations: arrays of a store that are made anew while readers keep the old ones, and replace them in one commit.
 
 Scores of other heads are other numbers everywhere. Until all of them are written the store shows the earlier ones. So
 the files of the next generation have other keys: ``score/c.0.1.0`` and ``score/0.1.0`` in turn, two encodings of chunk
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from lake.keys import chunk_of
 from lake.ledger import Ledger
-from lake.schema import KeyPrefix
+from lake.specs import KeyPrefix
 from lake.storage import Storage
 from lake.whole import store_attributes
 

@@ -318,7 +318,7 @@ def _sha256(data: Buffer | bytes) -> str:
 
 
 _READ: dict[str, tuple[str, dict[str, str]]] = {}
-"""The files that records list, by the record's path, with what tells one state of it from another."""
+"""The files that records list, by the record's path, with the stamp of its state."""
 
 
 def _read_files(ledger: Ledger, record: str) -> dict[str, str]:

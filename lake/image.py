@@ -12,7 +12,7 @@ from lake.errors import InputError
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 DIGEST_VARIABLE = "DAWNCHORUS_IMAGE_SHA256"
-"""Where the launcher hands in the digest of the image file, which the inside cannot always read."""
+"""Variable with the digest of the image file, which a process inside cannot always read."""
 LABELS = Path("/.singularity.d/labels.json")
 
 

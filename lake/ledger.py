@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ class Ledger(RunRecords):
     """
 
     def settle_commit(self, content: str, files: Mapping[str, str]) -> None:
-        """Store what a finalise wrote beside the shards, which must stand already, and how long the ledger is."""
+        """Store what a finalise wrote other than shards, which must exist already, and how long the ledger is."""
         record = {"content_id": content, "files": dict(files), "ledger": self._lengths()}
         self._settle(COMMIT_RECORD, record, indent=1)
 
@@ -114,7 +114,7 @@ class Ledger(RunRecords):
             If the claim is lost, or the disk is full.
         """
         self.require_claim()
-        line = seal(asdict(entry))
+        line = seal(vars(entry))
         folder = safe_name(entry.recorder)
         if self.storage.is_local:
             key = f"{folder}/{day}.jsonl"
@@ -155,7 +155,8 @@ class Ledger(RunRecords):
         """
         latest: dict[int, Entry] = {}
         for key in keys:
-            latest.update({entry.block: entry for entry in self._read(key, light=light)})
+            entries = self._entries_of(key, self.storage.read(key), light=light)
+            latest.update({entry.block: entry for entry in entries})
         return dict(sorted(latest.items()))
 
     def day(self, recorder: str, day: str) -> dict[int, Entry]:
@@ -212,16 +213,17 @@ class Ledger(RunRecords):
             if key.endswith(".json"):
                 days.setdefault(f"{key.rpartition('/')[0]}.jsonl", []).append(key)
         for joined, objects in days.items():
-            for key in objects:
-                list(self._read(key))  # a damaged object is refused, not carried on
+            found = [self.storage.read(key) for key in objects]
+            for key, data in zip(objects, found, strict=True):
+                self._entries_of(key, data)  # a damaged object is refused, not carried on
             before = self.storage.read_or_none(joined) or b""
-            self.storage.write(joined, before + b"".join(self.storage.read(key) for key in objects))
+            self.storage.write(joined, before + b"".join(found))
             for key in objects:
                 self.storage.remove(key)
 
-    def _read(self, key: str, *, light: bool = False) -> Iterator[Entry]:
-        folder = key.partition("/")[0]
-        return read_lines(self.storage.read(key), self.storage.path(key), folder, light=light)
+    def _entries_of(self, key: str, data: bytes, *, light: bool = False) -> list[Entry]:
+        """Return the entries in the bytes of a file of lines, or of an object that holds one."""
+        return [*read_lines(data, self.storage.path(key), key.partition("/")[0], light=light)]
 
     def _cut_off_torn_line(self, key: str) -> None:
         """Cut off a line that a crash left without its end; looks at the last byte alone where all is well."""

@@ -1,11 +1,11 @@
-"""The table of names beside a cluster store: where it is, and its digest."""
+"""The table of names of a cluster store: its path and its digest."""
 
 from lake.digest import sha256
 from lake.storage import Storage
 
 
 def names_key(store: Storage) -> tuple[Storage, str]:
-    """Return folder and key of the names of a cluster store: ``<run>.names.csv`` beside ``<run>.zarr``."""
+    """Return folder and key of the names of a cluster store: ``<run>.names.csv`` next to ``<run>.zarr``."""
     folder, _, name = store.root.rpartition("/")
     beside = object.__new__(Storage)
     beside.fs, beside.root, beside.is_local = store.fs, folder, store.is_local

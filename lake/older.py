@@ -68,7 +68,7 @@ def keep_older(lake: Lake, kind: str, run: str, ledger: Ledger) -> str:
 
 
 def copy_names(store: Storage, copy: Storage) -> None:
-    """Copy the names of a clustering, if it has any, beside a copy of its store."""
+    """Copy the names of a clustering, if it has any, to a copy of its store."""
     folder, key = names_key(store)
     data = folder.read_or_none(key)
     if data is not None:

@@ -7,10 +7,13 @@ from pathlib import Path
 from lake.digest import sha256, sha256_of
 from lake.errors import UsageError
 from lake.storage import Storage
+from lake.threads import in_threads
 
 RECORD = ".dawnchorus.json"
 """Lists, in a folder that commands write to, the SHA-256 of what they wrote, by key."""
 MOST_NAMED = 20
+WRITERS = 4
+"""Files that are written at once; each waits for the disk."""
 
 Known = dict[str, list[str]]
 """Digests by key: one, or two while a file is replaced."""
@@ -69,7 +72,7 @@ def write_outputs(folder: Path, files: Mapping[str, bytes], *, force: bool = Fal
 
     Notes
     -----
-    The digests are recorded before the files are written, beside those of what they replace: whatever a killed command
+    The digests are recorded before the files are written, next to those of what they replace: whatever a killed command
     left, the next one knows it as ours.
     """
     storage = Storage(folder.absolute())
@@ -80,8 +83,8 @@ def write_outputs(folder: Path, files: Mapping[str, bytes], *, force: bool = Fal
         refuse_others(folder, files, known=wanted, option=option)
     known = _record(folder)
     _settle(storage, {**known, **{key: [*known.get(key, []), *digest] for key, digest in wanted.items()}})
-    for key, data in files.items():
-        storage.write(key, data)
+    for _ in in_threads(lambda key: storage.write(key, files[key]), files, WRITERS):
+        pass
     _settle(storage, {**known, **wanted})
 
 

@@ -94,7 +94,7 @@ PROBLEMS: Mapping[str, str] = {
     "WA003": "Wildlife Acoustics: runs into the next file because the clock drifts; see overlap",
     "WA004": "Wildlife Acoustics: no header, and bytes like noise: not used",
 }
-"""What each code in the column ``problems`` means, and what was done. Codes of two letters and a number are those of
+"""Meaning of each code in the column ``problems``, and what was done. Codes of two letters and a number are those of
 https://github.com/ecoacoustics/known-problems. A code that is also in :data:`lake.constants.QUALITY` means the same."""
 
 
@@ -240,7 +240,7 @@ def unwritable_rows(table: pd.DataFrame) -> dict[int, str]:
 def is_usable(table: pd.DataFrame) -> "pd.Series[bool]":
     """Return which recordings have samples to use: read by a decoder, not empty, and there for the first time.
 
-    A time is not asked for; recordings without one may still be laid in sequence.
+    A time is not asked for; recordings without one may still be placed in sequence.
     """
     has_samples = (table["reading"] != "") & (table["n_samples"].fillna(0) > 0)
     is_copy = has_problem(table, COPIES[0]) | has_problem(table, COPIES[1])

@@ -1,4 +1,4 @@
-"""The records of a run beside the lines of its ledger: what it is, its grid, its files, its last commit."""
+"""The records of a run other than the lines of its ledger: its settings, grid, files and last commit."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -34,7 +34,7 @@ ADVICE = {
     SUPERSEDED_RECORD: "Restore it from a copy; or remove it, and the files of the store that no other record lists.",
     PUBLISHING: "Remove it: files of a run that was stopped may then stay among those of the next.",
 }
-"""What to do about a damaged record, by its key."""
+"""Advice for a damaged record, by its key."""
 
 
 class RunRecords:
@@ -156,7 +156,7 @@ class RunRecords:
         return None if record is None else (record["content_id"], dict(record["files"]))
 
     def begin_commit(self) -> None:
-        """Mark that files beside the shards are being written, so that they may not be those of the last commit."""
+        """Mark that files other than shards are being written, so that they may not be those of the last commit."""
         self.storage.write(COMMITTING, b"")
 
     def announce(self, digests: Mapping[str, str]) -> None:

@@ -1,9 +1,9 @@
-"""Schema of the stores: each array's dimensions, type, chunks and attributes, in one place."""
+"""Schema of the stores: what each kind of store holds, in one place."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from math import nan
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from lake.constants import (
     CLUSTER_FLAGS,
@@ -16,9 +16,8 @@ from lake.constants import (
     STATUS,
 )
 from lake.grid import Grid, iso
+from lake.specs import ArraySpec, KeyPrefix, StoreSpec
 
-KeyPrefix = Literal["c.", ""]
-"""Zarr v3 chunk keys: ``c.0.1`` (default encoding) or ``0.1`` (the encoding ``v2``); the separator is a dot."""
 TIME_CHUNK_DAYS = 16
 """Days of time coordinates in one chunk; fixed, so that a grown store keeps its chunks."""
 TABLE_CHUNK_ROWS = 1024
@@ -35,7 +34,7 @@ _SCALING = {
     "feature_set": (("feature",), "vector set that the feature is of"),
     "component_set": (("component",), "vector set that the axis is of"),
 }
-"""Dimensions and meaning of the tables that a scaling has beside mean and deviation."""
+"""Dimensions and meaning of the tables of a scaling other than mean and deviation."""
 DETECTOR_TABLES: Final = {
     "detector_best_f1": "score from which on F1 is best among held-out verdicts",
     "detector_precision": "score at which the stated precision is reached, by a logistic fit to held-out verdicts",
@@ -43,82 +42,6 @@ DETECTOR_TABLES: Final = {
     "detector_auroc": "area under the ROC curve on held-out verdicts",
 }
 """Tables of a store of detections with a value for each sound, and their meaning."""
-
-
-@dataclass(frozen=True)
-class ArraySpec:
-    """One array of a store.
-
-    Attributes
-    ----------
-    name, dims, dtype, fill
-        ``dtype`` is a numpy name, or ``str`` for variable-length text.
-    chunks
-        Cells in one chunk (the unit of a read) along each dimension.
-    shards
-        Cells in one shard (the unit of a write), or ``None`` where a chunk is a file of its own.
-    attrs
-        CF attributes.
-    key_prefix
-        What the keys of its files begin with, below its name; see :mod:`lake.generations`.
-    is_counter
-        Whether values rise by equal steps: Blosc's bit shuffle makes a hundredth of them, zstd alone a quarter.
-    """
-
-    name: str
-    dims: tuple[str, ...]
-    dtype: str
-    fill: int | float | str
-    chunks: tuple[int, ...]
-    shards: tuple[int, ...] | None = None
-    attrs: Mapping[str, Any] = field(default_factory=dict)
-    key_prefix: KeyPrefix = "c."
-    is_counter: bool = False
-
-    @property
-    def block(self) -> tuple[int, ...]:
-        """Cells in one file."""
-        return self.shards or self.chunks
-
-
-@dataclass(frozen=True)
-class StoreSpec:
-    """One store: arrays that jobs write in blocks, index variables, coordinates and tables.
-
-    Attributes
-    ----------
-    kind
-        ``spectrograms``, ``embeddings``, ``clusters`` or ``detections``.
-    grid, sizes
-        The time grid, and the size of every dimension but ``recorder`` and ``time`` and of tables.
-    data
-        Arrays on (recorder, time, ...) written shard by shard.
-    index
-        Variables on (recorder, time) that finalising writes from the ledger.
-    tables
-        Coordinates and tables that finalising writes.
-    attrs
-        Attributes of the store.
-    """
-
-    kind: str
-    grid: Grid
-    sizes: Mapping[str, int]
-    data: tuple[ArraySpec, ...]
-    index: tuple[ArraySpec, ...]
-    tables: tuple[ArraySpec, ...]
-    attrs: Mapping[str, Any]
-
-    @property
-    def cells_per_block(self) -> int:
-        """Cells along time in one shard; the same for all data arrays of a store."""
-        (count,) = {spec.block[1] for spec in self.data}
-        return count
-
-    @property
-    def arrays(self) -> tuple[ArraySpec, ...]:
-        """All arrays of the store."""
-        return (*self.data, *self.index, *self.tables)
 
 
 def cube_spec(grid: Grid, *, n_mels: int, n_frames: int, cells_per_shard: int, attrs: Mapping[str, Any]) -> StoreSpec:
@@ -203,7 +126,7 @@ def with_attention(spec: StoreSpec, *, n_token_mels: int, n_token_frames: int) -
 
 
 def with_offsets(spec: StoreSpec) -> StoreSpec:
-    """Return the schema of an embedding store whose vectors begin beside the starts of their cells."""
+    """Return the schema of an embedding store whose vectors do not begin at the starts of their cells."""
     offset = _index(
         spec.grid, OFFSET_ARRAY, "float64", nan, "start of the vector's sound after the start of its cell",
         {"units": "s"},

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from lake.errors import StoreError
 from lake.held import CODES, held
 from lake.read import open_array, read_rows
-from lake.schema import ArraySpec
+from lake.specs import ArraySpec
 from lake.storage import Storage
 from lake.threads import in_threads
 
@@ -40,7 +40,7 @@ OPEN_FILES: Final = 256
 CODECS: Final = ["bytes", "zstd"]
 INDEX_CODECS: Final = ["bytes", "crc32c"]
 ADVICE: Final = (
-    "`dawnchorus verify` tells which files are damaged; restore them from a copy, or remove their lines from the ledger"
+    "`dawnchorus verify` lists the damaged files; restore them from a copy, or remove their lines from the ledger"
     " and run the spectrograms again."
 )
 

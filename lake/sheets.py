@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 CODE_PAGE = "cp1252"
-"""What is neither UTF-8 nor UTF-16 is read as the code page of Windows in western Europe and the Americas."""
+"""A text that is neither UTF-8 nor UTF-16 is read in the code page of Windows in western Europe and the Americas."""
 SEPARATORS = ("\t", ";", ",")
 MAX_CELL_LETTERS = 131_072
 """Of a cell; an unclosed quotation mark would take the rest of a file into one."""

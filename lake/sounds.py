@@ -36,7 +36,7 @@ class Sound:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All that it is called, each once."""
+        """All names of the sound, each once."""
         found = (self.sound, self.scientific_name, self.key, *self.aliases)
         return tuple(dict.fromkeys(name for name in found if name))
 
@@ -73,7 +73,7 @@ class Sounds:
 
 
 def read_sounds(manifest: Path) -> Sounds:
-    """Read the table of sounds that stands beside a manifest.
+    """Read the table of sounds in a manifest's folder.
 
     Parameters
     ----------

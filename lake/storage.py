@@ -2,6 +2,7 @@
 
 import errno
 import os
+import time
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +17,9 @@ from lake.keys import inside
 REDIRECTING = {"7z", "jar", "libarchive", "reference", "rar", "tar", "zip"}
 """Protocols whose files lie wherever an archive or a table of references says, and that are written once or never."""
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-"""What file systems answer that cannot link."""
+"""Error numbers of file systems that cannot link."""
+ABANDONED_S = 600
+"""A file that nobody wrote to for so long, and that has no name yet, is of a killed process."""
 _LARGE_BYTES = 2**20
 _ASIDE = ".aside"
 
@@ -38,7 +41,7 @@ class Storage:
 
     Notes
     -----
-    On a local disk a write goes to a file beside its target, is flushed to the disk and renamed, so a
+    On a local disk a write goes to a temporary file next to its target, is flushed to the disk and renamed, so a
     reader sees the old bytes or the new ones, also after a power cut. An object store's PUT has that
     property by itself.
 
@@ -132,6 +135,39 @@ class Storage:
         self.write(key, data)
         return True
 
+    def link(self, key: str, source: "Storage", source_key: str, data: bytes) -> bool:
+        """Give a file of another storage a second name under the key; return whether this disk could.
+
+        Nothing is done where the file does not hold ``data``, or is itself a link. Files of a lake are replaced and
+        never changed, so each name keeps its bytes.
+
+        Raises
+        ------
+        TryAgainError
+            If the disk is full or cannot be written.
+        """
+        if not (self.is_local and source.is_local):
+            return False
+        target, held = Path(self.path(key)), Path(source.path(source_key))
+        aside = _aside_of(target)
+        try:
+            _make_folder(target.parent)
+            if held.is_symlink() or (target.exists() and target.samefile(held)):
+                return not held.is_symlink()
+            os.link(held, aside)
+            if aside.read_bytes() != data:  # the source grew meanwhile
+                return False
+            aside.replace(target)
+            _sync_folder(target.parent)
+        except OSError as error:
+            if error.errno in NO_LINKS | {errno.EXDEV}:
+                return False
+            raise _told(error, target) from error
+        finally:
+            with suppress(OSError):
+                aside.unlink()
+        return True
+
     def create(self, key: str, data: bytes) -> bool:
         """Write bytes under a key only if nothing is there; return whether this call did.
 
@@ -200,8 +236,13 @@ class Storage:
         except OSError as error:
             raise _told(error, Path(self.path(key))) from error
 
-    def remove_unfinished(self) -> None:
-        """Remove what killed processes left half-written beside its target; nobody else may be writing here.
+    def remove_unfinished(self, *, least_age_s: float = 0) -> None:
+        """Remove files that killed processes left half-written next to their target.
+
+        Parameters
+        ----------
+        least_age_s
+            Leave files that were written to since. Without it nobody else may be writing here.
 
         Raises
         ------
@@ -210,7 +251,9 @@ class Storage:
         """
         if self.is_local:
             for path in Path(self.root).rglob(f".*{_ASIDE}"):
-                self.remove(str(path.relative_to(self.root)))
+                with suppress(FileNotFoundError):  # another process was done with it meanwhile
+                    if time.time() - path.stat().st_mtime >= least_age_s:
+                        self.remove(str(path.relative_to(self.root)))
 
     def list_keys(self, prefix: str = "") -> list[str]:
         """Return the keys of all files below a folder, sorted, relative to this storage's root."""
@@ -228,7 +271,7 @@ class Storage:
         return usage.f_bavail * usage.f_frsize
 
     def _write_aside(self, target: Path, data: bytes | memoryview) -> Path:
-        aside = target.with_name(f".{uuid.uuid4().hex[:16]}{_ASIDE}")  # short: the target's name may have full length
+        aside = _aside_of(target)
         try:
             _make_folder(target.parent)
             with aside.open("xb") as file:
@@ -281,6 +324,11 @@ def _create(target: Path, aside: Path, data: bytes) -> bool:
     except FileExistsError:
         return False
     return True
+
+
+def _aside_of(target: Path) -> Path:
+    """Return a new name beside a file; a short one, as the file's own may have full length."""
+    return target.with_name(f".{uuid.uuid4().hex[:16]}{_ASIDE}")
 
 
 def _is_aside(path: str) -> bool:

@@ -253,7 +253,7 @@ def wrong_columns(found: Iterable[str], columns: Mapping[str, Column]) -> list[s
 
 
 def repeated(table: pd.DataFrame, key: str) -> list[RowProblem]:
-    """Return which rows repeat a value of a column that tells rows apart."""
+    """Return which rows repeat a value of a column that must be unique."""
     first: dict[str, object] = {}
     problems: list[RowProblem] = []
     for row, value in table[key].items():

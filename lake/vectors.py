@@ -154,6 +154,9 @@ def _read_one(array: zarr.Array[Any], span: Span) -> Vectors:
     vectors = np.asarray(array[span.recorder, first:last], dtype=np.float32)
     if len(vectors) > len(span.cells):
         vectors = vectors[span.cells - first]
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(vectors.sum(axis=1)).all():  # one pass; a sum may also overflow
+            return vectors
     missing = np.isnan(vectors).any(axis=1)
     if missing.any():
         raise StoreError(

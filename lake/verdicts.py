@@ -51,9 +51,9 @@ COLUMNS: Mapping[str, Column] = {
 SHA-256 of the file that the row came in.
 """
 SPAN = ["recorder", "time_utc", "duration_s"]
-"""What tells spans of sound apart."""
+"""Columns that identify a span of sound."""
 DECISION = [*SPAN, "sound", "verdict", "reviewer", "decided_at"]
-"""What tells decisions apart."""
+"""Columns that identify a decision."""
 
 
 @dataclass(frozen=True)

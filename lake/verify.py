@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -33,7 +34,7 @@ DATA_ARRAYS = {
 }
 """Arrays whose shards the ledger lists, in the order that a cell's digest takes them."""
 OPTIONAL_ARRAYS = ("attention",)
-"""Those that come after them, in stores that have them."""
+"""Index variables that follow these, in stores that have them."""
 ROWS = {
     "recording": ("recordings", "sha256", "recording_sha256"),
     "deployment": ("deployments", "deployment", "deployment_name"),
@@ -43,9 +44,11 @@ _OF_LEDGER = re.compile(
     r"(run|grid|files|others|commit|superseded)\.json|unfinished|committing|(claims|\.checkpoints|\.meeting)/.*"
     r"|[^/]+/[^/]+\.jsonl|[^/]+/[^/]+/\d+\.json"
 )
-GROWN = "it has grown since its last finalise: files beside its shards were not compared; type `dawnchorus run`"
+GROWN = "it has grown since its last finalise: files other than its shards were not compared; type `dawnchorus run`"
 Index = Mapping[str, tuple[zarr.Array[Any], NDArray[Any] | None]]
 """The array of each index variable, and for row numbers the values of the table that they count."""
+Read = Callable[[str, int, NDArray[np.int64]], NDArray[Any]]
+"""From the name of an index variable, the number of a recorder and cells, to the stored values of these."""
 _ANY = (RuntimeError, ValueError, TypeError, LookupError, OSError, ArithmeticError, AttributeError, StoreError)
 """Errors that codecs, zarr and our readers raise about bytes that they cannot decode."""
 
@@ -55,27 +58,28 @@ def damages(output: Storage, ledger: Ledger, kind: str, receipts: Storage | None
 
     Parameters
     ----------
-    output, ledger
-        A run's output and its ledger.
-    kind
-        Folder of the lake that the output is in.
-    receipts
-        The folder ``receipts/<run>``; without it nothing is known to be finished.
+        output, ledger
+            A run's output and its ledger.
+        kind
+            Folder of the lake that the output is in.
+        receipts
+            The folder ``receipts/<run>``; without it nothing is known to be finished.
 
     Notes
     -----
-    Where a shard still decodes, the windows whose values changed are named by recorder and time; of an index
-    variable the recorder and the day. Files beside the shards are compared as the last finalise left them, and not
-    at all while a store has grown since (:func:`notes` says so); that a ledger lost lines is no growth.
+        Where a shard still decodes, the windows whose values changed are named by recorder and time; of an index
+    variable the recorder and the day. Files other than the shards are compared as the last finalise left them, and not
+    at all while a store has grown since (:func:`compared` says so); that a ledger lost lines is no growth.
     """
     yield from _Check(output, ledger, kind, receipts).lines()
 
 
-def notes(output: Storage, ledger: Ledger, kind: str, receipts: Storage | None = None) -> list[str]:
-    """Return what :func:`damages` did not compare or name, and why it is no damage."""
+def compared(
+    output: Storage, ledger: Ledger, kind: str, receipts: Storage | None = None
+) -> tuple[list[str], list[str]]:
+    """Return the lines of :func:`damages`, and what was not compared or named and why it is no damage."""
     check = _Check(output, ledger, kind, receipts)
-    list(check.lines())
-    return check.notes
+    return list(check.lines()), check.notes
 
 
 def n_files(ledger: Ledger) -> int:
@@ -178,6 +182,7 @@ class _Check:
         arrays = {} if any(key.endswith("zarr.json") for key, _ in beside) else self._arrays()
         data = [arrays[name] for name in (*DATA_ARRAYS[self.kind], *OPTIONAL_ARRAYS) if name in arrays]
         index = self._index_arrays(recorders, arrays) if is_current and not beside else {}
+        read = _reader(index, grid)
         for day, entry in self._entries(light=False):
             problem = _inconsistent(entry, day, grid, recorders)
             if problem:
@@ -189,7 +194,7 @@ class _Check:
                 if reason:
                     windows = _changed(data, i_recorder, entry, grid)
                     yield f"{self.output.url}/{key}: {reason}; {entry.recorder}: {windows}"
-            for name in _other_values(index, entry, i_recorder):
+            for name in _other_values(index, read, entry, i_recorder):
                 where = f"its values of {entry.recorder} on {day} (block {entry.block})"
                 yield f"{self.output.path(name)}: {where} are not those of the ledger"
         for key, reason in beside:
@@ -266,7 +271,22 @@ def _inconsistent(entry: Entry, day: str, grid: Grid, recorders: Sequence[str]) 
     return ""
 
 
-def _other_values(index: Index, entry: Entry, i_recorder: int) -> Iterator[str]:
+def _reader(index: Index, grid: Grid) -> Read:
+    """Return the function that reads index variables; the day of many blocks is read once."""
+    per_day = grid.cells_per_day
+
+    @lru_cache(maxsize=4 * len(index) or 1)
+    def days(name: str, i_recorder: int, first: int, last: int) -> NDArray[Any]:
+        return np.asarray(index[name][0][i_recorder, first * per_day : (last + 1) * per_day])
+
+    def read(name: str, i_recorder: int, cells: NDArray[np.int64]) -> NDArray[Any]:
+        first, last = int(cells[0]) // per_day, int(cells[-1]) // per_day
+        return days(name, i_recorder, first, last)[cells - first * per_day]
+
+    return read
+
+
+def _other_values(index: Index, read: Read, entry: Entry, i_recorder: int) -> Iterator[str]:
     """Yield the index variables whose stored values are not those of an entry."""
     cells = np.asarray(entry.cells, dtype=np.int64)
     for name, values in entry.index.items():
@@ -274,7 +294,7 @@ def _other_values(index: Index, entry: Entry, i_recorder: int) -> Iterator[str]:
         if array is None or not len(cells):
             continue
         try:
-            found = np.asarray(array[i_recorder, cells[0] : cells[-1] + 1])[cells - cells[0]]
+            found = read(name, i_recorder, cells)
             is_same = _is_same(found, values, array.fill_value, table, _row_keys(entry, name))
         except _ANY:
             is_same = False

@@ -1,9 +1,11 @@
 """The soft whitening of a study: moments of all windows of its vector sets, gathered in one bounded pass and kept."""
 
 import io
+import re
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,17 +32,40 @@ from lake.scaling import (
     unpacked_scaling,
     whitening,
 )
+from lake.storage import ABANDONED_S
 from lake.threads import in_threads
 from lake.vectors import VectorSets, read_span
 
 ROWS_OF_PRODUCTS = 4096
 """Windows whose products are summed at once: with fewer, most of the time goes into new memory."""
 FOLDER = "caches/whitening"
+NAME = re.compile(r"(?:(?P<sets>[0-9a-f]{12})-(?P<content>[0-9a-f]{12})-)?[0-9a-f]{12}(?:\.lengths)?\.npz")
+"""Names of files there; earlier releases had the last part alone."""
+
+
+@dataclass(frozen=True)
+class _Key:
+    """Key of a cached whitening: digests of its vector sets, of their content, and of the settings."""
+
+    lake: Lake = field(compare=False)
+    sets: str
+    content: str
+    settings: str
+
+    @property
+    def file(self) -> str:
+        """The name of its file."""
+        return f"{self.sets}-{self.content}-{self.settings}.npz"
+
+    @property
+    def lengths_file(self) -> str:
+        """The name of the file of the lengths of its windows."""
+        return f"{self.sets}-{self.content}-{self.settings}.lengths.npz"
 
 
 def study_whitening(
     sets: VectorSets, *, shrinkage: float = SHRINKAGE, n_axes: int = N_AXES, partial: bool = True, threads: int = 2,
-    advance: Callable[[int], None] = lambda _: None,
+    keep: bool = True, advance: Callable[[int], None] = lambda _: None,
 ) -> Scaling:  # fmt: skip
     """Return the whitening of vector sets over all of their windows.
 
@@ -54,6 +79,8 @@ def study_whitening(
         As the sets were opened.
     threads
         That read and sum; they change no bit.
+    keep
+        Whether it is kept in the lake.
     advance
         Called with the number of windows that were read.
 
@@ -63,15 +90,15 @@ def study_whitening(
         That of the ``cluster`` job on the same sets. Inside a lake it is kept in ``caches/`` and read from there as
         long as the sets stay as they are; the folder may be removed at any time.
     """
-    lake, key = _key(sets, shrinkage, n_axes, partial=partial)
-    if lake is not None and (found := _kept(lake, key, sets)) is not None:
+    key = _key(sets, shrinkage, n_axes, partial=partial)
+    if key is not None and (found := _kept(key, sets)) is not None:
         return found
     with threadpool_limits(1):  # as in the `cluster` job: the number of BLAS threads may change the last bits
         over_all = _over_all(sets, threads, advance, products=True)
         scaling = whitening(over_all, shrinkage=shrinkage, n_axes=n_axes)
-    if lake is not None:
+    if key is not None and keep:
         with suppress(DawnchorusError, OSError):  # somebody else's lake, or a full one: it is computed again next time
-            lake.storage.write(f"{FOLDER}/{key}.npz", _packed(scaling))
+            _keep(key, key.file, packed_scaling(scaling), is_now=_key(sets, shrinkage, n_axes, partial=partial) == key)
     return scaling
 
 
@@ -84,8 +111,8 @@ def kept_lengths(sets: VectorSets) -> Vectors | None:
         float32, shape (n_windows, n_sets), as :func:`lake.scaling.scaled_and_lengths` gives them; ``None`` if nothing
         is kept, or it is damaged.
     """
-    lake, key = _key(sets, SHRINKAGE, N_AXES, partial=True)
-    data = None if lake is None else lake.storage.read_or_none(_lengths_file(key))
+    key = _key(sets, SHRINKAGE, N_AXES, partial=True)
+    data = None if key is None else key.lake.storage.below(FOLDER).read_or_none(key.lengths_file)
     if data is None:
         return None
     try:
@@ -100,13 +127,11 @@ def kept_lengths(sets: VectorSets) -> Vectors | None:
 
 def keep_lengths(sets: VectorSets, lengths: Vectors) -> str:
     """Keep the lengths of all windows once whitened, if the sets stand in a lake; return why that was not possible."""
-    lake, key = _key(sets, SHRINKAGE, N_AXES, partial=True)
-    if lake is None:
+    key = _key(sets, SHRINKAGE, N_AXES, partial=True)
+    if key is None:
         return ""
-    out = io.BytesIO()
-    np.savez(out, lengths=lengths)
     try:
-        lake.storage.write(_lengths_file(key), out.getvalue())
+        _keep(key, key.lengths_file, {"lengths": lengths}, is_now=True)
     except (DawnchorusError, OSError) as error:  # as in `study_whitening`
         return str(error)
     return ""
@@ -181,35 +206,42 @@ def whitening_notes(sets: VectorSets, scaling: Scaling, shrinkage: float = SHRIN
     return notes
 
 
-def _key(sets: VectorSets, shrinkage: float, n_axes: int, *, partial: bool) -> tuple[Lake | None, str]:
-    """Return the lake that a whitening is kept in and its key there; ``None`` outside of a lake."""
+def _key(sets: VectorSets, shrinkage: float, n_axes: int, *, partial: bool) -> _Key | None:
+    """Return what a whitening is kept as, as the sets are now; ``None`` outside of a lake."""
     try:
         made = [made_by(url) for url in sets.urls]
     except InputError:
-        return None, ""
+        return None
     contents = []
     for one in made:
         committed = Ledger(one.lake.ledger(one.name)).committed()
         if committed is None:
-            return None, ""
+            return None
         contents.append(committed[0])
-    return made[0].lake, short_hash([2, contents, shrinkage, n_axes, partial])
+    urls = [one.lake.storage.url for one in made]
+    names = [[one.name, "" if url == urls[0] else url] for one, url in zip(made, urls, strict=True)]
+    return _Key(made[0].lake, short_hash(names), short_hash(contents), short_hash([2, shrinkage, n_axes, partial]))
 
 
-def _lengths_file(key: str) -> str:
-    return f"{FOLDER}/{key}.lengths.npz"
+def _keep(key: _Key, name: str, arrays: Mapping[str, Any], *, is_now: bool) -> None:
+    """Write arrays into the cache, and remove what nobody will read there any more.
 
-
-def _packed(scaling: Scaling) -> bytes:
-    arrays: dict[str, Any] = packed_scaling(scaling)
-    out = io.BytesIO()
+    Files of an earlier content of the same sets, if this is that which they have now; those that earlier releases
+    named; and what killed processes left half-written. A reader takes a file whole, so it loses nothing.
+    """
+    out, cache = io.BytesIO(), key.lake.storage.below(FOLDER)
     np.savez(out, **arrays)
-    return out.getvalue()
+    cache.write(name, out.getvalue())
+    for other in cache.list_keys() if is_now else []:
+        found = NAME.fullmatch(other)
+        if found and (found["sets"] is None or (found["sets"] == key.sets and found["content"] != key.content)):
+            cache.remove(other)
+    cache.remove_unfinished(least_age_s=ABANDONED_S)
 
 
-def _kept(lake: Lake, key: str, sets: VectorSets) -> Scaling | None:
+def _kept(key: _Key, sets: VectorSets) -> Scaling | None:
     """Return what was kept, or ``None`` if there is nothing, or it is damaged or of other sets."""
-    data = lake.storage.read_or_none(f"{FOLDER}/{key}.npz")
+    data = key.lake.storage.read_or_none(f"{FOLDER}/{key.file}")
     if data is None:
         return None
     try:

@@ -1,6 +1,6 @@
 """Writing a store: blocks with their ledger entries, then index, coordinates and the one commit point."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from lake.blocks import block_key, decode_block, encode_block, holds_same, metadata_documents
 from lake.constants import MS_PER_DAY
-from lake.digest import cell_digest, sha256
+from lake.digest import cell_digests, sha256
 from lake.errors import StoreError
 from lake.grid import Grid
 from lake.identity import content_id
 from lake.ledger import Entry, Ledger, day_of_block
-from lake.schema import ArraySpec, StoreSpec
+from lake.specs import ArraySpec, StoreSpec
 from lake.storage import Storage
 
 
@@ -51,7 +51,7 @@ def write_block(
     know them although the entry is still the earlier one.
     """
     first = entry.block * spec.cells_per_block
-    digests = [cell_digest([blocks[array.name][0, cell - first] for array in spec.data]) for cell in entry.cells]
+    digests = cell_digests([blocks[array.name][0] for array in spec.data], [cell - first for cell in entry.cells])
     shards = {array.name: encode_block(array, blocks[array.name]) for array in spec.data}
     return write_shards(store, ledger, spec, shards, replace(entry, digests=digests), i_recorder=i_recorder)
 
@@ -64,26 +64,33 @@ def write_shards(
     entry: Entry,
     *,
     i_recorder: int,
+    write: Callable[[str, str, bytes | memoryview], object] | None = None,
 ) -> Entry:
     """Write the encoded shards of one block, ``None`` for those that hold nothing; see :func:`write_block`.
 
-    The entry comes with its digests, and without ``files``.
+    The entry comes with its digests, and without ``files``. ``write`` takes an array's name, a key and its bytes, and
+    writes them as :meth:`Storage.write_if_changed` does.
     """
     ledger.require_claim()
-    keys = {
-        array.name: block_key(array, (i_recorder, entry.block, *(0 for _ in array.dims[2:]))) for array in spec.data
-    }
+    keys = shard_keys(spec, i_recorder, entry.block)
     files = {key: sha256(data) for name, key in keys.items() if (data := shards[name]) is not None}
     ledger.announce({key: digest for key, digest in files.items() if store.exists(key)})
     for name, key in keys.items():
         data = shards[name]
         if data is None:
             store.remove(key)
-        else:
+        elif write is None:
             store.write_if_changed(key, data)
+        else:
+            write(name, key, data)
     written = replace(entry, files=files)
     ledger.add(day_of_block(spec.grid, spec.cells_per_block, entry.block), written)
     return written
+
+
+def shard_keys(spec: StoreSpec, i_recorder: int, block: int) -> dict[str, str]:
+    """Return the key of the shard of each data array at one block, by the array's name."""
+    return {array.name: block_key(array, (i_recorder, block, *(0 for _ in array.dims[2:]))) for array in spec.data}
 
 
 def read_block(store: Storage, array: ArraySpec, i_recorder: int, block: int) -> NDArray[Any]:
@@ -165,7 +172,7 @@ def commit(
 
 
 def row_key(row: Mapping[str, Any]) -> str:
-    """Return what tells one row of an entry's table from another: digest, recorder and start, or the deployment's name.
+    """Return the key of a row of an entry's table: digest, recorder and start, or the deployment's name.
 
     Silent recordings of several starts have the same bytes.
     """

@@ -34,6 +34,7 @@ class Page(HTMLParser):
     elements: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     text: str = ""
     tables: list[list[list[str]]] = field(default_factory=list)
+    is_in_cell: bool = False
 
     def __post_init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -46,18 +47,20 @@ class Page(HTMLParser):
             self.tables[-1].append([])
         elif tag in {"td", "th"}:
             self.tables[-1][-1].append("")
+            self.is_in_cell = True
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.handle_starttag(tag, attrs)
 
     def handle_data(self, data: str) -> None:
         self.text += data
-        if self.tables and self.tables[-1] and self.tables[-1][-1] and data.strip():
+        if self.is_in_cell and data.strip():
             self.tables[-1][-1][-1] += data
 
     def handle_endtag(self, tag: str) -> None:
         if tag in {"td", "th"}:
             self.tables[-1][-1][-1] = self.tables[-1][-1][-1].strip()
+            self.is_in_cell = False
 
     def attributes(self, tag: str, name: str) -> list[str]:
         """Return the values of an attribute of all elements of a kind."""
@@ -82,9 +85,9 @@ def scripted(path: Path) -> Any:
     return json.loads(text[text.index("(") + 1 : text.rindex(");")])
 
 
-def read_members(folder: Path, cluster: int) -> dict[str, NDArray[np.float64]]:
-    """Return the columns of a cluster's windows, shape (n_windows,) each."""
-    found = scripted(folder / f"members/{cluster}.js")
+def read_members(folder: Path, page: int | str) -> dict[str, NDArray[np.float64]]:
+    """Return the columns of the windows of a cluster or a sound, shape (n_windows,) each."""
+    found = scripted(folder / f"members/{page}.js")
 
     def column(packed: Mapping[str, Any]) -> NDArray[np.float64]:
         raw = np.frombuffer(b64decode(packed["data"]), dtype=f"<{packed['type'] or 'u1'}").astype(np.float64)

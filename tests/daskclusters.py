@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 from commands import ROOT
 
-from jobs.common.machines import Scheduler, how_to_start, write_certificate
+from jobs.common.machines import how_to_start, write_certificate
+from jobs.common.schedulers import Scheduler
 
 
 def slow_pid(_: int) -> int:

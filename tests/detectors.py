@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from judging import judge
 from numpy.typing import NDArray
-from stores import finish, judge, make_embeddings, make_run
+from stores import finish, make_embeddings, make_run
 
 from jobs.common.run import Options, Run
 from jobs.detect import command as detect

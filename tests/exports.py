@@ -86,14 +86,28 @@ _TEXTS: Mapping[str, dict[str, Any]] = {
     "fileMediatype": {"pattern": r"^(image|video|audio)/.*$"},
     "observationLevel": {"enum": ["media", "event"]},
     "observationType": {"enum": ["animal", "human", "vehicle", "blank", "unknown", "unclassified"]},
+    "cameraSetupType": {"enum": ["setup", "calibration"]},
+    "lifeStage": {"enum": ["adult", "subadult", "juvenile"]},
+    "sex": {"enum": ["female", "male"]},
+    "featureType": {"enum": ["roadPaved", "roadDirt", "trailHiking", "trailGame", "roadUnderpass", "roadOverpass",
+                             "roadBridge", "culvert", "burrow", "nestSite", "carcass", "waterSource",
+                             "fruitingTree"]},
     "classificationMethod": {"enum": ["human", "machine"]},
-}
+}  # fmt: skip
 PROFILE = {
     "type": "object",
     "required": ["resources", "profile", "created", "contributors", "project", "spatial", "temporal", "taxonomic"],
     "properties": {
         "name": {"pattern": r"^([-a-z0-9._/])+$"},
-        "resources": {"minItems": 3},
+        "profile": {"format": "uri", "pattern": r"/1\.0\.2/camtrap-dp-profile\.json$"},
+        "resources": {"minItems": 3, "items": {
+            "required": ["name", "path", "profile", "schema"],
+            "properties": {
+                "name": {"enum": ["deployments", "media", "observations"]},
+                "profile": {"enum": ["tabular-data-resource"]},
+                "schema": {"pattern": r"/1\.0\.2/(deployments|media|observations)-table-schema\.json$"},
+            },
+        }},
         "contributors": {"minItems": 1, "items": {"required": ["title"], "properties": {"role": {"enum": [
             "contact", "principalInvestigator", "rightsHolder", "publisher", "contributor"]}}}},
         "licenses": {"minItems": 2, "items": {"required": ["scope"],
@@ -103,7 +117,8 @@ PROFILE = {
             "properties": {
                 "samplingDesign": {"enum": ["simpleRandom", "systematicRandom", "clusteredRandom", "experimental",
                                             "targeted", "opportunistic"]},
-                "captureMethod": {"type": "array", "items": {"enum": ["activityDetection", "timeLapse"]}},
+                "captureMethod": {"type": "array", "minItems": 1, "uniqueItems": True,
+                                  "items": {"enum": ["activityDetection", "timeLapse"]}},
                 "individualAnimals": {"type": "boolean"},
                 "observationLevel": {"type": "array", "items": {"enum": ["media", "event"]}},
             },

@@ -14,7 +14,7 @@ from jobs.common.run import Run
 from jobs.runner.manifest import read_manifest
 from jobs.spectrograms.command import SPECTROGRAMS
 from jobs.spectrograms.config import Config
-from jobs.spectrograms.days import Day, missing_days
+from jobs.spectrograms.plan import Day, missing_days
 from lake.recordings import write_recordings
 
 RATE = 8000

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from jobs.cluster.config import Config as ClusterConfig
@@ -28,17 +27,8 @@ from lake.layout import Lake
 from lake.ledger import Entry
 from lake.read import grid_of, open_cube, open_embeddings
 from lake.receipts import write_receipt
-from lake.schema import (
-    DEPLOYMENT_COLUMNS,
-    RECORDING_COLUMNS,
-    StoreSpec,
-    cluster_spec,
-    cube_spec,
-    embedding_spec,
-    with_offsets,
-)
-from lake.verdicts import COLUMNS as VERDICT_COLUMNS
-from lake.verdicts import add_verdicts
+from lake.schema import DEPLOYMENT_COLUMNS, RECORDING_COLUMNS, cluster_spec, cube_spec, embedding_spec, with_offsets
+from lake.specs import StoreSpec
 from lake.write import commit, write_block
 
 ORIGIN_MS = int(np.datetime64("2021-06-01", "ms").astype(np.int64))
@@ -388,32 +378,3 @@ def _write(
 
 def _texts(values: Sequence[str]) -> NDArray[Any]:
     return np.asarray(list(values), dtype=object)
-
-
-def judge(lake_url: str | Path, rows: Sequence[tuple[str, int, str, str]], **more: Any) -> str:
-    """Add verdicts to a lake; return the key of their delivery.
-
-    Parameters
-    ----------
-    rows
-        Recorder, start in milliseconds after the origin of the stores made here, sound and verdict.
-    more
-        Values of columns for all rows, such as ``reviewer``.
-    """
-    values = {
-        "duration_s": 6.0, "reviewer": "Ana", "decided_at": pd.Timestamp("2021-07-01"), "seconds": 1.0, "batch": "",
-        "draw": pd.NA, "recording": "", "offset_s": 0.0, "digest": "", "source": "", **more,
-    }  # fmt: skip
-    table = pd.DataFrame(
-        [
-            {
-                **values,
-                "recorder": recorder,
-                "time_utc": pd.Timestamp(ORIGIN_MS + ms, unit="ms"),
-                "sound": sound,
-                "verdict": verdict,
-            }
-            for recorder, ms, sound, verdict in rows
-        ]
-    ).astype({"time_utc": "datetime64[ms]", "decided_at": "datetime64[ms]", "draw": "Int64"})
-    return add_verdicts(Lake(str(lake_url)), table[list(VERDICT_COLUMNS)]).key

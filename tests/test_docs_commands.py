@@ -1,32 +1,16 @@
 """Command lines in the docs name commands and options that exist."""
 
 import re
-import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from docslines import PAGES, all_lines, lines_of, summary
 from typer.main import get_command
 
 from jobs.cli.main import app
 
-HOUSE = Path(__file__).parents[1]
-PAGES = [HOUSE / "README.md", HOUSE / "CONTRIBUTING.md", *sorted((HOUSE / "docs").glob("*.md"))]
-STARTS = re.compile(r"(?:^\s*|`|&& |\.venv/bin/|sif )dawnchorus (?!is )([a-z][^`]*)")
 MORE = {"--help", "-h", "--version"}
-
-
-def lines_of(page: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield number and words of every ``dawnchorus …`` in blocks of code and between backticks."""
-    text = re.sub(r"\\\n\s*", " ", page.read_text(encoding="utf-8"))
-    for number, line in enumerate(text.splitlines(), 1):
-        for found in STARTS.finditer(line):
-            typed = re.split(r"\s#|\s\||\s&&|;|\s>", found[1])[0]
-            try:
-                yield number, shlex.split(typed)
-            except ValueError:  # an apostrophe of a sentence
-                yield number, typed.split()
 
 
 def problems_of(words: list[str], group: Any) -> list[str]:
@@ -60,3 +44,11 @@ def test_what_does_not_exist_is_found() -> None:
     assert problems_of(["verdicts", "add", "study.toml", "x.csv", "--frobnicate=wren"], group)
     assert not problems_of(["run", "study.toml", "--workers=2", "--dry-run"], group)
     assert sum(len(list(lines_of(page))) for page in PAGES) > 50
+
+
+def test_every_line_that_is_not_run_has_a_reason() -> None:
+    lines = all_lines()
+    assert sum(not line.not_run for line in lines) > 25
+    said = summary()
+    assert len(said) >= 1 + sum(bool(line.not_run) for line in lines)
+    assert f"of {len(lines)} command lines" in said[0]

@@ -8,7 +8,8 @@ from stores import make_cube, random_codes
 from jobs.spectrograms.config import Config
 from lake.constants import MS_PER_DAY
 from lake.grid import Grid
-from lake.schema import StoreSpec, cluster_spec, cube_spec, embedding_spec
+from lake.schema import cluster_spec, cube_spec, embedding_spec
+from lake.specs import StoreSpec
 
 DAYS_OF_CONTINUOUS = 76
 MOST = 50_000

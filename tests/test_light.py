@@ -13,7 +13,7 @@ LIGHT = [
     "jobs.review.ask", "jobs.review.page", "jobs.review.command", "jobs.review.deliver", "jobs.common.audio.cutting",
     "jobs.runner.dryrun", "jobs.runner.execute", "jobs.runner.reproduce", "jobs.common.machines", "jobs.runner.ranks",
     "lake.query.find", "lake.query.select", "lake.query.similar", "lake.query.trace", "lake.exports.formats",
-    "lake.query.naming", "lake.verdicts",
+    "lake.query.carrying", "lake.query.naming", "lake.verdicts",
     "lake.query.events",
 ]  # fmt: skip
 """Modules behind query, export, similar, trace, review, status, submit, catalog and init."""

@@ -1,5 +1,6 @@
-"""Make of docs/ a site: a start page, pages of functions and commands, and links where a page names another."""
+"""Make of docs/ a site: pages of the README, functions, commands and notebooks, and links between pages."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ MENTION = re.compile(r"(?<!\[)`docs/([a-z-]+)\.md`")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that are made: ``index.md`` of the README, ``reference.md`` and ``commands.md`` of the code."""
+    """Add the pages that are made: ``index.md`` of the README, those of functions and commands, and notebooks."""
     made = {"index.md": start_page(), "reference.md": reference(), "commands.md": commands()}
+    made |= {f"notebooks/{path.stem}.md": notebook(path) for path in sorted((HOUSE / "docs/notebooks").glob("*.ipynb"))}
     for name, content in made.items():
         files.append(File.generated(config, name, content=content))
     return files
@@ -46,6 +48,21 @@ def reference() -> str:
     homes = {name: home for home, names in dawnchorus._HOMES.items() for name in names}
     parts = [f"::: {homes[name]}.{name}" for name in dawnchorus.__all__ if name in homes]
     return "\n\n".join(["# Functions", *parts, "::: dawnchorus.errors", ""])
+
+
+def notebook(path: Path) -> str:
+    """Return a page of a notebook: its text and its code; results are of the lake that it is run on."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    texts = ["".join(cell["source"]) for cell in cells]
+    parts = [
+        text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```"
+        for cell, text in zip(cells, texts, strict=True)
+    ]
+    parts.insert(
+        1,
+        f"This is the notebook [`docs/notebooks/{path.name}`]({path.name}): open it in Jupyter to run its cells.",
+    )
+    return "\n\n".join(parts) + "\n"
 
 
 def commands() -> str:

@@ -15,7 +15,10 @@ Size = Annotated[tuple[PositiveInt, PositiveInt], Field(strict=False)]
 class Config(JobConfig):
     """Settings of the ``adopt`` job; the weights are a file of the run."""
 
-    arch: str = Field(description="name of a timm vision transformer, the one that the weights are of")
+    arch: str = Field(
+        description="name of the timm vision transformer that the weights are of, with `input_size`, `patch_size` and "
+        "`registers`; or 'frames': the network of a run of `contrast`, whose file says the rest"
+    )
     input_size: Size = Field(
         (224, 224), description="mel bands and frames that a window is resized to; position embeddings are stretched"
     )

@@ -16,7 +16,7 @@ from lake.errors import InputError
 WRAPPERS = ("state_dict", "model", "teacher", "student")
 PREFIXES = ("module.", "backbone.", "model.")
 HEADS = ("head.", "head_dist.", "fc.", "fc_norm.", "projection", "mask_token", "prototypes")
-"""What a network has beside its backbone, and what no window passes through."""
+"""Parts of a network outside its backbone, which no window passes through."""
 
 
 def adopted(tensors: dict[str, Any], model: VisionTransformer) -> dict[str, Tensor]:

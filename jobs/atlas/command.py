@@ -14,16 +14,17 @@ from jobs.atlas.choose import least, rows_by_cluster
 from jobs.atlas.config import Config
 from jobs.atlas.describe import Read, cluster_facts, put, study_facts
 from jobs.atlas.facts import Map
+from jobs.atlas.judged import judge, picks_of
 from jobs.atlas.labels import Lift, lifts, read_intervals, windows_with
 from jobs.atlas.levels import Levels, levels_of
 from jobs.atlas.media import make_media, media_of
 from jobs.atlas.members import members_of
 from jobs.atlas.pages import render
 from jobs.atlas.projection import layouts, sampled_rows
-from jobs.atlas.shown import Pick, exemplar_picks, shown_windows
+from jobs.atlas.shown import Pick, by_cluster, exemplar_picks, shown_windows
 from jobs.atlas.sizes import needed
-from jobs.atlas.sounds import sound_pictures
-from jobs.atlas.study import Stores, open_stores
+from jobs.atlas.sounds import sound_facts
+from jobs.atlas.study import Stores, cluster_ids, open_stores
 from jobs.atlas.tally import calendar_of, tally
 from jobs.atlas.thumbs import PER_SHEET, sheet, sheet_key, thumb
 from jobs.atlas.vectors import Seen, Space, look, nearest_clusters, space_of
@@ -59,7 +60,12 @@ def execute(run: Run[Config], options: Options) -> Outcome:
     sampled = sampled[~withheld[sampled]]
     space = space_of(stores.clusters)
     seen = _look(run, stores, table, space, sampled)
-    shown = shown_windows(stores, _picks(stores, config, table, [mine[~withheld[mine]] for mine in rows], seen))
+    picks = _picks(stores, config, table, [mine[~withheld[mine]] for mine in rows], seen)
+    shown = by_cluster(shown_windows(stores, picks), stores.n_clusters)
+    judged = judge(run, stores, table, withheld)
+    of_sounds = [shown_windows(stores, picks_of(one, table)) for one in judged]
+    names: list[int | str] = [*cluster_ids(stores), *(one.key for one in judged)]
+    pages = list(zip(names, [*shown, *of_sounds], strict=True))
     read_codes = stores.open_codes()
     levels = levels_of(run, stores, read_codes, shown, table=table, withheld=withheld)
     media = media_of(run, stores, levels, audio=config.audio and options.audio)
@@ -77,7 +83,9 @@ def execute(run: Run[Config], options: Options) -> Outcome:
         folder = Path(name)
         with ThreadPoolExecutor(1) as beside:
             laid_out = beside.submit(_map, config, sampled, seen)
-            clips = make_media(run, media, read_codes, read, folder, threads=options.workers)
+            clips = make_media(
+                run, media, pages, folder, read_codes=read_codes, recorders=stores.recorders, threads=options.workers
+            )
             map_ = laid_out.result()
         if map_ is not None:
             _sheets(
@@ -103,15 +111,19 @@ def execute(run: Run[Config], options: Options) -> Outcome:
             has_attention=media.attention is not None,
             folder=folder,
         )
-        study = replace(study, sounds=sound_pictures(run, folder))
-        clusters = cluster_facts(read, clips, folder)
         members = members_of(run, stores, table, withheld, audio=config.audio and options.audio)
+        of_pages = zip(judged, of_sounds, clips[len(shown) :], strict=True)
+        study = replace(
+            study, sounds=sound_facts(run, of_pages, folder, table=table, ids=cluster_ids(stores), members=members)
+        )
+        clusters = cluster_facts(read, clips[: len(shown)], folder)
         for key, text in render(study, clusters, table, members, rows):
             put(folder, key, text.encode())
         n_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         publish(run, folder)
     counts = {
-        "clusters": len(clusters), "windows": len(table), "pictures": sum(map(len, shown)), "clips": study.n_clips,
+        "clusters": len(clusters), "windows": len(table), "pictures": sum(len(group) for _, group in pages),
+        "clips": study.n_clips, "sounds": len(judged),
         "map_windows": 0 if map_ is None else len(map_.rows), "bytes": n_bytes,
     }  # fmt: skip
     return Outcome(did=True, counts=counts, notes=[*([labels_note] if labels_note else []), *named.notes])

@@ -1,4 +1,4 @@
-"""What decides the bytes of an atlas."""
+"""Settings of the ``atlas`` job."""
 
 from typing import Annotated, Literal
 

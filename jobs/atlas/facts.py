@@ -1,4 +1,4 @@
-"""What the pages of an atlas say, as plain values."""
+"""Content of the pages of an atlas, as plain values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -96,12 +96,75 @@ class Map:
 
 
 @dataclass(frozen=True)
-class SoundPictures:
-    """When one sound is heard: its name, its pictures, a few sites in each, and how many windows hold it."""
+class Figures:
+    """Figures of a detector on held-out verdicts; NaN where it is not known.
+
+    Attributes
+    ----------
+    best_f1_threshold, best_f1
+        Score from which on F1 is best, and that F1.
+    threshold, precision
+        Score with its interval, shape (3,), at which the stated precision is reached.
+    average_precision
+        With its interval, shape (3,).
+    note
+        Why it must be taken with care; empty if it need not.
+    """
+
+    best_f1_threshold: float
+    best_f1: float
+    threshold: tuple[float, float, float]
+    precision: float
+    average_precision: tuple[float, float, float]
+    note: str
+
+
+@dataclass(frozen=True)
+class Sound:
+    """Facts of one sound that has a name.
+
+    Attributes
+    ----------
+    sound, key
+        Its name, and the name of its files.
+    n_spans
+        Spans that people answered yes, no and unsure.
+    told
+        How many windows hold it, in words; empty without detections and verdicts on whole windows.
+    pictures
+        Files with local hour by date, a few sites in each; none where no window of it was found.
+    figures
+        Of its detector, if there is one.
+    counts
+        One row a site, of the whole season, as the table of counts has them.
+    clusters
+        Number of each cluster that has windows with it, and how many reach the threshold and were answered yes, most
+        first.
+    shown, clips
+        Its windows that are shown large, and the gain in dB of each one's sound, by tag.
+    columns
+        Of its windows, those of :class:`Members` and ``cluster``, ``probability`` and ``verdict``, shape (n,) each.
+    n_found
+        Clustered windows that reach the threshold.
+    """
 
     sound: str
-    keys: tuple[str, ...]
+    key: str
+    n_spans: tuple[int, int, int]
     told: str
+    pictures: Sequence[str]
+    figures: Figures | None
+    counts: Sequence[Mapping[str, Any]]
+    clusters: Sequence[tuple[int, int, int]]
+    shown: Sequence[Shown]
+    clips: Mapping[str, float]
+    columns: Mapping[str, NDArray[Any]]
+    n_found: int
+
+    @property
+    def n_listed(self) -> int:
+        """Windows in its list."""
+        return len(self.columns["cluster"])
 
 
 @dataclass(frozen=True)
@@ -148,7 +211,7 @@ class Members:
 
 @dataclass(frozen=True)
 class Study:
-    """What the pages say of the study as a whole.
+    """Content of the pages on the whole study.
 
     Attributes
     ----------
@@ -183,7 +246,7 @@ class Study:
     survey
         Picture of the hours that were recorded by recorder and day, and of the days with problems; empty if none.
     sounds
-        Pictures of when each sound is heard; none without detections and verdicts.
+        Those that have verdicts, detections or counts, by name.
     """
 
     title: str
@@ -208,7 +271,7 @@ class Study:
     n_clips: int
     has_attention: bool
     survey: str
-    sounds: Sequence[SoundPictures] = ()
+    sounds: Sequence[Sound] = ()
 
     @property
     def n_windows(self) -> int:
@@ -241,7 +304,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Cluster:
-    """What the pages say of one cluster.
+    """Content of the pages on one cluster.
 
     Attributes
     ----------
@@ -284,24 +347,29 @@ class Cluster:
         return [shown for shown in self.shown if shown.kind == "exemplar"]
 
 
-def image_key(cluster: int, tag: str) -> str:
-    """Return the file of a picture of a cluster."""
-    return f"images/{cluster}-{tag}.webp"
+def image_key(page: int | str, tag: str) -> str:
+    """Return the file of a picture on the page of a cluster, by its number, or of a sound, by its key."""
+    return f"images/{page}-{tag}.webp"
 
 
-def attention_key(cluster: int, tag: str) -> str:
-    """Return the file of the attention over a picture of a cluster."""
-    return f"attention/{cluster}-{tag}.png"
+def attention_key(page: int | str, tag: str) -> str:
+    """Return the file of the attention over a picture."""
+    return f"attention/{page}-{tag}.png"
 
 
-def clip_key(cluster: int, tag: str) -> str:
-    """Return the file of a sound of a cluster."""
-    return f"clips/{cluster}-{tag}.ogg"
+def clip_key(page: int | str, tag: str) -> str:
+    """Return the file of a window's sound."""
+    return f"clips/{page}-{tag}.ogg"
 
 
 def page_key(cluster: int) -> str:
     """Return the file of a cluster's part of the page."""
     return f"clusters/{cluster}.js"
+
+
+def sound_page_key(sound: str) -> str:
+    """Return the file of a sound's part of the page, from the sound's key."""
+    return f"sounds/{sound}.js"
 
 
 def calendar_key(cluster: int) -> str:

@@ -1,6 +1,6 @@
 """Pictures and sounds of the windows that are shown."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,11 +9,11 @@ import numpy as np
 import zarr
 
 from jobs.atlas.config import Config
-from jobs.atlas.describe import Read, put
+from jobs.atlas.describe import put
 from jobs.atlas.facts import attention_key, clip_key, image_key
 from jobs.atlas.levels import Levels
-from jobs.atlas.shown import places_of
-from jobs.atlas.study import Stores, cluster_ids
+from jobs.atlas.shown import Shown, places_of
+from jobs.atlas.study import Stores
 from jobs.common.pages.pictures import picture, veil
 from jobs.common.progress import progress
 from jobs.common.run import Run
@@ -88,37 +88,49 @@ def attention_of(run: Run[Config]) -> Attention | None:
 
 
 def make_media(
-    run: Run[Config], media: Media, read_codes: ReadSpans, read: Read, folder: Path, *, threads: int
-) -> list[dict[str, float]]:
-    """Write the pictures and sounds of all clusters.
+    run: Run[Config], media: Media, pages: Sequence[tuple[int | str, Sequence[Shown]]], folder: Path, *,
+    read_codes: ReadSpans, recorders: Sequence[str], threads: int,
+) -> list[dict[str, float]]:  # fmt: skip
+    """Write the pictures and sounds of pages.
+
+    Parameters
+    ----------
+    run, media
+        The atlas, and how pictures are drawn.
+    pages
+        Name of each page's files, and the windows on it.
+    folder
+        Where to.
+    read_codes, recorders
+        What pictures are read from, and the recorders of the clustering.
+    threads
+        How many at once.
 
     Returns
     -------
     list of dict
-        For each cluster, the gain in dB of each sound by tag.
+        For each page, the gain in dB of each sound by tag.
     """
-    ids, number = cluster_ids(read.stores), {name: i for i, name in enumerate(read.stores.recorders)}
+    number = {name: i for i, name in enumerate(recorders)}
 
-    def one(place: int) -> dict[str, float]:
-        group, gains = read.shown[place], {}
-        windows = read_codes(*places_of(group))
-        for shown, window in zip(group, windows, strict=True):
+    def one(page: tuple[int | str, Sequence[Shown]]) -> dict[str, float]:
+        name, group, gains = *page, dict[str, float]()
+        for shown, window in zip(group, read_codes(*places_of(group)) if group else (), strict=True):
             levels = media.levels.of(number[shown.recorder])
             data = picture(window, levels, width_px=media.width_px, height_px=media.height_px)
-            put(folder, image_key(ids[place], shown.tag), data)
+            put(folder, image_key(name, shown.tag), data)
             if media.attention is not None:
                 found = media.attention.array[media.attention.row[shown.recorder], shown.cell]
-                put(folder, attention_key(ids[place], shown.tag), veil(np.asarray(found)))
+                put(folder, attention_key(name, shown.tag), veil(np.asarray(found)))
             clip = media.cut_window(shown.recorder, shown.start_ms) if media.cut_window else None
             if clip is not None:
-                put(folder, clip_key(ids[place], shown.tag), clip.data)
+                put(folder, clip_key(name, shown.tag), clip.data)
                 gains[shown.tag] = clip.gain_db
         return gains
 
-    n_pictures = sum(map(len, read.shown))
-    with progress(f"{run.name}: pictures", n_pictures, "pictures") as advance:
+    with progress(f"{run.name}: pictures", sum(len(group) for _, group in pages), "pictures") as advance:
         found = []
-        for place, gains in enumerate(in_threads(one, range(len(read.shown)), threads)):
+        for gains, (_, group) in zip(in_threads(one, pages, threads), pages, strict=True):
             found.append(gains)
-            advance(len(read.shown[place]))
+            advance(len(group))
     return found

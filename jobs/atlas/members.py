@@ -2,7 +2,7 @@
 
 import os
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -96,8 +96,8 @@ def member_scripts(members: Members, rows: Sequence[NDArray[np.intp]], ids: Sequ
     """
     for number, mine in zip(ids, rows, strict=True):
         shown = mine[members.is_shown[mine]]
-        columns = {name: packed(values[shown]) for name, values in members.columns.items()}
-        yield members_key(number), script("atlasMembers", {"id": number, "n": len(shown), "columns": columns})
+        columns = {name: values[shown] for name, values in members.columns.items()}
+        yield members_key(number), members_script(number, columns)
     sources = members.sources
     for first in range(0, len(sources.paths), PER_SCRIPT):
         here = range(first, min(first + PER_SCRIPT, len(sources.paths)))
@@ -110,9 +110,16 @@ def member_scripts(members: Members, rows: Sequence[NDArray[np.intp]], ids: Sequ
         yield f"recordings/{first // PER_SCRIPT}.js", script("atlasRecordings", found)
 
 
-def members_key(cluster: int) -> str:
-    """Return the file of a cluster's windows."""
-    return f"members/{cluster}.js"
+def members_key(page: int | str) -> str:
+    """Return the file of the windows of a cluster, by its number, or of a sound, by its key."""
+    return f"members/{page}.js"
+
+
+def members_script(page: int | str, columns: Mapping[str, NDArray[Any]]) -> str:
+    """Return the script that holds columns of windows, shape (n_windows,) each."""
+    packed_columns = {name: packed(values) for name, values in columns.items()}
+    n = len(next(iter(columns.values())))
+    return script("atlasMembers", {"id": page, "n": n, "columns": packed_columns})
 
 
 def packed(values: NDArray[Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from jobs.atlas.config import PLACE_KEY
 from jobs.atlas.facts import (
     Cluster,
     Members,
+    Sound,
     Study,
     attention_key,
     by_size,
@@ -20,11 +21,12 @@ from jobs.atlas.facts import (
     clip_key,
     image_key,
     page_key,
+    sound_page_key,
 )
 from jobs.atlas.heat import heat_table
-from jobs.atlas.members import member_scripts
+from jobs.atlas.judged import VERDICTS
+from jobs.atlas.members import member_scripts, members_key, members_script
 from jobs.atlas.projection import N_PLACES
-from jobs.atlas.shown import Shown
 from jobs.atlas.windows import Table
 from jobs.common.pages.render import environment, gradient, package_files, script, shared_files
 from jobs.common.pages.words import plain
@@ -38,6 +40,10 @@ KINDS = {
     "exemplar": ("Exemplars", "nearest to the centroid first"),
     "border": ("Borders", "nearly as near to another cluster; the least decided first"),
     "outlier": ("Outliers", "farthest from the centroid first"),
+}
+SOUND_KINDS = {
+    "best": ("Best windows", "highest score first"),
+    "verified": ("Verified windows", "answered yes; highest score first"),
 }
 
 
@@ -74,7 +80,11 @@ def render(
             "shares": charts.share_chart(cluster.by_hour, study.effort),
         }
         text = _page("cluster.html.j2").render(**common, **drawn, cluster=cluster, rank=rank + 1, ids=ids)
-        yield page_key(cluster.id), script("atlasCluster", {"id": cluster.id, "html": text, "cells": cluster.cells})
+        yield page_key(cluster.id), script("atlasPart", {"id": cluster.id, "html": text, "cells": cluster.cells})
+    for one in study.sounds:
+        text = _page("sound.html.j2").render(**common, one=one, ids=ids)
+        yield sound_page_key(one.key), script("atlasPart", {"id": one.key, "html": text, "cells": []})
+        yield members_key(one.key), members_script(one.key, one.columns)
 
 
 def data_of(
@@ -97,6 +107,8 @@ def data_of(
         "names_before": study.names_before,
         "names": {str(name.cluster): {"name": name.name, "notes": name.notes} for name in study.names},
         "clusters": [[cluster.id, cluster.n_windows] for cluster in ranked],
+        "sounds": [[one.key, one.sound] for one in study.sounds],
+        "verdicts": list(VERDICTS),
         "recorders": [recorder.name for recorder in study.recorders],
         "untimed": [i for i, recorder in enumerate(study.recorders) if not recorder.time_is_real],
         "sites": list(members.sites),
@@ -141,13 +153,15 @@ def _environment() -> jinja2.Environment:
         "jobs.atlas", style_keys=[STYLE_KEY], script_keys=[*SCRIPT_KEYS, PLACE_KEY, DATA_KEY],
         q_value=words.q_value, flag_words=words.flag_words, stability_words=words.stability_words,
         spark=charts.spark_path, image_key=image_key, clip_key=clip_key, attention_key=attention_key,
-        calendar_key=calendar_key, by_kind=_by_kind, kinds=KINDS, heat_colours=gradient(heat_table()),
+        calendar_key=calendar_key, kinds=KINDS, sound_kinds=SOUND_KINDS, verdicts=VERDICTS, sounds_of=_sounds_of,
+        heat_colours=gradient(heat_table()),
         chart_size=(charts.CHART_WIDTH, charts.CHART_HEIGHT), spark_size=(charts.SPARK_WIDTH, charts.SPARK_HEIGHT),
     )  # fmt: skip
 
 
-def _by_kind(cluster: Cluster, kind: str) -> list[Shown]:
-    return [shown for shown in cluster.shown if shown.kind == kind]
+def _sounds_of(study: Study, cluster: int) -> list[tuple[Sound, int, int]]:
+    """Return the sounds that a cluster has windows with: how many reach the threshold, and were answered yes."""
+    return [(one, n_found, n_yes) for one in study.sounds for id_, n_found, n_yes in one.clusters if id_ == cluster]
 
 
 def _page(name: str) -> jinja2.Template:

@@ -1,4 +1,4 @@
-"""The windows that a cluster's page shows: where and when each was recorded."""
+"""The windows that a page shows large: where and when each was recorded."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,8 +15,8 @@ from lake.grid import iso
 from lake.query.places import RecordingsOf
 from lake.read import Windows, open_array, read_rows
 
-Kind = Literal["exemplar", "border", "outlier"]
-TAGS: Mapping[Kind, str] = {"exemplar": "", "border": "b", "outlier": "o"}
+Kind = Literal["exemplar", "border", "outlier", "best", "verified"]
+TAGS: Mapping[Kind, str] = {"exemplar": "", "border": "b", "outlier": "o", "best": "", "verified": "v"}
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Pick:
         Its position in the cluster store.
     other
         The next nearest cluster's place, for a border; otherwise -1.
+    said
+        What is known of it, for a sound's page.
     """
 
     kind: Kind
@@ -39,11 +41,12 @@ class Pick:
     recorder: int
     cell: int
     other: int = -1
+    said: str = ""
 
 
 @dataclass(frozen=True)
 class Shown(Place):
-    """A window on a cluster's page.
+    """A window on the page of a cluster or a sound.
 
     Attributes
     ----------
@@ -51,14 +54,20 @@ class Shown(Place):
         Why it is shown, and the end of its files' names.
     distance
         Euclidean distance to the centroid.
+    cluster
+        Its cluster's place.
     other
         Place of the next nearest cluster, for a border; otherwise -1.
+    said
+        What is known of it, for a sound's page.
     """
 
     kind: Kind
     tag: str
     distance: float
+    cluster: int
     other: int
+    said: str
 
 
 def exemplar_picks(stores: Stores, n_exemplars: int) -> list[Pick]:
@@ -71,23 +80,34 @@ def exemplar_picks(stores: Stores, n_exemplars: int) -> list[Pick]:
     ]
 
 
-def shown_windows(stores: Stores, picks: Sequence[Pick]) -> list[list[Shown]]:
-    """Return what is to be said of the chosen windows, by cluster, in the order given.
+def shown_windows(stores: Stores, picks: Sequence[Pick]) -> list[Shown]:
+    """Return what is to be said of the chosen windows, in the order given.
 
     Raises
     ------
     StoreError
         If the cube lacks one of them.
     """
+    if not picks:
+        return []
     number = np.array([pick.recorder for pick in picks], dtype=np.int64)
     cell = np.array([pick.cell for pick in picks], dtype=np.int64)
     where = _where(stores, Windows(number.astype(np.int32), cell))
     distance = read_rows(open_array(stores.clusters_url, "distance"), number, cell)
-    found: list[list[Shown]] = [[] for _ in range(stores.n_clusters)]
-    for i, pick in enumerate(picks):
-        tag = f"{TAGS[pick.kind]}{pick.place + 1}"
-        shown = Shown(**vars(where[i]), kind=pick.kind, tag=tag, distance=float(distance[i]), other=pick.other)
-        found[pick.cluster].append(shown)
+    return [
+        Shown(
+            **vars(place), kind=pick.kind, tag=f"{TAGS[pick.kind]}{pick.place + 1}", distance=float(apart),
+            cluster=pick.cluster, other=pick.other, said=pick.said,
+        )
+        for pick, place, apart in zip(picks, where, distance, strict=True)
+    ]  # fmt: skip
+
+
+def by_cluster(shown: Sequence[Shown], n_clusters: int) -> list[list[Shown]]:
+    """Return windows by the place of their cluster, in the order given."""
+    found: list[list[Shown]] = [[] for _ in range(n_clusters)]
+    for one in shown:
+        found[one.cluster].append(one)
     return found
 
 

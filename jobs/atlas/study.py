@@ -122,7 +122,7 @@ def cluster_ids(stores: Stores) -> Sequence[int]:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the clustering itself says of a cluster; ``None`` where it does not.
+    """Flags and figures of a cluster in its clustering; ``None`` where it has none.
 
     Attributes
     ----------

@@ -40,7 +40,7 @@ def distances(vectors: Vectors, centroids: Vectors) -> Vectors:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a pass over the vectors found.
+    """Results of one pass over the vectors.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What a clustering says of its clusters, as sentences."""
+"""Word the figures and flags of a clustering."""
 
 from collections.abc import Mapping, Sequence
 

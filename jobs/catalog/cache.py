@@ -22,7 +22,7 @@ from lake.storage import Storage
 Stand = tuple[int, int, int]
 """Bytes, time of the last change in nanoseconds, and inode of a file (0 where there is none)."""
 Known = dict[str, tuple[Stand, FileFacts]]
-"""What is known of files, by path."""
+"""Facts about files, by path."""
 
 
 def header() -> str:

@@ -50,7 +50,7 @@ def run_catalog(
     on_note: OnNote | None = None,
     examine_one: Examine = examine_apart,
 ) -> dict[str, Any]:
-    """Write the table of the recordings in folders, and beside it a receipt and what was found in each file.
+    """Write the table of the recordings in folders, and next to it a receipt and the facts of each file.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ OnProgress = Callable[[int, int], None]
 OnUnreadable = Callable[[str, str], None]
 """Called with the path and the message of each file that cannot be read."""
 OnFirmware = Callable[[str, str], None]
-"""Called with the recorder and the firmware, or the serial, of each file that tells it."""
+"""Called with the recorder and the firmware, or the serial, of each file that has them."""
 OnNote = Callable[[str], None]
 """Called with a message."""
 

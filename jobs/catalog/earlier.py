@@ -21,7 +21,7 @@ def read_rows(table: Path, root: PurePath, url: str, stops: Collection[PurePath]
     Parameters
     ----------
     table
-        The table. Its receipt beside it says below which folder its paths were, and the serials of its recorders.
+        The table. The receipt next to it says below which folder its paths were, and the serials of its recorders.
     root, url
         The folder above all recordings now, and what the receipt calls it.
     stops

@@ -27,9 +27,9 @@ NAMELESS_FOLDERS = frozenset({"audio", "data", "flac", "raw", "recordings", "sou
 """Folders whose names, in lower case, say nothing about a recorder."""
 
 UNFINISHED = "data"
-"""What Frontier Labs' recorders call the file that they are writing; it keeps the name when the power goes."""
+"""Name of the file that a Frontier Labs recorder is writing; it stays when the power fails."""
 UNFINISHED_HEADS = frozenset({b"fLaC", b"RIFF", b"\0\0\0\0", b""})
-"""How such a file begins; others of the name are no sound."""
+"""First bytes of such a file; others of that name are no sound."""
 
 _DATE_FOLDER = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})(?:[_ T-].*)?")
 

@@ -19,7 +19,7 @@ from lake.threads import in_threads
 BATCH_FILES = 256
 """Files that are handed to the workers ahead, and lines that are written to the cache at once."""
 WRITE_EVERY_S = 5.0
-"""What was found is written to the cache no later than this, or with the next file."""
+"""Results are written to the cache at least this often, or with the next file."""
 
 Examine = Callable[[str, str], FileFacts]
 """Examines a local file of a maker."""

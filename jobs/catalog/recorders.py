@@ -126,7 +126,7 @@ def name_recorders(files: Sequence[Seen], rows: Sequence[Row] = ()) -> tuple[lis
     A file's recorder is the one that its row has: the row of its path, or of its content where the path is gone. Other
     files of that recorder follow. A new recorder is called by the name of its folder, if that folder holds no other
     recorder and no other folder has the name; else by its serial; without a serial by its folder, made longer by the
-    parts above until folders are told apart. Where rows give one name to two recorders whose recordings overlap, only
+    parts above until folders differ. Where rows give one name to two recorders whose recordings overlap, only
     the one with more rows keeps it: a unit cannot be at two places.
     """
     units = find_units(files)
@@ -259,7 +259,7 @@ def _settle(units: Sequence[Unit], own: Sequence[Row | None]) -> tuple[set[tuple
             elif unit.serial and any(other.serial for other in others):
                 notes.append(
                     f"recorder {name!r} of the table has recordings of several serials, among them those of "
-                    f"{_serials(ordered)}: its rows keep the name. Remove the table to have them told apart."
+                    f"{_serials(ordered)}: its rows keep the name. Remove the table to separate them."
                 )
     return lost, notes
 

@@ -108,7 +108,7 @@ def get_file(fs: fsspec.AbstractFileSystem, key: str, url: str, target: str) -> 
 
 
 def list_files(fs: fsspec.AbstractFileSystem, key: str, url: str) -> dict[str, Stand | None]:
-    """Return all files below a folder, or the file itself, with what the listing tells of each.
+    """Return all files below a folder, or the file itself, with what the listing says of each.
 
     Raises
     ------

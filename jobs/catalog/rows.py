@@ -27,7 +27,7 @@ Site = tuple[pd.Timestamp, pd.Timestamp, ZoneInfo]
 
 @dataclass(frozen=True)
 class Heard:
-    """All that is known of a file besides its bytes: its name, its folder, its maker, its card.
+    """The facts of a file outside its bytes: its name, folder, maker and card.
 
     ``home`` is the folder that stands for its recorder, ``serial`` the one in its name or of its card.
     """

@@ -69,7 +69,7 @@ class Sources:
 
     @property
     def folders(self) -> list[PurePath]:
-        """Those of the named ones that are folders."""
+        """The named sources that are folders."""
         files = set(self.files)
         return [top for top in self.tops if top not in files]
 

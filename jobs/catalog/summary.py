@@ -5,11 +5,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from jobs.catalog.timeline import Clock, as_facts
-from jobs.common.needs import grid_notes
+from jobs.common.needs import grid_notes, seasons_of
 from lake.constants import S_PER_DAY
+from lake.lengths import lasting
 from lake.recordings import PROBLEMS, has_problem, is_usable
 
 _MOST_WIDTH = 40
@@ -45,7 +47,7 @@ def count_recordings(
         time minus UTC) and ``sources`` of the times with the number of files, ``n_days`` with recordings and
         ``n_silent_days`` between them, ``deployments`` in order of time, ``gains_db``, ``firmware``, ``clock``,
         ``problems``, ``n_conflicts`` and one ``conflict`` of them; what a clock that was reset says is in none of the
-        times and days. By problem the number of files.
+        times and days. By problem the number of files. ``seasons``: first and last date of each.
     """
     usable = table[is_usable(table)]
     sites = dict(zip(deployments["deployment"], deployments["site"], strict=True)) if deployments is not None else {}
@@ -60,6 +62,7 @@ def count_recordings(
             for recorder, own in table.groupby("recorder")
         },
         "problems": _codes(table),
+        "seasons": [[str(np.datetime64(day, "D")) for day in one] for one in seasons_of(_days(usable))],
     }
 
 
@@ -77,23 +80,30 @@ def describe(counts: Mapping[str, Any]) -> Iterator[str]:
         span = f"{own['first']} to {own['last']}" if own["first"] else "no time in UTC"
         zones = ", ".join(f"{offset or 'zone unknown'} ({n})" for offset, n in own["offsets"].items())
         told = f"local time {zones}, told by {', '.join(own['sources'])}" if zones else "nothing tells a time"
-        yield f"{name:<{width}}  {_n(own['n_files'], 'file')}, {own['hours']:.2f} hours, {span}"
+        yield f"{name:<{width}}  {_n(own['n_files'], 'file')}, {lasting(3600 * own['hours'])}, {span}"
         yield f"{'':<{width}}  {told}"
         for note in _notes(name, own):
             yield f"{'':<{width}}  {note}"
-    for note in _span_notes(recorders):
+    seasons = [tuple(np.array(one, dtype="datetime64[D]").astype(int).tolist()) for one in counts["seasons"]]
+    for note in _span_notes(recorders, seasons):
         yield f"note: {note}"
     for code, n in counts["problems"].items():
         yield f"{code:<22}{n:>8}  {PROBLEMS.get(code, '')}"
 
 
-def _span_notes(recorders: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _days(table: pd.DataFrame) -> list[int]:
+    """Return the day of each recording that has a time in UTC, since 1970."""
+    starts = pd.to_datetime(table["start_utc"], utc=True).dropna()
+    return [int(one.timestamp() // S_PER_DAY) for one in starts.dt.floor("D").drop_duplicates()]
+
+
+def _span_notes(recorders: Mapping[str, Mapping[str, Any]], seasons: Sequence[tuple[int, int]]) -> list[str]:
     """Return what the span from the first recording to the last costs, for windows that follow each other."""
     days = [str(own[key])[:10] for own in recorders.values() for key in ("first", "last") if own[key]]
     if not days:
         return []
     n_days = (pd.Timestamp(max(days)) - pd.Timestamp(min(days))).days + 1
-    return grid_notes(round(n_days * S_PER_DAY / HOP_S), HOP_S)
+    return grid_notes(round(n_days * S_PER_DAY / HOP_S), HOP_S, seasons)
 
 
 def _notes(name: str, own: Mapping[str, Any]) -> Iterator[str]:
@@ -184,14 +194,11 @@ def _n(n: int, what: str) -> str:
 
 
 def _span(seconds: float) -> str:
-    for size, unit in ((S_PER_DAY, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.1f} s"
+    return f"{seconds / S_PER_DAY:.1f} days" if seconds >= 2 * S_PER_DAY else lasting(seconds)
 
 
 def _hours(table: pd.DataFrame) -> float:
-    return round(float(table["duration_s"].sum()) / 3600, 4)
+    return round(float(table["duration_s"].sum()) / 3600, 6)
 
 
 def _iso(time_utc: pd.Timestamp) -> str | None:

@@ -1,4 +1,4 @@
-"""When a recording started, from what its name, its header and the card's log say, and the zone that the user gave.
+"""Find the start of a recording from its name, its header, the card's log, and the zone that the user gave.
 
 An offset that a recorder wrote down always beats a zone; where the witnesses disagree, that is noted. A local time
 without a zone is never taken as UTC.
@@ -38,7 +38,7 @@ class Witness:
 
 @dataclass(frozen=True)
 class Start:
-    """When a recording started, and how that is known.
+    """The start of a recording, and its source.
 
     Attributes
     ----------

@@ -21,8 +21,8 @@ from lake.errors import UsageError
 from lake.exports.formats import FORMATS, Of, names_for
 
 if TYPE_CHECKING:
-    from jobs.exports.command import Choice, Said
-    from jobs.exports.files import Target, Written
+    from jobs.exports.choice import Choice, Said
+    from jobs.exports.target import Target, Written
 
 commands = typer.Typer()
 
@@ -39,6 +39,9 @@ def export(
     threshold: Annotated[
         str | None, typer.Option(help="events of a detector: best-f1, precision, or a probability from 0 to 1")
     ] = None,
+    negatives: Annotated[
+        bool, typer.Option("--negatives", help="clips: also spans in which nobody heard what they were asked about")
+    ] = False,
     detections: Annotated[str | None, typer.Option(help="run of detections, if the manifest has several")] = None,
     sound: Annotated[list[str] | None, typer.Option(help="only this sound; can be given again")] = None,
     gap: Annotated[float, typer.Option(min=0, help="seconds between two windows that are still one event")] = 0.0,
@@ -61,20 +64,22 @@ def export(
     as_json: JsonOpt = False,
 ) -> None:
     """Write windows, or named sounds of a study, in the forms that other programs and archives read."""
-    from jobs.exports.command import Choice, Said
-    from jobs.exports.files import Target
+    from jobs.exports.choice import Choice, Said
+    from jobs.exports.target import Target
     from lake.query.events import Joining
     from lake.query.find import parse_wanted
 
     wanted = parse_wanted(recorder or (), site or (), cluster or (), date, hour, local=local)
-    choice = Choice(verified, threshold, detections, cube, tuple(sound or ()), Joining(gap, min_length), wanted)
+    choice = Choice(
+        verified, threshold, detections, cube, tuple(sound or ()), Joining(gap, min_length), wanted, negatives
+    )
     said = Said(title, tuple(creator or ()), licence, round_coordinates)
     of: Of = "sounds" if source.endswith(".toml") else "clusters"
     _check(source, of, to, out, bundle, choice)
     place = bundle or out or Path()
     target = Target(FORMATS[to], place, root, force)
-    if bundle is not None:
-        written = _bundle(Path(source), target, choice, said)
+    if bundle is not None or to == "report":
+        written = _whole(Path(source), target, choice, said)
     elif of == "clusters":
         written = _of_store(source, target, choice, said)
     else:
@@ -99,8 +104,9 @@ def _check(source: str, of: Of, to: str, out: Path | None, bundle: Path | None, 
     if of not in form.of:
         other = "a manifest" if of == "clusters" else "…/clusters/RUN.zarr"
         raise UsageError(f"--to {to}: name {other} in place of {source}; of that: {', '.join(names_for(of))}.")
-    if out is not None and form.suffix and out.suffix != form.suffix:
-        raise UsageError(f"--out {out}: expected a name that ends in {form.suffix}.")
+    ends = [end for end in (form.suffix, form.other_suffix) if end]
+    if out is not None and ends and out.suffix not in ends:
+        raise UsageError(f"--out {out}: expected a name that ends in {' or '.join(ends)}.")
     place = out or bundle or Path()
     require_folder(place.absolute().parent, place)
     if of == "clusters" and choice.asks_for_sounds:
@@ -108,6 +114,8 @@ def _check(source: str, of: Of, to: str, out: Path | None, bundle: Path | None, 
             "--verified, --threshold, --sound and --detections are of named sounds; name the manifest in place of "
             f"{source}."
         )
+    if choice.with_negatives and to != "clips":
+        raise UsageError(f"--negatives: only `--to clips` takes spans without a sound, not {to}.")
     if of == "sounds" and choice.wanted.clusters:
         raise UsageError("--cluster: clusters are of a store; name …/clusters/RUN.zarr in place of the manifest.")
     if of == "sounds" and form.needs_spans and bundle is None and not choice.is_verified and choice.threshold is None:
@@ -116,8 +124,7 @@ def _check(source: str, of: Of, to: str, out: Path | None, bundle: Path | None, 
 
 def _of_store(source: str, target: "Target", choice: "Choice", said: "Said") -> "Written":
     """Export windows of a clustering."""
-    from jobs.exports.command import windows_of_store
-    from jobs.exports.files import write_windows
+    from jobs.exports.windows import windows_of_store, write_windows
 
     return write_windows(windows_of_store(source, choice, said), target)
 
@@ -133,12 +140,14 @@ def _of_study(manifest: Path, target: "Target", choice: "Choice", said: "Said") 
         return write_deployments(study, said, target)
     if target.form.name == "phenology":
         return write_phenology(study, choice, target)
-    return write_collection(collect(study, choice, said), study.cube_run, target)
+    return write_collection(collect(study, choice, said), study, target)
 
 
-def _bundle(manifest: Path, target: "Target", choice: "Choice", said: "Said") -> "Written":
-    """Write a folder for a repository."""
+def _whole(manifest: Path, target: "Target", choice: "Choice", said: "Said") -> "Written":
+    """Write all of a study: a report to print, or a folder for a repository."""
     from jobs.exports.bundle import write_bundle
+    from jobs.exports.report import write_report
     from jobs.runner.manifest import read_manifest
 
-    return write_bundle(read_manifest(manifest), choice, said, target)
+    write = write_report if target.form.name == "report" else write_bundle
+    return write(read_manifest(manifest), choice, said, target)

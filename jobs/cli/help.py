@@ -1,7 +1,6 @@
 """The group of all commands: their order, what each takes besides its own options, and an example of each."""
 
 import os
-import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -10,6 +9,7 @@ import typer.main
 from typer.core import TyperGroup
 
 from jobs.cli.ends import explained
+from jobs.common.plain_words import plain
 from jobs.common.terminal import QUIET, VERBOSE
 
 EXAMPLES = {
@@ -30,7 +30,7 @@ EXAMPLES = {
     "review": 'review data/meadow/manifest.toml --sound "Parus major"',
     "verdicts": "verdicts add data/meadow/manifest.toml verdicts.json",
     "loop": "loop data/meadow/manifest.toml far-0123456789abcdef_Ana.csv",
-    "events": "events data/meadow/detections/calls.zarr --out events.csv",
+    "events": "events data/meadow/manifest.toml calls --out events.csv",
     "submit": "submit data/meadow/manifest.toml --site slurm --images build/images --dry-run",
     "certificate": "certificate tls",
     "reproduce": "reproduce data/meadow/receipts/clusters/1.json --into again",
@@ -89,23 +89,10 @@ class Commands(TyperGroup):
                 raise
 
 
-PLAIN_WORDS = (
-    (r"Input should be a valid integer.*", "expected a whole number"),
-    (r"Input should be a valid number.*", "expected a number"),
-    (r"Input should be greater than or equal to (\S+)", r"expected \1 or more"),
-    (r"Input should be less than or equal to (\S+)", r"expected \1 at most"),
-    (r"Input should be greater than (\S+)", r"expected more than \1"),
-    (r"Input should be less than (\S+)", r"expected less than \1"),
-)
-"""What typer says of a value that is no number or out of range, and what we say."""
-
-
 def in_plain_words(message: str) -> str:
     """Return what is wrong with a value, in words of our own where they are known."""
-    for pattern, words in PLAIN_WORDS:
-        if re.fullmatch(pattern, message):
-            return f"{re.sub(pattern, words, message)}."
-    return message
+    said = plain(message)
+    return message if said is None else f"{said}."
 
 
 def _add_options(command: Any) -> None:  # noqa: ANN401 (click's types, which typer does not export)

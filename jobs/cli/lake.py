@@ -27,7 +27,7 @@ DateOpt = Annotated[str | None, typer.Option(help="2021-07-14, 2021-07, or two j
 HourOpt = Annotated[str | None, typer.Option(help="5, or 5-8: from five until before eight; 22-4 is over midnight")]
 LocalOpt = Annotated[bool, typer.Option("--local", help="days and hours are local time at the recorder, not UTC")]
 SiteOpt = Annotated[list[str] | None, typer.Option(help="only this site; can be given again")]
-ClusterOpt = Annotated[list[str] | None, typer.Option(help="only the cluster of this number; can be given again")]
+ClusterOpt = Annotated[list[str] | None, typer.Option(help="only this cluster, by number or name; can be given again")]
 CubeOpt = Annotated[str | None, typer.Option(help="the cube; found by itself inside a lake")]
 ClustersOpt = Annotated[str | None, typer.Option(help="the clustering; found by itself if there is but one")]
 OutOpt = Annotated[Path | None, typer.Option(help="write to .csv, .parquet or .json instead of printing")]

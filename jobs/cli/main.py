@@ -5,9 +5,10 @@ import os
 import re
 import sys
 import traceback
+from contextlib import ExitStack
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,11 +26,13 @@ from jobs.cli.review import commands as review_commands
 from jobs.cli.similar import commands as similar_commands
 from jobs.cli.trace import commands
 from jobs.cli.verdicts import verdicts as verdict_commands
-from jobs.common.job import Option
-from jobs.common.run import Options
 from jobs.common.terminal import VERBOSE, closed_door, complain, print_json, print_line, print_lines
 from lake.errors import DawnchorusError, QuarantineError, UsageError
+from lake.lengths import lasting
 from lake.outputs import refuse_others
+
+if TYPE_CHECKING:
+    from jobs.common.job import Option
 
 app = typer.Typer(
     cls=Commands, name="dawnchorus", no_args_is_help=True, pretty_exceptions_enable=False,
@@ -125,11 +128,11 @@ def catalog(
             audio, out, zones=parse_zones(zone), deployments=deployments, workers=workers, guesses=guess or [],
             retry=retry, force=force, on_progress=tell, on_note=notes.append,
         )  # fmt: skip
-    told = f"{facts['n_files']} files, {facts['hours']:.2f} hours, {facts['n_placed']} with a time in UTC"
+    summary = f"{facts['n_files']} files, {lasting(3600 * facts['hours'])}, {facts['n_placed']} with a time in UTC"
     if as_json:
         print_json(facts)
     else:
-        for line in [*describe(facts), f"{out}: {told}"]:
+        for line in [*describe(facts), f"{out}: {summary}"]:
             print_line(line)
     for note in notes:
         complain(f"note: {note}")
@@ -160,9 +163,10 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be done and what it takes")] = False,
 ) -> None:
     """Execute all runs of a manifest in order, or those named; what is done is skipped."""
-    from jobs.common.machines import connected, parse_scheduler
     from jobs.common.memory import parse_size
     from jobs.common.processes import OWN, place
+    from jobs.common.run import Options
+    from jobs.common.schedulers import parse_scheduler
     from jobs.runner.dryrun import describe_runs
     from jobs.runner.execute import chosen, execute_runs, require_followed
     from jobs.runner.manifest import read_manifest
@@ -197,7 +201,11 @@ def run(
     if dry_run:
         describe_runs(read_manifest(manifest), runs or [], options, print_line)
         return
-    with connected(given):
+    with ExitStack() as held:
+        if given is not None:
+            from jobs.common.machines import connected
+
+            held.enter_context(connected(given))
         execute_runs(read_manifest(manifest), runs or [], options, print_line)
 
 
@@ -221,7 +229,7 @@ def finalise(manifest: ManifestArg, run_name: Annotated[str, typer.Argument(meta
 
 @app.command()
 def config(
-    job: Annotated[str, typer.Argument(metavar="JOB", help="a job, such as spectrograms, embed or cluster")],
+    job: Annotated[str, typer.Argument(metavar="JOB", help="a job, such as spectrograms, embed or cluster")] = "",
     as_json: JsonOpt = False,
 ) -> None:
     """Print the settings of a job with default, unit, range and meaning, as TOML to paste into a manifest."""
@@ -229,6 +237,10 @@ def config(
     from jobs.runner.registry import JOBS
     from jobs.runner.settings import as_toml, settings_of
 
+    if not job:
+        raise UsageError(
+            f"config: name a job, such as `dawnchorus config cluster`; there are {', '.join(sorted(JOBS))}."
+        )
     if job not in JOBS:
         raise UsageError(f"{job!r}: no such job{nearest(job, JOBS)}")
     if as_json:

@@ -20,7 +20,7 @@ commands = typer.Typer()
 SoundOpt = Annotated[list[str] | None, typer.Option(help="ask about this sound; can be given again")]
 NumberOpt = Annotated[int, typer.Option("--n", min=1, help="windows to hear")]
 OrderOpt = Annotated[
-    str, typer.Option(help="explore, far, margin, top, precision, random, count, or auto: by what is known")
+    str, typer.Option(help="typical, explore, far, margin, top, precision, random, count, or auto: by what is known")
 ]
 SeedOpt = Annotated[int, typer.Option(min=0, help="another number draws other windows")]
 OutOpt = Annotated[Path | None, typer.Option(help="folder of the page; review/BATCH next to the manifest")]
@@ -65,7 +65,7 @@ def review(
     if as_json:
         print_json(_facts(asked, index))
     else:
-        _say(asked, index, f"dawnchorus verdicts add {manifest} FILE")
+        _say(asked, index, f"dawnchorus verdicts add {shlex.quote(str(manifest))} FILE")
 
 
 @commands.command()
@@ -120,7 +120,7 @@ def loop(
     if as_json:
         print_json({"n_added": n_added, "sounds": rows, "problem": learnt.problem, "next": _facts(asked, index)})
     else:
-        _say(asked, index, f"dawnchorus loop {manifest} FILE")
+        _say(asked, index, f"dawnchorus loop {shlex.quote(str(manifest))} FILE")
 
 
 def _require_order(order: str) -> None:

@@ -1,5 +1,6 @@
 """Commands on where windows come from, and what stands in for them: trace, names, import."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,7 +25,9 @@ def trace(
     store: StoreArg,
     recorder: Annotated[str | None, typer.Option(help="recorder of the window")] = None,
     time: Annotated[str | None, typer.Option(help="time in UTC that the window begins at, or holds")] = None,
-    cluster: Annotated[int | None, typer.Option(min=0, help="instead: this cluster's exemplar")] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="instead: the exemplar of this cluster, by number or name")
+    ] = None,
     exemplar: Annotated[int, typer.Option(min=0, help="which exemplar, 0 is the nearest")] = 0,
     audio: Annotated[Path | None, typer.Option(help="write the window's sound: .flac or .wav")] = None,
     root: RootOpt = None,
@@ -70,14 +73,17 @@ def trace(
 def names(
     store: Annotated[str, typer.Argument(help="a clustering, …/clusters/RUN.zarr, whose names are to be carried")],
     to: Annotated[str, typer.Argument(help="another clustering of the same windows")],
-    min_overlap: Annotated[float, typer.Option(min=0, max=1, help="least Jaccard index to carry a name with")] = 0.5,
+    min_overlap: Annotated[
+        float, typer.Option(min=0, max=1, help="share of a cluster's windows that had a name, at least")
+    ] = 0.5,
     write: Annotated[bool, typer.Option("--write", help="write RUN.names.csv; without, only show")] = False,
     as_json: JsonOpt = False,
 ) -> None:
     """Carry the names of clusters to another clustering, by the windows that they share."""
     from lake.chain import made_by
     from lake.names import names_key
-    from lake.query.naming import carried, match_names, overlap_table, read_names, write_names
+    from lake.query.carrying import carried, match_names, overlap_table
+    from lake.query.naming import read_names, write_names
     from lake.read import open_clusters
 
     old, new = Storage(store), Storage(to)
@@ -101,7 +107,7 @@ def names(
         taken = match.is_carried and match.cluster in there
         became = f"cluster {match.cluster}, overlap {match.overlap:.2f}" if match.cluster >= 0 else "no cluster"
         verdict = "has a name already" if taken else "carried" if match.is_carried else "not carried"
-        print_line(f"{match.name.cluster:5d}  {match.name.name:<30}  {became}: {verdict}")
+        print_line(f"{', '.join(map(str, match.sources)):>5}  {match.name.name:<30}  {became}: {verdict}")
     where = names_key(new)
     print_line(f"{where[0].path(where[1])}: {f'{len(kept)} names added' if write else 'not written; add --write'}")
 
@@ -122,7 +128,8 @@ def import_(
     (run,) = chosen(study, [run_name])
     job = JOBS[run.job]
     if job.writes != "embeddings" or not job.files:
-        raise InputError(f"run {run_name!r} is a {run.job!r} run; `dawnchorus run {manifest} {run_name}` executes it.")
+        line = f"dawnchorus run {shlex.quote(str(manifest))} {run_name}"
+        raise InputError(f"run {run_name!r} is a {run.job!r} run; `{line}` executes it.")
     execute_runs(study, [run_name], Options(refresh=refresh), print_line)
 
 
@@ -141,13 +148,20 @@ def _is_speech(store: str, found: "Trace") -> bool:
     return bool(shares_speech(read_verdicts(made_by(store).lake), pd.Series([found.recorder]), start, end)[0])
 
 
-def _exemplar(store: str, cluster: int, exemplar: int) -> tuple[str, str]:
-    """Return recorder and time of a cluster's exemplar."""
+def _exemplar(store: str, asked: str, exemplar: int) -> tuple[str, str]:
+    """Return recorder and time of the exemplar of a cluster, which is asked for by number or name."""
     from lake.grid import iso
+    from lake.query.find import number_or_name
+    from lake.query.naming import numbers_of
     from lake.read import grid_of, open_clusters, recorder_names
 
     with open_clusters(store) as dataset:
         shape = (dataset.sizes["cluster_id"], dataset.sizes["exemplar"])
+        cluster, *others = numbers_of(dataset, [number_or_name(asked)])
+        if others:
+            raise UsageError(
+                f"--cluster {asked!r}: clusters {cluster}, {str(others)[1:-1]} have this name; type a number."
+            )
         if cluster >= shape[0] or exemplar >= shape[1]:
             raise InputError(f"{store}: has {shape[0]} clusters of {shape[1]} exemplars, numbered from 0.")
         i = int(dataset["exemplar_recorder"].to_numpy()[cluster, exemplar])

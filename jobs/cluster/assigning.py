@@ -16,7 +16,7 @@ from lake.errors import IdentityError
 from lake.identity import short_hash
 from lake.ledger import Entry
 from lake.scaling import Vectors
-from lake.schema import StoreSpec
+from lake.specs import StoreSpec
 from lake.vectors import VectorSets, by_day, open_vectors
 
 

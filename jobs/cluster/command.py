@@ -21,9 +21,9 @@ from jobs.cluster.sizes import needed
 from jobs.cluster.source import Kept
 from jobs.cluster.stability import numbers_to_try, scan, stability
 from jobs.cluster.store import Tables, clustering_tables, scan_tables, store_spec
+from jobs.common.days import share
 from jobs.common.ordered import Team, team
 from jobs.common.partitioned import require_worker
-from jobs.common.partitions import share
 from jobs.common.processors import blas_backend
 from jobs.common.run import Options, Outcome, Run
 from lake.clustering import ARRAYS, ATTRIBUTE, clustering_id
@@ -41,6 +41,8 @@ from lake.write import commit
 def execute(run: Run[Config], options: Options) -> Outcome:
     """Label the windows that came since; fit centroids first where there are none yet, or with ``options.refresh``.
 
+    Where a model was made again, vectors are others: then, too, centroids are fitted anew, as a new generation.
+
     Every pass but the fit itself is made of steps that threads, or the workers of a Dask scheduler, work on: reading
     and moments, the vectors of the fit's next batches, labels, scan and stability. Batches are fitted one after the
     other in this process, and each matrix product has one thread, so nothing of it changes a byte.
@@ -51,7 +53,7 @@ def execute(run: Run[Config], options: Options) -> Outcome:
         If there are no windows, or fewer than clusters.
     """
     workers = team(options.workers, partial(_require_here, run.ledger, blas_backend(), mix=options.mix))
-    if options.refresh or not growing.is_fitted(run):
+    if options.refresh or not growing.goes_on(run):
         return _fit(run, options, workers)
     return growing.grow(run, options, workers)
 
@@ -64,7 +66,7 @@ def finalise(run: Run[Config], options: Options) -> Outcome:
     StoreError
         If there are no finished centroids, or with the list of all partitions that have no labels of them.
     """
-    if growing.is_fitted(run):
+    if growing.goes_on(run):
         growing.require_whole(run)
     else:
         _require_whole(run)
@@ -73,13 +75,13 @@ def finalise(run: Run[Config], options: Options) -> Outcome:
 
 def progress_of(run: Run[Config]) -> tuple[int, int]:
     """Return how many windows have labels, and how many there are to label."""
-    return growing.progress_of_growth(run) if growing.is_fitted(run) else (0, vector_sets(run).n_windows)
+    return growing.progress_of_growth(run) if growing.goes_on(run) else (0, vector_sets(run).n_windows)
 
 
 def describe(run: Run[Config], options: Options) -> list[str]:
     """Return what a run would read, write and take, without writing anything."""
     sets = vector_sets(run)
-    if growing.is_fitted(run) and not options.refresh:
+    if growing.goes_on(run) and not options.refresh:
         done, total = progress_of(run)
         return [f"{total - done} of {total} windows get the nearest centroid; the clustering stays as it is"]
     return needed(run, sets, n_clusters=_n_clusters(run, run.config, sets), threads=options.workers)
@@ -91,6 +93,7 @@ def _fit(run: Run[Config], options: Options, workers: Team) -> Outcome:
     sets = vector_sets(run)
     normalise = _normalise(config, sets)
     n_clusters = _n_clusters(run, config, sets)
+    remade = growing.remade_vectors(run) if growing.is_fitted(run) and not options.refresh else []
     run = options.begin(run, Outcome(did=True, counts={}))
     n_scaled = config.n_components or N_AXES if normalise == "whiten" else 2**31
     kept = Kept(sets, min(sum(sets.n_features), n_scaled), workers)
@@ -119,7 +122,9 @@ def _fit(run: Run[Config], options: Options, workers: Team) -> Outcome:
             "stability": stability(sample, clustering.centroids, config, workers),
         }
     commit(run.output, run.ledger, spec, sets.recorders, tables)
-    names = generations.finish(run, spec)
+    names = [
+        f"{name} was made again with another model, so clusters were fitted anew" for name in remade
+    ] + generations.finish(run, spec)
     run.ledger.remove_checkpoints()
     flags = tables["cluster_flags"]
     counts = {

@@ -15,13 +15,11 @@ from lake.generations import begin_generation, end_generation
 from lake.layout import older_name
 from lake.names import names_key
 from lake.older import copy_names, generation_of, keep_older
-from lake.query.naming import carried, match_names, overlap_table, read_names, write_names
+from lake.query.carrying import carried, fates, match_names, overlap_table
+from lake.query.naming import read_names, write_names
 from lake.read import open_clusters
 from lake.run_records import CHECKPOINTS
-from lake.schema import StoreSpec
-
-LEAST_OVERLAP = 0.5
-"""Jaccard index of two clusters' windows from which a name goes over; above it no two names want one cluster."""
+from lake.specs import StoreSpec
 
 
 def begin(run: Run[Config], spec: StoreSpec, identity: str) -> StoreSpec:
@@ -74,17 +72,10 @@ def _carry(run: Run[Config], before: str) -> list[str]:
     if not names:
         return []
     with open_clusters(old.url) as first, open_clusters(run.output.url) as second:
-        matches = match_names(names, overlap_table(first, second), min_overlap=LEAST_OVERLAP)
+        matches = match_names(names, overlap_table(first, second))
     write_names(run.output, carried(matches, before))
-    lost = [match for match in matches if not match.is_carried]
-    lines = [
-        f"name {match.name.name!r}: cluster {match.name.cluster} is now {match.cluster}, overlap {match.overlap:.2f}"
-        for match in matches if match.is_carried
-    ]  # fmt: skip
-    for match in lost:
-        near = f"the nearest is {match.cluster}, overlap {match.overlap:.2f}" if match.cluster >= 0 else "none is near"
-        lines.append(f"name {match.name.name!r} of cluster {match.name.cluster} is lost: {near}")
-    if lost:
+    lines = list(fates(matches))
+    if not all(match.is_carried for match in matches):
         lines.append(f"all names before are in {before}.names.csv, beside {before}.zarr")
     return lines
 

@@ -17,18 +17,19 @@ from jobs.cluster.core import Clustering
 from jobs.cluster.labels import Day
 from jobs.cluster.source import Kept
 from jobs.cluster.store import GROWTH, OF_GRID, Tables, of_generation, store_spec
+from jobs.common.days import share
 from jobs.common.ordered import Team
-from jobs.common.partitions import share
 from jobs.common.processors import blas_backend
-from jobs.common.run import Options, Outcome, Run, is_committed, listed
+from jobs.common.run import Options, Outcome, Run, is_committed, listed, main_role
 from lake.clustering import ATTRIBUTE, clustering_id_of
 from lake.digest import has_own_digest, with_digest
 from lake.errors import IdentityError, InputError, StoreError, TryAgainError
 from lake.older import generation_of
 from lake.read import grid_of, open_clusters, recorder_names, usable_windows, values_at
+from lake.receipts import latest_receipt, read_receipts
 from lake.run_records import CHECKPOINTS, UNFINISHED
 from lake.scaling import stored_centroids, stored_scaling
-from lake.schema import StoreSpec
+from lake.specs import StoreSpec
 from lake.vectors import VectorSets
 from lake.write import commit
 
@@ -60,6 +61,33 @@ def is_fitted(run: Run[Config]) -> bool:
     """Return whether a store is committed, and no new clustering of it was begun."""
     stands = run.ledger.committed() is not None and run.output.exists("zarr.json")
     return stands and not run.ledger.storage.exists(UNFINISHED)
+
+
+def goes_on(run: Run[Config]) -> bool:
+    """Return whether new windows can be given to the clusters that a store holds."""
+    return is_fitted(run) and not remade_vectors(run)
+
+
+def remade_vectors(run: Run[Config]) -> list[str]:
+    """Return the vector sets whose model is another than when these clusters last read them.
+
+    Their axes have another meaning now, so distances to the old centroids say nothing.
+    """
+    receipt = latest_receipt(run.lake, run.name)
+    inputs = {} if receipt is None else receipt.get("inputs", {})
+    found = []
+    for role, source in run.inputs.items():
+        then = inputs.get(role, {}).get("content_id")
+        if main_role(role) != "embeddings" or then in {None, source.ledger.content()}:
+            continue
+        models = {
+            one.get("content_id"): one.get("inputs", {}).get("model", {}).get("content_id")
+            for one in read_receipts(source.lake, source.name)
+            if one.get("state") == "done"
+        }
+        if then in models and models[then] != models.get(source.ledger.content(), models[then]):
+            found.append(source.name)
+    return found
 
 
 def grow(run: Run[Config], options: Options, workers: Team) -> Outcome:

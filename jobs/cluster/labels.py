@@ -17,7 +17,7 @@ from lake.digest import sha256
 from lake.grid import Grid
 from lake.ledger import Entry, Ledger
 from lake.scaling import Vectors
-from lake.schema import StoreSpec
+from lake.specs import StoreSpec
 from lake.storage import Storage
 from lake.write import write_block
 

@@ -14,7 +14,8 @@ from jobs.common.run import Run
 from lake.grid import Grid
 from lake.older import ATTRIBUTE
 from lake.scaling import Normalise, in_features, scaling_tables
-from lake.schema import SCAN, ArraySpec, KeyPrefix, StoreSpec, cluster_spec, with_figures
+from lake.schema import SCAN, cluster_spec, with_figures
+from lake.specs import ArraySpec, KeyPrefix, StoreSpec
 
 Tables = dict[str, NDArray[Any]]
 GROWTH: Final = {

@@ -8,7 +8,6 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.common.partitions import share
 from lake.grid import Grid
 from lake.ledger import Entry
 
@@ -36,6 +35,7 @@ class Block(Protocol):
         """Return the digest of what it is made from."""
 
 
+T = TypeVar("T")
 B = TypeVar("B", bound=Block)
 B_co = TypeVar("B_co", bound=Block, covariant=True)
 
@@ -73,6 +73,14 @@ class Day(Generic[B_co]):
     def n_windows(self) -> int:
         """Windows to be written."""
         return sum(len(block.cells) for block in self.blocks)
+
+
+def share(tasks: Sequence[T], part: tuple[int, int] | None) -> list[T]:
+    """Return every n-th task from the i-th on, i being below n, or all of them."""
+    if part is None:
+        return list(tasks)
+    i, n = part
+    return list(tasks[i::n])
 
 
 def missing_blocks(plan: Plan[B], written: Written) -> list[B]:

@@ -23,7 +23,7 @@ WEIGHTS_FILE: Final = "dictionary.safetensors"
 
 
 class Card(BaseModel):
-    """All that is needed to use a dictionary.
+    """A dictionary, ready to use.
 
     Attributes
     ----------

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from jobs.common.installation import how_to_install
 from jobs.common.pages.spans import spans_of
 from lake.errors import InputError
+from lake.lengths import lasting
 from lake.outputs import write_outputs
 from lake.recordings import is_usable
 
@@ -104,7 +105,7 @@ def effort_picture(table: pd.DataFrame, target: Path) -> bytes:
     axes.set_xticks([tick.percent / 100 * len(spans) for tick in ticks], [tick.label for tick in ticks], ha="right")
     axes.tick_params(axis="x", rotation=30)
     axes.set_xlabel(f"{spans.kind} (UTC)")
-    title = f"{hours.sum():.1f} hours of {len(recorders)} recorders; rings: {spans.kind}s with problems"
+    title = f"{lasting(3600 * hours.sum())} of {len(recorders)} recorders; rings: {spans.kind}s with problems"
     axes.set_title(title, fontsize=10)
     bar = figure.colorbar(mesh, shrink=min(1.0, 20 / len(recorders)), anchor=(0.0, 1.0))
     bar.set_label(f"hours recorded a {spans.kind}")

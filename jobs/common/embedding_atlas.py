@@ -9,9 +9,7 @@ import pyarrow as pa
 import xarray as xr
 from pyarrow import parquet
 
-from lake.read import grid_of
-from lake.scaling import scaled, stored_scaling
-from lake.vectors import open_vectors, read_span
+from lake.exports.vectors import vectors_of
 
 
 def windows_parquet(table: pd.DataFrame, clusters: xr.Dataset, vectors: Sequence[str]) -> bytes:
@@ -34,18 +32,9 @@ def windows_parquet(table: pd.DataFrame, clusters: xr.Dataset, vectors: Sequence
         a few chunks at a time.
     """
     rows = table.drop_duplicates(["recorder", "time"]).reset_index(drop=True)
-    grid, scaling, sets = grid_of(clusters), stored_scaling(clusters), open_vectors(vectors)
-    cells = (rows["time"].to_numpy().astype("datetime64[ms]").astype(np.int64) - grid.origin_ms) // grid.hop_ms
-    of_window = {key: i for i, key in enumerate(zip(rows["recorder"], cells.tolist(), strict=True))}
     made, writer = pa.BufferOutputStream(), None
-    for span in sets.spans:
-        name = sets.recorders[span.recorder]
-        found = [(of_window[name, cell], j) for j, cell in enumerate(span.cells.tolist()) if (name, cell) in of_window]
-        if not found:
-            continue
-        numbers, places = zip(*sorted(found), strict=True)
-        values = scaled(read_span(sets, span), scaling)[list(places)]
-        batch = pa.Table.from_pandas(rows.iloc[list(numbers)], preserve_index=False)
+    for numbers, values in vectors_of(rows, clusters, vectors):
+        batch = pa.Table.from_pandas(rows.iloc[numbers], preserve_index=False)
         batch = batch.append_column("vector", _lists(values))
         writer = writer or parquet.ParquetWriter(made, batch.schema)
         writer.write_table(batch.cast(writer.schema))

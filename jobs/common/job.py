@@ -160,6 +160,11 @@ class Job(Generic[C]):
         """Return whether a finished run is judged by its receipt alone: it stays while its inputs are the same."""
         return "refresh" in self.options
 
+    @property
+    def is_model(self) -> bool:
+        """Return whether a run makes what vectors are computed with: it is whole, however many windows come later."""
+        return self.writes == "models" and "verdicts" not in self.reads
+
     def input_of(self, role: str) -> Input | None:
         """Return what may come in under a role of a manifest or of a run, or ``None``."""
         known = {one.role: one for one in self.inputs}

@@ -24,9 +24,9 @@ from jobs.common.terminal import complain
 from lake.errors import BY_GRAVITY, InputError
 
 GRACE_S: Final = 60.0
-"""How long the others may go on after one of the processes failed; they mostly notice at once."""
+"""Seconds that the other processes may go on after one failed; they mostly notice at once."""
 KILL_S: Final = 30.0
-"""How long a process that was asked to end may take."""
+"""Seconds that a process may take to end when it was asked to."""
 POLL_S: Final = 0.1
 STOP_SIGNALS: Final = signals("SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP")
 _BOOT: Final = (

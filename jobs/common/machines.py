@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from pathlib import Path
 
@@ -21,41 +20,21 @@ import dask.config
 from distributed import Client, LocalCluster, Security
 
 from jobs.common.memory import Memory
+from jobs.common.schedulers import Scheduler
 from jobs.common.signals import signals
-from lake.errors import InputError, TryAgainError, UsageError
+from lake.errors import InputError, TryAgainError
 
 CERTIFICATE, KEY, SCHEDULER_FILE = "certificate.pem", "key.pem", "scheduler.json"
 LOOPBACK = "127.0.0.1"
 CONNECT_S = 30.0
 FILE_WAIT_S = 60.0
-"""How long to wait for the file that a scheduler writes, which may have been started at the same moment."""
+"""Seconds to wait for the file of a scheduler, which may have been started at the same moment."""
 WORKER_MEMORY = {
     # Results are small and nothing is kept between partitions: there is nothing to spill, and a pause helps nobody.
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
 }
-
-
-@dataclass(frozen=True)
-class Scheduler:
-    """A Dask scheduler that runs already.
-
-    Attributes
-    ----------
-    address, file
-        Its address, such as ``tls://node7:8786``, or the file that it wrote with ``--scheduler-file``.
-    tls
-        The folder with certificate and key, as :func:`write_certificate` makes it; ``None`` takes them from Dask's
-        configuration (``distributed.comm.tls``).
-    insecure
-        Whether traffic may go unencrypted.
-    """
-
-    address: str | None = None
-    file: Path | None = None
-    tls: Path | None = None
-    insecure: bool = False
 
 
 @contextmanager
@@ -117,8 +96,8 @@ def _start_tracker() -> None:
 
 
 @contextmanager
-def connected(scheduler: Scheduler | None) -> Iterator[Client | None]:
-    """Connect to a scheduler, whose client is the current one until the end; without a scheduler do nothing.
+def connected(scheduler: Scheduler) -> Iterator[Client]:
+    """Connect to a scheduler, whose client is the current one until the end.
 
     Raises
     ------
@@ -127,9 +106,6 @@ def connected(scheduler: Scheduler | None) -> Iterator[Client | None]:
     TryAgainError
         If its file does not appear, or it does not answer.
     """
-    if scheduler is None:
-        yield None
-        return
     address = scheduler.address or _address_in(scheduler.file)
     security = _security(scheduler, address)
     with _quiet():
@@ -149,15 +125,6 @@ def dask_setup(_: object) -> None:
     """Leave an interruption to the driver; Dask calls this in each worker of :func:`local_client`, as a preload."""
     for number in signals("SIGINT", "SIGHUP"):
         signal.signal(number, signal.SIG_IGN)
-
-
-def current_client() -> Client | None:
-    """Return the client that partitions of this moment go to, if any, as Dask itself defines it."""
-    try:
-        client: Client = Client.current(allow_global=False)
-    except ValueError:
-        return None
-    return client
 
 
 def write_certificate(folder: Path) -> tuple[Path, Path]:
@@ -204,26 +171,6 @@ def how_to_start(folder: Path) -> str:
         f"{shlex.join(['dask', 'worker', *common, '--nthreads', '1'])}        # {others}",
         shlex.join(["dawnchorus", "run", "MANIFEST", "--scheduler-file", file, "--tls", str(place)]),
     ])  # fmt: skip
-
-
-def parse_scheduler(address: str | None, file: Path | None, tls: Path | None, *, insecure: bool) -> Scheduler | None:
-    """Return the scheduler that the command line names, if it names one.
-
-    Raises
-    ------
-    UsageError
-        If it is named twice, or what goes with one is there without it.
-    """
-    if address is not None and file is not None:
-        raise UsageError(f"--scheduler {address} and --scheduler-file {file}: expected one of them.")
-    if address is None and file is None:
-        if tls is not None or insecure:
-            lone = "--insecure" if tls is None else f"--tls {tls}"
-            raise UsageError(
-                f"{lone}: expected --scheduler or --scheduler-file with it; a cluster of this machine has its key."
-            )
-        return None
-    return Scheduler(address, file, tls, insecure)
 
 
 def _security(scheduler: Scheduler, address: str) -> Security | None:
@@ -279,7 +226,7 @@ def _address_in(file: Path | None) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what Dask tells its developers off the user's terminal; what matters to him comes as our messages."""
+    """Keep Dask's messages to developers off the terminal; users get messages of this program."""
     loggers = [logging.getLogger(name) for name in ("distributed", "tornado", "asyncio")]
     before = [logger.level for logger in loggers]
     for logger in loggers:

@@ -4,9 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dask.utils import format_bytes, parse_bytes
-from distributed.system import memory_limit
-
 from jobs.common.terminal import complain
 from lake.errors import InputError, UsageError
 
@@ -40,6 +37,8 @@ class Memory:
     @property
     def usable_bytes(self) -> int:
         """Return the memory to use on this machine: a share of what it, its control group or its resource limit has."""
+        from distributed.system import memory_limit  # noqa: PLC0415 (see `jobs.common.schedulers`)
+
         return int(memory_limit() * USABLE_SHARE) if self.allowed_bytes is None else self.allowed_bytes
 
     @property
@@ -58,6 +57,8 @@ def parse_size(text: str | None, option: str = "--max-memory") -> int | None:
     """
     if text is None:
         return None
+    from dask.utils import parse_bytes  # noqa: PLC0415 (see `jobs.common.schedulers`)
+
     try:
         n_bytes = int(parse_bytes(text)) if not text.strip().isdecimal() else 0
     except ValueError:
@@ -68,7 +69,7 @@ def parse_size(text: str | None, option: str = "--max-memory") -> int | None:
 
 
 def workers_within(workers: int, memory: Memory | None) -> int:
-    """Return how many of the wanted workers fit into memory; a line on standard error tells of fewer.
+    """Return how many of the wanted workers fit into memory; a line on standard error says so if fewer.
 
     Raises
     ------
@@ -102,6 +103,8 @@ def refuse_little(memory: Memory) -> None:
 
 def size(n_bytes: int) -> str:
     """Return a number of bytes for people to read, such as ``1.50 GiB``."""
+    from dask.utils import format_bytes  # noqa: PLC0415 (see `jobs.common.schedulers`)
+
     return str(format_bytes(n_bytes))
 
 
@@ -111,7 +114,7 @@ def refuse_small_workers(workers: Mapping[str, Mapping[str, Any]], memory: Memor
     Parameters
     ----------
     workers
-        As a scheduler tells of them: ``memory_limit`` in bytes (0 is none) and ``nthreads`` by address.
+        As a scheduler reports them: ``memory_limit`` in bytes (0 is none) and ``nthreads`` by address.
     memory
         What a partition needs.
 

@@ -1,6 +1,6 @@
 """Describe what a run reads, writes and needs: the lines of a dry run, and bounds on a store's size."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 
 import numpy as np
@@ -10,27 +10,36 @@ from jobs.common.memory import size
 from jobs.common.run import Run
 from jobs.common.space import Space
 from lake.constants import S_PER_DAY
-from lake.schema import ArraySpec, StoreSpec
+from lake.specs import ArraySpec, StoreSpec
 
 LIBRARIES_BYTES = 300_000_000
 """Memory of a process that has loaded the libraries of a job without torch."""
 TORCH_BYTES = 600_000_000
 """The same with torch."""
 FILE_BYTES = 1_000
-"""More than a file takes beside its values: frames, checksums, the values of cells without a window."""
+"""An upper bound on a file's bytes other than values: frames, checksums, cells without a window."""
 COUNTER_RATIO = 100
 """Times with bit shuffle take a hundred and fiftieth."""
 DOCUMENT_BYTES = 4_000
 """More than the metadata of one array take; they are stored twice."""
 
 
+SEASON_GAP_DAYS = 60
+"""Days without a recording after which another season begins."""
 LONG_GRID_CELLS = 10_000_000
 """From so many cells on, people are informed of what a time grid costs."""
 INDEX_BYTES = 33
 """Memory that plain xarray takes for a cell of the grid when it opens a store: measured at 38 and 66 million."""
 
 
-def grid_notes(n_cells: int, hop_s: float) -> list[str]:
+def seasons_of(days: Iterable[int]) -> list[tuple[int, int]]:
+    """Return first and last day of each season: days with recordings, more than `SEASON_GAP_DAYS` from the others."""
+    known = np.unique(np.fromiter(days, dtype=np.int64))
+    parts = np.split(known, np.flatnonzero(np.diff(known) > SEASON_GAP_DAYS) + 1)
+    return [(int(part[0]), int(part[-1])) for part in parts if len(part)]
+
+
+def grid_notes(n_cells: int, hop_s: float, seasons: Sequence[tuple[int, int]] = ()) -> list[str]:
     """Return what a long time grid costs, in words; nothing for one that costs little.
 
     Parameters
@@ -39,15 +48,23 @@ def grid_notes(n_cells: int, hop_s: float) -> list[str]:
         Cells along time.
     hop_s
         Distance of two, in seconds.
+    seasons
+        First and last day of each season; see :func:`seasons_of`.
     """
     if n_cells < LONG_GRID_CELLS:
         return []
     years = n_cells * hop_s / (365.25 * S_PER_DAY)
     note = (
         f"the time grid has {n_cells / 1e6:.1f} million cells of {hop_s:g} s over {years:.1f} years. Our commands read "
-        f"the days that have recordings; plain xarray takes {size(n_cells * INDEX_BYTES)} of memory to open a store. "
-        "If years lie between recordings, make a study of each season"
+        f"the days that have recordings; plain xarray takes {size(n_cells * INDEX_BYTES)} of memory to open a store"
     )
+    if len(seasons) > 1:
+        longest = round(max(last - first + 1 for first, last in seasons) * S_PER_DAY / hop_s)
+        note += (
+            f". The recordings lie in {len(seasons)} seasons: a cube of each takes {size(longest * INDEX_BYTES)} at "
+            "most. Write a table and a manifest for each, and gather their windows for one clustering: "
+            "docs/growing.md, Several seasons"
+        )
     return [note]
 
 

@@ -1,26 +1,20 @@
 """Results in the order of their tasks, computed ahead in threads or on Dask workers; few of them are held at a time."""
 
-from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import dask.config
-from distributed import Client, Future, KilledWorker
-
-from jobs.common.machines import current_client
-from jobs.common.partitions import alone, capacity_of, error_of, line_of, raised, talking_to
-from jobs.common.terminal import complain
+from jobs.common.schedulers import current_client
 from lake.threads import in_threads
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 AHEAD_PER_THREAD = 2
-MOST_GATHERED = 8
-"""Results that are fetched from the workers at once."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +32,7 @@ class Team:
     """
 
     threads: int
-    client: Client | None = None
+    client: "Client | None" = None
     check: Callable[[], None] | None = None
 
     def in_order(
@@ -63,8 +57,10 @@ class Team:
             died of it twice, or the scheduler is lost. What a task raises in a thread is raised as it is.
         """
         if self.client is not None:
+            from jobs.common.on_dask import in_order  # noqa: PLC0415 (see `jobs.common.schedulers`)
+
             checked = function if self.check is None else partial(_checked, self.check, function)
-            return _on_workers(self.client, checked, tasks, ahead)
+            return in_order(self.client, checked, tasks, ahead)
         if self.threads <= 1:
             return (function(task) for task in tasks)
         return in_threads(function, tasks, self.threads, ahead=max(ahead, self.threads * AHEAD_PER_THREAD))
@@ -78,71 +74,3 @@ def team(threads: int, check: Callable[[], None] | None = None) -> Team:
 def _checked(check: Callable[[], None], function: Callable[[Task], Result], task: Task) -> Result:
     check()
     return function(task)
-
-
-def _on_workers(
-    client: Client, function: Callable[[Task], Result], tasks: Iterable[Task], ahead: int
-) -> Generator[Result, None, None]:
-    """Yield results of Dask workers; the function travels once to each of them."""
-    waiting, capacity = iter(tasks), capacity_of(client, None)
-
-    def send() -> Future[Callable[[Task], Result]]:
-        with talking_to(client), dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GiB"}):
-            return client.submit(_same, function, pure=False)
-
-    sent = send()
-    running: deque[tuple[Task, Future[Result]]] = deque()
-    ready: deque[Result] = deque()
-
-    def submitted(task: Task) -> Future[Result]:
-        nonlocal sent
-        if sent.status == "error":  # the worker that it was on its way to died
-            sent = send()
-        future: Future[Result] = client.submit(alone, sent, task, pure=False)
-        return future
-
-    def fill() -> None:
-        with talking_to(client):
-            room = max(ahead, capacity()) - len(running)
-            running.extend((task, submitted(task)) for task in islice(waiting, max(0, room)))
-
-    try:
-        while True:
-            fill()
-            if not running:
-                return
-            ready.extend(_first_results(client, running, submitted))
-            while ready:
-                yield ready.popleft()
-    finally:
-        with talking_to(client):
-            client.cancel([future for _, future in running])
-
-
-def _first_results(
-    client: Client, running: deque[tuple[Any, Future[Result]]], submitted: Callable[[Any], Future[Result]]
-) -> list[Result]:
-    """Wait for the first task; take its result, and those of the next ones that are there, off those running."""
-    task, first = running.popleft()
-    error = error_of(client, first)
-    there = [first]
-    while error is None and running and running[0][1].status == "finished" and len(there) < MOST_GATHERED:
-        there.append(running[0][1])
-        running.popleft()
-    if error is None:
-        try:
-            with talking_to(client):
-                return list(client.gather(there))
-        except KilledWorker as killed:
-            error = killed
-    complain(f"a step failed and is tried once more: {line_of(error)}")
-    again = submitted(task)
-    error = error_of(client, again)
-    if error is not None:
-        raise raised(error)
-    with talking_to(client):
-        return [again.result(), *(future.result() for future in there[1:])]
-
-
-def _same(function: Callable[[Task], Result]) -> Callable[[Task], Result]:
-    return function

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from jobs.common.config import JobConfig
 from jobs.common.days import Block, Day, Plan, Written, days_of, missing_blocks
@@ -24,7 +24,7 @@ from lake.identity import content_id, short_hash
 from lake.ledger import Ledger
 from lake.read import grid_of, open_store, recorder_names
 from lake.run_records import COMMIT_RECORD, GRID_RECORD
-from lake.schema import StoreSpec
+from lake.specs import StoreSpec
 from lake.storage import Storage
 
 
@@ -79,6 +79,8 @@ class Partitioned(ABC, Generic[C, P, D, T]):
         Name of the progress bar, and what the plan is made from, for messages.
     differ
         How the numbers of two kinds of processors differ, for messages.
+    in_threads
+        Whether a partition spends its time outside of Python, so that threads of this process work as well as others.
     keeps_windows
         Whether a block that is written again keeps windows that stand in it. Then the processor that wrote it before
         counts as one of the run's.
@@ -87,6 +89,7 @@ class Partitioned(ABC, Generic[C, P, D, T]):
     step: str
     source: str
     differ: str
+    in_threads: bool = False
     keeps_windows: bool = False
 
     @abstractmethod
@@ -106,6 +109,17 @@ class Partitioned(ABC, Generic[C, P, D, T]):
     @abstractmethod
     def require(self, work: Work[C, P, D]) -> str:
         """Refuse what cannot be computed here; return the backend that it would be computed on."""
+
+    def refuse_mix(self, work: Work[C, P, D], backend: str) -> None:
+        """Refuse to go on with windows that another kind of processor computed, unless the options allow it."""
+        missing = missing_blocks(work.plan, work.written)
+        again = set() if self.keeps_windows else {(block.recorder, block.number) for block in missing}
+        others = sorted({entry.backend for key, entry in work.written.items() if key not in again} - {backend})
+        if others and not work.options.mix:
+            raise TryAgainError(
+                f"run {work.run.name!r} was begun on {', '.join(others)}; this machine computes as {backend}, whose "
+                f"{self.differ}. Go on where it was begun, or add --mix."
+            )
 
     @abstractmethod
     def tasks(self, work: Work[C, P, D], backend: str) -> list[T]:
@@ -221,7 +235,7 @@ class Partitioned(ABC, Generic[C, P, D, T]):
         if memory is not None:
             require_memory(memory, workers=options.workers)
         backend = self.require(work)
-        self._refuse_mix(work, backend)
+        self.refuse_mix(work, backend)
         return work, self.tasks(work, backend), False
 
     def _whole(self, run: Run[C], options: Options) -> Work[C, P, D]:
@@ -251,6 +265,7 @@ class Partitioned(ABC, Generic[C, P, D, T]):
                 n_units=lambda task: days[id(task)].n_windows,
                 name_of=lambda task: days[id(task)].name,
                 memory=self.memory(work),
+                in_threads=self.in_threads,
             )
         return sum(found, Counter())
 
@@ -278,15 +293,33 @@ class Partitioned(ABC, Generic[C, P, D, T]):
             f"have:\n{listed(gone)}\nRestore {self.source}, or give the run a new name."
         )
 
-    def _refuse_mix(self, work: Work[C, P, D], backend: str) -> None:
-        missing = missing_blocks(work.plan, work.written)
-        again = set() if self.keeps_windows else {(block.recorder, block.number) for block in missing}
-        others = sorted({entry.backend for key, entry in work.written.items() if key not in again} - {backend})
-        if others and not work.options.mix:
-            raise TryAgainError(
-                f"run {work.run.name!r} was begun on {', '.join(others)}; this machine computes as {backend}, whose "
-                f"{self.differ}. Go on where it was begun, or add --mix."
-            )
+
+@dataclass(frozen=True)
+class Either(Generic[C]):
+    """A job that computes windows, or gathers those of the stores that a run names under a role."""
+
+    computed: Partitioned[C, Any, Any, Any]
+    gathered: Partitioned[C, Any, Any, Any]
+    role: str
+
+    def execute(self, run: Run[C], options: Options) -> Outcome:
+        """Write what is missing, and finalise the store; see :class:`Partitioned`."""
+        return self._of(run).execute(run, options)
+
+    def finalise(self, run: Run[C], options: Options) -> Outcome:
+        """Make the store readable after all shares are done."""
+        return self._of(run).finalise(run, options)
+
+    def progress_of(self, run: Run[C]) -> tuple[int, int]:
+        """Return how many windows are written, and how many there are to write."""
+        return self._of(run).progress_of(run)
+
+    def describe(self, run: Run[C], options: Options) -> list[str]:
+        """Return what a run would do, and what it would take."""
+        return self._of(run).describe(run, options)
+
+    def _of(self, run: Run[C]) -> Partitioned[C, Any, Any, Any]:
+        return self.gathered if run.sources(self.role) else self.computed
 
 
 def write_here(job: Partitioned[C, P, D, T], task: T, *, mix: bool) -> Counter[str]:

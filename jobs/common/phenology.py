@@ -19,6 +19,7 @@ from lake.query.phenology import HOUR_KIND, Phenology
 MOST_SITES: Final = 6
 """Sites in one picture; more are drawn in several."""
 NOTHING_RECORDED: Final = "0.88"
+BAR: Final = "#8db9dc"
 COLOURS: Final = "viridis"
 SUN: Final = "#ff7f0e"
 
@@ -106,20 +107,25 @@ def _by_hour(axes: Axes, one: Phenology) -> None:
     """Draw the share of each local hour over all dates, and its count with an interval."""
     effort, found = one.effort.sum(axis=1), one.found.sum(axis=1)
     share = np.where(effort > 0, found / np.maximum(effort, 1), np.nan)
-    axes.barh(np.arange(24) + 0.5, np.nan_to_num(share), height=0.8, color="0.75")
+    for hour in np.flatnonzero(effort == 0).tolist():
+        axes.axhspan(hour, hour + 1, color=NOTHING_RECORDED, linewidth=0)
+    axes.barh(np.arange(24) + 0.5, np.nan_to_num(share), height=0.8, color=BAR)
     counts = one.counts[(one.counts["kind"] == HOUR_KIND) & one.counts["estimate"].notna()]
     counts = counts[counts["period"].astype(str).str.fullmatch(r"\d\d?")]
     if len(counts):
         _intervals(axes, counts["period"].astype(int).to_numpy() + 0.5, counts, is_upright=False)
     axes.tick_params(labelleft=False)
-    axes.set_title("by hour", fontsize=9)
+    axes.set_title("share by hour", fontsize=9)
 
 
 def _by_date(axes: Axes, one: Phenology) -> None:
     """Draw the share of each date over all hours, and the count of each day or week with an interval."""
     effort, found = one.effort.sum(axis=0), one.found.sum(axis=0)
     share = np.where(effort > 0, found / np.maximum(effort, 1), np.nan)
-    axes.stairs(np.nan_to_num(share), _days(one), fill=True, color="0.75", baseline=0)
+    edges = _days(one)
+    for day in np.flatnonzero(effort == 0):
+        axes.axvspan(edges[day], edges[day + 1], color=NOTHING_RECORDED, linewidth=0)
+    axes.stairs(np.nan_to_num(share), edges, fill=True, color=BAR, baseline=0)
     counts = one.counts[(one.counts["kind"] == one.period_kind) & one.counts["estimate"].notna()]
     counts = counts[counts["period"].astype(str).str.fullmatch(r"\d{4}-\d\d-\d\d")]
     if len(counts):
@@ -128,7 +134,7 @@ def _by_date(axes: Axes, one: Phenology) -> None:
     axes.set_ylabel("share", fontsize=8)
     _label_dates(axes, len(share))
     label = (
-        f"grey: all of a day; black: estimate by {one.period_kind} with its interval" if len(counts) else "all of a day"
+        f"blue: all of a day; black: estimate by {one.period_kind} with its interval" if len(counts) else "all of a day"
     )
     axes.set_xlabel(label, fontsize=8)
 

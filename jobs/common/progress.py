@@ -67,7 +67,7 @@ def progress(label: str, total: int, unit: str) -> Iterator[Advance]:
 
 @contextmanager
 def counting(label: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """Show the progress of a step that tells, as it goes, how many units of how many are done.
+    """Show the progress of a step that reports how many units of how many are done.
 
     Parameters
     ----------

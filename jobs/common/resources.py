@@ -19,7 +19,7 @@ class Resources(BaseModel):
     workers
         Processes of one task; as many as the site's profile says if not given.
     memory_gb
-        Memory of one node, GB of 10^9 bytes, where the scheduler has to be told.
+        Memory of one node, GB of 10^9 bytes, where the scheduler asks for it.
     accumulate
         Parts that each process's share of a training's batch is computed in, one after the other, for less memory.
     compiled

@@ -48,11 +48,16 @@ class Recordings:
         """Their entry in a receipt."""
         return {
             "table": str(self.table),
-            "table_sha256": sha256(self.table.read_bytes()) if self.table.is_file() else None,
+            "table_sha256": _sha256_of(self.table),
             "root": str(self.root),
             "deployments": str(self.deployments) if self.deployments else None,
+            "deployments_sha256": _sha256_of(self.deployments),
             "span_ms": list(self.span_ms),
         }
+
+
+def _sha256_of(path: Path | None) -> str | None:
+    return sha256(path.read_bytes()) if path is not None and path.is_file() else None
 
 
 @dataclass(frozen=True)
@@ -126,9 +131,14 @@ class Run(Generic[C_co]):
         """The run's ledger."""
         return Ledger(self.lake.ledger(self.name), self.held)
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """Return its lake and name, which no other run has."""
+        return self.lake.storage.url, self.name
+
     def above(self) -> Iterator["Run[Any]"]:
         """Return the run and all that it is made from, each once, nearest first."""
-        return above(self, lambda run: run.inputs.values(), key=lambda run: run.name)
+        return above(self, lambda run: run.inputs.values(), key=lambda run: run.place)
 
     def sources(self, role: str) -> list["Run"]:
         """Return the runs that come in under a role: one, or those of a list in the manifest."""
@@ -141,7 +151,7 @@ class Run(Generic[C_co]):
             "job": self.job,
             "algorithm": self.algorithm,
             "config": self.config.model_dump(mode="json"),
-            "inputs": {role: run.config_id for role, run in self.inputs.items()},
+            "inputs": identities(self.kind, self.inputs),
             "config_id": self.config_id,
         }
 
@@ -154,6 +164,15 @@ class Run(Generic[C_co]):
     def store_attrs(self) -> dict[str, Any]:
         """The attributes of a store of this run."""
         return {"config": self.record["config"], "config_id": self.config_id}
+
+
+def identities(kind: str, inputs: Mapping[str, Run]) -> dict[str, str]:
+    """Return the ``config_id`` of each input that is part of a run's identity, by role.
+
+    Stores of the run's own kind that it gathers are not: like recordings, more of them may come, and they decide no
+    number.
+    """
+    return {role: run.config_id for role, run in inputs.items() if not main_role(role) == kind == run.kind}
 
 
 def main_role(name: str) -> str:

@@ -59,5 +59,8 @@ def _require_frames(folder: str) -> None:
     """Refuse a model of another kind."""
     text = read_held(folder, CARD_FILE) or b""
     if text and f'"architecture": "{ARCHITECTURE}"'.encode() not in text:
-        raise InputError(f"init: {folder} is not a network of frames, as contrast trains it. Name a run of contrast.")
+        raise InputError(
+            f"init: {folder} is not a network of frames, as contrast trains it. Name a run of contrast, or "
+            "one of adopt with arch = 'frames'."
+        )
     read_frame_card(folder)

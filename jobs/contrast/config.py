@@ -1,4 +1,4 @@
-"""What decides the numbers of a training by contrast."""
+"""Settings of the ``contrast`` job."""
 
 from typing import Annotated, Literal, Self
 
@@ -48,8 +48,8 @@ class Config(JobConfig):
     )
     batch_size: PositiveInt = Field(
         64,
-        description="windows of one step, over all processes: 8 to 32, or a multiple of 32; each is told from all "
-        "others of its batch",
+        description="windows of one step, over all processes: 8 to 32, or a multiple of 32; the others of a "
+        "batch are the negatives of each",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto",
@@ -131,7 +131,7 @@ class Config(JobConfig):
 JOB = Job(
     name="contrast", package=__package__, config=Config, algorithm=ALGORITHM, writes="models", extra="dino",
     inputs=(
-        Input("spectrograms"), Input("init", ("models",), optional=True, jobs=("contrast",), is_usual=False),
+        Input("spectrograms"), Input("init", ("models",), optional=True, jobs=("contrast", "adopt"), is_usual=False),
     ),
     processes="train together", follows=frozenset({"mix", "device"}),
 )  # fmt: skip

@@ -106,16 +106,6 @@ class Contrast:
         self.mean_db = torch.tensor(self.card.mean_db, dtype=torch.float32, device=self.device)
 
     @property
-    def step(self) -> int:
-        """Number of steps done."""
-        return self.state.step
-
-    @property
-    def is_sound(self) -> Tensor:
-        """Whether all losses and gradients were finite."""
-        return self.state.is_sound
-
-    @property
     def width(self) -> int:
         """Numbers of the output's mean and deviation."""
         return 2 * self.card.n_output
@@ -161,12 +151,12 @@ class Contrast:
         return step.advance(self.state, views_of, windows, self.config, n_steps=self.n_steps, n_micro=self.n_micro)
 
     def signals(self, seen: Seen) -> dict[str, float]:
-        """Return what tells a healthy training from a collapsed one."""
+        """Return measures that separate a healthy training from a collapsed one."""
         return step.signals(seen)
 
     def rates(self, seen: Seen) -> dict[str, float]:
         """Return the learning rate of the step that was just done, and the gradient's norm."""
-        lr = step.rate(self.step - 1, self.n_steps, self.config)
+        lr = step.rate(self.state.step - 1, self.n_steps, self.config)
         return {"lr": lr, "gradient_norm": seen.gradient_norm.item()}
 
     def diagnosis(self, signals: dict[str, float]) -> str | None:

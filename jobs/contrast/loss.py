@@ -19,7 +19,7 @@ def nt_xent(vectors: Tensor, windows: Tensor, temperature: float) -> Tensor:
         Of length 1, fp32, shape (2 B, D).
     windows
         Number of each row's window, int64, shape (2 B,): views of a window that is in the batch twice, as where a pass
-        over few windows ends in it, are not told from each other.
+        over few windows ends in it, are no negatives of each other.
     temperature
         That cosines are divided by.
 
@@ -34,7 +34,7 @@ def nt_xent(vectors: Tensor, windows: Tensor, temperature: float) -> Tensor:
 
 
 def similarities(vectors: Tensor, windows: Tensor) -> Tensor:
-    """Return the cosine of each row with each other row that it is to be told from, or to find; else minus infinity."""
+    """Return the cosine of each row with each other row that is its negative or its partner; else minus infinity."""
     rows = torch.arange(len(vectors), device=vectors.device)
     is_left_out = windows[:, None] == windows[None, :]
     is_left_out[rows, partners_of(len(vectors), vectors.device)] = False

@@ -12,7 +12,7 @@ PROJECTION: Final = (512, 128)
 
 
 class Projection(nn.Module):
-    """What the loss compares: a perceptron of the mean over frames, of no use after the training."""
+    """Head of the loss: a perceptron of the mean over frames, dropped after the training."""
 
     def __init__(self, width: int = WIDTH) -> None:
         super().__init__()

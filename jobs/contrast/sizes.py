@@ -1,4 +1,4 @@
-"""What a training will take: steps, operations, files and memory."""
+"""Estimate what a training needs: steps, operations, disk and memory."""
 
 import torch
 
@@ -13,7 +13,7 @@ N_VIEWS = 2
 N_PRODUCTS = 8
 """Files of a training besides its checkpoints, at most."""
 SMALL_BYTES = 2_000_000
-"""What a training writes besides weights: the table of its steps, a picture of it, and what files hold of a tensor."""
+"""Bytes that a training writes besides weights: metrics, their plot, and headers of the files of weights."""
 KEPT = 3.0
 """Times that what the convolutions give is kept for the backward pass: itself, normalised, rectified."""
 

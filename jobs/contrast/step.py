@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from jobs.common.frames.network import GROUP, FrameNet
 from jobs.common.training import group
-from jobs.common.training.optim import build_optimizer, clip_gradients, parameter_groups, set_rates, step_if
+from jobs.common.training.optim import build_optimizer, clip_gradients
+from jobs.common.training.progress import Progress
 from jobs.common.training.schedule import cosine
 from jobs.contrast.config import Config
 from jobs.contrast.loss import nt_xent, partners_of, similarities
@@ -46,33 +47,25 @@ class Model(nn.Module):
         return torch.stack([self.head(self.net(each)[0]) for each in views])
 
 
-@dataclass
-class State:
+@dataclass(kw_only=True)
+class State(Progress):
     """All that a step changes.
 
     Attributes
     ----------
-    model, optimizer
-        What is trained.
-    step
-        Number of steps done.
-    is_sound
-        False, for good, from the first step on whose loss or gradient was no finite number; nothing is changed by that
-        step nor by any after it.
+    model
+        The network and its head.
     precision
         Number format of the network's products.
     """
 
     model: Model
-    optimizer: torch.optim.AdamW
-    step: int
-    is_sound: Tensor
     precision: Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What one step saw, of all processes, on the device.
+    """Values of one step over all processes, on the device.
 
     Attributes
     ----------
@@ -94,7 +87,8 @@ def new_state(n_bands: int, seed: int, device: torch.device, precision: Literal[
         torch.default_generator.manual_seed(seed)
         model = Model(n_bands)
     model.to(device).train()
-    return State(model, build_optimizer(model), 0, torch.tensor(data=True, device=device), precision)
+    is_sound = torch.tensor(data=True, device=device)
+    return State(optimizer=build_optimizer(model), is_sound=is_sound, model=model, precision=precision)
 
 
 def advance(
@@ -129,10 +123,7 @@ def advance(
     for parameter, each in zip(parameters, torch.split(total, [p.numel() for p in parameters]), strict=True):
         parameter.grad = each.reshape(parameter.shape)
     norm = clip_gradients(parameters, config)
-    state.is_sound = state.is_sound & loss.isfinite() & norm.isfinite()
-    set_rates(state.optimizer, lr=rate(state.step, n_steps, config), weight_decay=config.weight_decay)
-    step_if(state.is_sound, state.optimizer)
-    state.step += 1
+    state.update(loss, norm, lr=rate(state.step, n_steps, config), weight_decay=config.weight_decay)
     return Seen(loss, norm, vectors, everyone)
 
 
@@ -180,7 +171,7 @@ def rate(step: int, n_steps: int, config: Config) -> float:
 
 
 def signals(seen: Seen) -> dict[str, float]:
-    """Return what tells a healthy training from a collapsed one.
+    """Return measures that separate a healthy training from a collapsed one.
 
     Returns
     -------
@@ -199,14 +190,7 @@ def signals(seen: Seen) -> dict[str, float]:
 
 def packed(state: State) -> dict[str, Any]:
     """Return everything that the next step depends on, as tensors, numbers and lists of names."""
-    decayed, others = parameter_groups(state.model)
-    return {
-        "step": state.step,
-        "model": state.model.state_dict(),
-        "optimizer": state.optimizer.state_dict(),
-        "parameters": [*decayed, *others],
-        "precision": state.precision,
-    }
+    return {**state.packed(state.model), "model": state.model.state_dict(), "precision": state.precision}
 
 
 def restore(state: State, content: dict[str, Any]) -> None:
@@ -217,9 +201,6 @@ def restore(state: State, content: dict[str, Any]) -> None:
     RuntimeError, ValueError
         If the content is another network's.
     """
-    decayed, others = parameter_groups(state.model)
-    if content.get("parameters") != [*decayed, *others]:
-        raise ValueError("its parameters have other names")
+    state.restore(content, state.model)
     state.model.load_state_dict(content["model"], strict=True)
-    state.optimizer.load_state_dict(content["optimizer"])
-    state.step, state.precision = content["step"], content["precision"]
+    state.precision = content["precision"]

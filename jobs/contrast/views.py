@@ -25,7 +25,7 @@ DRAWS: Final = (
     "tilt", "loses_frames", "n_lost_frames", "first_lost_frames", "loses_bands", "n_lost_bands", "first_lost_bands",
     *(f"knot_{i}" for i in range(N_KNOTS)),
 )  # fmt: skip
-"""What is drawn for each view, each a number in [0, 1)."""
+"""Random numbers of each view, uniform in [0, 1)."""
 MIX_GROUP: Final = 8
 """Windows are mixed within groups of so many neighbours, so that a share of a batch that is a multiple of it holds
 all it needs."""
@@ -58,7 +58,7 @@ class ViewSettings:
     eq_db
         Deviation of the gains at :data:`N_KNOTS` places from the lowest to the highest band, linear in between, dB.
     mask_share, mask_width
-        Share of views without a stretch of frames, and of those without one of bands; its greatest width as a share.
+        Share of views with masked frames, and of those with masked bands; a mask's greatest width as a share.
     own_median
         Share of a window's own median per band that is taken off.
     """
@@ -182,7 +182,7 @@ def equaliser(draws: Draws, deviation_db: float, how: ViewSettings, n_mels: int)
 
 
 def masked(views: Tensor, draws: Draws, how: ViewSettings) -> Tensor:
-    """Return views without a stretch of frames, and without one of bands, here and there: 0 there."""
+    """Return views of which some have a run of frames masked, and some a run of bands: 0 there."""
     for part, length in (("bands", views.shape[2]), ("frames", views.shape[3])):
         n_lost = torch.floor(draws[f"n_lost_{part}"] * int(how.mask_width * length + 1))
         n_lost *= draws[f"loses_{part}"] < how.mask_share

@@ -15,7 +15,8 @@ from jobs.common.needs import LIBRARIES_BYTES, described
 from jobs.common.run import Options, Outcome, Run
 from jobs.common.space import Space
 from jobs.count.config import Config
-from lake.batches import batch_names, read_batch
+from lake.batch_files import batch_names
+from lake.batches import read_batch
 from lake.counting.periods import PERIODS
 from lake.counting.study import UNIT, Answers, Windows, answers_on, count_sound, detection_history, windows_of
 from lake.errors import InputError

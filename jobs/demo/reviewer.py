@@ -16,7 +16,7 @@ REVIEWER = "truth"
 MIN_OVERLAP_MS = 500
 """Milliseconds of a sound that must lie in a window for a person to hear it there."""
 DECIDED_AT = "2021-06-26T00:00:00Z"
-"""When all verdicts were given, so that the same demo has the same deliveries."""
+"""Time of all verdicts, so that the same demo has the same deliveries."""
 COLUMNS = ("recorder", "time_utc", "duration_s", "sound", "verdict", "reviewer", "decided_at", "batch", "draw")
 
 

@@ -45,7 +45,7 @@ ACTIVITY: dict[str, dict[str, float]] = {
         "caw": 1.0,
     },
 }
-"""How likely a bout is of a kind, for each part of the day."""
+"""Probability that a bout is of a kind, for each part of the day."""
 LANE_0_PAUSE_S = (0.0, 13.0)
 LANE_1_PAUSE_S = {"night": (30.0, 80.0), "dawn": (15.0, 50.0), "day": (50.0, 120.0), "dusk": (30.0, 70.0)}
 """Shortest and longest pause between the bouts of those who sing over others, seconds."""

@@ -39,7 +39,7 @@ HUMS: dict[str, Points] = {
     "day": ((40.0, 7.0), (300.0, 6.0), (900.0, 2.0), (2000.0, 0.0)),
     "dusk": ((1500.0, 0.0), (2600.0, 3.0), (4500.0, 4.0), (7000.0, 0.0)),
 }
-"""What each part of the day adds to `QUIET_WOOD`, dB: far insects, far birds, far traffic."""
+"""Levels that each part of the day adds to `QUIET_WOOD`, dB: far insects, far birds, far traffic."""
 
 
 @dataclass(frozen=True)

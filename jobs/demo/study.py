@@ -30,7 +30,7 @@ Progress = Callable[[int, int], None]
 """Called with the takes that are done and the takes in all."""
 
 TABLES = ("deployments.csv", "truth.csv", "zones.toml")
-"""What stands beside ``audio``."""
+"""Files next to ``audio``."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ DEPLOYMENT_COLUMNS = (
     "zone",
 )
 MOVE = timedelta(hours=1)
-"""How long the recorder that moves is on its way."""
+"""Time that the recorder takes to move."""
 
 
 def truth_row(take: Take, event: Event) -> tuple[str, ...]:

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from jobs.common import days, partitioned
 from jobs.common.days import Written, missing_days
 from jobs.common.heads import Heads
-from jobs.common.machines import current_client
 from jobs.common.memory import Memory
 from jobs.common.needs import LIBRARIES_BYTES, reads, store_space
 from jobs.common.partitioned import Partitioned, Work
@@ -27,8 +25,6 @@ from lake.read import Windows, open_array
 from lake.vectors import MOST_CELLS, read_arrays, spans_of
 from lake.write import commit, write_block
 
-WINDOWS_PER_PROCESS = 100_000
-"""With fewer, a process takes longer to start than to score them."""
 N_TABLE_FILES = 40
 """Coordinates, tables and metadata of a store."""
 
@@ -52,6 +48,7 @@ class Detect(Partitioned[Config, Plan, Missing, Partition]):
     step = "scores"
     source = "the store of vectors"
     differ = "scores differ in the last digits"
+    in_threads = True
 
     def plan(self, run: Run[Config]) -> Plan:
         """Return all that the store is to hold, as vectors and heads are now."""
@@ -103,10 +100,8 @@ class Detect(Partitioned[Config, Plan, Missing, Partition]):
         return Memory(LIBRARIES_BYTES + scores + span, work.options.max_memory_bytes)
 
     def workers(self, work: Work[Config, Plan, Missing], tasks: Sequence[Partition]) -> int:  # noqa: ARG002 (the signature that Partitioned calls)
-        """Return how many processes are of use: none that takes longer to start than to work."""
-        if current_client() is not None:
-            return work.options.workers
-        return min(work.options.workers, -(-work.n_windows // WINDOWS_PER_PROCESS))
+        """Return how many threads, or workers of a scheduler, are of use."""
+        return work.options.workers
 
     def commit(self, run: Run[Config], plan: Plan) -> None:
         """Write index variables, coordinates and the figures of the heads; from then on readers have these scores."""
@@ -166,11 +161,10 @@ def scores_of(partition: Partition) -> tuple[NDArray[np.float32], NDArray[np.flo
     windows = Windows(np.full(len(day.cells), day.i_recorder, dtype=np.int32), day.cells)
     batch = np.zeros((size, heads.scaling.n_features), dtype=np.float32)
     found = []
-    with threadpool_limits(1):
-        for span in spans_of(windows, cells_per_day=per_day, cells_per_chunk=per_chunk):
-            rows = span.cells % per_day % size
-            batch[:] = 0
-            batch[rows] = read_arrays(arrays, span)
-            score, probability = heads.scores(batch)
-            found.append((score[rows], probability[rows]))
+    for span in spans_of(windows, cells_per_day=per_day, cells_per_chunk=per_chunk):
+        rows = span.cells % per_day % size
+        batch[:] = 0
+        batch[rows] = read_arrays(arrays, span)
+        score, probability = heads.scores(batch)
+        found.append((score[rows], probability[rows]))
     return np.concatenate([one[0] for one in found]), np.concatenate([one[1] for one in found])

@@ -14,7 +14,8 @@ from lake.generations import committed_prefix, next_prefix
 from lake.grid import Grid
 from lake.identity import short_hash
 from lake.read import open_detections
-from lake.schema import DETECTOR_TABLES, KeyPrefix, StoreSpec, detection_spec
+from lake.schema import DETECTOR_TABLES, detection_spec
+from lake.specs import KeyPrefix, StoreSpec
 from lake.vectors import open_vectors
 from lake.whole import store_attributes
 
@@ -114,6 +115,14 @@ def make_plan(run: Run[Config]) -> Plan:
             f"but the vectors are {' and '.join(repr(one.name) for one in sources)} (config {', '.join(found)}). "
             "Name the same runs, in the same order, as `embeddings` of both."
         )
+    for mine, theirs in zip(sources, source.sources("embeddings"), strict=True):
+        models = [one.inputs.get("model") for one in (mine, theirs)]
+        if len({model.ledger.content() for model in models if model is not None}) > 1:
+            raise InputError(
+                f"run {run.name!r}: the heads {source.output.url} are of vectors of another model than "
+                f"{mine.name!r}: {' and '.join(model.output.url for model in models if model is not None)} hold other "
+                "weights. Embed with the model of the heads (an input may be a path), or learn heads of these vectors."
+            )
     heads_id = short_hash([digest])
     sounds, prefix = _axis(run, heads, heads_id)
     days = _days(run, sets.grid, sets.recorders, salt=short_hash([heads_id, sounds, prefix]))

@@ -152,4 +152,6 @@ def _cut(levels: Array, first: int, size: Size, places: NDArray[np.int64], out: 
     """Write the patches of some windows, numbered from a first one, into their rows."""
     low, high = np.searchsorted(places[0], [first, first + len(levels)])
     window, band, frame = places[:, low:high]
-    out[low:high] = sliding_window_view(levels, size, axis=(1, 2))[window - first, band, frame].reshape(high - low, -1)
+    out[low:high] = sliding_window_view(levels, size, axis=(1, 2))[window - first, band, frame].reshape(
+        high - low, out.shape[1]
+    )

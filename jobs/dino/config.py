@@ -1,6 +1,6 @@
-"""What decides the numbers of a DINO training. The defaults are those of the study with ViT-S."""
+"""Settings that decide the numbers of a DINO training. The defaults are those of the study with ViT-S."""
 
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     Field,
@@ -9,11 +9,14 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    TypeAdapter,
+    ValidationError,
     model_validator,
 )
 
 from jobs.common.config import JobConfig
 from jobs.common.job import Input, Job
+from jobs.common.training.alterations import Gain, Mask, Mix, Tilt, by_kind
 
 ALGORITHM = 3
 """Raised when a change makes other weights from the same windows."""
@@ -23,8 +26,11 @@ Span = Annotated[tuple[PositiveFloat, PositiveFloat], Field(strict=False)]
 Range = Annotated[tuple[FiniteFloat, FiniteFloat], Field(strict=False)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Shares = Annotated[tuple[Share, Share], Field(strict=False)]
+Views = Annotated[tuple[Annotated[Mix | Gain | Tilt | Mask, Field(discriminator="kind")], ...], Field(strict=False)]
+OF_VIEWS: Final = ("mix_share", "mix_snr_db", "gain_db", "tilt_db", "mask_share", "mask_width")
+"""The settings that a list of ``views`` stands for."""
 PLUS: Final = {"ibot": 1.0, "koleo": 0.1, "registers": 4}
-"""What the recipe ``dino-plus`` adds."""
+"""Settings that the recipe ``dino-plus`` adds."""
 
 
 class Config(JobConfig):
@@ -137,6 +143,12 @@ class Config(JobConfig):
     active_share: Share = Field(
         0.0, description="share of the views centred where the window is loud; the others lie anywhere"
     )
+    views: Views | None = Field(
+        None,
+        description="a list as that of `contrast`, of the kinds mix, gain, tilt and mask, in place of `mix_share` to "
+        "`mask_width`, which it sets",
+        json_schema_extra={"introduced_as": None},
+    )
     mix_share: Share = Field(0.5, description="share of the views that another window's view is added to")
     mix_snr_db: Range = Field(
         (3.0, 25.0),
@@ -175,6 +187,25 @@ class Config(JobConfig):
     freeze_last_layer: Share = Field(
         0.02, description="share of the steps during which the prototypes stay as they were drawn"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_views(cls, values: Any) -> Any:  # noqa: ANN401 (what pydantic was given)
+        """Put the settings that a list of views stands for in its place, so that either way gives one identity."""
+        if not isinstance(values, dict) or values.get("views") is None:
+            return values
+        try:
+            found = by_kind(TypeAdapter(Views).validate_python(values["views"]))
+        except ValidationError:
+            return values  # the field itself says what is wrong
+        both = [name for name in OF_VIEWS if name in values]
+        if both:
+            raise ValueError(f"views: expected the list or single settings, found both: leave out {', '.join(both)}")
+        mix, mask = found.get("mix", Mix(share=0.0)), found.get("mask", Mask(share=0.0))
+        gain, tilt = found.get("gain", Gain(db=0.0)), found.get("tilt", Tilt(db=0.0))
+        own = (mix.share, mix.snr_db, gain.db, tilt.db, mask.share, mask.width)
+        others = {name: value for name, value in values.items() if name != "views"}
+        return {**others, **dict(zip(OF_VIEWS, own, strict=True))}
 
     @model_validator(mode="after")
     def _check(self) -> Self:

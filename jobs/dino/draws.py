@@ -1,4 +1,4 @@
-"""What is drawn for each view, by a hash of the run's seed, the sample's number and the view's.
+"""Draw the numbers of each view by a hash of the run's seed, the sample's number and the view's.
 
 Axes: V views, B windows.
 """
@@ -18,7 +18,7 @@ DRAWS: Final = (
     "duration", "is_active", "centre", "height", "shift", "is_mixed", "partner", "ratio", "gain", "tilt",
     "loses_frames", "n_lost_frames", "first_lost_frame", "loses_bands", "n_lost_bands", "first_lost_band",
 )  # fmt: skip
-"""What is drawn for each view."""
+"""Names of the numbers that are drawn for each view."""
 
 FIRST_PATCH_DRAW: Final = 1024
 """Place, among the numbers drawn for a view, from which those for its patches stand."""
@@ -32,7 +32,7 @@ Draws = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is done to the windows for their views of one size; tensors of shape (V, B).
+    """The alterations of windows for their views of one size; tensors of shape (V, B).
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""How much a training computes, for saying how well a device is used."""
+"""Count the operations of a training, to say how well a device is used."""
 
 from itertools import pairwise
 

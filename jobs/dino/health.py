@@ -17,7 +17,7 @@ LEAST_FEATURE_STD: Final = 0.15
 
 
 def signals(loss: Tensor, teacher: Tensor, features: Tensor) -> dict[str, float]:
-    """Return what tells a healthy training from a collapsed one.
+    """Return the signs that separate a healthy training from a collapsed one.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def signals(loss: Tensor, teacher: Tensor, features: Tensor) -> dict[str, float]
     -------
     dict
         ``teacher_entropy``: mean over the windows; ``batch_entropy``: of their mean; ``information``:
-        the difference, which is how much the teacher tells windows apart; ``divergence``: of the
+        the difference, which is how well the teacher separates windows; ``divergence``: of the
         student from the teacher, all in nats; ``feature_std``.
     """
     each = entropy(teacher).mean()
@@ -65,4 +65,4 @@ def diagnosis(seen: dict[str, float], n_prototypes: int) -> str | None:
             f"constant collapse: the teacher gives every window the same prototype ({found})."
             " Lower center_momentum or lr, or raise teacher_temperature"
         )
-    return f"the network tells windows hardly apart ({found}). Lower lr, or see whether the windows differ"
+    return f"the network hardly separates windows ({found}). Lower lr, or see whether the windows differ"

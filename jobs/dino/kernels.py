@@ -30,7 +30,7 @@ class Where(NamedTuple):
 
 
 class How(NamedTuple):
-    """What is done to them.
+    """The alterations of views.
 
     Attributes
     ----------

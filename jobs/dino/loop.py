@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from jobs.common.network.backbone import save_backbone
 from jobs.common.network.card import ModelCard, Weights
@@ -78,23 +77,13 @@ class Dino:
     n_micro: int
 
     @property
-    def step(self) -> int:
-        """Number of steps done."""
-        return self.state.step
-
-    @property
-    def is_sound(self) -> Tensor:
-        """Whether all losses and gradients were finite."""
-        return self.state.is_sound
-
-    @property
     def width(self) -> int:
         """Width of the backbone."""
         return int(self.state.pair.teacher.backbone.num_features)
 
     @property
     def needs_recorders(self) -> bool:
-        """Whether recorders' backgrounds are taken off."""
+        """Return whether recorders' backgrounds are taken off."""
         return self.card.background_db is not None
 
     @property
@@ -127,12 +116,12 @@ class Dino:
         )
 
     def signals(self, seen: Seen) -> dict[str, float]:
-        """Return what tells a healthy training from a collapsed one."""
+        """Return the signs that separate a healthy training from a collapsed one."""
         return signals(seen.loss, seen.teacher, seen.features)
 
     def rates(self, seen: Seen) -> dict[str, float]:
         """Return the rates and norms of the step that was just done."""
-        now = pace(self.step - 1, self.n_steps, self.config)
+        now = pace(self.state.step - 1, self.n_steps, self.config)
         return {
             "lr": now.lr,
             "weight_decay": now.weight_decay,

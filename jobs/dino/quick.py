@@ -13,8 +13,7 @@ from jobs.common.network.inputs import levels_taken_off, prepare, resize
 from jobs.dino import kernels
 from jobs.dino.config import Config
 from jobs.dino.draws import MIX_GROUP, Plan, plans
-from jobs.dino.shrink import shrunk_size
-from jobs.dino.views import Views, make_views
+from jobs.dino.views import Views, make_views, shrunk_size
 from lake.constants import CODE_OFFSET_DB, CODE_STEP_DB
 from lake.threads import in_threads
 
@@ -77,7 +76,7 @@ def views_of(
 
 
 class _Smaller:
-    """What makes prepared and shrunk windows of codes."""
+    """Prepare and shrink windows of codes."""
 
     def __init__(
         self, card: ModelCard, recorder: Sequence[str] | None, n: int, size: tuple[int, int], now: tuple[int, int]

@@ -1,4 +1,4 @@
-"""What changes from step to step, as in facebookresearch/dino (``main_dino.py``): a pure function of the step."""
+"""Values of each step, as in facebookresearch/dino (``main_dino.py``): a pure function of the step."""
 
 from dataclasses import dataclass
 

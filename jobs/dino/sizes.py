@@ -1,4 +1,4 @@
-"""What a training will take: steps, operations, files and memory, told before it begins."""
+"""Estimate what a training takes, before it begins: steps, operations, files and memory."""
 
 import torch
 
@@ -7,12 +7,13 @@ from jobs.common.training import checkpoint
 from jobs.dino.config import Config
 from jobs.dino.flops import flops_per_window
 from jobs.dino.model import build_pair
+from lake.lengths import lasting
 
 BYTES_PER_TOKEN_WIDTH: float = 34.0
 """What a block keeps for the backward pass, for each token and unit of width, when it computes in 16 bits and its
 attention matrices are not kept (Korthikanti et al. 2022, arXiv:2205.05198, equation 2 without its last term)."""
 N_PRODUCTS = 8
-"""Files of a training beside its checkpoints, at most."""
+"""Files of a training other than checkpoints, at most."""
 SMALL_BYTES = 2_000_000
 """What a training writes beside weights: the table of its steps and a picture of it, and what files hold of a tensor
 beside its values."""
@@ -51,7 +52,7 @@ def described(
         if n
     )
     time = (
-        f"time: {_hours(n_samples / rate)} at {rate:,.0f} windows/s ({source})"
+        f"time: {lasting(n_samples / rate)} at {rate:,.0f} windows/s ({source})"
         if rate
         else f"time: not known, nobody measured windows/s here ({source})"
     )
@@ -99,7 +100,3 @@ def _bytes(n: float) -> str:
         if n >= size:
             return f"{n / size:.3g} {unit}"
     return f"{n / 1e3:.3g} kB"
-
-
-def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min"

@@ -17,7 +17,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from jobs.common.network.card import ModelCard
 from jobs.common.training import group
-from jobs.common.training.optim import build_optimizer, clip_gradients, parameter_groups, set_rates, step_if
+from jobs.common.training.optim import build_optimizer, clip_gradients
+from jobs.common.training.progress import Progress
 from jobs.dino.config import Config
 from jobs.dino.loss import dino_loss, mean_over_processes, moved_center, spread_loss, teacher_probabilities
 from jobs.dino.model import Pair, build_pair, follow
@@ -27,9 +28,9 @@ from jobs.dino.schedule import pace
 from jobs.dino.views import Views
 
 
-@dataclass
-class State:
-    """All that a step changes.
+@dataclass(kw_only=True)
+class State(Progress):
+    """The state that a step changes.
 
     Attributes
     ----------
@@ -37,29 +38,19 @@ class State:
         Student and teacher.
     engine
         What the student is called through: itself, or what averages its gradients over the processes.
-    optimizer
-        Of the student.
     center, patch_center
         Running means of the teacher's logits, of views and of masked patches; fp32, shape (n_prototypes,).
-    step
-        Number of steps done.
-    is_sound
-        False, for good, from the first step on whose loss or gradient was no finite number; nothing
-        is changed by that step nor by any after it. On the device, so that no step waits to know.
     """
 
     pair: Pair
     engine: nn.Module
-    optimizer: torch.optim.AdamW
     center: Tensor
     patch_center: Tensor
-    step: int
-    is_sound: Tensor
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What one step saw, on the device.
+    """Measures of one step, on the device.
 
     Attributes
     ----------
@@ -77,7 +68,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class _Forward:
-    """What the networks say of some windows; logits and features are the teacher's."""
+    """Outputs of the networks for some windows; logits and features are the teacher's."""
 
     loss: Tensor
     teacher: Tensor
@@ -104,13 +95,12 @@ def new_state(card: ModelCard, config: Config, device: torch.device, *, compiled
             forward = torch.compile(network.backbone.forward_features, dynamic=False)
             network.backbone.forward_features = forward  # type: ignore[method-assign]  # its names stay as they are
     return State(
+        optimizer=build_optimizer(pair.student),
+        is_sound=torch.tensor(data=True, device=device),
         pair=pair,
         engine=_wrapped(pair.student, device),
-        optimizer=build_optimizer(pair.student),
         center=torch.zeros(config.n_prototypes, device=device),
         patch_center=torch.zeros(config.n_prototypes, device=device),
-        step=0,
-        is_sound=torch.tensor(data=True, device=device),
     )
 
 
@@ -198,9 +188,7 @@ def _moved(state: State, done: Sequence[_Forward], n_steps: int, config: Config)
         state.pair.student.head.prototypes.grad = None
     gradient_norm = clip_gradients(state.pair.student.parameters(), config)
     loss = mean_over_processes(torch.stack([each.loss.detach() for each in done]).mean())
-    state.is_sound = state.is_sound & loss.isfinite() & gradient_norm.isfinite()
-    set_rates(state.optimizer, lr=now.lr, weight_decay=now.weight_decay)
-    step_if(state.is_sound, state.optimizer)
+    state.update(loss, gradient_norm, lr=now.lr, weight_decay=now.weight_decay)
     moved = moved_center(state.center, _joined([each.logits for each in done]), config.center_momentum)
     state.center = torch.where(state.is_sound, moved, state.center)
     of_patches = [each.patch_logits for each in done if each.patch_logits is not None]
@@ -208,7 +196,6 @@ def _moved(state: State, done: Sequence[_Forward], n_steps: int, config: Config)
         moved = moved_patch_center(state.patch_center, torch.cat(of_patches), config.center_momentum)
         state.patch_center = torch.where(state.is_sound, moved, state.patch_center)
     follow(state.pair.teacher, state.pair.student, (1.0 - now.teacher_momentum) * state.is_sound)
-    state.step += 1
     return Seen(
         loss, gradient_norm, _joined([each.teacher for each in done]), _joined([each.features for each in done])
     )
@@ -249,19 +236,16 @@ def packed(state: State, device: torch.device) -> dict[str, Any]:
 
     Every process must call it; each has generators of its own.
     """
-    decayed, others = parameter_groups(state.pair.student)
     generators = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         generators["cuda"] = torch.cuda.get_rng_state(device)
     random = [[each["cpu"], each.get("cuda")] for each in group.tensors_of_all(generators)]
     return {
-        "step": state.step,
+        **state.packed(state.pair.student),
         "student": state.pair.student.state_dict(),
         "teacher": state.pair.teacher.state_dict(),
         "center": state.center,
         "patch_center": state.patch_center,
-        "optimizer": state.optimizer.state_dict(),
-        "parameters": [*decayed, *others],
         "random": random[0][0],
         "random_cuda": random[0][1],
         "random_of_others": random[1:],
@@ -278,15 +262,11 @@ def restore(state: State, content: dict[str, Any], device: torch.device) -> None
     RuntimeError, ValueError
         If the content is another network's.
     """
-    decayed, others = parameter_groups(state.pair.student)
-    if content["parameters"] != [*decayed, *others]:
-        raise ValueError("its parameters have other names")
+    state.restore(content, state.pair.student)
     state.pair.student.load_state_dict(content["student"], strict=True)
     state.pair.teacher.load_state_dict(content["teacher"], strict=True)
-    state.optimizer.load_state_dict(content["optimizer"])
     state.center = content["center"].to(device)
     state.patch_center = content.get("patch_center", torch.zeros_like(content["center"])).to(device)
-    state.step = content["step"]
     random = [[content["random"], content["random_cuda"]], *content.get("random_of_others", [])]
     if group.rank() >= len(random):
         return

@@ -19,7 +19,6 @@ from torch.nn import functional
 from jobs.common.network.inputs import resize
 from jobs.dino.config import Config
 from jobs.dino.draws import Plan, plans
-from jobs.dino.shrink import shrunk_size
 
 
 @dataclass(frozen=True)
@@ -143,7 +142,7 @@ def _mixed(views: Tensor, plan: Plan, deviation_db: float) -> Tensor:
 
 
 def _masked(views: Tensor, plan: Plan) -> Tensor:
-    """Return views without a stretch of frames, and without one of bands, here and there."""
+    """Return views in which some have a span of frames, and of bands, masked."""
     height, width = views.shape[2:]
     frames = _stretch(width, plan.n_lost_frames, plan.first_lost_frame)
     bands = _stretch(height, plan.n_lost_bands, plan.first_lost_band)
@@ -151,6 +150,12 @@ def _masked(views: Tensor, plan: Plan) -> Tensor:
 
 
 def _stretch(length: int, n_lost: Tensor, first: Tensor) -> Tensor:
-    """Return which of a view's frames (or bands) lie in a stretch, shape (V, B, length)."""
+    """Return which of a view's frames (or bands) lie in a span, shape (V, B, length)."""
     place = torch.arange(length, device=n_lost.device)
     return (place >= first[..., None]) & (place < (first + n_lost)[..., None])
+
+
+def shrunk_size(now: tuple[int, int], view: tuple[int, int]) -> tuple[int, int]:
+    """Return the size that windows are shrunk to before views are cut: by whole factors, never below twice a view's."""
+    rows, columns = (max(1, n // (2 * wanted)) for n, wanted in zip(now, view, strict=True))
+    return now[0] // rows, now[1] // columns

@@ -1,4 +1,4 @@
-"""What the class token looks at."""
+"""Attention of the class token."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

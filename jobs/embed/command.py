@@ -8,29 +8,42 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.common import days, partitioned
+from jobs.common import days, gathered, partitioned
 from jobs.common.days import Written, missing_days
 from jobs.common.dictionary import WEIGHTS_FILE, load_dictionary, require_fit
 from jobs.common.frames import resampling
 from jobs.common.frames.card import read_frame_card
 from jobs.common.frames.resampling import Shape
-from jobs.common.machines import current_client
+from jobs.common.gathered import Gathered
 from jobs.common.memory import size
 from jobs.common.needs import LIBRARIES_BYTES, TORCH_BYTES, reads, store_space
-from jobs.common.partitioned import Partitioned, Work
+from jobs.common.partitioned import Either, Partitioned, Work
 from jobs.common.processes import place
 from jobs.common.processors import blas_backend
 from jobs.common.run import Options, Outcome, Run
+from jobs.common.schedulers import current_client
 from jobs.common.space import Space
 from jobs.embed.config import Config
 from jobs.embed.core import Encode, Maps, dictionary_encoder, encode_logmel, encode_statistics, faulty
-from jobs.embed.plan import Day, Kind, Plan, kind_of, make_plan, model_digest, token_grid
+from jobs.embed.plan import (
+    Day,
+    Kind,
+    Plan,
+    kind_of,
+    make_plan,
+    model_digest,
+    n_features_of,
+    refuse_other_vectors,
+    token_grid,
+)
 from lake.constants import STATUS_NAMES
 from lake.errors import InputError, StoreError, UsageError
+from lake.grid import Grid
 from lake.ledger import Entry
-from lake.read import grid_of, open_cube
-from lake.schema import StoreSpec, embedding_spec, with_attention
+from lake.read import grid_of, open_cube, recorder_names
+from lake.schema import embedding_spec, with_attention
 from lake.shards import open_codes
+from lake.specs import StoreSpec
 from lake.write import commit, write_block
 
 NUMPY = "numpy"
@@ -105,7 +118,8 @@ class Embed(Partitioned[Config, Plan, Missing, Partition]):
         run, model = work.run, work.run.inputs.get("model")
         return [
             Partition(
-                store=run.output, ledger=run.ledger, spec=_spec(run, work.plan), backend=backend,
+                store=run.output, ledger=run.ledger, backend=backend,
+                spec=_spec(run, work.plan.grid, work.plan.n_features),
                 config=run.config, cube_url=run.inputs["spectrograms"].output.url,
                 model_url=model.output.url if model else "", model_digest=model_digest(run),
                 kind=kind_of(run), device=_device(run, work.options), day=block,
@@ -123,7 +137,7 @@ class Embed(Partitioned[Config, Plan, Missing, Partition]):
 
     def space(self, work: Work[Config, Plan, Missing]) -> Space:
         """Return the most that vectors take on disk: a shard of each array, a ledger file and index files a day."""
-        spec, n_days = _spec(work.run, work.plan), len(work.days)
+        spec, n_days = _spec(work.run, work.plan.grid, work.plan.n_features), len(work.days)
         takes = store_space(spec, n_recorders=len(work.plan.recorders), n_windows=work.n_windows, n_days=n_days)
         return Space(takes.n_bytes, (len(spec.data) + len(spec.index) + 1) * n_days + N_TABLE_FILES)
 
@@ -141,7 +155,7 @@ class Embed(Partitioned[Config, Plan, Missing, Partition]):
     def commit(self, run: Run[Config], plan: Plan) -> None:
         """Write index variables and coordinates."""
         tables = {"feature": np.arange(plan.n_features, dtype=np.int32)}
-        commit(run.output, run.ledger, _spec(run, plan), plan.recorders, tables)
+        commit(run.output, run.ledger, _spec(run, plan.grid, plan.n_features), plan.recorders, tables)
 
     def outcome(self, run: Run[Config], plan: Plan, *, did: bool, counts: Mapping[str, int], backend: str) -> Outcome:  # noqa: ARG002 (the signature that Partitioned calls)
         """Return the windows of each status that were embedded, and those in all."""
@@ -156,8 +170,33 @@ class Embed(Partitioned[Config, Plan, Missing, Partition]):
         return [*reads(work.run), f"{n_windows}, {plan.n_features} features each", memory]
 
 
+class GatheredVectors(Gathered[Config]):
+    """Vectors of a gathered cube, those of the cubes that it was gathered from."""
+
+    role = "embeddings"
+    differ = Embed.differ
+
+    def axes(self, run: Run[Config]) -> tuple[Grid, tuple[str, ...]]:
+        """Return grid and recorders of the gathered cube, after refusing vectors of other cubes or another model."""
+        refuse_other_vectors(run)
+        with open_cube(run.inputs["spectrograms"].output.url) as cube:
+            return grid_of(cube), tuple(recorder_names(cube))
+
+    def spec(self, run: Run[Config], grid: Grid) -> StoreSpec:
+        """Return the schema of the store."""
+        with open_cube(run.inputs["spectrograms"].output.url) as cube:
+            return _spec(run, grid, n_features_of(run, run.config, cube.sizes["mel"]))
+
+    def commit(self, run: Run[Config], plan: gathered.Plan) -> None:
+        """Write index variables and coordinates."""
+        spec = self.spec(run, plan.grid)
+        tables = {"feature": np.arange(spec.sizes["feature"], dtype=np.int32)}
+        commit(run.output, run.ledger, spec, plan.recorders, tables)
+
+
 EMBED = Embed()
-execute, finalise, progress_of, describe = EMBED.execute, EMBED.finalise, EMBED.progress_of, EMBED.describe
+EITHER = Either(EMBED, GatheredVectors(), GatheredVectors.role)
+execute, finalise, progress_of, describe = EITHER.execute, EITHER.finalise, EITHER.progress_of, EITHER.describe
 
 
 def _memory_bytes(run: Run[Config], plan: Plan) -> int:
@@ -333,13 +372,10 @@ def _require_backgrounds(background_db: Mapping[str, object] | None, recorders: 
         )
 
 
-def _spec(run: Run[Config], plan: Plan) -> StoreSpec:
-    config, grid = run.config, plan.grid
-    attrs = {
-        **run.store_attrs,
-        "grid": grid.attrs,
-    }
-    spec = embedding_spec(grid, n_features=plan.n_features, dtype=config.dtype, attrs=attrs)
+def _spec(run: Run[Config], grid: Grid, n_features: int) -> StoreSpec:
+    config = run.config
+    attrs = {**run.store_attrs, "grid": grid.attrs}
+    spec = embedding_spec(grid, n_features=n_features, dtype=config.dtype, attrs=attrs)
     if not config.attention:
         return spec
     n_mels, n_frames = token_grid(run)

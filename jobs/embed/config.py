@@ -1,4 +1,4 @@
-"""What decides the numbers in an embedding store."""
+"""Settings that decide the numbers of an embedding store."""
 
 from typing import Literal
 
@@ -52,7 +52,10 @@ class Config(JobConfig):
 
 JOB = Job(
     name="embed", package=__package__, config=Config, algorithm=ALGORITHM, writes="embeddings", extra="dino",
-    inputs=(Input("spectrograms"), Input("model", ("models",), optional=True)),
+    inputs=(
+        Input("spectrograms"), Input("model", ("models",), optional=True),
+        Input("embeddings", optional=True, several=True, jobs=("embed",), is_usual=False),
+    ),
     extends=True, processes="share partitions",
     follows=frozenset({"scheduler", "mix", "device"}),
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """Which days of which recorder have to be embedded, and what they are made from; no torch, no pixels."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from jobs.common.frames.card import read_frame_card
 from jobs.common.network.card import CARD_FILE, WEIGHT_FILES, read_card
 from jobs.common.network.readouts import OF_FRAMES, WIDTHS
 from jobs.common.run import Run
+from jobs.common.sources import label
 from jobs.embed.config import Config
 from jobs.embed.core import MOST_BANDS, N_LOGMEL, N_STATISTICS
 from lake.constants import STATUS
@@ -48,7 +49,7 @@ class Day:
 
 @dataclass(frozen=True)
 class Plan:
-    """What an embedding store holds: the cube's grid and recorders, and all days with usable windows."""
+    """The content of an embedding store: the cube's grid and recorders, and all days with usable windows."""
 
     grid: Grid
     recorders: tuple[str, ...]
@@ -85,7 +86,7 @@ def make_plan(run: Run[Config]) -> Plan:
     if not days:
         kind = "ok or partial" if config.partial else "ok (run with partial = true to take partial ones)"
         raise InputError(f"run {run.name!r}: the cube {cube.name!r} has no window that is {kind}; nothing to embed.")
-    return Plan(grid, recorders, days, _n_features(run, config, n_mels))
+    return Plan(grid, recorders, days, n_features_of(run, config, n_mels))
 
 
 def read_days(ledger: Ledger, grid: Grid, recorders: tuple[str, ...], *, partial: bool, salt: str) -> tuple[Day, ...]:
@@ -160,6 +161,32 @@ def model_digest(run: Run[Config]) -> str:
     return short_hash([files[key] for key in wanted])
 
 
+def refuse_other_vectors(run: Run[Config]) -> None:
+    """Refuse to gather vectors that another model made, or of cubes that the run's own cube does not gather.
+
+    Raises
+    ------
+    InputError
+        With every vector set of which this is so.
+    """
+    cube, model = run.inputs["spectrograms"], model_digest(run)
+    gathered = {one.place: one.name for one in cube.sources("spectrograms")}
+    lines = []
+    for source in run.sources("embeddings"):
+        theirs = source.inputs["spectrograms"]
+        if theirs.place not in gathered:
+            known = " and ".join(map(repr, gathered.values())) or "no cube"
+            lines.append(f"  {label(run, source)} is of {label(run, theirs)}; {cube.name!r} gathers {known}")
+        if model_digest(cast("Run[Config]", source)) != model:
+            names = [one.inputs["model"].output.url if "model" in one.inputs else "no model" for one in (source, run)]
+            lines.append(f"  {label(run, source)} was made with {names[0]}, which holds other weights than {names[1]}")
+    if lines:
+        raise InputError(
+            f"run {run.name!r} cannot gather these vectors:\n" + "\n".join(lines) + "\n"
+            "Gather the cubes first, in the run that `spectrograms` names, and embed all of them with one model."
+        )
+
+
 def kind_of(run: Run[Config]) -> Kind:
     """Return which kind of model makes a run's vectors."""
     model = run.inputs.get("model")
@@ -187,7 +214,7 @@ def _require_readout(run: Run[Config], model: str) -> None:
         )
 
 
-def _n_features(run: Run[Config], config: Config, n_mels: int) -> int:
+def n_features_of(run: Run[Config], config: Config, n_mels: int) -> int:
     """Return the number of features; a model's card says it in plain JSON."""
     if config.features == "logmel":
         return N_LOGMEL * n_mels

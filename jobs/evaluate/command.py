@@ -218,7 +218,7 @@ def _is_clustering(run: Run[Config], role: str) -> bool:
 
 
 def _study(run: Run[Config], path: Path, opened: ExitStack) -> Study:
-    """Open the stores and lay the labels on the study's time."""
+    """Open the stores and put the labels on the study's time."""
     config = run.config
     source = next((found for one in run.inputs.values() for found in [_cube_of(one)] if found is not None), None)
     cube = None

@@ -9,7 +9,7 @@ from jobs.common.job import ANY_ROLE, FileInput, Input, Job
 from lake.scaling import SHRINKAGE
 
 ALGORITHM = 2
-"""2: agreement with labels stands beside that of clusters drawn by lot; 3: the audit does not scale whitened axes."""
+"""2: agreement with labels next to that of random clusters; 3: the audit does not scale whitened axes."""
 
 
 class Config(JobConfig):

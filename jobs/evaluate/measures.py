@@ -12,7 +12,7 @@ Measure = Callable[[Weights], dict[str, float]]
 """From how often each interval counts to the value of each measure."""
 TINY = 1e-12
 HALVES_ARE_SLOW = 4
-"""How many times fewer halves are drawn than whole resamples: the agreement that chance gives takes long."""
+"""Halves are drawn this many times less often than whole resamples: chance agreement takes long to compute."""
 
 
 def table_of(clusters: Ints, labels: Ints, weights: Weights) -> Ints:
@@ -28,7 +28,7 @@ def agreement(table: Ints) -> dict[str, float]:
     Notes
     -----
     Vinh, Epps and Bailey 2010 (mutual information adjusted for chance and normalised by the arithmetic mean of
-    both entropies); Hubert and Arabie 1985 (adjusted Rand index). All are 1 where nothing is to be told.
+    both entropies); Hubert and Arabie 1985 (adjusted Rand index). All are 1 where there is nothing to separate.
     """
     table = table[table.any(axis=1)][:, table.any(axis=0)]
     n, rows, columns = int(table.sum()), table.sum(axis=1), table.sum(axis=0)

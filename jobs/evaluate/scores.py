@@ -140,7 +140,7 @@ def of_clusters(who: Who, clusters: Ints, labels: Ints, split: Split, config: Co
 
 
 def of_chance(labels: Ints, split: Split, config: Config) -> list[Row]:
-    """Return what the commonest label of training is right about, and clusters drawn by lot, as many as labels."""
+    """Return what the commonest label of training is right about, and clusters drawn at random, as many as labels."""
     y = labels[split.rows]
     found = held_out(commonest, np.zeros((len(y), 1), dtype=np.float32), y, split.folds)
     drawn = np.random.default_rng([config.seed, 5]).integers(len(np.unique(y)), size=len(y))
@@ -150,7 +150,7 @@ def of_chance(labels: Ints, split: Split, config: Config) -> list[Row]:
 
 
 def of_lots(run: str, clusters: Ints, labels: Ints, split: Split, config: Config) -> list[Row]:
-    """Return how a clustering's own clusters agree with labels once they are dealt to intervals by lot.
+    """Return how a clustering's own clusters agree with labels when they are assigned to intervals at random.
 
     NMI and purity grow with the number of clusters whatever these hold: this is what they grow to.
     """

@@ -18,7 +18,7 @@ from lake.vectors import VectorSets
 
 Ints = NDArray[np.int64]
 GROUPS = ("recording", "day", "recorder", "group")
-"""What an interval belongs to, in the order of the tables."""
+"""Groups of an interval, in the order of the tables."""
 INTERVALS_AT_ONCE = 2_000
 
 

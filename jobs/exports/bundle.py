@@ -4,9 +4,11 @@ import io
 import json
 import re
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from glob import escape
 from importlib import import_module
 from pathlib import Path
 from tempfile import mkdtemp
@@ -18,18 +20,22 @@ import pandas as pd
 from jobs.common.counts import COUNTS_FILE, counts_of
 from jobs.common.heads import TABLE_FILE
 from jobs.common.run import Run
-from jobs.exports.command import Choice, Said, Study, collection_of, found_spans, open_study
-from jobs.exports.files import Target, Written
+from jobs.exports.choice import Choice, Said
+from jobs.exports.command import Study, collection_of, found_spans, open_study
+from jobs.exports.target import Target, Written
 from jobs.review.command import counts as verdict_counts
 from jobs.runner.manifest import Manifest
 from jobs.runner.registry import JOBS
-from lake.batches import batch_names, n_answered, read_batch
+from lake.batch_files import batch_names
+from lake.batches import n_answered, read_batch
 from lake.deployments import camtrap_deployments
 from lake.digest import sha256, sha256_of
 from lake.errors import UsageError
 from lake.escapes import as_written
 from lake.exports.collection import About, Collection
 from lake.exports.methods import Facts, methods_text
+from lake.exports.ro_crate import FILE as CRATE
+from lake.exports.ro_crate import ro_crate
 from lake.exports.spans import rounded
 from lake.heard import shares_speech
 from lake.held import read_held
@@ -42,6 +48,7 @@ from lake.verdicts import last_decisions
 CHECKSUMS: Final = "SHA256SUMS"
 RULE: Final = "precision"
 """Threshold of the events if the user names none."""
+LEFT_AFTER_S: Final = 3600
 TABLES: Final = {
     "tables/verified.csv": "spans of sound that people verified, with recording, place and local time",
     "tables/events.csv": "events of the detectors, with what people said of them",
@@ -55,6 +62,7 @@ TABLES: Final = {
     "runs.json": "each run: settings, identities, versions",
     "METHODS.md": "what was done, made from the receipts",
     "CITATION.cff": "how to cite",
+    "ro-crate-metadata.json": "the runs as a Workflow Run RO-Crate",
     "metadata.json": "title, creators, licence, rounding of coordinates",
 }
 """What a bundle may hold, for its README."""
@@ -84,7 +92,7 @@ def write_bundle(manifest: Manifest, choice: Choice, said: Said, target: Target)
     study = open_study(manifest, choice)
     rule = choice.threshold or (RULE if study.detections is not None else None)
     choice = replace(choice, threshold=rule)
-    files, n_rows = _files(study, choice, said)
+    files, n_rows = bundle_files(study, choice, said)
     with _aside(target) as folder:
         for key, data in files.items():
             path = folder / key
@@ -100,7 +108,7 @@ def _notes(said: Said) -> Iterator[str]:
         yield "the bundle names no licence, so nobody may use it; add --licence, such as CC-BY-4.0 or CC0-1.0"
 
 
-def _files(study: Study, choice: Choice, said: Said) -> tuple[Files, int]:
+def bundle_files(study: Study, choice: Choice, said: Said) -> tuple[Files, int]:
     """Return the files of a bundle by key, and the number of spans in it."""
     events = choice.threshold is not None
     of_people = collection_of(study, choice, said, found_spans(study, replace(choice, threshold=None)))
@@ -122,6 +130,8 @@ def _files(study: Study, choice: Choice, said: Said) -> tuple[Files, int]:
     files["CITATION.cff"] = _citation(about).encode()
     files["metadata.json"] = _json(_metadata(about))
     files["README.md"] = _readme(about, files).encode()
+    purposes = {receipt["job"]: _purpose(receipt["job"]) for receipt in receipts}
+    files[CRATE] = ro_crate(about, receipts, list(files), purposes).encode()
     files[CHECKSUMS] = "".join(f"{sha256(data)}  {key}\n" for key, data in sorted(files.items())).encode()
     return files, n_rows
 
@@ -302,6 +312,7 @@ def _changed(folder: Path) -> Iterator[str]:
 def _aside(target: Target) -> Iterator[Path]:
     """Give a new folder that takes the bundle's name once it is filled; nothing is left of it if that fails."""
     folder = target.out.absolute()
+    _remove_left(folder)
     aside = Path(mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         aside.chmod(0o755)
@@ -315,3 +326,11 @@ def _aside(target: Target) -> Iterator[Path]:
             aside.replace(folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _remove_left(folder: Path) -> None:
+    """Remove what killed exports of this name left half-written: folders that nobody wrote to for an hour."""
+    for left in folder.parent.glob(f".{escape(folder.name)}.????????"):
+        newest = max((path.stat().st_mtime for path in (left, *left.rglob("*"))), default=0.0)
+        if left.is_dir() and time.time() - newest > LEFT_AFTER_S:
+            shutil.rmtree(left, ignore_errors=True)

@@ -9,88 +9,22 @@ import pandas as pd
 import xarray as xr
 
 from jobs.common.run import Run
+from jobs.exports.choice import Choice, Said
 from jobs.review.windows import open_windows
 from jobs.runner.manifest import Manifest
-from lake.chain import made_by
 from lake.deployments import deployments_from, read_deployments
 from lake.errors import InputError
-from lake.exports.clusters import clustering_table, with_labels
-from lake.exports.collection import About, Collection, deployments_of, lengths_of, recordings_of
-from lake.exports.spans import detected_spans, placed, verified_spans
+from lake.exports.collection import About, Collection, deployments_of, recordings_of
+from lake.exports.spans import detected_spans, negative_spans, placed, verified_spans
 from lake.heard import shares_speech
-from lake.layout import run_of
-from lake.query.events import Joining, find_events, thresholds_of
+from lake.query.events import find_events, thresholds_of
 from lake.query.find import Wanted, is_wanted_time
-from lake.query.naming import read_names
 from lake.query.select import open_any, resolve_recorder
-from lake.read import grid_of, recorder_names
+from lake.read import recorder_names
 from lake.recordings import read_recordings
 from lake.sounds import SPEECH, Sound, read_sounds
-from lake.storage import Storage
 from lake.text import near_or_all
 from lake.verdicts import read_verdicts
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Which spans are exported.
-
-    Attributes
-    ----------
-    is_verified
-        Only what people verified; with a threshold, only those of its events.
-    threshold
-        Events of a detector above it: ``best-f1``, ``precision`` or a probability; ``None`` for verdicts alone.
-    run
-        The run of detections; may be left out if there is but one.
-    cube
-        The run of spectrograms; may be left out if there is but one.
-    sounds
-        Only these; all if empty.
-    joining
-        How windows are joined to events.
-    wanted
-        Recorders, sites, days and hours.
-    """
-
-    is_verified: bool = False
-    threshold: str | None = None
-    run: str | None = None
-    cube: str | None = None
-    sounds: tuple[str, ...] = ()
-    joining: Joining = field(default_factory=Joining)
-    wanted: Wanted = field(default_factory=Wanted)
-
-    @property
-    def asks_for_sounds(self) -> bool:
-        """Whether anything is asked for that only named sounds have."""
-        return self.is_verified or self.threshold is not None or self.run is not None or bool(self.sounds)
-
-
-@dataclass(frozen=True)
-class Said:
-    """What the user says of an export: see :class:`lake.exports.collection.About`."""
-
-    title: str = ""
-    creators: tuple[str, ...] = ()
-    licence: str = ""
-    decimals: int | None = None
-
-
-@dataclass(frozen=True)
-class StoreWindows:
-    """The windows of a clustering that are exported.
-
-    ``table`` is that of :func:`lake.exports.clusters.clustering_table`; ``lengths_s`` has the seconds of each
-    recording, ``vectors`` the stores that the clustering was made of.
-    """
-
-    table: pd.DataFrame
-    clusters: xr.Dataset
-    vectors: list[str]
-    lengths_s: dict[str, float]
-    high_hz: float
-    notes: list[str]
 
 
 @dataclass
@@ -152,6 +86,8 @@ def found_spans(study: Study, choice: Choice) -> pd.DataFrame:
     Spans that share time with what somebody marked as speech are never among them.
     """
     spans = _chosen(study, choice)
+    if choice.with_negatives and len(found := negative_spans(study.verdicts, choice.sounds)):
+        spans = pd.concat([spans, found], ignore_index=True) if len(spans) else found
     start_ms, end_ms = (
         spans[name].to_numpy().astype("datetime64[ms]").astype(np.int64) for name in ("start_utc", "end_utc")
     )
@@ -181,45 +117,6 @@ def about_export(study: Study, choice: Choice, said: Said) -> About:
     title = said.title or study.manifest.path.resolve().parent.name
     now = datetime.now(UTC).replace(microsecond=0)
     return About(title, said.creators, said.licence, now, said.decimals, program, _sentence(choice), detector)
-
-
-def windows_of_store(url: str, choice: Choice, said: Said) -> StoreWindows:
-    """Return the windows of a clustering that were chosen, without those that somebody marked as speech.
-
-    Raises
-    ------
-    InputError
-        If the store is no clustering, or its cube is not known.
-    """
-    clusters = open_any(url)
-    if "cluster" not in clusters:
-        raise InputError(f"{url}: expected a store of clusters; name one below `clusters`.")
-    above = made_by(url).nearest("spectrograms") if choice.cube is None else None
-    if choice.cube is None and above is None:
-        raise InputError(f"{url}: no cube is known that it was made from; name it with --cube.")
-    cube = open_any(choice.cube or (above.output.url if above else ""))
-    given, notes = read_names(Storage(url)), list[str]()
-    names = {name.cluster: name.name for name in given.rows}
-    table = clustering_table(clusters, cube, choice.wanted, names=names, round_coordinates=said.decimals)
-    inside = run_of(url)
-    if inside is not None:
-        start_ms = table["time"].to_numpy().astype("datetime64[ms]").astype(np.int64)
-        verdicts = read_verdicts(inside[0])
-        is_speech = shares_speech(verdicts, table["recorder"], start_ms, start_ms + grid_of(clusters).window_ms)
-        if is_speech.any():
-            notes.append(f"rows that are left out, as somebody marked their sound as speech: {int(is_speech.sum())}.")
-        table = table[~is_speech].reset_index(drop=True)
-    lengths = lengths_of(recordings_of(cube))
-    high_hz = float(cube["mel"].to_numpy()[-1])
-    return StoreWindows(with_labels(table), clusters, _vectors(url), lengths, high_hz, [*notes, *given.notes])
-
-
-def _vectors(url: str) -> list[str]:
-    """Return the embedding stores that a clustering was made of; none of a store in no lake."""
-    if run_of(url) is None:
-        return []
-    made = made_by(url)
-    return [made.inputs[role].output.url for role in sorted(made.inputs) if role.partition("+")[0] == "embeddings"]
 
 
 def _sentence(choice: Choice) -> str:

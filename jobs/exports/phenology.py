@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from jobs.common.counts import COUNTS_FILE, counts_of
-from jobs.exports.command import Choice, Study
+from jobs.exports.choice import Choice
+from jobs.exports.command import Study
 from lake.counting.study import Windows, windows_of
 from lake.heard import shares_speech
 from lake.query.phenology import RULE, Marks, Phenology, answered, phenologies, scored, wanted_windows

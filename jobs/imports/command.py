@@ -24,7 +24,8 @@ from lake.grid import Grid
 from lake.identity import short_hash
 from lake.ledger import Entry
 from lake.read import grid_of, open_cube, recorder_names
-from lake.schema import StoreSpec, embedding_spec, with_offsets
+from lake.schema import embedding_spec, with_offsets
+from lake.specs import StoreSpec
 from lake.write import commit, write_block
 
 MOST_TOLD = 5

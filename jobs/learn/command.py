@@ -42,7 +42,7 @@ ROW_BYTES = 1_000
 
 @dataclass(frozen=True)
 class Learnt:
-    """What became of one sound: its row of the table, and its head, ``None`` where it was refused."""
+    """Result for one sound: its row of the table, and its head, ``None`` where it was refused."""
 
     row: Mapping[str, Any]
     head: Head | None

@@ -1,4 +1,4 @@
-"""What decides the numbers of heads."""
+"""Settings of the ``learn`` job."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,7 @@ from jobs.common.config import JobConfig
 from jobs.common.job import Input, Job
 from lake.scaling import SHRINKAGE
 
-ALGORITHM = 2
+ALGORITHM = 3
 Group = Literal["auto", "day", "recording"]
 
 

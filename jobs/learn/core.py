@@ -22,7 +22,7 @@ class Refused(Exception):  # noqa: N818 (no error of the run: the other heads go
 
 @dataclass(frozen=True)
 class Examples:
-    """What is known of one sound.
+    """Windows and verdicts of one sound.
 
     Attributes
     ----------

@@ -25,7 +25,7 @@ N_DAYS = 3
 
 @dataclass(frozen=True)
 class Judged:
-    """What holds of the lake's verdicts, and which windows they are of.
+    """Verdicts of the lake that hold, and the windows that they apply to.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ def draw_unlabelled(judged: Judged, config: Config) -> Ints:
 
 @dataclass(frozen=True)
 class Groups:
-    """What windows are held out with: the number of the recording and day, and of the day, of each; shape (n,)."""
+    """Groups in which windows are held out: numbers of recording and day, of day, and of file; arrays of shape (n,)."""
 
     recording: Ints
     day: Ints

@@ -1,4 +1,4 @@
-"""How well scores tell yes from no, Platt scaling, thresholds, and their intervals over resampled groups."""
+"""How well scores separate yes from no, Platt scaling, thresholds, and their intervals over resampled groups."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 N_STEPS = 50
-RIDGE = 0.01
+RIDGE = 0.2
 """Penalty on half the square of a slope per standard deviation of the scores; more where a kind is rare: 1 / n²."""
 FLAT = 1e-6
 """Slope of a logistic fit below which scores say nothing."""
@@ -17,7 +17,7 @@ FLAT = 1e-6
 
 @dataclass(frozen=True)
 class Ranking:
-    """What scores are worth, for each row of weights; all of shape (n_weights,), NaN without both yes and no."""
+    """Quality of scores for each row of weights; arrays of shape (n_weights,), NaN without both yes and no."""
 
     average_precision: Floats
     auroc: Floats

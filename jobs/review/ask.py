@@ -15,6 +15,7 @@ from jobs.review.listed import read_list
 from jobs.review.orders import (
     Chosen,
     Population,
+    Rows,
     at_random,
     evenly,
     explore,
@@ -25,6 +26,7 @@ from jobs.review.orders import (
     without_overlap,
 )
 from jobs.review.sources import Sources, finished_runs, scored_sounds
+from jobs.review.typical import typical
 from jobs.review.windows import Windows, open_windows, windows_of_batch
 from jobs.runner.manifest import Manifest
 from jobs.runner.state import finished
@@ -36,14 +38,17 @@ from lake.digest import cell_digest, sha256, sha256_of
 from lake.errors import InputError
 from lake.heard import windows_heard, windows_of_speech
 from lake.identity import canonical
+from lake.scaling import Vectors
 from lake.sounds import SPEECH, Sounds, read_sounds
 from lake.tables import make_table
 from lake.verdicts import read_verdicts, settled
 
 N_SAMPLE: Final = 20_000
-"""Windows that `far` looks at."""
+"""Windows that `far` and `typical` look at."""
 MOST_HEARD: Final = 2_000
-"""Windows heard before that `far` keeps away from."""
+"""Windows heard before that these keep away from."""
+ENOUGH_YES: Final = 20
+"""Of each sound, for `auto` to go by detectors where all sounds are asked about."""
 AUTO, LISTED = "auto", "listed"
 
 Order = Callable[[Sources, int, np.random.Generator], Chosen]
@@ -57,9 +62,19 @@ def _explore(known: Sources, n: int, _random: np.random.Generator) -> Chosen:
 
 
 def _far(known: Sources, n: int, random: np.random.Generator) -> Chosen:
-    rows = np.sort(spread(known.population, random.permutation(len(known.population)), N_SAMPLE))
-    rows, vectors, heard = known.vectors(rows, MOST_HEARD, random)
+    rows, vectors, heard = _sampled(known, random)
     return farthest(known.population, rows, vectors, heard, n)
+
+
+def _typical(known: Sources, n: int, random: np.random.Generator) -> Chosen:
+    rows, vectors, heard = _sampled(known, random)
+    return typical(known.population, rows, vectors, heard, n, random=random)
+
+
+def _sampled(known: Sources, random: np.random.Generator) -> tuple[Rows, Vectors, Vectors]:
+    """Return some windows that may be asked, their scaled vectors, and those of windows that were heard."""
+    rows = np.sort(spread(known.population, random.permutation(len(known.population)), N_SAMPLE))
+    return known.vectors(rows, MOST_HEARD, random)
 
 
 def _margin(known: Sources, n: int, _random: np.random.Generator) -> Chosen:
@@ -84,6 +99,7 @@ def _count(known: Sources, n: int, random: np.random.Generator) -> Chosen:
 
 
 ORDERS: Final[Mapping[str, Order]] = {
+    "typical": _typical,
     "explore": _explore,
     "far": _far,
     "margin": _margin,
@@ -99,7 +115,7 @@ RANDOM: Final = {"random", "count"}
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asks for.
+    """The request of a user.
 
     Attributes
     ----------
@@ -153,7 +169,7 @@ def choose_batch(manifest: Manifest, request: Request, command: str) -> Asked:
         windows = open_windows(manifest, request.cube, vectors)
     lake = windows.run.lake
     verdicts = read_verdicts(lake)
-    order, why = _order_of(request, runs, asked, n_verdicts=len(verdicts))
+    order, why = _order_of(request, runs, asked, verdicts)
     if vectors is not None and order == "count":
         raise InputError(
             f"--order count: counts are of the cube's windows, and these are those of the vectors {vectors.name!r}. "
@@ -234,22 +250,25 @@ def _asked_sounds(sounds: Sounds, names: Sequence[str]) -> list[str]:
 
 
 def _order_of(
-    request: Request, runs: Mapping[str, Sequence[Run]], sounds: Sequence[str], *, n_verdicts: int
+    request: Request, runs: Mapping[str, Sequence[Run]], sounds: Sequence[str], verdicts: pd.DataFrame
 ) -> tuple[str, str]:
     """Return the order to take, and why; the user's own if it is one."""
     if request.order != AUTO:
         return request.order, ""
     if request.listed is not None:
         return LISTED, "the windows of the list, in its order"
-    scored = scored_sounds(runs["detections"][0]) if n_verdicts and runs.get("detections") else []
+    scored = scored_sounds(runs["detections"][0]) if len(verdicts) and runs.get("detections") else []
     without = [sound for sound in sounds if sound not in scored]
-    if not without:
+    n_yes = verdicts.loc[verdicts["verdict"] == "yes", "sound"].value_counts()
+    few = [] if request.sounds else [sound for sound in sounds if n_yes.get(sound, 0) < ENOUGH_YES]
+    if not without and not few:
         return "margin", "all sounds have a detector; these are the windows that it is least sure of"
-    why = f"no detector of {', '.join(without)} yet" if n_verdicts else "nothing was heard yet"
+    why = f"no detector of {', '.join(without)} yet" if without else f"fewer than {ENOUGH_YES} yes of {', '.join(few)}"
+    why = why if len(verdicts) else "nothing was heard yet"
+    if runs.get("embeddings"):
+        return "typical", f"{why}; these are typical of the kinds of windows that were heard least, the largest first"
     if runs.get("clusters"):
         return "explore", f"{why}; these are typical of the clusters that were heard least, the largest first"
-    if runs.get("embeddings"):
-        return "far", f"{why}, and there are no clusters; these are far from each other and from what was heard"
     return "random", f"{why}, and there are neither clusters nor vectors"
 
 

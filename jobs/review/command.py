@@ -25,7 +25,7 @@ from lake.verdicts import (
 
 @dataclass(frozen=True)
 class Added:
-    """What was read, and what of it was new."""
+    """Counts of what was read, and of what was new."""
 
     read: Read
     delivery: Delivery

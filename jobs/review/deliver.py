@@ -30,7 +30,7 @@ Row = dict[str, object]
 
 @dataclass(frozen=True)
 class Given:
-    """How files of verdicts are to be taken.
+    """Options for reading files of verdicts.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Read:
-    """What was read: verdicts with the columns of :data:`lake.verdicts.COLUMNS`, and notes."""
+    """Verdicts with the columns of :data:`lake.verdicts.COLUMNS`, and notes."""
 
     table: pd.DataFrame
     notes: Sequence[str]
@@ -265,7 +265,7 @@ def _label_rows(
 
 
 Span = tuple[str, str, int, int, str]
-"""Where it stands, recorder, start and end in milliseconds since 1970, label."""
+"""Its source, recorder, start and end in milliseconds since 1970, and label."""
 
 
 def _plain_spans(path: Path) -> tuple[list[Span], list[str], list[str]]:

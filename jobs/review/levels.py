@@ -17,7 +17,7 @@ from lake.query.across import open_spans
 from lake.shards import open_codes
 
 PICTURE_PX = (480, 320)
-"""Of a window; what is beside it comes on top."""
+"""Of a window, without its neighbours."""
 PERCENTILES = (10.0, 99.9)
 """Of the levels of the windows shown: those of the darkest and the brightest colour."""
 N_FOR_LEVELS = 200
@@ -125,7 +125,7 @@ def _with_cells_beside(
     read_codes: Callable[[Sequence[int], Sequence[int]], Codes],
     withheld: Set[tuple[int, int]],
 ) -> Codes:
-    """Return a window of the cube between those beside it that may be shown."""
+    """Return a window of the cube between its neighbours that may be shown."""
     step, usable = steps_aside(windows.grid), windows.usable(place.cube_row)
     beside = [
         cell

@@ -42,7 +42,7 @@ DATA_KEY = "data.js"
 
 @dataclass(frozen=True)
 class Written:
-    """What :func:`write_page` wrote: windows, those with sound, bytes, and what a reader of the page should know."""
+    """The result of :func:`write_page`: windows, those with sound, bytes, and notes for the reader of the page."""
 
     n_windows: int
     n_with_sound: int

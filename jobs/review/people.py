@@ -2,15 +2,19 @@
 
 from jobs.runner.manifest import Manifest
 from jobs.runner.state import DAMAGED, State
-from lake.batches import batch_names, n_answered, read_batch
+from lake.batch_files import batch_names
 from lake.deliveries import deliveries
 from lake.errors import StoreError
-from lake.verdicts import read_verdicts
 
 
 def people_states(manifest: Manifest) -> list[State]:
     """Return what there is of verdicts and of batches in a study's lake; nothing of what there is not."""
     lake = next(iter(manifest.runs.values())).lake
+    if not deliveries(lake) and not batch_names(lake):
+        return []
+    from lake.batches import n_answered, read_batch  # noqa: PLC0415 (pandas, which a study without reviews needs not)
+    from lake.verdicts import read_verdicts  # noqa: PLC0415
+
     try:
         verdicts = read_verdicts(lake)
     except StoreError as error:

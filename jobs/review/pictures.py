@@ -12,7 +12,7 @@ Codes = NDArray[np.uint8]
 
 
 def steps_aside(grid: Grid) -> int:
-    """Return how many cells away the window is that shows what is beside one.
+    """Return how many cells away the neighbour of a window is.
 
     Of windows that touch or overlap one cell at each side covers all of it; of others it covers what there is.
     """

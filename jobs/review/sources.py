@@ -1,4 +1,4 @@
-"""What the orders of listening know of a study: its clusters, vectors, scores, and what was heard."""
+"""Sources of the orders of listening: clusters, vectors, scores, and what was heard."""
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ THREADS = 2
 
 @dataclass
 class Sources:
-    """What an order may ask for; nothing is read before it is asked for, and what was read is listed in ``reads``.
+    """Data that an order may ask for: read when it is asked for, then listed in ``reads``.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ class Sources:
         """
         clustered = self.runs.get("clusters") or ()
         made_from = clustered[0].sources("embeddings") if clustered and self.as_clustered else []
-        runs = made_from or [self._only("embeddings", "embed", "--order far needs vectors")]
+        runs = made_from or [self._only("embeddings", "embed", "This order needs vectors")]
         self.reads |= {f"vectors{i or ''}": run for i, run in enumerate(runs)}
         sets = open_vectors([run.output.url for run in runs])
         there = Population(windows_of(sets), sets.grid)
@@ -135,7 +135,7 @@ class Sources:
         if not scored:
             raise InputError(
                 f"run {run.name!r} has no scores of {', '.join(without)}; it has those of "
-                f"{', '.join(known) or 'none'}. Hear more windows first, with --order explore."
+                f"{', '.join(known) or 'none'}. Hear more windows first, with --order typical."
             )
         if without:
             self.notes.append(

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from jobs.common.run import Run
 from jobs.runner.manifest import Manifest
 from lake import read
-from lake.batches import VECTORS_ROLE, Batch, batch_names, read_batch
+from lake.batch_files import batch_names
+from lake.batches import VECTORS_ROLE, Batch, read_batch
 from lake.errors import InputError
 from lake.grid import Grid, iso
 from lake.heard import OffsetsMs

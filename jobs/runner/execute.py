@@ -1,6 +1,7 @@
 """Executing the runs of a manifest: in order, skipping what is done, leaving receipts."""
 
 import os
+import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from jobs.runner.explain import nearest
 from jobs.runner.manifest import Manifest
 from jobs.runner.registry import JOBS, needing
 from jobs.runner.state import WAITS, State, follows, is_gone, pinned_state, require_inputs, waits_for_verdicts
-from lake.batches import batch_names, damaged_batches
+from lake.batch_files import batch_names, damaged_batches
 from lake.constants import COPIES
 from lake.deliveries import damaged_deliveries, deliveries
 from lake.errors import InputError, QuarantineError, StoreError, UsageError
@@ -27,7 +28,7 @@ from lake.image import require_image as require_same_image
 from lake.ledger import Ledger
 from lake.older import older_of
 from lake.receipts import latest_receipt
-from lake.verify import damages, n_files, notes
+from lake.verify import compared, n_files
 from lake.whole import require_grid
 
 OPEN_PORTS = (
@@ -58,7 +59,7 @@ def execute_runs(manifest: Manifest, names: Sequence[str], options: Options, say
         If an input is not done, or the output of a run is gone.
     QuarantineError
         After everything is done, if a run set aside more recordings than the manifest allows. Of a share
-        it is not asked; finalising tells.
+        it is not asked; finalising reports it.
     """
     runs, waiting = ready(manifest, names)
     if options.part is None and place(os.environ).rank == 0 and opens_ports(os.environ):
@@ -151,7 +152,7 @@ def finalise_run(manifest: Manifest, name: str, say: Callable[[str], None]) -> N
             f"run {run.name!r} is a {run.job!r} run, which has no partitions; `dawnchorus run` finishes it by itself."
         )
     if run.ledger.record() is None:
-        raise StoreError(f"run {name!r} has not begun; type `dawnchorus run {manifest.path} {name}`.")
+        raise StoreError(f"run {name!r} has not begun; type `dawnchorus run {shlex.quote(str(manifest.path))} {name}`.")
     if settled(run, manifest.path, Options()) is not None:
         say(f"{name}: finalised already, nothing to do")
         return
@@ -175,10 +176,9 @@ def verify_runs(manifest: Manifest, names: Sequence[str], say: Callable[[str], N
         older = older_of(run.lake, run.kind, run.name) if run.kind == "clusters" else []
         for name in (run.name, *older):
             output, ledger = run.lake.output(run.kind, name), Ledger(run.lake.ledger(name))
-            compared = output, ledger, run.kind, run.lake.receipts(name)
-            found = list(damages(*compared))
+            found, notes = compared(output, ledger, run.kind, run.lake.receipts(name))
             say(f"{name}: {n_files(ledger)} files in the ledger, {len(found)} of them differ")
-            for note in notes(*compared):
+            for note in notes:
                 say(f"  {note}")
             wrong += found
     if not names:

@@ -92,6 +92,7 @@ def _made_of(run: Run) -> dict[str, Any]:
         receipt = latest_receipt(source.lake, source.name) or {}
         inputs[role] = {
             "run": source.name,
+            **({} if source.lake.storage.url == run.lake.storage.url else {"lake": source.lake.storage.url}),
             **{key: receipt.get(key) for key in ("config_id", "content_id", "n_windows")},
         }
     told: dict[str, Any] = {"inputs": inputs}
@@ -103,7 +104,7 @@ def _made_of(run: Run) -> dict[str, Any]:
         told["deliveries"] = deliveries(run.lake)
     if run.files:
         told |= {"files": {key: str(path) for key, path in run.files.items()}, "files_sha256": files_sha256(run)}
-    if not run.inputs and run.recordings is not None:
+    if run.recordings is not None and (not run.inputs or run.kind == "spectrograms"):
         told["recordings"] = run.recordings.record
     return told
 

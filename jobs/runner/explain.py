@@ -9,13 +9,14 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from jobs.common.config import JobConfig
+from jobs.common.plain_words import plain
 
 WANTED = {
     "model_type": "expected a table",
     "dict_type": "expected a table",
     "date_type": "expected a day without quotes, such as 2021-07-14",
 }
-"""What pydantic tells in words of Python."""
+"""Messages of pydantic in words of Python."""
 
 
 def explain(error: ValidationError, model: type[BaseModel], prefix: Sequence[str]) -> list[str]:
@@ -23,7 +24,7 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: Sequence[str
     lines: dict[str, list[str]] = {}
     found: dict[str, str] = {}
     for problem in error.errors():
-        # Of a value that may be one kind or another, pydantic tells kind by kind what it is not.
+        # For a value of several possible kinds, pydantic reports one problem for each kind.
         kinds = issubclass(model, JobConfig)
         place = [part for i, part in enumerate(problem["loc"]) if i == 0 or isinstance(part, int) or not kinds]
         where = ".".join(map(str, [*prefix, *place]))
@@ -32,7 +33,8 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: Sequence[str
         elif problem["type"] in {"missing", "value_error"}:
             said = problem["msg"].removeprefix("Value error, ").replace("Field required", "missing")
         else:
-            said = WANTED.get(problem["type"], problem["msg"].replace("Input should be", "expected", 1))
+            known = WANTED.get(problem["type"]) or plain(problem["msg"])
+            said = known or problem["msg"].replace("Input should be", "expected", 1)
             found[where] = f", found {_shown(problem['input'])}"
         said = said.removeprefix("expected ") if where in lines else said
         lines.setdefault(where, []).append(said)

@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -12,7 +13,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from jobs.common.config import JobConfig, identity_config, resumed_config
 from jobs.common.job import ANY_ROLE, Input, Job
 from jobs.common.resources import Resources
-from jobs.common.run import Image, Recordings, Run
+from jobs.common.run import Image, Recordings, Run, identities
+from jobs.runner.elsewhere import is_place, runs_at
 from jobs.runner.explain import explain, nearest
 from jobs.runner.registry import JOBS, makers
 from lake.constants import MS_PER_DAY
@@ -134,9 +136,11 @@ def read_manifest(path: Path) -> Manifest:
         With every problem of the manifest at once.
     """
     entry, names, problems = _checked(_parsed(path))
-    configs, more = _configs(entry, names)
+    places, absent = _places(path, entry, names)
+    known = {**{place: run.job for place, run in places.items()}, **dict.fromkeys(names, "")}
+    configs, more = _configs(entry, {**known, **{name: run.job for name, run in entry.runs.items()}})
     order, waiting = _order(entry)
-    problems += more + waiting
+    problems += absent + more + waiting
     if problems:
         raise InputError(_told(path, problems))
     lake = _lake(path, entry.lake)
@@ -144,8 +148,8 @@ def read_manifest(path: Path) -> Manifest:
     for name in order:
         wanted = entry.runs[name]
         job, config = JOBS[wanted.job], _resumed(lake, name, wanted, configs[name])
-        inputs = {role: runs[source] for role, source in sorted(wanted.sources.items())}
-        ids = {role: run.config_id for role, run in inputs.items()}
+        inputs = {role: {**places, **runs}[source] for role, source in sorted(wanted.sources.items())}
+        ids = identities(job.writes, inputs)
         runs[name] = Run(
             lake=lake, name=name, job=wanted.job, kind=job.writes, config=config, algorithm=job.algorithm,
             config_id=config_id(wanted.job, job.algorithm, identity_config(config), ids), inputs=inputs,
@@ -200,7 +204,7 @@ def _leave_out(raw: dict[Any, Any], place: Sequence[str | int]) -> None:
         holder.pop(above[-1], None)
 
 
-def _configs(entry: ManifestEntry, names: Set[str]) -> tuple[dict[str, JobConfig], list[str]]:
+def _configs(entry: ManifestEntry, names: Mapping[str, str]) -> tuple[dict[str, JobConfig], list[str]]:
     configs: dict[str, JobConfig] = {}
     problems: list[str] = []
     for name, run in entry.runs.items():
@@ -230,7 +234,7 @@ def _resumed(lake: Lake, name: str, wanted: RunEntry, fresh: JobConfig) -> JobCo
         return fresh
 
 
-def _input_problems(entry: ManifestEntry, name: str, names: Set[str]) -> list[str]:
+def _input_problems(entry: ManifestEntry, name: str, names: Mapping[str, str]) -> list[str]:
     run, job = entry.runs[name], JOBS[entry.runs[name].job]
     return [
         *_file_problems(f"runs.{name}.files", run, job),
@@ -243,7 +247,7 @@ def _input_problems(entry: ManifestEntry, name: str, names: Set[str]) -> list[st
         *(
             f"runs.{name}.inputs.{role}{problem}"
             for role, source in run.sources.items()
-            if (problem := _source_problem(entry, names, job, role, source))
+            if (problem := _source_problem(names, job, role, source))
         ),
     ]
 
@@ -279,16 +283,18 @@ def _wrong_number(given: Input | None, found: int) -> str:
     return "one run or more" if given.several else "one run"
 
 
-def _source_problem(entry: ManifestEntry, names: Set[str], job: Job, role: str, source: str) -> str:
+def _source_problem(names: Mapping[str, str], job: Job, role: str, source: str) -> str:
     """Return what is wrong with a run that is named as an input, or nothing."""
     given = job.input_of(role)
     if given is None:
-        return f": the job {job.name!r} has no such input{nearest(role, [one.role for one in job.inputs])}"
-    if source not in names:
-        return f" = {source!r}: the manifest has no such run{nearest(source, sorted(names))}"
-    if source not in entry.runs or entry.runs[source].job in makers(given):
+        usual = [one.role for one in job.inputs if one.role != job.writes]
+        return f": the job {job.name!r} has no such input{nearest(role, usual)}"
+    if source not in names:  # what is wrong with a place is said already
+        near = nearest(source, sorted(name for name in names if not is_place(name)))
+        return "" if is_place(source) else f" = {source!r}: the manifest has no such run{near}"
+    if not names[source] or names[source] in makers(given):
         return ""
-    return f" = {source!r}: expected a {' or '.join(map(repr, makers(given)))} run, found {entry.runs[source].job!r}"
+    return f" = {source!r}: expected a {' or '.join(map(repr, makers(given)))} run, found {names[source]!r}"
 
 
 def _order(entry: ManifestEntry) -> tuple[list[str], list[str]]:
@@ -325,6 +331,13 @@ def _lake(manifest: Path, text: str) -> Lake:
     except InputError as error:
         raise InputError(_told(manifest, [f"lake = {error}"])) from error
     return lake
+
+
+def _places(manifest: Path, entry: ManifestEntry, names: Set[str]) -> tuple[dict[str, Run], list[str]]:
+    """Return the runs that inputs name by the place of their output, and what is wrong with such places."""
+    sources = [source for run in entry.runs.values() for source in run.sources.values()]
+    wanted = (source for source in sources if source not in names and is_place(source))
+    return runs_at(wanted, partial(_resolved, manifest))
 
 
 def _resolved(manifest: Path, text: str) -> str:

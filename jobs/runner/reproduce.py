@@ -13,10 +13,12 @@ from pydantic import ValidationError
 from jobs.common.config import identity_config, stored_config
 from jobs.common.containers import bind_words
 from jobs.common.launch import launch, run_child
-from jobs.common.run import Image, Options, Recordings, Run, listed
+from jobs.common.run import Image, Options, Run, identities, listed
+from jobs.runner.elsewhere import recordings_of
 from jobs.runner.execute import execute_run
 from jobs.runner.explain import explain
 from jobs.runner.registry import JOBS
+from lake.chain import lake_of
 from lake.digest import sha256_of, sha256_of_file
 from lake.errors import InputError, StoreError
 from lake.graph import above
@@ -107,7 +109,7 @@ def _execute(new: Run, receipt: Path, options: Options, n_processes: int) -> Non
 
 
 def _require_fit(facts: Mapping[str, Any], receipt: Path) -> None:
-    """Refuse the receipt of a clustering that has grown: the vectors of its fit are not to be told from the others."""
+    """Refuse the receipt of a clustering that has grown: the vectors of its fit cannot be separated from the others."""
     counts = facts.get("counts") or {}
     fitted, windows = counts.get("windows_at_fit"), counts.get("windows")
     if fitted is not None and fitted != windows:
@@ -162,7 +164,7 @@ def read_receipt(path: Path) -> dict[str, Any]:
 
 
 def recorded_run(lake: Lake, facts: Mapping[str, Any]) -> Run:
-    """Return a run as its receipt tells it, with the runs it read.
+    """Return a run as its receipt describes it, with the runs it read.
 
     Raises
     ------
@@ -185,13 +187,14 @@ def recorded_run(lake: Lake, facts: Mapping[str, Any]) -> Run:
         raise InputError(f"run {name!r}: this version does not know its configuration:\n{lines}") from error
     inputs = {}
     for role, source in sorted(facts["inputs"].items()):
-        theirs = latest_receipt(lake, source["run"])
+        other = lake_of(lake, source)
+        theirs = latest_receipt(other, source["run"])
         if theirs is None:
             raise StoreError(
-                f"run {name!r} read {source['run']!r} ({role}), which has left no receipt in {lake.storage.url}."
+                f"run {name!r} read {source['run']!r} ({role}), which has left no receipt in {other.storage.url}."
             )
-        inputs[role] = recorded_run(lake, theirs)
-    ids = {role: run.config_id for role, run in inputs.items()}
+        inputs[role] = recorded_run(other, theirs)
+    ids = identities(job.writes, inputs)
     wanted = config_id(facts["job"], facts["algorithm"], identity_config(config), ids)
     if wanted != facts["config_id"]:
         changed = [f"{role}: {facts['inputs'][role]['config_id']}, now {one}" for role, one in ids.items()]
@@ -200,17 +203,11 @@ def recorded_run(lake: Lake, facts: Mapping[str, Any]) -> Run:
     return Run(
         lake=lake, name=name, job=facts["job"], kind=job.writes, config=config, algorithm=facts["algorithm"],
         config_id=facts["config_id"], inputs=inputs,
-        recordings=_recordings(tables) if tables else next((run.recordings for run in inputs.values()), None),
+        recordings=recordings_of(tables) if tables else next((run.recordings for run in inputs.values()), None),
         labels=Path(facts["labels"]) if facts.get("labels") else None,
         files={key: Path(path) for key, path in facts.get("files", {}).items()},
         image=Image(facts["image"]["name"]) if facts.get("image") else None,
     )  # fmt: skip
-
-
-def _recordings(tables: Mapping[str, Any]) -> Recordings:
-    first, last = tables["span_ms"]
-    deployments = Path(tables["deployments"]) if tables["deployments"] else None
-    return Recordings(Path(tables["table"]), Path(tables["root"]), deployments, (first, last))
 
 
 def _changed_inputs(run: Run, facts: Mapping[str, Any]) -> Iterator[str]:
@@ -356,12 +353,14 @@ def _elsewhere(
 def _folders(facts: Mapping[str, Any], lake: Lake) -> set[str]:
     """Return the folders besides the lake that a run reads, itself or for what its inputs were made of."""
 
-    def receipts_of_inputs(receipt: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        theirs = [latest_receipt(lake, source["run"]) for source in receipt["inputs"].values()]
-        return [one for one in theirs if one is not None]
+    def of_inputs(place: tuple[Lake, Mapping[str, Any]]) -> list[tuple[Lake, Mapping[str, Any]]]:
+        sources = [(lake_of(place[0], source), source["run"]) for source in place[1]["inputs"].values()]
+        theirs = [(other, latest_receipt(other, name)) for other, name in sources]
+        return [(other, one) for other, one in theirs if one is not None]
 
     found: set[str] = set()
-    for receipt in above(facts, receipts_of_inputs, key=lambda receipt: receipt["run"]):
+    for other, receipt in above((lake, facts), of_inputs, key=lambda one: (one[0].storage.url, one[1]["run"])):
+        found |= {other.storage.url} if other.storage.is_local else set()
         tables = receipt.get("recordings") or {}
         files = [tables.get("table"), tables.get("deployments"), receipt.get("labels")]
         found |= {str(Path(path).parent) for path in (*files, *receipt.get("files", {}).values()) if path}

@@ -1,5 +1,6 @@
 """The state of a run: done, stale and why, partial, missing or damaged."""
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +118,7 @@ def require_inputs(run: Run, manifest: Path) -> None:
         if finished(source) is None:
             raise StoreError(
                 f"run {run.name!r} reads {source.name!r} ({role}), which is not done. "
-                f"Type `dawnchorus run {manifest} {source.name}`."
+                f"Type `dawnchorus run {shlex.quote(str(manifest))} {source.name}`."
             )
 
 
@@ -138,7 +139,8 @@ def lost_records(run: Run) -> list[str]:
 
 def healed_by(run: Run, manifest: Path) -> str:
     """Return what to do about a lost record."""
-    return f"Restore it from a copy; or type `dawnchorus run {manifest} {run.name}`, which writes it again."
+    line = f"dawnchorus run {shlex.quote(str(manifest))} {run.name}"
+    return f"Restore it from a copy; or type `{line}`, which writes it again."
 
 
 def is_gone(run: Run) -> bool:
@@ -150,6 +152,8 @@ def _extending_state(run: Run, manifest: Path) -> State:
     receipt, is_readable = finished(run), is_committed(run)
     try:
         require_inputs(run, manifest)
+        if receipt is not None and is_readable and _reads_the_same(run, receipt):
+            return State(run.name, run.job, "done")  # no need for its plan, which takes the job's libraries
         with needing("to compare it with its input, status", JOBS[run.job].extra):
             done, total = JOBS[run.job].extending().progress_of(run)
     except DawnchorusError as error:
@@ -163,6 +167,15 @@ def _extending_state(run: Run, manifest: Path) -> State:
     return State(run.name, run.job, "done")
 
 
+def _reads_the_same(run: Run, receipt: Mapping[str, Any]) -> bool:
+    """Return whether all that an extending run reads is known to be as it was when the receipt was written."""
+    if not run.inputs:
+        then = {"deployments_sha256": None, **receipt.get("recordings", {})}  # earlier receipts have no such digest
+        if run.recordings is None or run.recordings.record != then:
+            return False
+    return receipt.get("config_id") == run.config_id and not _changes(run, receipt)
+
+
 def follows(run: Run) -> bool:
     """Return whether a finished run grows, or is made again, when what it reads changed."""
     return not run.stays and (JOBS[run.job].extends or JOBS[run.job].is_remade)
@@ -174,6 +187,9 @@ def pinned_state(run: Run) -> State | None:
     if receipt is None or receipt.get("config_id") != run.config_id or lost_records(run):
         return None
     why = _changes(run, receipt)
+    if why and JOBS[run.job].is_model and why == [change for change, grew in _changes_of_inputs(run, receipt) if grew]:
+        kept = "it stays, so that vectors of all windows compare (--refresh makes it anew, and all vectors)"
+        return State(run.name, run.job, "done", f"made before {', '.join(why)}; {kept}")
     if why:
         return State(run.name, run.job, "stale", f"{', '.join(why)}; {_what_next(run)}")
     return State(run.name, run.job, "done", str(receipt.get("advice", "")))
@@ -188,16 +204,20 @@ def _what_next(run: Run) -> str:
     return "it stays as it is (run it with --refresh, or under a new name)"
 
 
-def _changes(run: Run, receipt: Mapping[str, Any]) -> list[str]:
-    """Return what is no longer as it was when the receipt was written."""
-    why = []
+def _changes_of_inputs(run: Run, receipt: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+    """Yield how each input that is another now has changed, and whether it only grew."""
     for role, source in run.inputs.items():
         now, then = finished(source), receipt.get("inputs", {}).get(role, {})
         if now is None:
-            why.append(f"{source.name} is not done")
+            yield f"{source.name} is not done", False
         elif now.get("content_id") != then.get("content_id"):
             n = now.get("n_windows", 0) - (then.get("n_windows") or 0)
-            why.append(f"{source.name} " + (f"grew by {n} window{'s'[: n - 1]}" if n > 0 else "was made again"))
+            yield f"{source.name} " + (f"grew by {n} window{'s'[: n - 1]}" if n > 0 else "was made again"), n > 0
+
+
+def _changes(run: Run, receipt: Mapping[str, Any]) -> list[str]:
+    """Return what is no longer as it was when the receipt was written."""
+    why = [change for change, _ in _changes_of_inputs(run, receipt)]
     then_files = receipt.get("files_sha256") or {}
     why += [f"{run.files[key].name} changed" for key, now in files_sha256(run).items() if now != then_files.get(key)]
     if "labels" in JOBS[run.job].reads and labels_sha256(run) != receipt.get("labels_sha256"):

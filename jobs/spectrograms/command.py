@@ -9,24 +9,36 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.common import gathered
 from jobs.common.days import Written
+from jobs.common.gathered import Gathered
 from jobs.common.memory import Memory
-from jobs.common.needs import grid_notes, store_space
-from jobs.common.partitioned import Partitioned, Work
+from jobs.common.needs import grid_notes, seasons_of, store_space
+from jobs.common.partitioned import Either, Partitioned, Work
 from jobs.common.run import Outcome, Recordings, Run, listed
 from jobs.common.space import Space
 from jobs.spectrograms.config import Config
-from jobs.spectrograms.days import Day, missing_days
-from jobs.spectrograms.plan import Placed, Plan, make_plan
+from jobs.spectrograms.mel import mel_centres_hz
+from jobs.spectrograms.plan import Day, Placed, Plan, make_plan, missing_days
 from jobs.spectrograms.sizes import memory_for, missing_sound, space_for
-from jobs.spectrograms.store import commit_run, run_spec, stored_rows
+from lake.constants import UNTIMED
 from lake.deployments import assign_deployments, read_deployments, unused_deployments
-from lake.errors import IdentityError, InputError
+from lake.errors import IdentityError, InputError, StoreError
+from lake.grid import Grid
+from lake.read import open_store, table_rows
 from lake.recordings import read_recordings
-from lake.schema import DEPLOYMENT_COLUMNS, RECORDING_COLUMNS
+from lake.run_records import COMMIT_RECORD
+from lake.schema import DEPLOYMENT_COLUMNS, RECORDING_COLUMNS, cube_spec
+from lake.specs import StoreSpec
+from lake.write import commit, row_key
 
 if TYPE_CHECKING:
     from jobs.spectrograms.partition import Partition
+
+Row = dict[str, Any]
 
 
 class Spectrograms(Partitioned[Config, Plan, Day, "Partition"]):
@@ -95,7 +107,7 @@ class Spectrograms(Partitioned[Config, Plan, Day, "Partition"]):
         """Return the most that days, index and tables take on disk."""
         plan, shards = work.plan, space_for(work.days, work.run.config)
         more = store_space(
-            replace(run_spec(work.run, plan.grid), data=()), n_recorders=len(plan.recorders), n_windows=work.n_windows,
+            replace(_run_spec(work.run, plan.grid), data=()), n_recorders=len(plan.recorders), n_windows=work.n_windows,
             n_days=len(work.days), rows={"recordings": len(plan.recordings)},
         )  # fmt: skip
         return replace(shards, n_bytes=shards.n_bytes + more.n_bytes)
@@ -110,7 +122,7 @@ class Spectrograms(Partitioned[Config, Plan, Day, "Partition"]):
 
     def commit(self, run: Run[Config], plan: Plan) -> None:
         """Write index variables and tables."""
-        commit_run(run, plan)
+        _commit(run, plan.grid, plan.recorders)
 
     def outcome(self, run: Run[Config], plan: Plan, *, did: bool, counts: Mapping[str, int], backend: str) -> Outcome:
         """Return what was counted, with the recordings that are set aside."""
@@ -127,22 +139,38 @@ class Spectrograms(Partitioned[Config, Plan, Day, "Partition"]):
         total = sum(len(block.cells) for block in plan.blocks)
         aside = [f"{len(plan.quarantined)} recordings are set aside"] if plan.quarantined else []
         bands = missing_sound(plan, work.run.config)
-        cost = grid_notes(plan.grid.n_cells, plan.grid.hop_ms / 1000)
+        days = (block.cells[0] // plan.grid.cells_per_day for block in plan.blocks)
+        cost = grid_notes(plan.grid.n_cells, plan.grid.hop_ms / 1000, seasons_of(days))
         notes = [f"note: {note}" for note in (*plan.notes, *bands, *cost, *_absent_note(work.run, work.days))]
         n_recordings = f"{len(plan.recordings)} recordings of {len(plan.recorders)} recorders"
         return [f"{n_recordings}, {total} windows in all", *aside, *notes]
 
 
+class GatheredCube(Gathered[Config]):
+    """A cube of the windows of other cubes."""
+
+    role = "spectrograms"
+    differ = Spectrograms.differ
+
+    def spec(self, run: Run[Config], grid: Grid) -> StoreSpec:
+        """Return the schema of the cube."""
+        return _run_spec(run, grid)
+
+    def commit(self, run: Run[Config], plan: gathered.Plan) -> None:
+        """Write index variables and tables."""
+        _commit(run, plan.grid, plan.recorders)
+
+
 SPECTROGRAMS = Spectrograms()
-execute, finalise = SPECTROGRAMS.execute, SPECTROGRAMS.finalise
-progress_of, describe = SPECTROGRAMS.progress_of, SPECTROGRAMS.describe
+EITHER = Either(SPECTROGRAMS, GatheredCube(), GatheredCube.role)
+execute, finalise, progress_of, describe = EITHER.execute, EITHER.finalise, EITHER.progress_of, EITHER.describe
 
 
 def partitions_of(run: Run[Config], plan: Plan, days: Sequence[Day], backend: str) -> list["Partition"]:
     """Return the days as workers get them: each with what it needs itself, so that it travels light."""
     from jobs.spectrograms.partition import Partition  # noqa: PLC0415 (torch)
 
-    spec, root = run_spec(run, plan.grid), cast("Recordings", run.recordings).root
+    spec, root = _run_spec(run, plan.grid), cast("Recordings", run.recordings).root
     numbers = {recorder: i for i, recorder in enumerate(plan.recorders)}
     made = []
     for day in days:
@@ -170,7 +198,7 @@ def _refuse_changed(run: Run[Config], plan: Plan) -> None:
     for recording in plan.recordings:
         now.setdefault(recording.sha256, []).append(recording)
     wrong = []
-    for row in stored_rows(run, RECORDING_COLUMNS):
+    for row in _stored_rows(run, RECORDING_COLUMNS):
         found = now.get(row["sha256"])
         if found is None:
             wrong.append(f"  {row['path']}: gone from the table, or set aside")
@@ -207,3 +235,71 @@ def _refuse_absent(run: Run[Config], days: Sequence[Day]) -> None:
             f"{listed([f'  {path}' for path in absent])}\n"
             "Restore them, fix `root` in the manifest, or make the table again with `dawnchorus catalog`."
         )
+
+
+def _run_spec(run: Run[Config], grid: Grid) -> StoreSpec:
+    """Return the schema of a run's cube."""
+    config = run.config
+    attrs = {**run.store_attrs, "grid": grid.attrs, "title": "log-mel spectrograms with absolute levels"}
+    n_cells = config.cells_per_shard
+    return cube_spec(grid, n_mels=config.n_mels, n_frames=config.n_frames, cells_per_shard=n_cells, attrs=attrs)
+
+
+def _commit(run: Run[Config], grid: Grid, recorders: Sequence[str]) -> None:
+    """Write index variables, tables and metadata from the ledger: after this the store opens, or has grown."""
+    config = run.config
+    recordings, deployments = _tables(run)
+    tables: dict[str, NDArray[Any]] = {
+        "mel": mel_centres_hz(config),
+        "frame": (np.arange(config.n_frames) + 0.5) * config.window_s / config.n_frames,
+        "time_is_real": np.array([not name.startswith(UNTIMED) for name in recorders]),
+        **{name: _column(recordings, key, fill) for name, (key, fill) in RECORDING_COLUMNS.items()},
+        **{name: _column(deployments, key, fill) for name, (key, fill) in DEPLOYMENT_COLUMNS.items()},
+    }
+    maps = {
+        "recording": {row_key(row): i for i, row in enumerate(recordings)},
+        "deployment": {row_key(row): i for i, row in enumerate(deployments)},
+    }
+    commit(run.output, run.ledger, _run_spec(run, grid), recorders, tables, row_maps=maps)
+
+
+def _stored_rows(run: Run[Config], columns: Mapping[str, tuple[str, Any]]) -> list[Row]:
+    """Return the rows of a table of the store as it was last finalised, none before that.
+
+    Raises
+    ------
+    StoreError
+        If it was finalised and its root metadata are gone: the rows that it had would get other numbers.
+    """
+    if not run.output.exists("zarr.json"):
+        if run.ledger.committed() is not None and not run.ledger.is_committing():
+            record = run.ledger.storage.path(COMMIT_RECORD)
+            raise StoreError(
+                f"{run.output.path('zarr.json')}: expected the metadata of a finalised store, found no file. Restore "
+                f"it from a copy; or remove {record} as well, and type the command again: both are written again."
+            )
+        return []
+    is_listed = run.ledger.committed() is not None or run.ledger.is_committing()
+    with open_store(run.output.url, "spectrograms", mask_and_scale=False, compared=is_listed) as cube:
+        return table_rows(cube, columns)
+
+
+def _tables(run: Run[Config]) -> tuple[list[Row], list[Row]]:
+    """Return the rows of both tables: those of the store first, as they stand, then new ones in order."""
+    fresh: list[Row] = []
+    latest: dict[str, Row] = {}
+    for _, _, day in run.ledger.entries():
+        for entry in day.values():
+            fresh += entry.recordings
+            latest.update({row_key(row): row for row in entry.deployments})
+    recordings = {row_key(row): row for row in _stored_rows(run, RECORDING_COLUMNS)}
+    for row in sorted(fresh, key=lambda row: (row["recorder"], row["start_ms"], row["sha256"])):
+        recordings.setdefault(row_key(row), row)
+    known = [row["deployment"] for row in _stored_rows(run, DEPLOYMENT_COLUMNS)]
+    order = dict.fromkeys([*known, *sorted(latest)])
+    return list(recordings.values()), [latest[key] for key in order if key in latest]
+
+
+def _column(rows: list[Row], key: str, fill: str | float) -> NDArray[Any]:
+    values = [fill if row.get(key) is None else row[key] for row in rows]
+    return np.array(values, dtype=object if isinstance(fill, str) else np.asarray(fill).dtype)

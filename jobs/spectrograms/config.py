@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from jobs.common.config import JobConfig
-from jobs.common.job import Job
+from jobs.common.job import Input, Job
 from lake.constants import MS_PER_DAY
 from lake.grid import divisor_near, require_cells
 
@@ -70,5 +70,6 @@ class Config(JobConfig):
 JOB = Job(
     name="spectrograms", package=__package__, config=Config, algorithm=ALGORITHM, writes="spectrograms",
     extra="spectrograms", extends=True,
+    inputs=(Input("spectrograms", optional=True, several=True, is_usual=False),),
     follows=frozenset({"scheduler", "max-memory", "mix"}),
 )  # fmt: skip

@@ -24,8 +24,9 @@ from lake.digest import cell_digest
 from lake.errors import StoreError
 from lake.grid import iso
 from lake.ledger import Entry
-from lake.schema import RECORDING_COLUMNS, ArraySpec
+from lake.schema import RECORDING_COLUMNS
 from lake.shards import Shard
+from lake.specs import ArraySpec
 from lake.write import read_block, row_key, write_shards
 
 _OF_THREAD = threading.local()

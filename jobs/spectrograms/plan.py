@@ -1,4 +1,4 @@
-"""Place recordings on the grid, and plan the blocks to write."""
+"""Place recordings on the grid, plan the blocks to write, and list the days that are missing."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from jobs.common import days
 from jobs.common.audio.probe import Reading, is_float
+from jobs.common.days import Written
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.mel import n_usable_bands
-from lake.constants import COPIES, EARLIEST_MS, UNTIMED
+from lake.constants import COPIES, EARLIEST_MS, MS_PER_DAY, UNTIMED
 from lake.errors import InputError
 from lake.grid import Grid, iso, month_span
 from lake.identity import short_hash
@@ -33,7 +35,7 @@ class Placed:
     Attributes
     ----------
     path, sha256, recorder, deployment, reading
-        As in the table of recordings; ``recorder`` is ``untimed:…`` for one laid in sequence.
+        As in the table of recordings; ``recorder`` is ``untimed:…`` for one placed in sequence.
     start_ms, end_ms
         Its span, milliseconds since 1970.
     n_samples, sample_rate_hz, n_channels
@@ -59,7 +61,7 @@ class Placed:
 
     @property
     def key(self) -> tuple[str, int]:
-        """Key that tells a recorder's recordings apart: silent ones have the same bytes."""
+        """Key that is unique among a recorder's recordings: silent ones have the same bytes."""
         return self.sha256, self.start_ms
 
 
@@ -87,8 +89,6 @@ class Plan:
     ----------
     grid, recorders
         The grid and the recorders' order in the store.
-    real_time
-        Whether each recorder's times are clock times.
     blocks
         All blocks, sorted by recorder (in the store's order) and number.
     recordings
@@ -103,7 +103,6 @@ class Plan:
 
     grid: Grid
     recorders: tuple[str, ...]
-    real_time: tuple[bool, ...]
     blocks: tuple[Block, ...]
     recordings: tuple[Placed, ...]
     quarantined: Mapping[str, str]
@@ -155,8 +154,7 @@ def make_plan(
     for recording in placed:
         by_recorder.setdefault(recording.recorder, []).append(recording)
     blocks = [block for name, mine in by_recorder.items() for block in _blocks(name, mine, grid, config)]
-    real = tuple(not name.startswith(UNTIMED) for name in by_recorder)
-    return Plan(grid, tuple(by_recorder), real, tuple(blocks), tuple(placed), quarantined)
+    return Plan(grid, tuple(by_recorder), tuple(blocks), tuple(placed), quarantined)
 
 
 def accept(
@@ -309,3 +307,42 @@ def _unique_cells(grid: Grid, spans: list[tuple[float, float]]) -> NDArray[np.in
     ranges = [grid.touched(int(np.floor(low)), int(np.ceil(high))) for low, high in spans]
     parts = [np.arange(r.start, r.stop, dtype=np.int64) for r in ranges]
     return np.unique(np.concatenate(parts)) if parts else np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Day(days.Day[Block]):
+    """The missing blocks of one UTC day of one recorder, and the ``recordings`` that it touches, in order of time."""
+
+    recordings: tuple[Placed, ...]
+
+    @property
+    def name(self) -> str:
+        """Name of the day in a message, with its recordings."""
+        paths = [recording.path for recording in self.recordings]
+        held = " to ".join(dict.fromkeys([paths[0], paths[-1]])) if paths else "no recording"
+        return f"{self.recorder} {self.date} ({held})"
+
+
+def missing_days(plan: Plan, written: Written, part: tuple[int, int] | None = None) -> list[Day]:
+    """Return the days with blocks to write, in the store's order; see :func:`jobs.common.days.missing_days`."""
+    near = _recordings_by_day(plan)
+    made = []
+    for day in days.missing_days(plan, written, part):
+        first, last = day.blocks[0].cells[0], day.blocks[-1].cells[-1]
+        lower, upper = plan.grid.start_ms(first), plan.grid.start_ms(last) + plan.grid.window_ms
+        number = first // plan.grid.cells_per_day
+        recordings = [r for r in near[day.recorder, number] if r.start_ms < upper and r.end_ms > lower]
+        recordings.sort(key=lambda r: (r.start_ms, r.sha256))
+        made.append(Day(day.recorder, day.date, day.blocks, tuple(recordings)))
+    return made
+
+
+def _recordings_by_day(plan: Plan) -> dict[tuple[str, int], list[Placed]]:
+    """Return the recordings that a window of each day may touch, by recorder and the day's number on the grid."""
+    found: dict[tuple[str, int], list[Placed]] = {}
+    for recording in plan.recordings:
+        first = (recording.start_ms - plan.grid.origin_ms - plan.grid.window_ms) // MS_PER_DAY
+        last = int(recording.end_ms - plan.grid.origin_ms) // MS_PER_DAY
+        for number in range(first, last + 1):
+            found.setdefault((recording.recorder, number), []).append(recording)
+    return found

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from jobs.common.memory import Memory
 from jobs.common.space import Space
 from jobs.spectrograms.config import Config
-from jobs.spectrograms.days import Day
 from jobs.spectrograms.mel import n_usable_bands
-from jobs.spectrograms.plan import NO_BAND, NO_CHANNEL, Placed, Plan
+from jobs.spectrograms.plan import NO_BAND, NO_CHANNEL, Day, Placed, Plan
 
 STORED_SHARE = 0.6
 """Stored bytes per byte of codes, on the safe side."""

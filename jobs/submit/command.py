@@ -77,6 +77,9 @@ def submit(
     for step in steps:
         say(told(step))
     if dry_run:
+        absent = sorted({str(step.image) for step in steps if not step.image.exists()})
+        if absent:
+            say(f"no such images: {', '.join(absent)}. Type `make images`, copy them there, or give --images FOLDER")
         say(f"{out}: scripts written, nothing queued; `bash {out / 'submit.sh'}` queues them")
         return steps
     code = run_child(["bash", str(out / "submit.sh")])

@@ -115,6 +115,8 @@ def folders(manifest: Manifest, runs: Sequence[Run], site: Site) -> list[tuple[s
             found[str(run.recordings.root)] = False
         files = [run.labels] if run.labels is not None else []
         found |= {str(path.parent): False for path in [*files, *run.files.values()]}
+        lakes = [one.lake.storage for one in run.above()]
+        found |= {lake.url: False for lake in lakes if lake.is_local}
     for run in runs:
         if run.lake.storage.is_local:
             found[run.lake.storage.url] = True

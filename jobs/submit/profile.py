@@ -41,7 +41,7 @@ class Site(BaseModel):
         Whether a job may put itself into the queue again (``scontrol requeue``); otherwise as many jobs are
         queued one after the other as the hours need.
     warn_s
-        Seconds before the end of a job at which it is told to write a checkpoint and stop.
+        Seconds before the end of a job at which it is asked to write a checkpoint and stop.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)

@@ -19,6 +19,7 @@ from jobs.runner.settings import settings_as_toml
 from jobs.workflows.proposals import KINDS, Choice, PlannedRun, Sounds, kind_for, notes_on, propose, sounds_of
 from lake.constants import KINDS as FOLDERS
 from lake.errors import InputError, UsageError
+from lake.lengths import lasting
 from lake.outputs import write_outputs
 from lake.recordings import read_recordings
 
@@ -158,7 +159,7 @@ def _taken(model: Manifest, title: str) -> list[PlannedRun]:
 def _manifest(wish: Wish, sounds: Sounds, runs: Sequence[PlannedRun], *, like: str) -> str:
     """Return the text of the manifest."""
     found = (
-        f"{sounds.n_files} files, {sounds.hours:.2f} hours, recorders: {sounds.n_recorders}, {sounds.rates}"
+        f"{sounds.n_files} files, {lasting(3600 * sounds.hours)}, recorders: {sounds.n_recorders}, {sounds.rates}"
         + (f", {sounds.first} to {sounds.last}" if sounds.first else ", no time in UTC")
     )  # fmt: skip
     share = _quarantine_share(sounds)

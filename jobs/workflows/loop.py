@@ -174,7 +174,7 @@ def advice(row: Mapping[str, Any] | None, n_yes: int, n_no: int, n_few: int) -> 
         return next(
             f"{order}: {why}"
             for order, why, holds in (
-                ("explore or far", none_heard, not n_yes),
+                ("typical or far", none_heard, not n_yes),
                 ("random", "no window without it was heard", not n_no),
                 ("far", reason, True),
             )

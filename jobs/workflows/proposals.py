@@ -10,6 +10,7 @@ import pandas as pd
 
 from jobs.cluster.config import number_of_clusters
 from lake.errors import InputError
+from lake.lengths import lasting
 from lake.recordings import is_usable
 
 TEMPLATE = files("jobs.demo") / "demo.toml"
@@ -84,7 +85,8 @@ class Sounds:
     @property
     def rates(self) -> str:
         """The sample rates in words."""
-        return ", ".join(f"{rate / 1000:g} kHz ({hours:.2f} h)" for rate, hours in sorted(self.hours_by_rate.items()))
+        by_rate = sorted(self.hours_by_rate.items())
+        return ", ".join(f"{rate / 1000:g} kHz ({lasting(3600 * hours)})" for rate, hours in by_rate)
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ def propose(sounds: Sounds, kind: str, title: str) -> list[PlannedRun]:
     if n_windows < 4:
         raise InputError(
             f"expected at least 4 windows of {cube['window_s'].value:g} s to cluster, found "
-            f"{sounds.hours * 3600:.1f} s of sound. Add recordings."
+            f"{lasting(3600 * sounds.hours)} of sound. Add recordings."
         )
     cubes = {"spectrograms": "mels"}
     return [
@@ -190,7 +192,7 @@ def notes_on(sounds: Sounds, f_max_hz: float) -> Iterator[str]:
     """Yield what a band leaves empty, and recordings without a time."""
     low = {rate: hours for rate, hours in sounds.hours_by_rate.items() if rate < 2 * f_max_hz}
     if low:
-        listed = ", ".join(f"{hours:.2f} h at {rate:,} Hz" for rate, hours in sorted(low.items()))
+        listed = ", ".join(f"{lasting(3600 * hours)} at {rate:,} Hz" for rate, hours in sorted(low.items()))
         yield f"bands above half of the sample rate stay empty: {listed}, f_max_hz = {f_max_hz:,.0f} Hz"
     if sounds.n_untimed:
         yield (

@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 
@@ -15,13 +15,17 @@ from jobs.demo.config import DEMO, STUDY_SHA256
 from jobs.demo.study import make_study
 from jobs.runner.execute import execute_runs
 from jobs.runner.manifest import Manifest, read_manifest
+from jobs.runner.state import finished
 from jobs.workflows.proposals import TEMPLATE
 from lake.constants import STATUS
+from lake.lengths import lasting
 from lake.outputs import write_outputs
 from lake.read import grid_of, open_clusters, open_cube, usable_windows
 from lake.recordings import is_usable, read_recordings
 
 Say = Callable[[str], None]
+SOUNDS: Final = "sounds"
+"""The run of the page that has the sounds."""
 SETS = {
     "logmel": "log-mel", "statistics": "statistics", "dictionary": "dictionary", "untrained": "untrained network",
     "trained": "DINO", "joined": "dictionary ‖ statistics",
@@ -50,7 +54,7 @@ def quickstart(folder: Path, *, workers: int, say: Say, force: bool = False) -> 
     read = read_manifest(manifest)
     execute_runs(read, [], Options(workers=workers), say)
     heard = [*rehearse(read, workers, say), *count_season(read, workers, say)]
-    for line in [*summary(read, table), *heard]:
+    for line in [*summary(read, table), *heard, *_sounds_page(read, workers, say)]:
         say(line)
 
 
@@ -84,6 +88,16 @@ def summary(manifest: Manifest, table: Path) -> list[str]:
         f"  vectors = xr.open_dataset({_short(url)!r}, engine='zarr')",
         f"  vectors.embedding.sel(recorder={recorder!r}, time={day!r}).dropna('time')",
     ]
+
+
+def _sounds_page(manifest: Manifest, workers: int, say: Say) -> list[str]:
+    """Make the page that has the sounds, where they were counted, and return a line that says where it is."""
+    run = manifest.runs.get(SOUNDS)
+    if run is None or finished(run.inputs["counts"]) is None:
+        return []
+    if finished(run) is None:
+        execute_runs(manifest, [SOUNDS], Options(workers=workers), say)
+    return [f"listen     {run.output.url}/index.html (a page for each sound)"]
 
 
 def _scores(folder: Path) -> list[str]:
@@ -148,7 +162,7 @@ def _catalog(
             on_progress=tell,
             on_note=say,
         )
-    say(f"catalog: {facts['n_files']} files, {facts['hours']:.2f} hours, in {table}")
+    say(f"catalog: {facts['n_files']} files, {lasting(3600 * facts['hours'])}, in {table}")
     for line in describe(facts):
         say(f"  {line}")
     return facts

@@ -21,7 +21,7 @@ from jobs.runner.manifest import Manifest
 from jobs.runner.state import finished
 from jobs.workflows.loop import detector_runs, learn_and_detect
 from jobs.workflows.rehearsal import ANSWERS, n_heard_by_truth, truth_of
-from lake.batches import batch_names
+from lake.batch_files import batch_names
 from lake.counting.periods import SEASON
 from lake.counting.study import Windows, windows_of
 from lake.outputs import write_outputs

@@ -10,7 +10,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 CAUTION = 0.35
-"""How far the weight of the next positive lies, in logarithms, from that of those heard to the largest weight."""
+"""Distance of the weight of the next positive, in logarithms, from that of those heard to the largest weight."""
 FEW = 2.0
 """Positives heard by chance at which this caution is one e-th of the way from all to :data:`CAUTION`."""
 

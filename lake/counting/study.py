@@ -25,7 +25,7 @@ from lake.verdicts import last_decisions, settled
 UNIT: Final = "window without overlap"
 MODEL_ASSISTED: Final = "model-assisted"
 NOTES: Final = {MODEL_ASSISTED: "by the detector: right as far as it errs alike in all periods of a site"}
-"""What a table says of a method."""
+"""The name of a method in a table."""
 USABLE: Final = (STATUS["ok"], STATUS["partial"])
 
 

@@ -94,7 +94,7 @@ def _positions(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return latitude and longitude of each row, degrees; NaN where the deployment is not known."""
     grid = grid_of(clusters)
-    both = [np.append(cube[name].to_numpy().astype(float), np.nan) for name in ("latitude", "longitude")]
+    both = [np.append(np.asarray(cube[name]).astype(float), np.nan) for name in ("latitude", "longitude")]
     cells = (table["time"].to_numpy().astype("datetime64[ms]").astype(np.int64) - grid.origin_ms) // grid.hop_ms
     windows = in_cube(clusters, windows_of(clusters, table["recorder"], cells), cube)
     deployment = reached(cube, "deployment", windows, -1)

@@ -1,4 +1,4 @@
-"""What an export is of: spans of named sound, their recordings and deployments, and what is said of them all."""
+"""Content of an export: spans of named sound, their recordings and deployments, and its title and authors."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,7 @@ M_PER_DEGREE = 111_320
 
 @dataclass(frozen=True)
 class About:
-    """What the user says of an export, and what made it.
+    """Title, authors, licence and origin of an export.
 
     Attributes
     ----------
@@ -136,7 +136,7 @@ class Collection:
 def recordings_of(cube: xr.Dataset) -> pd.DataFrame:
     """Return the recordings of a cube with the deployment of each; see :class:`Collection`."""
     grid, parts = grid_of(cube), []
-    names = np.array([*cube.variables["deployment_name"].to_numpy().tolist(), ""], dtype=object)
+    names = np.array([*np.asarray(cube.variables["deployment_name"]).tolist(), ""], dtype=object)
     for recorder in recorder_names(cube):
         rows = pd.DataFrame(
             recordings_table(cube, recorder), columns=["path", "sha256", "start_ms", "n_samples", "sample_rate_hz"]
@@ -172,5 +172,5 @@ def deployments_of(cube: xr.Dataset, recordings: pd.DataFrame, known: pd.DataFra
     """
     names = {"deployment_name": "deployment", "deployment_recorder": "recorder"}
     keys = ["deployment_name", "deployment_recorder", "site", "latitude", "longitude", "gain_db", "habitat", "zone"]
-    table = pd.DataFrame({names.get(key, key): cube.variables[key].to_numpy() for key in keys})
+    table = pd.DataFrame({names.get(key, key): np.asarray(cube.variables[key]) for key in keys})
     return deployments_at(table, recordings, known)

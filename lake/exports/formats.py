@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 Of = Literal["clusters", "sounds"]
-"""What is exported: windows of a clustering, or spans of named sound of a study."""
+"""Source of an export: windows of a clustering, or spans of named sound of a study."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Format:
         Who takes it, what the form cannot hold, and the reader of the other side that the tests read it back with.
     needs_spans
         Whether it is of spans, which the user chooses by ``--verified`` or ``--threshold``.
+    other_suffix
+        That the file may have in place of ``suffix``.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Format:
     checked: str
 
     needs_spans: bool = True
+    other_suffix: str = ""
 
     @property
     def is_folder(self) -> bool:
@@ -63,12 +66,26 @@ _ALL: Final = (
     ),
     Format(
         "embedding-atlas", ".parquet", ("clusters",), "Apple's Embedding Atlas: windows with their vectors",
-        "spectrograms and sound; a window across a join has one row", "pyarrow; the program itself is unchecked",
+        "spectrograms and sound; a window across a join has one row",
+        "pyarrow; Embedding Atlas 0.26 by hand (rows, charts and projection; its map needs WebGPU)",
+    ),
+    Format(
+        "hoplite", "", ("clusters",), "perch-hoplite 1.0: a database of windows with their vectors",
+        "clusters and verdicts; a window across a join has one row; vectors are float16",
+        "dawnchorus's own reader; perch-hoplite itself by hand",
+    ),
+    Format(
+        "generic-seq", ".csv", _BOTH, "crowsetta, vak and what reads its `generic-seq`",
+        "all but recording, seconds and label", "crowsetta",
+    ),
+    Format(
+        "aoef", ".json", ("sounds",), "whombat and soundevent: annotations, or predictions of detectors",
+        "spans without a recording; the number of channels (written as 1); reviewers but the first", "soundevent",
     ),
     Format(
         "camtrap-dp", "", ("sounds",), "Camtrap DP 1.0.2: Agouti, R `camtrapdp`, GBIF",
         "spans without a recording, and of deployments without coordinates; fractions of a second; frequencies",
-        "frictionless, against its terms as stated here",
+        "frictionless, against the terms of 1.0.2",
     ),
     Format(
         "darwin-core", ".zip", ("sounds",), "GBIF: occurrences with Audiovisual Core",
@@ -77,7 +94,8 @@ _ALL: Final = (
     ),
     Format(
         "clips", "", ("sounds",), "training elsewhere: a folder for each sound, and `clips.csv`",
-        "what is around the clips; other sounds in them; windows answered no", "soundfile, guano",
+        "what is around the clips; with `--verified` alone, windows without any sound (`--negatives` adds them)",
+        "soundfile, guano",
     ),
     Format(
         "deployments", ".csv", ("sounds",), "Camtrap DP's `deployments.csv`; `catalog --deployments` reads it",
@@ -86,6 +104,10 @@ _ALL: Final = (
     Format(
         "phenology", "", ("sounds",), "reports: pictures of local hour by date for each sound, and their numbers",
         "which windows they were", "unchecked: pictures", needs_spans=False,
+    ),
+    Format(
+        "report", ".pdf", ("sounds",), "people: effort, faults, sounds, counts, methods and citation, to print",
+        "the tables, which a bundle has", "the print of Chromium, by hand", needs_spans=False, other_suffix=".html",
     ),
 )  # fmt: skip
 FORMATS: Final = {one.name: one for one in _ALL}
@@ -101,5 +123,5 @@ def as_markdown() -> Iterator[str]:
     yield "| `--to` | of | `--out` | for | what is lost | checked with |"
     yield "|---|---|---|---|---|---|"
     for one in _ALL:
-        out = "a folder" if one.is_folder else f"`{one.suffix}`"
+        out = "a folder" if one.is_folder else " or ".join(f"`{end}`" for end in (one.suffix, one.other_suffix) if end)
         yield f"| `{one.name}` | {', '.join(one.of)} | {out} | {one.audience} | {one.lost} | {one.checked} |"

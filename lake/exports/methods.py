@@ -11,6 +11,7 @@ from typing import Any, Final
 import pandas as pd
 
 from lake.escapes import printable
+from lake.lengths import lasting
 
 METHODS: Final = {
     "hypergeometric": "windows drawn with equal probabilities: exact interval",
@@ -27,7 +28,7 @@ METHODS: Final = {
 
 @dataclass(frozen=True)
 class Facts:
-    """What the methods are made of.
+    """Facts from which the methods are written.
 
     Attributes
     ----------
@@ -80,12 +81,12 @@ def _recordings(facts: Facts) -> Iterator[str]:
     if table.empty:
         yield "No recording is known.\n"
         return
-    hours = table["duration_s"].sum() / 3600
+    length_s = float(table["duration_s"].sum())
     first, last = table["start_utc"].min(), table["start_utc"].max()
     sites = f" at {facts.n_sites} sites" if facts.n_sites else ""
     yield (
         f"{len(table)} recordings in which windows begin, of {table['recorder'].nunique()} recorders{sites}: "
-        f"{hours:.2f} hours, with starts from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC.\n"
+        f"{lasting(length_s)}, with starts from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC.\n"
     )
 
 

@@ -16,7 +16,7 @@ from lake.sounds import SPEECH
 from lake.verdicts import SPAN, last_decisions, settled
 
 NAMED = ("sound", "recorder", "start_utc", "end_utc", "probability", "verdict", "reviewers", "decided_at")
-"""What is known of a span before its place is."""
+"""Columns of a span before its place is joined."""
 COLUMNS = (
     "sound", "recorder", "start_utc", "end_utc", "start_local", "recording", "start_s", "end_s", "deployment", "site",
     "latitude", "longitude", "probability", "verdict", "reviewers", "decided_at",
@@ -53,6 +53,33 @@ def verified_spans(verdicts: pd.DataFrame, sounds: Sequence[str] = ()) -> pd.Dat
         end_utc=(found["time_utc"] + length).astype("datetime64[ms]"), probability=np.nan
     )
     return table.sort_values(["sound", "recorder", "start_utc"], kind="stable", ignore_index=True)[list(NAMED)]
+
+
+def negative_spans(verdicts: pd.DataFrame, sounds: Sequence[str] = ()) -> pd.DataFrame:
+    """Return the spans in which people heard none of the sounds that they were asked about.
+
+    Parameters
+    ----------
+    verdicts, sounds
+        As for :func:`verified_spans`. With sounds, what people said of others does not matter.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns :data:`NAMED`, by recorder and start; ``sound`` is empty, ``verdict`` is ``no``. Every answer that
+        holds for a span is ``no``: a span with a ``yes`` or an ``unsure`` is not here.
+    """
+    last = last_decisions(verdicts)
+    last = last[(last["sound"] != SPEECH) & (last["sound"].isin(sounds) if sounds else True)]
+    groups = last.groupby(SPAN, sort=True)
+    found = pd.DataFrame({
+        "is_no": groups["verdict"].agg(lambda said: bool((said == "no").all())),
+        "reviewers": groups["reviewer"].agg(lambda who: "; ".join(sorted(set(who)))),
+        "decided_at": groups["decided_at"].max(),
+    }).reset_index()  # fmt: skip
+    found = found[found["is_no"].astype(bool)].rename(columns={"time_utc": "start_utc"}).reset_index(drop=True)
+    end = (found["start_utc"] + pd.to_timedelta(found["duration_s"], unit="s")).astype("datetime64[ms]")
+    return found.assign(sound="", end_utc=end, probability=np.nan, verdict="no")[list(NAMED)]
 
 
 def detected_spans(events: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame:

@@ -73,10 +73,8 @@ def offsets_of(dataset: xr.Dataset) -> xr.Dataset | None:
         vectors = made_by(dataset.encoding["source"]).nearest("embeddings")
     except InputError:  # a store outside of a lake
         return None
-    if vectors is None or not vectors.output.exists("zarr.json"):
-        return None
-    opened = open_any(vectors.output.url)
-    return opened if OFFSET_ARRAY in opened else None
+    has_offsets = vectors is not None and OFFSET_ARRAY in vectors.index_names and vectors.output.exists("zarr.json")
+    return open_any(vectors.output.url) if vectors is not None and has_offsets else None
 
 
 def in_cube(dataset: xr.Dataset, windows: Windows, cube: xr.Dataset) -> Windows:

@@ -25,7 +25,7 @@ RULES = {"best-f1": "detector_best_f1", "precision": "detector_precision"}
 
 @dataclass(frozen=True)
 class Joining:
-    """How windows are joined: seconds of silence between two that are still one event, and seconds it has at least."""
+    """Rules for joining windows: the longest silence within one event, and its least length, in seconds."""
 
     gap_s: float = 0.0
     min_length_s: float = 0.0

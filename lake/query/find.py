@@ -16,6 +16,7 @@ from lake.errors import InputError, UsageError
 from lake.grid import iso
 from lake.heard import speech_note
 from lake.query.across import cells_of_speech, in_cube
+from lake.query.naming import numbers_of
 from lake.query.select import open_any, parse_dates, resolve_recorder, rows_of
 from lake.read import Windows, grid_of, recorder_names, spans_there, values_at, windows_of
 from lake.text import near_or_all, nearest_hint, resolve
@@ -29,8 +30,10 @@ class Wanted:
 
     Attributes
     ----------
-    recorders, sites, clusters
-        Names, names of sites, and numbers.
+    recorders, sites
+        Names, and names of sites.
+    clusters
+        Numbers, or names that people gave.
     dates
         First and last day.
     hours
@@ -41,7 +44,7 @@ class Wanted:
 
     recorders: tuple[str, ...] = ()
     sites: tuple[str, ...] = ()
-    clusters: tuple[int, ...] = ()
+    clusters: tuple[int | str, ...] = ()
     dates: tuple[date, date] | None = None
     hours: tuple[int, int] | None = None
     is_local: bool = False
@@ -73,19 +76,15 @@ def parse_wanted(
     Raises
     ------
     UsageError
-        As :func:`lake.query.select.parse_dates` and :func:`parse_hours`, and for a cluster that is no number.
+        As :func:`lake.query.select.parse_dates` and :func:`parse_hours`.
     """
     days, of_day = parse_dates(dates) if dates else None, parse_hours(hours) if hours else None
-    return Wanted(tuple(recorders), tuple(sites), tuple(map(_cluster_number, clusters)), days, of_day, local)
+    return Wanted(tuple(recorders), tuple(sites), tuple(map(number_or_name, clusters)), days, of_day, local)
 
 
-def _cluster_number(cluster: int | str) -> int:
-    if isinstance(cluster, str) and not cluster.isdecimal():
-        raise UsageError(
-            f"--cluster {cluster!r}: expected the number of a cluster, such as 12. Numbers stand on the cards of the "
-            "atlas, and beside their names in clusters/<run>.names.csv."
-        )
-    return int(cluster)
+def number_or_name(cluster: int | str) -> int | str:
+    """Return a cluster as it is asked for: digits are a number, all else is a name."""
+    return int(cluster) if isinstance(cluster, int) or cluster.isdecimal() else cluster
 
 
 def ask(
@@ -117,13 +116,13 @@ def ask(
     StoreError, InputError
         As :func:`lake.query.select.open_any` and :func:`find`.
     """
-    dataset = open_any(url)
+    dataset = open_any(url, indexes=False)
     if sounds and "score" not in dataset:
         raise UsageError(f"--sound: {url} has no scores of sounds; name a store below `detections`.")
     needs_cube, needs_clusters = wanted.is_local or bool(wanted.sites), bool(wanted.clusters)
     if clusters is None and needs_clusters and "cluster" not in dataset:
         clusters = _only_clustering(url)
-    opened = open_any(cube) if cube else _cube_of(url, dataset) if needs_cube else None
+    opened = open_any(cube, indexes=False) if cube else _cube_of(url, dataset) if needs_cube else None
     found = find(dataset, wanted, cube=opened, clusters=open_any(clusters) if clusters else None, features=features)
     if "score" not in dataset:
         return found
@@ -133,7 +132,7 @@ def ask(
 
 def number_of_sound(dataset: xr.Dataset, sound: str) -> int:
     """Return the place of a sound in a store of detections; ``InputError`` if it is not there, or has no detector."""
-    url, known = dataset.encoding.get("source"), [str(name) for name in dataset["sound"].to_numpy()]
+    url, known = dataset.encoding.get("source"), [str(name) for name in np.asarray(dataset["sound"])]
     found = resolve(sound, known)
     if found is None:
         raise InputError(f"sound {sound!r} is not in {url}; {near_or_all(sound, known)}.")
@@ -200,7 +199,7 @@ def _cube_of(url: str, dataset: xr.Dataset) -> xr.Dataset | None:
     if "spectrogram" in dataset:
         return dataset
     found = made_by(url).nearest("spectrograms")
-    return open_any(found.output.url) if found else None
+    return open_any(found.output.url, indexes=False) if found else None
 
 
 def _only_clustering(url: str) -> str:
@@ -244,8 +243,8 @@ def find(
     Raises
     ------
     InputError
-        If the store lacks a recorder, a site is unknown, or a store that is needed is not given or has another
-        grid.
+        If the store lacks a recorder, a site or the name of a cluster is unknown, or a store that is needed is not
+        given or has another grid.
     """
     if cube is None and (wanted.is_local or wanted.sites):
         raise InputError("local time and sites are in the cube of spectrograms; name it with --cube.")
@@ -273,7 +272,7 @@ def find(
     if labelled is not None:
         numbers = reached(labelled, "cluster", there, -1)
         more |= {"cluster": numbers} if labelled is clusters else {}
-        keep &= np.isin(numbers, wanted.clusters) if wanted.clusters else True
+        keep &= np.isin(numbers, numbers_of(labelled, wanted.clusters)) if wanted.clusters else True
     table = rows_of(dataset, there.take(np.flatnonzero(keep)), features=features)
     for place, (column, values) in enumerate(more.items(), start=2):
         table.insert(place, column, values[keep])
@@ -321,7 +320,7 @@ def _there(dataset: xr.Dataset, recorders: Sequence[int], wanted: Wanted) -> Win
     for i, first, last in spans_there(dataset):
         low, high = max(first, begin), min(last, end)
         if i in cells and low < high:
-            found = np.flatnonzero(dataset.variables[status][i, low:high].to_numpy() > 0) + low
+            found = np.flatnonzero(np.asarray(dataset.variables[status][i, low:high]) > 0) + low
             cells[i].append(found.astype(np.int64))
     each = {i: np.concatenate([np.empty(0, dtype=np.int64), *found]) for i, found in cells.items()}
     numbers = np.repeat(np.array(list(each), dtype=np.int32), [len(found) for found in each.values()])
@@ -374,7 +373,7 @@ def local_times_ms(cube: xr.Dataset, windows: Windows, instant_ms: NDArray[np.in
 
 
 def _sites(cube: xr.Dataset, windows: Windows, wanted: Wanted) -> NDArray[np.object_]:
-    names = np.array([*(str(site) for site in cube.variables["site"].to_numpy()), ""], dtype=object)
+    names = np.array([*(str(site) for site in np.asarray(cube.variables["site"])), ""], dtype=object)
     known = sorted({str(name) for name in names[:-1]} - {""})
     unknown = [site for site in wanted.sites if resolve(site, known) is None]
     if unknown:

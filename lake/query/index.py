@@ -14,7 +14,7 @@ from lake.layout import run_of, safe_name
 from lake.ledger import Ledger
 from lake.query.codes import Codes, encode, pack, unpack
 from lake.scaling import Vectors
-from lake.storage import Storage
+from lake.storage import ABANDONED_S, Storage
 from lake.vectors import Span, VectorSets
 
 FOLDER = "caches/codes"
@@ -45,7 +45,8 @@ class SetIndex:
     -----
     A file is named by a digest of what it was made from: the day's shard, as the ledger lists it, and which of its
     cells are windows. A day that changed has another name, and growth adds names. Each file is there whole or not at
-    all, and several processes that code a day write the same under one name. Files that no day is named by are removed.
+    all, and several processes that code a day write the same under one name. Files that no day is named by are
+    removed, and what killed processes left half-written, once it is old enough to be nobody's.
 
     Attributes
     ----------
@@ -104,7 +105,7 @@ class SetIndex:
         self.open(day)
 
     def settle(self) -> int:
-        """Remove files of days that changed or are gone, if codes were written; return how many bytes those take."""
+        """Remove files of no day, if codes were written; return how many bytes those take."""
         n_bytes = sum(self._written.values())
         if self.storage is not None and self._written:
             self._written.clear()
@@ -113,6 +114,7 @@ class SetIndex:
                 for key in self.storage.list_keys():
                     if key.endswith(SUFFIX) and key not in known:
                         self.storage.remove(key)
+                self.storage.remove_unfinished(least_age_s=ABANDONED_S)
             except (DawnchorusError, OSError) as error:
                 self.problem = str(error)
         return n_bytes

@@ -1,24 +1,24 @@
-"""Names that people give to clusters: a small table beside a clustering, carried to another one by overlap."""
+"""Names that people give to clusters: the table `<run>.names.csv` beside a clustering."""
 
 import csv
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from lake.clustering import ATTRIBUTE, clustering_id_of
 from lake.errors import InputError
 from lake.escapes import as_written, defused
 from lake.layout import lake_and_run
 from lake.names import names_key
-from lake.read import grid_of, open_clusters, recorder_names, usable_windows, values_at
+from lake.read import open_clusters
 from lake.receipts import read_receipts
 from lake.sheets import decoded, read_sheet, to_number
 from lake.storage import Storage
+from lake.text import near_or_all, same_name
 
 COLUMNS = ("cluster", "name", "notes", "carried_from", "overlap", ATTRIBUTE)
 
@@ -34,9 +34,9 @@ class Name:
     name, notes
         What somebody wrote.
     carried_from
-        ``<run>/<cluster>`` that the name was carried from; empty where it was given here.
+        ``<run>/<cluster>`` that the name was carried from, several with blanks between; empty where it was given here.
     overlap
-        Jaccard index of the two clusters' windows; NaN where the name was given here.
+        Share of the cluster's windows that had the name there; NaN where the name was given here.
     others
         Cells of further columns that somebody added, by column.
     """
@@ -65,28 +65,6 @@ class Names:
     notes: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
-class Match:
-    """The fate of one name when clusters are made anew.
-
-    Attributes
-    ----------
-    name
-        As it was.
-    cluster
-        The cluster that shares most windows with it, -1 if none shares any.
-    overlap
-        Jaccard index of the two.
-    is_carried
-        Whether the name goes to it.
-    """
-
-    name: Name
-    cluster: int
-    overlap: float
-    is_carried: bool
-
-
 def read_names(store: Storage) -> Names:
     """Return the names of a clustering, none if nobody has given any.
 
@@ -113,7 +91,7 @@ def read_names(store: Storage) -> Names:
         if not sheet.header:
             return Names(())
         raise InputError(f"{where}: expected the columns cluster, name and notes, found {', '.join(sheet.header)}.")
-    with open_clusters(store.url) as clusters:
+    with open_clusters(store.url, indexes=False) as clusters:
         n_clusters, identity = clusters.sizes["cluster_id"], clustering_id_of(clusters)
     rows: list[Name] = []
     problems: list[str] = []
@@ -137,6 +115,32 @@ def read_names(store: Storage) -> Names:
             f"has {n_clusters}, from 0 to {n_clusters - 1}."
         )
     return Names(rows, [*notes, *(believed if rows else [])])
+
+
+def numbers_of(clusters: xr.Dataset, asked: Sequence[int | str]) -> list[int]:
+    """Return the numbers of clusters that are asked for by number or by name; several may have the same name.
+
+    Raises
+    ------
+    InputError
+        If no cluster has such a name; or as :func:`read_names`.
+    """
+    numbers = [one for one in asked if isinstance(one, int)]
+    wanted = [one for one in asked if isinstance(one, str)]
+    if not wanted:
+        return numbers
+    store = Storage(str(clusters.encoding.get("source")))
+    folder, key = names_key(store)
+    rows = [row for row in read_names(store).rows if row.name]
+    for name in wanted:
+        found = [row.cluster for row in rows if same_name(row.name, name)]
+        if not found:
+            raise InputError(
+                f"--cluster {name!r}: expected a number from 0 to {clusters.sizes['cluster_id'] - 1}, or a name in "
+                f"{folder.path(key)}; {near_or_all(name, [row.name for row in rows])}."
+            )
+        numbers += found
+    return numbers
 
 
 def _name_of(row: Mapping[str, str]) -> Name:
@@ -193,7 +197,7 @@ def _n_made(store: Storage) -> int:
 def write_names(store: Storage, names: Sequence[Name]) -> str:
     """Write the names of a clustering, by cluster, with the ``clustering_id`` and columns of others; return where."""
     folder, key = names_key(store)
-    with open_clusters(store.url) as clusters:
+    with open_clusters(store.url, indexes=False) as clusters:
         identity = clustering_id_of(clusters)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
@@ -206,76 +210,3 @@ def write_names(store: Storage, names: Sequence[Name]) -> str:
         writer.writerow([name.cluster, *texts, overlap, identity, *cells])
     folder.write(key, text.getvalue().encode())
     return folder.path(key)
-
-
-def overlap_table(old: xr.Dataset, new: xr.Dataset) -> NDArray[np.int64]:
-    """Return how many windows each old and new cluster share, shape (n_old, n_new).
-
-    Windows are told apart by recorder and time; those that only one clustering has do not count.
-
-    Raises
-    ------
-    InputError
-        If the two have other windows altogether.
-    """
-    grids = grid_of(old), grid_of(new)
-    apart_ms = grids[1].origin_ms - grids[0].origin_ms
-    if (grids[0].window_ms, grids[0].hop_ms) != (grids[1].window_ms, grids[1].hop_ms) or apart_ms % grids[0].hop_ms:
-        raise InputError(
-            f"the clusterings have other windows ({grids[0].attrs}, {grids[1].attrs}); "
-            "names are carried by the windows that both have."
-        )
-    shift = apart_ms // grids[0].hop_ms
-    n_old, n_new = old.sizes["cluster_id"], new.sizes["cluster_id"]
-    windows = usable_windows(old, status="cluster_status")
-    places = dict(zip(recorder_names(new), range(new.sizes["recorder"]), strict=True))
-    theirs = np.array([places.get(name, -1) for name in recorder_names(old)], dtype=np.int64)
-    a = values_at(old, "cluster", windows.recorder, windows.cell, -1).astype(np.int64)
-    b = values_at(new, "cluster", theirs[windows.recorder], windows.cell - shift, -1).astype(np.int64)
-    both = (a >= 0) & (b >= 0)
-    table = np.bincount(a[both] * n_new + b[both], minlength=n_old * n_new)
-    return table.reshape(n_old, n_new)
-
-
-def match_names(names: Sequence[Name], shared: NDArray[np.int64], *, min_overlap: float) -> list[Match]:
-    """Match each name with a cluster of another clustering.
-
-    Parameters
-    ----------
-    names
-        Of the old clustering.
-    shared
-        Windows that each old and new cluster share, shape (n_old, n_new).
-    min_overlap
-        Least Jaccard index that a name is carried with. Above 0.5 no two names can want the same cluster;
-        below, the larger overlap has it.
-
-    Raises
-    ------
-    InputError
-        If a name is of a cluster that the clustering does not have.
-    """
-    unknown = [name.cluster for name in names if name.cluster >= len(shared)]
-    if unknown:
-        raise InputError(f"names.csv names cluster {unknown[0]}, the clustering has {len(shared)}, numbered from 0.")
-    either = shared.sum(axis=1)[:, None] + shared.sum(axis=0)[None] - shared
-    jaccard = shared / np.maximum(either, 1)
-    best = [(float(jaccard[name.cluster].max()), int(jaccard[name.cluster].argmax())) for name in names]
-    taken: set[int] = set()
-    out: dict[int, Match] = {}
-    for i in sorted(range(len(names)), key=lambda i: (-best[i][0], names[i].cluster)):
-        overlap, cluster = best[i]
-        is_carried = overlap >= min_overlap and overlap > 0 and cluster not in taken
-        if is_carried:
-            taken.add(cluster)
-        out[i] = Match(names[i], cluster if overlap > 0 else -1, overlap, is_carried)
-    return [out[i] for i in range(len(names))]
-
-
-def carried(matches: list[Match], run: str) -> list[Name]:
-    """Return the names that are carried, as rows of the new clustering's table."""
-    return [
-        replace(match.name, cluster=match.cluster, carried_from=f"{run}/{match.name.cluster}", overlap=match.overlap)
-        for match in matches
-        if match.is_carried
-    ]

@@ -1,4 +1,4 @@
-"""When a sound is heard: windows with it, and windows there are, by site, local date and local hour."""
+"""Count windows with a sound, and all windows, by site, local date and local hour."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -63,7 +63,9 @@ class Search:
     normalise
         See :func:`lake.query.similar.similar`.
     index
-        Whether the index is used, and kept where it is missing.
+        Whether the index is used.
+    keep
+        Whether what the first search computes (index, whitening, lengths) is kept in the lake's ``caches``.
     threads
         That read and compare; they change no result.
     say
@@ -83,16 +85,17 @@ class Search:
     """
 
     def __init__(
-        self, sets: VectorSets, *, normalise: Normalise = "auto", index: bool = True, threads: int = 2,
-        say: Say | None = None,
+        self, sets: VectorSets, *, normalise: Normalise = "auto", index: bool = True, keep: bool = True,
+        threads: int = 2, say: Say | None = None,
     ) -> None:  # fmt: skip
         if normalise not in get_args(Normalise):
             raise UsageError(f"normalise {normalise!r}: expected one of {', '.join(get_args(Normalise))}.")
         self.sets, self.threads, self._say = sets, threads, say or (lambda _: None)
+        self._keeps = keep
         self.scaling: Scaling | None = None
         self._lengths: Vectors | None = None
         if normalise == "whiten" or (normalise == "auto" and sets.is_own):
-            self.scaling = study_whitening(sets, threads=threads)
+            self.scaling = study_whitening(sets, threads=threads, keep=keep)
             self._lengths = kept_lengths(sets)
             for note in whitening_notes(sets, self.scaling):
                 self._say(note)
@@ -194,9 +197,9 @@ class Search:
                 if gathered is not None:
                     gathered[rows] = lengths
             distances.append(compare.distances(vectors, lengths))
-            for index in self._indexes:
+            for index in self._indexes if self._keeps else ():
                 index.add(day, vectors)
-        for index in self._indexes:
+        for index in self._indexes if self._keeps else ():
             index.keep(day)
         return np.concatenate(distances)
 
@@ -220,6 +223,9 @@ class Search:
         problems = [index.problem for index in self._indexes if index.problem]
         if gathered is not None:
             self._lengths = gathered
+        if not self._keeps:
+            return
+        if gathered is not None:
             problems += filter(None, [keep_lengths(self.sets, gathered)])
         for index in self._indexes:
             n_bytes = index.settle()

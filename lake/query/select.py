@@ -25,7 +25,7 @@ Instant = str | datetime | np.datetime64
 """ISO 8601 in UTC, or a time, of a table for example; without a zone it is UTC."""
 
 
-def open_any(url: str) -> xr.Dataset:
+def open_any(url: str, *, indexes: bool = True) -> xr.Dataset:
     """Open a store of whatever kind as numbers: what is missing is as the store says, not NaN.
 
     Raises
@@ -43,7 +43,7 @@ def open_any(url: str) -> xr.Dataset:
     elif stores := Lake(url).stores() if storage.exists("") else []:
         listed = ", ".join(Lake(url).output(*store).url for store in stores)
         raise InputError(f"{url}: expected a store, found a lake. Name one of its stores: {listed}.")
-    return open_store(url, kind, mask_and_scale=False)
+    return open_store(url, kind, mask_and_scale=False, indexes=indexes)
 
 
 def parse_dates(text: str) -> tuple[date, date]:

@@ -202,7 +202,7 @@ class _Row:
 
 def recordings_table(cube: xr.Dataset, recorder: str) -> list[dict[str, Any]]:
     """Return the rows of the cube's recordings table that are one recorder's; ``StoreError`` as :func:`paths_of`."""
-    mine = np.flatnonzero([str(name) == recorder for name in cube["recording_recorder"].to_numpy()])
+    mine = np.flatnonzero([str(name) == recorder for name in np.asarray(cube["recording_recorder"])])
     rows = table_rows(cube, RECORDING_COLUMNS, mine)
     return [{**row, "path": path} for row, path in zip(rows, paths_of(cube, mine), strict=True)]
 

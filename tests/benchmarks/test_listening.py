@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from stores import ORIGIN_MS
 
+from benchmarks import listening
 from benchmarks.hoplite import linear_heads
-from benchmarks.listening import AFTER, HOPLITE, ORDERS, Study, calibration_error, play
+from benchmarks.listening import AFTER, HOPLITE, ORDERS, Learnt, Study, calibration_error, play
 from jobs.review.orders import Population
 from jobs.workflows.rehearsal import Rehearsed
 from lake.grid import Grid
@@ -38,6 +39,17 @@ def test_kinds_that_lie_apart_are_found_by_every_order(order: str) -> None:
 def test_every_window_is_heard_once(order: str) -> None:
     found = play(make_study(), order, 1, AFTER[:3])
     assert len(np.unique(found.heard)) == len(found.heard) == AFTER[2]
+
+
+def test_orders_that_heard_the_same_share_what_was_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    study, learnt = make_study(), Learnt()
+    alone = play(study, "auto", 1, AFTER[:3])
+    first = play(study, "typical", 1, AFTER[:3], learnt=learnt)
+    assert len(learnt) == 3
+    monkeypatch.setattr(listening, "own_scores", None)  # nothing is learnt again
+    again = play(study, "auto", 1, AFTER[:3], learnt=learnt)
+    np.testing.assert_array_equal(again.heard, first.heard)
+    assert again.average_precision == alone.average_precision
 
 
 def test_calibration_by_hand() -> None:

@@ -29,7 +29,7 @@ def test_longer_trainings_are_scored_beside_the_short_ones(manifest: dict[str, A
         **manifest["runs"]["dino"]["config"], "steps": 20 * STEPS_A_MINUTE["dino"],
     }  # fmt: skip
     inputs = longer["scores"]["inputs"]
-    assert inputs["contrast_dictionary_8"] == ["contrast-output-8m", "contrast-stem-8m", "dictionary"]
+    assert inputs["contrast_dictionary_8"] == ["contrast-output-8m", "dictionary"]
     assert inputs["trained_20"] == ["trained-20m"]
     assert "untrained-8m" not in longer
 
@@ -45,7 +45,7 @@ def test_every_input_of_a_seeded_ladder_is_there(manifest: dict[str, Any]) -> No
 def test_titles_say_the_minutes() -> None:
     assert title_of("trained_8") == "DINO, 8 minutes"
     assert title_of("contrast_20") == "contrast, 20 minutes"
-    assert title_of("contrast_dictionary_8") == "contrast, 8 minutes ‖ dictionary"
+    assert title_of("contrast_dictionary_8") == "contrast (output), 8 minutes ‖ dictionary"
     assert title_of("joined") == "dictionary ‖ statistics"
 
 
@@ -59,4 +59,4 @@ def test_curves_hold_means_over_seeds_by_minutes() -> None:
     assert points[0][1:] == pytest.approx((0.6, 0.1))
     figure = picture({"dev": found})
     labels = figure.axes[0].get_legend_handles_labels()[1]
-    assert labels == ["dictionary ‖ statistics", "contrast", "contrast ‖ dictionary"]
+    assert labels == ["dictionary ‖ statistics", "contrast", "contrast (output) ‖ dictionary"]

@@ -9,14 +9,14 @@ from stores import ORIGIN_MS
 
 from benchmarks import review_curves
 from benchmarks.listening import AFTER, HOPLITE, ORDERS, Played
-from benchmarks.review_curves import Cell, append, bars, figures, measure, needed, read_cells, tables
+from benchmarks.review_curves import BRIEF, Cell, append, bars, figures, measure, needed, read_cells, tables
 from benchmarks.review_studies import Sound, study_of
 from jobs.review.orders import Population
 from lake.constants import MS_PER_DAY
 from lake.grid import Grid
 from lake.read import Windows
 
-CELL = Cell("demo", "log-mel", "far", 0, [10, 20], [0.1, 0.2], 0.05, 12, "code", "of")
+CELL = Cell("demo", "log-mel", "far", 0, [10, 20], [0.1, 0.2], 0.05, 0.02, 12, "code", "of")
 
 
 def load() -> Sound:
@@ -63,11 +63,11 @@ def test_a_line_that_was_cut_off_is_no_cell_and_costs_no_other(tmp_path: Path) -
 def test_what_is_done_is_not_played_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     played: list[tuple[str, int]] = []
 
-    def play(_study: object, order: str, seed: int, after: list[int]) -> Played:
+    def play(_study: object, order: str, seed: int, after: list[int], **_: object) -> Played:
         played.append((order, seed))
         if len(played) == 5:
             raise KeyboardInterrupt
-        return Played(np.arange(after[-1]), [0.5] * len(after), 0.1)
+        return Played(np.arange(after[-1]), [0.5] * len(after), 0.1, 0.05)
 
     monkeypatch.setattr(review_curves, "play", play)
     path = tmp_path / "cells.jsonl"
@@ -79,6 +79,22 @@ def test_what_is_done_is_not_played_again(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(review_curves, "code_digest", lambda: "other")
     measure([("demo", "log-mel", load)], 1, path)
     assert len(played) == n_played + len([*ORDERS, *HOPLITE])
+
+
+def test_some_orders_are_played_first_and_the_others_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    played: list[str] = []
+
+    def play(_study: object, order: str, _seed: int, after: list[int], **_: object) -> Played:
+        played.append(order)
+        return Played(np.arange(after[-1]), [0.5] * len(after), 0.1, 0.05)
+
+    monkeypatch.setattr(review_curves, "play", play)
+    path = tmp_path / "cells.jsonl"
+    brief = measure([("demo", "log-mel", load)], 1, path, orders=BRIEF)
+    assert played == [cell.order for cell in brief] == [*BRIEF]
+    assert "| demo, log-mel |" in tables(brief)
+    measure([("demo", "log-mel", load)], 1, path)
+    assert sorted(played) == sorted([*ORDERS, *HOPLITE])
 
 
 def test_bars_by_hand() -> None:

@@ -8,7 +8,7 @@ import re
 import shutil
 import tomllib
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -103,6 +103,24 @@ def test_a_build_that_fails_leaves_the_old_image(
     with pytest.raises(SystemExit, match=r"build: cluster failed after \d+ s:"):
         make(build, tmp_path, "cluster")
     assert (tmp_path / "images/cluster.sif").read_bytes() == before
+
+
+def test_a_build_without_room_does_not_begin(
+    build: ModuleType, calls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link(_source: Path, stage: Path, _digests: set[str]) -> None:
+        (stage / "torch-2.12.1-cp313.whl").write_bytes(b"x" * 1000)
+
+    free = 0
+    monkeypatch.setattr(build, "link_wheels", link)
+    monkeypatch.setattr(build.shutil, "disk_usage", lambda _folder: SimpleNamespace(free=free))
+    with pytest.raises(SystemExit, match=r"cluster takes up to .* GB while it is built, and .* has 0.0 GB free"):
+        make(build, tmp_path, "cluster")
+    assert not any("IMAGE=cluster" in line for line in calls.read_text().splitlines())
+    assert not (tmp_path / "stage/cluster").exists()
+    free = 5000
+    make(build, tmp_path, "cluster")
+    assert (tmp_path / "images/cluster.sif").exists()
 
 
 def test_a_torch_of_another_index(build: ModuleType, calls: Path, tmp_path: Path, monkeypatch: Any) -> None:

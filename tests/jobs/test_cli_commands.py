@@ -30,8 +30,8 @@ def test_catalog(cli: Cli, tmp_path: Path) -> None:
     code, text, error = cli(*words)
     assert code == 0
     *summary, last = text.splitlines()
-    assert last == f"{out}: 3 files, 0.02 hours, 1 with a time in UTC"
-    assert summary[0] == "north  3 files, 0.02 hours, 2021-07-14T10:00:00Z to 2021-07-14T11:00:00Z"
+    assert last == f"{out}: 3 files, 1.2 minutes, 1 with a time in UTC"
+    assert summary[0] == "north  3 files, 1.2 minutes, 2021-07-14T10:00:00Z to 2021-07-14T11:00:00Z"
     assert summary[1] == "       local time -05:00 (2), told by name+zone"
     assert [line.split()[:2] for line in summary[-4:]] == [
         ["OE001", "1"], ["OE004", "1"], ["empty", "1"], ["no_time", "1"],

@@ -1,8 +1,11 @@
 """A study that lives: recordings come in four deliveries that overlap, and names stay on their sounds."""
 
 import re
+import shlex
 import shutil
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +14,23 @@ from commands import Cli
 from numpy.typing import NDArray
 from soundfiles import RATE, sound
 
+from jobs.common.labels.intervals import read_labels
 from jobs.demo.config import StudyConfig
 from jobs.demo.study import make_study
-from lake.query.naming import Name, read_names, write_names
-from lake.read import open_clusters, open_embeddings, recorder_names
+from jobs.evaluate.core import dominant_labels
+from lake.clustering import clustering_id_of
+from lake.query.naming import read_names
+from lake.read import grid_of, open_clusters, open_embeddings, recorder_names
 from lake.storage import Storage
 
-PRINTED = re.findall(r"^    (dawnchorus .*)$", Path("docs/growing.md").read_text(encoding="utf-8"), re.MULTILINE)
-"""Lines that the page says to type."""
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+LINES = re.compile(r"^(?: {4})?(dawnchorus .*|mv .*)$", re.MULTILINE)
+"""Lines that a page says to type."""
+QUICK = {
+    "n_patches = 60000": "n_patches = 5000", "n_atoms = 64": "n_atoms = 32", "n_rounds = 15": "n_rounds = 5",
+    'n_clusters = "auto"': "n_clusters = 20",
+}  # fmt: skip
+"""For the study of a test: quick, and with more clusters than so few windows get, so that one holds one sound."""
 MANIFEST = """
 lake = "lake"
 max_quarantined = 1.0
@@ -35,88 +47,139 @@ job = "cluster"
 inputs = {{ embeddings = "vectors" }}
 config = {{ n_clusters = {n_clusters} }}
 """
-PAGES = """
-[runs.atlas]
-job = "atlas"
-inputs = { clusters = "clusters", spectrograms = "mels" }
-config = { n_map_windows = 0, n_exemplars = 1, n_borders = 0, n_outliers = 0, audio = false }
-[runs.counts]
-job = "count"
-inputs = { spectrograms = "mels" }
-"""
-Labels = dict[tuple[str, str], int]
-"""Cluster by recorder and time."""
+CLEAR, FEWEST = 0.7, 5
+"""Of a cluster's windows the share that is one sound for a person to name it, and how many it has at least."""
+Window = tuple[str, int]
+"""Recorder, and cell of the grid, whose origin never moves."""
+Labels = dict[Window, int]
+"""The cluster of each window."""
+Heard = Callable[[Labels], dict[Window, str]]
+"""Returns what somebody hears in each window."""
 
 
-def typed(cli: Cli, command: str) -> str:
-    """Type a line of the page, and return what it prints."""
-    line = next(line for line in PRINTED if line.startswith(f"dawnchorus {command}"))
-    code, out, error = cli(*line.split()[1:])
-    assert code == 0, error
-    return str(out)
+@dataclass(frozen=True)
+class Study:
+    """A study whose user types what a page prints, and nothing else."""
+
+    cli: Cli
+    page: str
+    audio: str
+    lake: str
+    manifest: str
+    vectors: str
+
+    @property
+    def clusters(self) -> str:
+        return f"{self.lake}/clusters/clusters.zarr"
+
+    def line(self, command: str) -> list[str]:
+        """Return the words of the line of the page that begins so."""
+        lines = [shlex.split(line) for line in LINES.findall((DOCS / self.page).read_text(encoding="utf-8"))]
+        wanted = command.format(study=self.manifest).split()
+        return next(line for line in lines if line[: len(wanted)] == wanted)
+
+    def typed(self, command: str) -> str:
+        """Type a line of the page, and return what it prints."""
+        code, out, error = self.cli(*self.line(f"dawnchorus {command}")[1:])
+        assert code == 0, error
+        return str(out)
+
+    def week(self) -> str:
+        """Type what the page says to type for new recordings."""
+        return "".join(map(self.typed, ("catalog", "run {study}", "status")))
 
 
-def week(cli: Cli) -> str:
-    """Type what the page says to type for new recordings."""
-    return "".join(typed(cli, command) for command in ("catalog", "run study.toml", "status"))
-
-
-def labels_of(store: str) -> Labels:
+def labels_of(store: str, vectors_store: str) -> Labels:
     """Return the cluster of every window; every window with a vector has one."""
-    with open_clusters(store) as clusters, open_embeddings("lake/embeddings/vectors.zarr") as vectors:
+    with open_clusters(store) as clusters, open_embeddings(vectors_store) as vectors:
         found: NDArray[np.int16] = clusters["cluster"].to_numpy()
         there = vectors["embedding_status"].to_numpy() > 0
         assert found.shape == there.shape
         assert ((found >= 0) == there).all(), "every window is in a cluster"
         assert clusters["n_windows"].to_numpy().sum() == there.sum()
-        names, times = recorder_names(clusters), clusters["time"].to_numpy()
-        return {(names[i], str(times[j])): int(found[i, j]) for i, j in np.argwhere(there).tolist()}
+        names = recorder_names(clusters)
+        return {(names[i], j): int(found[i, j]) for i, j in np.argwhere(there).tolist()}
 
 
 def named(store: str) -> dict[int, str]:
     return {name.cluster: name.name for name in read_names(Storage(store)).rows}
 
 
-def live(cli: Cli, deliveries: Sequence[Sequence[tuple[Path, str]]]) -> None:
-    """Live through deliveries of files, each with its path: names after the first, a new clustering in the third."""
-    clusters = "lake/clusters/clusters.zarr"
+def given(study: Study, names: dict[int, str]) -> None:
+    """Put the table of names where the page says, as the atlas gives it for download."""
+    with open_clusters(study.clusters) as clusters:
+        identity = clustering_id_of(clusters)
+    rows = [f"{one},{name},heard at dawn,{identity}" for one, name in names.items()]
+    table = "\n".join(["cluster,name,notes,clustering_id", *rows, ""])
+    Path(f"{study.lake}/clusters/clusters.names.csv").write_text(table, encoding="utf-8")
+
+
+def sounds_of(labels: Labels, heard: dict[Window, str]) -> dict[int, tuple[str, float, int]]:
+    """Return the commonest sound of each cluster, its share, and the windows of which somebody heard what they are."""
+    of: dict[int, Counter[str]] = {}
+    for window, cluster in labels.items():
+        if window in heard:
+            of.setdefault(cluster, Counter())[heard[window]] += 1
+    return {
+        cluster: (sounds.most_common(1)[0][0], sounds.most_common(1)[0][1] / sounds.total(), sounds.total())
+        for cluster, sounds in of.items()
+    }
+
+
+def live(study: Study, deliveries: Sequence[Sequence[tuple[Path, str]]], hear: Heard) -> set[str]:
+    """Live through deliveries of files, each with its path: names after the first, a new clustering in the third.
+
+    A person names each cluster that is clearly one sound. At the end each name is on clusters that are mostly its
+    sound; names that the new clustering has no cluster for were told, and are returned.
+    """
+    older, vectors = study.clusters.replace(".zarr", ".1.zarr"), f"{study.lake}/embeddings/{study.vectors}.zarr"
     before: Labels = {}
     names: dict[int, str] = {}
-    gone: set[str] = set()
     for number, delivery in enumerate(deliveries, start=1):
         for path, place in delivery:
-            (Path("audio") / place).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, Path("audio") / place)
-        said = week(cli)
-        assert "stale" not in said
-        now = labels_of(clusters)
+            (Path(study.audio) / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, Path(study.audio) / place)
+        if number == 1 and not Path(study.manifest).exists():
+            study.typed("init")
+            text = Path(study.manifest).read_text()
+            for slow, quick in QUICK.items():
+                assert slow in text
+                text = text.replace(slow, quick)
+            Path(study.manifest).write_text(text)
+        assert " stale" not in study.week()
+        now = labels_of(study.clusters, vectors)
         assert len(now) > len(before)
         assert {key: now[key] for key in before} == before, "what was there stays"
         if number == 1:
-            first = now
-            names = {one: f"sound {one}" for one in sorted({*now.values()})}
-            write_names(Storage(clusters), [Name(one, name) for one, name in names.items()])
+            heard = hear(now)
+            names = {
+                one: sound
+                for one, (sound, share, n) in sorted(sounds_of(now, heard).items())
+                if sound and share >= CLEAR and n >= FEWEST
+            }
+            given(study, names)
+            study.typed("run {study}")
+            given_names = {*names.values()}
+            assert len(given_names) >= 5
+        assert named(study.clusters) == names
         if number == 3:
-            said = typed(cli, "run study.toml clusters --refresh") + typed(cli, "run study.toml")
-            assert labels_of("lake/clusters/clusters.1.zarr") == now
-            assert named("lake/clusters/clusters.1.zarr") == names
-            gone = set(re.findall(r"name '([^']+)' of cluster \d+ is lost", said))
-            assert {*re.findall(r"name '([^']+)': cluster", said)} == {*names.values()} - gone
-            now = labels_of(clusters)
-            names = named(clusters)
+            said = study.typed("run {study} clusters --refresh") + study.typed("run {study}")
+            assert labels_of(older, vectors) == now
+            assert named(older) == names
+            gone = set(re.findall(r"name '([^']+)' of clusters? [\d, ]+ is lost", said))
+            now = labels_of(study.clusters, vectors)
+            names = named(study.clusters)
+            assert {*re.findall(r"name '([^']+)': clusters? ", said)} == {*names.values()} == given_names - gone
         before = now
-    assert named(clusters) == names
-    assert len(names) > len(gone), "most names are carried"
-    for cluster, name in names.items():
-        was = {key for key, one in first.items() if f"sound {one}" == name}
-        now_there = {key for key in first if before[key] == cluster}
-        assert len(was & now_there) / len(was | now_there) > 0.4, name
-    assert "clusters.names.csv" in {path.name for path in Path("lake/clusters").iterdir()}
-    states = [line.split()[2].rstrip(":") for line in typed(cli, "status").splitlines() if "verdicts" not in line]
-    assert {*states} == {"done"}, "or done with advice; what needs verdicts waits"
-    assert cli("verify", "study.toml").code == 0
-    assert cli("query", "lake/clusters/clusters.1.zarr").code == 0
-    assert cli("query", "lake/embeddings/vectors.zarr", "--cluster", "0").code == 0
+    assert named(study.clusters) == names
+    sounds = sounds_of(before, hear(before) if study.page == "tutorial.md" else heard)
+    assert {one: sounds[one][0] for one in names} == names, "each name is on the sound that it was given for"
+    rows = [line.split() for line in study.typed("status").splitlines() if "verdicts" not in line]
+    assert {row[2].rstrip(":") for row in rows} == {"done"}, "or done with advice; what needs verdicts waits"
+    assert study.cli("verify", study.manifest).code == 0
+    assert study.cli("query", older).code == 0
+    assert study.cli("query", vectors, "--cluster", "0").code == 0
+    return gone
 
 
 @pytest.mark.slow
@@ -139,29 +202,52 @@ def test_four_deliveries(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     cube = "window_s = 4.0, hop_s = 2.0, n_mels = 12, n_frames = 16, f_max_hz = 3500.0, fft_s = 0.032"
     Path("study.toml").write_text(MANIFEST.format(cube=cube, n_clusters=7))
-    live(cli, [
+    live(Study(cli, "growing.md", "audio", "lake", "study.toml", "vectors"), [
         files("a12", "a13", "b12"),
         files("a13", "a15", "b12", "b14"),
         files("a11", "a14", "b14", "c13", "c15", to=""),
         files("a10", "a16", "b15", "c13", "c17"),
-    ])  # fmt: skip
+    ], lambda first: {window: f"sound {cluster}" for window, cluster in first.items()})  # fmt: skip
 
 
 @pytest.mark.slow
 def test_four_deliveries_of_the_demo_study(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    study = make_study(tmp_path / "study", StudyConfig(n_days=4, scale=0.05), workers=2)
-    audio = study.folder / "audio"
-    found = sorted(path for path in audio.rglob("*") if path.is_file())
+    """A tutorial's life: every line is one of its; the names are those that the page gives for download."""
+    made = make_study(tmp_path / "made", StudyConfig(n_days=4, scale=0.05), workers=2).folder
+    found = sorted(path for path in (made / "audio").rglob("*") if path.is_file())
     days = sorted({match[0] for path in found if (match := re.search(r"202106\d\d", path.name))})
 
     def delivery(*wanted: str) -> list[tuple[Path, str]]:
         return [
-            (path, str(path.relative_to(audio)))
+            (path, str(path.relative_to(made / "audio")))
             for path in found
             if (match := re.search(r"202106\d\d", path.name)) is None or match[0] in wanted
         ]
 
     monkeypatch.chdir(tmp_path)
-    cube = "n_mels = 32, n_frames = 64, f_max_hz = 11000.0"
-    Path("study.toml").write_text(MANIFEST.format(cube=cube, n_clusters=12) + PAGES)
-    live(cli, [delivery(*days[:2]), delivery(*days[1:3]), delivery(*days[2:4]), delivery(*days)])
+    study = Study(cli, "tutorial.md", "data/demo/study/audio", "data/meadow", "data/meadow/manifest.toml", "statistics")
+    Path("data/demo/study").mkdir(parents=True)
+    shutil.copy2(made / "deployments.csv", "data/demo/study")
+    names = study.line("mv")[2]
+    assert names == f"{study.lake}/clusters/clusters.names.csv"
+    assert study.line("dawnchorus init")[2:5] == [study.lake, "--audio", study.audio]
+    truth = read_labels(made / "truth.csv")
+
+    def hear(labels: Labels) -> dict[Window, str]:
+        with open_clusters(study.clusters) as clusters:
+            grid = grid_of(clusters)
+        heard: dict[Window, str] = {}
+        for recorder in {recorder for recorder, _ in labels}:
+            cells = sorted(cell for one, cell in labels if one == recorder)
+            found = dominant_labels(truth.by_recorder[recorder], np.array(cells), grid, min_overlap_ms=500)
+            heard |= {(recorder, cell): truth.names[i] if i >= 0 else "" for cell, i in zip(cells, found, strict=True)}
+        return heard
+
+    weeks = [delivery(*days[:2]), delivery(*days[1:3]), delivery(*days[2:4]), delivery(*days)]
+    assert live(study, weeks, hear) == set(), "no name is missing"
+    with open_clusters(study.clusters) as clusters:
+        assert len(labels_of(study.clusters, f"{study.lake}/embeddings/dictionary.zarr")) == clusters["n_windows"].sum()
+    page = Path(study.lake, "atlas/atlas")
+    assert all(
+        name in "".join(path.read_text() for path in page.glob("*.js*")) for name in named(study.clusters).values()
+    )

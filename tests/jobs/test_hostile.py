@@ -250,8 +250,8 @@ def test_no_name_is_markup(hostile: Path) -> None:
     for path in folder.rglob("*.js"):
         text = path.read_text()
         assert not path.name.startswith("c") or "<" not in text
-        if text.startswith("atlasCluster("):
-            pages.append(json.loads(text.removeprefix("atlasCluster(").rstrip().removesuffix(");"))["html"])
+        if text.startswith("atlasPart("):
+            pages.append(json.loads(text.removeprefix("atlasPart(").rstrip().removesuffix(");"))["html"])
     assert len(pages) == 4
     for page in pages:
         parser = Tags()

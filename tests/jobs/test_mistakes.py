@@ -68,9 +68,9 @@ def test_an_unknown_site_is_said_once(cli: Cli, whole: Path) -> None:
 # Each line as it was typed, with its exit code and what must be said --------------------------------------
 
 TYPED: tuple[tuple[str, int, str], ...] = (
-    ("query CLUSTERS --cluster Frog", 2, "--cluster 'Frog': expected the number of a cluster, such as 12"),
-    ("query CLUSTERS --cluster 1.5", 2, "--cluster '1.5': expected the number of a cluster"),
-    ("export CLUSTERS --cluster Frog --out OUT/x.csv", 2, "--cluster 'Frog': expected the number of a cluster"),
+    ("query CLUSTERS --cluster Frog", 3, "--cluster 'Frog': expected a number from 0 to 2, or a name in"),
+    ("query CLUSTERS --cluster 1.5", 3, "--cluster '1.5': expected a number from 0 to 2, or a name in"),
+    ("export CLUSTERS --cluster Frog --out OUT/x.csv", 3, "--cluster 'Frog': expected a number from 0 to 2, or a name"),
     ("query CLUSTERS --date 22.06.2021", 2, "expected a day (2021-07-14), a month (2021-07) or two joined by /"),
     ("query CLUSTERS --hour 25", 2, "--hour '25': expected hours from 0 to 23"),
     ("query CLUSTERS --recorder z", 3, "recorder 'z' is not in the store; it has a, b"),
@@ -85,7 +85,11 @@ TYPED: tuple[tuple[str, int, str], ...] = (
     ("export CLUSTERS --out OUT/x.xlsx", 2, "expected a name that ends in .csv"),
     ("export CLUSTERS --round-coordinates x --out OUT/x.csv", 2, "expected a whole number."),
     ("similar VECTORS --recorder a --time 1999-07-14T00:00:00", 3, "the store goes from 2021-07-01T00:00:00Z to"),
-    ("similar CLUSTERS --recorder a --time 2021-07-14T00:00:00", 3, "expected a store of embeddings, found clusters"),
+    (
+        "similar CLUSTERS --recorder a --time 2021-07-14T00:00:00",
+        3,
+        "expected a store of embeddings, found clusters. Name one below `embeddings`.",
+    ),
     ("trace CLUSTERS", 2, "name a window with --recorder and --time, or an exemplar with --cluster"),
     ("trace CLUSTERS --cluster 0 --exemplar 99", 3, "has 3 clusters of 12 exemplars, numbered from 0"),
     ("trace CLUSTERS --cluster 0 --audio OUT/x.mp3", 2, "expected a name that ends in .flac or .wav, and --root"),
@@ -102,8 +106,9 @@ TYPED: tuple[tuple[str, int, str], ...] = (
     ("reproduce MANIFEST", 3, "not a receipt"),
     ("names CLUSTERS CLUSTERS", 3, "expected names (columns cluster, name, notes), found none"),
     ("events MANIFEST nope", 3, "has no run 'nope'"),
-    ("review MANIFEST --order best", 2, "--order 'best': expected one of auto, explore"),
+    ("review MANIFEST --order best", 2, "--order 'best': expected one of auto, typical"),
     ("submit MANIFEST --site nope", 3, "nope"),
+    ("config", 2, "config: name a job, such as `dawnchorus config cluster`; there are "),
     ("config clusters", 2, "did you mean 'cluster'?"),
     ("querry", 2, "Did you mean 'query'?"),
     ("catalogue", 2, "Did you mean 'catalog'?"),
@@ -149,7 +154,7 @@ def test_the_python_query_takes_what_the_command_takes(whole: Path) -> None:
     clusters = store(whole, "clusters")
     assert len(dawnchorus.query(clusters, cluster="0")) == len(dawnchorus.query(clusters, cluster=0)) > 0
     assert len(dawnchorus.query(clusters, recorder="a", date="2021-07-14", hour="23")) > 0
-    with pytest.raises(dawnchorus.errors.UsageError, match="'wren': expected the number of a cluster"):
+    with pytest.raises(dawnchorus.errors.InputError, match="'wren': expected a number from 0 to 2, or a name"):
         dawnchorus.query(clusters, cluster="wren")
 
 

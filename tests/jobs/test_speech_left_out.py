@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from chains import store
 from commands import Cli
-from stores import ORIGIN_MS, judge
+from judging import judge
+from stores import ORIGIN_MS
 
 import dawnchorus
 from dawnchorus import errors

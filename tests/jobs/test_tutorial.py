@@ -2,35 +2,49 @@
 
 import re
 import shlex
+import shutil
 import tomllib
 from pathlib import Path
 
 import pytest
+from browsers import Opened
 from commands import Cli
+from playwright.sync_api import Page, expect
 
 import jobs.workflows.quickstart
 from jobs.demo.config import SMALL, SMALL_SHA256
 from jobs.workflows.proposals import KINDS
-from lake.clustering import clustering_id_of
-from lake.read import open_clusters
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 TEXT = (DOCS / "tutorial.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```bash\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 LINES = [line for block in BLOCKS for line in block.splitlines()]
-CLUSTERS = Path("data/meadow/clusters/clusters.zarr")
+PAGE = Path("data/meadow/atlas/atlas")
 QUICK = {"n_patches = 60000": "n_patches = 500", "n_atoms = 64": "n_atoms = 8", "n_rounds = 15": "n_rounds = 2"}
 """For the study of a test; what is tested are the lines."""
 
 
-def download(path: Path) -> None:
-    """Write what the page gives: a name for cluster 0."""
-    with open_clusters(str(CLUSTERS)) as clusters:
-        path.write_text(f"cluster,name,notes,clustering_id\n0,Wren,sings at dawn,{clustering_id_of(clusters)}\n")
+def name_in_the_page(page: Page, path: Path) -> None:
+    """Follow steps 5 and 6: click a card, hear a sound, name the cluster, and download the names."""
+    page.locator(".card").first.click()
+    page.wait_for_function("location.hash.startsWith('#cluster')")
+    page.keyboard.press("p")
+    for key in ("j", "k"):
+        page.keyboard.press(key)
+    page.keyboard.press("n")
+    page.keyboard.type("Wren")
+    page.keyboard.press("Tab")
+    page.keyboard.type("sings at dawn")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download names.csv").click()
+    assert download.value.suggested_filename == "names.csv"
+    download.value.save_as(path)
 
 
 @pytest.mark.slow
-def test_every_line_runs(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_line_runs(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, opened: Opened) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(jobs.workflows.quickstart, "DEMO", SMALL)
     monkeypatch.setattr(jobs.workflows.quickstart, "STUDY_SHA256", SMALL_SHA256)
@@ -38,7 +52,10 @@ def test_every_line_runs(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPat
     for line in LINES:
         first, *words = shlex.split(line)
         if first == "mv":
-            download(tmp_path / words[1])
+            page = opened(tmp_path / PAGE)
+            name_in_the_page(page, tmp_path / "downloaded.csv")
+            assert words[0].endswith("/names.csv")
+            shutil.move(tmp_path / "downloaded.csv", words[1])
             continue
         assert first == "dawnchorus"
         ended = cli(*words)
@@ -53,9 +70,12 @@ def test_every_line_runs(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPat
                 text = text.replace(slow, quick)
             manifest.write_text(text)
     assert "Wren" in Path("data/meadow/windows.csv").read_text()
-    assert "Wren" in "".join(path.read_text() for path in Path("data/meadow/atlas/atlas").glob("*.js"))
-    *_, query, status = said.values()
-    assert query.count("\n") > 1
+    page = opened(tmp_path / PAGE)  # another browser context than the one that typed it knows the name from the files
+    page.evaluate("localStorage.clear()")
+    page.reload()
+    expect(page.locator(".card .name").filter(has_text="Wren")).to_have_count(1)
+    assert next(out for line, out in said.items() if " query " in line).count("\n") > 1
+    status = next(out for line, out in said.items() if " status " in line)
     assert {line.split()[2] for line in status.splitlines() if line} == {"done"}
 
 

@@ -104,9 +104,13 @@ def test_an_old_lake_grows_and_its_chunks_stay(manifest: Path) -> None:
         assert ok.sum() == 12
         for variable in (str(key) for key in old.data_vars if old[key].dims[:2] == ("recorder", "time")):
             kept = new[variable].to_numpy()[:n_recorders, :n_cells][ok]
-            np.testing.assert_array_equal(kept, old[variable].to_numpy()[ok], err_msg=f"{name}.{variable}")
+            last_digits = 2e-6 if name == "learned" else 0  # those of a network are the processor's
+            np.testing.assert_allclose(
+                kept, old[variable].to_numpy()[ok], rtol=0, atol=last_digits, err_msg=f"{name}.{variable}"
+            )
     for name, (state, detail) in standing(manifest).items():
-        assert state == ("done" if name in EXTENDING else "stale"), (name, detail)
+        is_done = name in EXTENDING or JOBS[runs(manifest)[name].job].is_model
+        assert state == ("done" if is_done else "stale"), (name, detail)
     assert all(line.endswith("nothing to do") for line in run_chain(manifest, *EXTENDING, mix=True))
     assert digests(lake) == after
 

@@ -9,17 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lake.batches import (
-    COLUMNS,
-    FOLDER,
-    Batch,
-    batch_names,
-    damaged_batches,
-    keep_batch,
-    n_answered,
-    read_batch,
-    sample_of,
-)
+from lake.batch_files import FOLDER, batch_names, damaged_batches
+from lake.batches import COLUMNS, Batch, keep_batch, n_answered, read_batch, sample_of
 from lake.errors import InputError, StoreError
 from lake.layout import Lake
 from lake.tables import make_table

@@ -6,8 +6,8 @@ import zarr
 from numpy.typing import NDArray
 
 from lake.blocks import block_key, decode_block, encode_block
-from lake.schema import ArraySpec
 from lake.shards import Shard
+from lake.specs import ArraySpec
 
 SHARDED = ArraySpec("a", ("recorder", "time", "x"), "uint8", 0, (1, 1, 5), (1, 4, 5))
 DEEP = ArraySpec("d", ("recorder", "time", "x"), "float32", float("nan"), (1, 2, 3), (1, 6, 6))

@@ -18,8 +18,6 @@ from lake.schema import (
     DEPLOYMENT_COLUMNS,
     RECORDING_COLUMNS,
     SCAN,
-    ArraySpec,
-    StoreSpec,
     cluster_spec,
     cube_spec,
     embedding_spec,
@@ -27,6 +25,7 @@ from lake.schema import (
     with_figures,
 )
 from lake.shards import WINDOW_LOG, Shard
+from lake.specs import ArraySpec, StoreSpec
 
 PAGE = (Path(__file__).parents[2] / "docs" / "store-format.md").read_text()
 TEXT = re.sub(r"\s+", " ", PAGE)

@@ -14,8 +14,8 @@ from zarr.core.buffer import Buffer, BufferPrototype
 
 from lake.exports.clusters import clustering_table
 from lake.held import HeldStore
+from lake.query.carrying import overlap_table
 from lake.query.find import Wanted, extent, find
-from lake.query.naming import overlap_table
 from lake.query.places import with_places
 from lake.query.select import open_any
 from lake.read import spans_there, usable_windows, values_at

@@ -1,5 +1,6 @@
 import errno
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,18 @@ def test_what_a_killed_write_left_is_removed_and_nothing_else(storage: Storage) 
     storage.below("nowhere").remove_unfinished()
 
 
+def test_what_may_still_be_written_is_left(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    old, young = tmp_path / ".1234abcd.aside", tmp_path / ".5678abcd.aside"
+    for path, age_s in ((old, 700), (young, 500)):
+        path.write_bytes(b"ha")
+        os.utime(path, (time.time() - age_s,) * 2)
+    storage.remove_unfinished(least_age_s=600)
+    assert [path.exists() for path in (old, young)] == [False, True]
+    storage.remove_unfinished()
+    assert not young.exists()
+
+
 @pytest.mark.parametrize("n_bytes", [2**20 - 1, 2**20, 3 * 2**20 + 4097])
 @pytest.mark.parametrize("refusal", [None, errno.ESPIPE, errno.ENOSYS])
 def test_large_files_are_whole_where_the_disk_takes_no_advice(
@@ -134,3 +147,31 @@ def test_only_large_files_leave_the_page_cache(tmp_path: Path, monkeypatch: pyte
     assert advised == []
     storage.write("large", bytes(2**20))
     assert advised == [(0, 0, os.POSIX_FADV_DONTNEED)]
+
+
+def test_a_link_shares_a_file_until_one_of_them_is_replaced(tmp_path: Path) -> None:
+    one, other = Storage(tmp_path / "one"), Storage(tmp_path / "other")
+    one.write("a/key", b"held")
+    assert not other.link("b/key", one, "a/key", b"another"), "the source is not what was read"
+    assert other.list_keys() == []
+    assert other.link("b/key", one, "a/key", b"held")
+    assert other.link("b/key", one, "a/key", b"held"), "a second time nothing is done"
+    assert (tmp_path / "other/b/key").samefile(tmp_path / "one/a/key")
+    one.write("a/key", b"grown")
+    assert other.read("b/key") == b"held"
+    assert not list(tmp_path.rglob(".*")), "nothing is left aside"
+
+
+def test_what_cannot_be_linked_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = Storage(tmp_path / "one"), Storage(tmp_path / "other")
+    one.write("file", b"held")
+    (tmp_path / "one/link").symlink_to(tmp_path / "one/file")
+    assert not other.link("key", one, "link", b"held"), "a link may lead anywhere"
+    assert not Storage(f"memory://{tmp_path.name}").link("key", one, "file", b"held")
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refused)
+    assert not other.link("key", one, "file", b"held")
+    assert other.list_keys() == []

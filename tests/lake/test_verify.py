@@ -17,7 +17,7 @@ from lake.ledger import Ledger
 from lake.read import open_array
 from lake.records import unseal
 from lake.storage import Storage
-from lake.verify import damages, n_files, notes
+from lake.verify import compared, damages, n_files
 
 
 def test_nothing_differs_in_what_was_just_written(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_metrics_and_checkpoints_of_a_model_are_compared(tmp_path: Path) -> None
     assert line.startswith(f"{output.path('checkpoints/step-2.pt')}: is in no ledger")
     ledger.storage.remove("others.json")  # as an earlier release left it
     assert list(damages(output, ledger, "models")) == []
-    assert "3 files of the model are in no list" in notes(output, ledger, "models")[0]
+    assert "3 files of the model are in no list" in compared(output, ledger, "models")[1][0]
 
 
 def test_an_index_variable_is_compared_with_the_values_of_the_ledger(tmp_path: Path) -> None:

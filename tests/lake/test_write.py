@@ -14,7 +14,8 @@ from lake.grid import Grid
 from lake.layout import Lake
 from lake.ledger import Entry, Ledger
 from lake.read import grid_of, open_array, open_cube, open_store, read_codes, read_rows, usable_windows
-from lake.schema import StoreSpec, cube_spec
+from lake.schema import cube_spec
+from lake.specs import StoreSpec
 from lake.storage import Storage
 from lake.write import commit, write_block
 

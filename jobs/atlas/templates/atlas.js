@@ -3,6 +3,7 @@
 "use strict";
 
 const DAY_MS = 86400000;
+// `shown` and `wanted` are a cluster's number, a sound's key, or null for the overview.
 const state = { data: null, place: null, names: {}, loaded: {}, wanted: null, shown: null, map: null };
 
 // Where the recordings are, from the page's folder; null on a page without sound.
@@ -30,9 +31,18 @@ function atlasData(data) {
 
 // --- which page is shown -------------------------------------------------------------------------------------
 
+const isSound = (id) => typeof id === "string";
+const hashOf = (id) => (isSound(id) ? "#sound-" : "#cluster-") + id;
+
+// The cluster's number or the sound's key that the address names; null for the overview.
+function wantedPart() {
+  const found = /^#(?:cluster-(-?\d+)|sound-(\w+))$/.exec(location.hash);
+  const id = found && (found[2] || Number(found[1])), { clusters, sounds } = state.data;
+  return found && (isSound(id) ? sounds : clusters).some(([one]) => one === id) ? id : null;
+}
+
 function route() {
-  const found = /^#cluster-(-?\d+)$/.exec(location.hash);
-  const id = found && state.data.clusters.some(([one]) => one === Number(found[1])) ? Number(found[1]) : null;
+  const id = wantedPart();
   state.wanted = id;
   stopSound();
   if (id === null) {
@@ -41,38 +51,38 @@ function route() {
     $("cluster").hidden = true;
     $("overview").hidden = false;
     document.title = document.querySelector("#overview h1").textContent;
-    const target = location.hash.length > 1 ? $(location.hash.slice(1)) : before !== null && $("card-" + before);
+    const target = location.hash.length > 1 ? $(location.hash.slice(1)) : before !== null && $((isSound(before) ? "row-" : "card-") + before);
     if (target) target.scrollIntoView({ block: location.hash.length > 1 ? "start" : "center" });
     if (state.map) drawMap();
   } else if (state.loaded[id]) {
-    showCluster(id);
+    showPage(id);
   } else {
-    loadScript("clusters/" + id + ".js", (said) => { $("cluster").textContent = said; swap(id); });
+    loadScript((isSound(id) ? "sounds/" : "clusters/") + id + ".js", (said) => { $("cluster").textContent = said; swap(id); });
   }
 }
 
-// Pages from a folder may load scripts beside them: each hands what it holds to a function of the page.
+// Pages from a folder may load scripts next to them: each hands what it holds to a function of the page.
 function loadScript(source, lost) {
   const script = element("script", { src: source });
   script.onload = () => script.remove();
-  script.onerror = () => { script.remove(); lost(script.src + " is missing beside this page."); };
+  script.onerror = () => { script.remove(); lost(script.src + " is missing next to this page."); };
   document.body.append(script);
 }
 
-function atlasCluster(found) {
+function atlasPart(found) {
   state.loaded[found.id] = found;
-  if (state.wanted === found.id) showCluster(found.id);
+  if (state.wanted === found.id) showPage(found.id);
 }
 
-function showCluster(id) {
+function showPage(id) {
   const found = state.loaded[id];
   const [before, after] = neighbours(id);
   const box = $("cluster");
   box.innerHTML = found.html; // escaped when it was made
-  box.prepend(besideNav(before, after));
-  box.append(besideNav(before, after));
+  box.prepend(besideNav(id, before, after));
+  box.append(besideNav(id, before, after, ", again"));
   swap(id);
-  startNaming(box.querySelector(".naming"), id);
+  if (!isSound(id)) startNaming(box.querySelector(".naming"), id);
   box.querySelectorAll(".exemplars .play").forEach((button) => button.addEventListener("click", () => toggleSound(soundOf(button))));
   startAttention();
   startPictures(box);
@@ -86,24 +96,27 @@ function swap(id) {
   state.shown = id;
   $("overview").hidden = true;
   $("cluster").hidden = false;
-  document.title = "Cluster " + id + " – " + document.querySelector("#overview h1").textContent;
+  document.title = wordsOf(id) + " – " + document.querySelector("#overview h1").textContent;
   scrollTo(0, 0);
   $("cluster").focus({ preventScroll: true });
 }
 
+const wordsOf = (id) => (isSound(id) ? state.data.sounds.find(([one]) => one === id)[1] : "Cluster " + id);
+
 function neighbours(id) {
-  const ids = state.data.clusters.map(([one]) => one);
+  const ids = state.data[isSound(id) ? "sounds" : "clusters"].map(([one]) => one);
   const place = ids.indexOf(id);
   return [ids[place - 1], place < 0 ? ids[0] : ids[place + 1]];
 }
 
-function besideNav(before, after) {
-  const nav = element("nav", { className: "beside", ariaLabel: "Clusters by size" });
-  const link = (id, text, rel) =>
-    id === undefined ? element("span", {}) : element("a", { href: "#cluster-" + id, textContent: text, rel });
-  nav.append(link(before, "← Cluster " + before + " (larger)", "prev"));
-  nav.append(element("a", { className: "up", href: "#clusters", textContent: "All clusters" }));
-  nav.append(link(after, "Cluster " + after + " (smaller) →", "next"));
+function besideNav(id, before, after, again = "") {
+  const [what, to, less, more] = isSound(id) ? ["Sounds by name", "sounds", "", ""] : ["Clusters by size", "clusters", " (larger)", " (smaller)"];
+  const nav = element("nav", { className: "beside", ariaLabel: what + again });
+  const link = (other, text, rel) =>
+    other === undefined ? element("span", {}) : element("a", { href: hashOf(other), textContent: text, rel });
+  nav.append(link(before, before === undefined ? "" : "← " + wordsOf(before) + less, "prev"));
+  nav.append(element("a", { className: "up", href: "#" + to, textContent: "All " + to }));
+  nav.append(link(after, after === undefined ? "" : wordsOf(after) + more + " →", "next"));
   return nav;
 }
 
@@ -112,7 +125,7 @@ function onKey(event) {
   if (event.key === "Escape") {
     if (document.querySelector("dialog[open]")) return;
     if (field) field.blur();
-    else if (state.shown !== null) location.hash = "#clusters";
+    else if (state.shown !== null) location.hash = isSound(state.shown) ? "#sounds" : "#clusters";
     return;
   }
   if (document.querySelector("dialog[open]") || field || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -121,10 +134,10 @@ function onKey(event) {
   if (event.key === "/" && state.shown === null) {
     event.preventDefault();
     $("cluster-search").focus();
-  } else if (event.key === "j" && after !== undefined) location.hash = "#cluster-" + after;
-  else if (event.key === "k" && before !== undefined) location.hash = "#cluster-" + before;
+  } else if (event.key === "j" && after !== undefined) location.hash = hashOf(after);
+  else if (event.key === "k" && before !== undefined) location.hash = hashOf(before);
   else if (event.key === "p" && state.shown !== null) playNext();
-  else if (event.key === "n" && state.shown !== null) {
+  else if (event.key === "n" && state.shown !== null && !isSound(state.shown)) {
     event.preventDefault();
     document.querySelector(".naming input").focus();
   }

@@ -141,17 +141,18 @@ function fillOnly() {
   $("map-only").replaceChildren(element("option", { value: "*", textContent: "all of them" }), ...options);
 }
 
+// Dots stand out from the page by 3 to 1 at least: lighter ones on dark.
 function colourer(all) {
-  const by = $("map-colour").value;
-  if (by === "hour") return (g) => (g < 0 ? GREY : `hsl(${(g * 15 + 250) % 360} 65% ${35 + 25 * Math.sin((g / 24) * Math.PI)}%)`);
+  const by = $("map-colour").value, lift = matchMedia("(prefers-color-scheme: dark)").matches ? 22 : 0;
+  if (by === "hour") return (g) => (g < 0 ? GREY : `hsl(${(g * 15 + 250) % 360} 65% ${35 + lift + 25 * Math.sin((g / 24) * Math.PI)}%)`);
   if (by === "day") {
     const most = Math.max(1, ...all);
-    return (g) => (g < 0 ? GREY : `hsl(${280 - (220 * g) / most} 65% ${32 + (28 * g) / most}%)`);
+    return (g) => (g < 0 ? GREY : `hsl(${280 - (220 * g) / most} 65% ${32 + lift + (28 * g) / most}%)`);
   }
   return (g, i) => {
     if (g === "") return GREY;
     const round = Math.floor(i / HUES.length);
-    return `hsl(${(HUES[i % HUES.length] + 13 * round) % 360} ${70 - 12 * (round % 3)}% ${[48, 62, 36][round % 3]}%)`;
+    return `hsl(${(HUES[i % HUES.length] + 13 * round) % 360} ${70 - 12 * (round % 3)}% ${[48, 62, 36][round % 3] + lift}%)`;
   };
 }
 

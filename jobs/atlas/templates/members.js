@@ -1,4 +1,4 @@
-// All windows of a cluster: read from their columns, filtered, sorted, listed a few at a time, and played.
+// All windows of a cluster or a sound: read from their columns, filtered, sorted, listed a few at a time, and played.
 "use strict";
 
 const members = { loaded: new Map(), at: null };
@@ -17,7 +17,7 @@ function atlasMembers({ id, n, columns }) {
   members.loaded.get(id).resolve(read);
 }
 
-// Gives the columns of a cluster's windows, which are loaded when they are first asked for.
+// Gives the columns of the windows of a cluster or a sound, which are loaded when they are first asked for.
 function membersOf(id) {
   if (!members.loaded.has(id)) {
     const known = {};
@@ -36,10 +36,11 @@ function windowAt(all, i) {
   const recorder = all.recorder[i], isTimed = !untimed.includes(recorder);
   const isLocal = isTimed && Boolean(all.flags[i] & IS_LOCAL);
   return {
-    key: all.id + " " + recorder + " " + all.cell[i], cluster: all.id, i, cell: all.cell[i], recorder: recorders[recorder], iRecorder: recorder,
+    key: all.id + " " + recorder + " " + all.cell[i], cluster: all.cluster ? all.cluster[i] : all.id, i, cell: all.cell[i], recorder: recorders[recorder], iRecorder: recorder,
     site: sites[all.site[i]], start_ms: origin + all.cell[i] * hop + all.shift_ms[i], isTimed, isLocal,
     offset_s: all.utc_offset_s[i], recording: all.recording[i], offset_ms: all.offset_ms[i], distance: all.distance[i],
     isPartial: Boolean(all.flags[i] & IS_PARTIAL),
+    ...(all.probability ? { probability: all.probability[i], verdict: state.data.verdicts[all.verdict[i]] } : {}),
   };
 }
 
@@ -91,9 +92,9 @@ function fillChoice(select, values, names) {
 const DAY = 86400000, HOUR = 3600000;
 
 // Rows that the form lets through, in its order. Hours may run over midnight: from 22 to 3.
-function chosenRows(all, { recorder, site, from, to, since, until, order }) {
+function chosenRows(all, { recorder, site, verdict = "", from, to, since, until, order }) {
   const wanted = (value) => (value === "" ? null : Number(value));
-  const [ofRecorder, ofSite, first, last] = [recorder, site, from, to].map(wanted);
+  const [ofRecorder, ofSite, said, first, last] = [recorder, site, verdict, from, to].map(wanted);
   const begin = since ? Date.parse(since + "T00:00Z") : -Infinity, end = until ? Date.parse(until + "T00:00Z") + DAY : Infinity;
   const needsClock = first !== null || last !== null || since || until;
   const rows = [], low = first ?? 0, high = last ?? 23;
@@ -101,6 +102,7 @@ function chosenRows(all, { recorder, site, from, to, since, until, order }) {
   for (let i = 0; i < all.n; i++) {
     if (ofRecorder !== null && all.recorder[i] !== ofRecorder) continue;
     if (ofSite !== null && all.site[i] !== ofSite) continue;
+    if (said !== null && all.verdict[i] !== said) continue;
     if (needsClock) {
       const at = clocks[i], hour = Math.floor((((at % DAY) + DAY) % DAY) / HOUR);
       if (!(at >= begin && at < end)) continue;
@@ -109,7 +111,9 @@ function chosenRows(all, { recorder, site, from, to, since, until, order }) {
     rows.push(i);
   }
   const late = (i) => (Number.isNaN(clocks[i]) ? Infinity : clocks[i]);
+  const probable = (i) => (Number.isNaN(all.probability[i]) ? -1 : all.probability[i]);
   const orders = {
+    probable: (a, b) => probable(b) - probable(a), unlikely: (a, b) => probable(a) - probable(b),
     near: (a, b) => all.distance[a] - all.distance[b], far: (a, b) => all.distance[b] - all.distance[a],
     first: (a, b) => (late(a) === late(b) ? 0 : late(a) - late(b)), last: (a, b) => (late(a) === late(b) ? 0 : late(b) - late(a)),
     recorder: () => 0, hour: (a, b) => clocks[a] % DAY - clocks[b] % DAY || 0,
@@ -136,7 +140,7 @@ async function showMembers() {
   const shown = Array.from(rows.slice(first, first + PER_PAGE), (i) => windowAt(all, i));
   const listed = shown.map(memberRow);
   $("members-list").replaceChildren(...(n ? [memberTable(listed.map(({ row }) => row))] : []));
-  $("members-said").textContent = n === 0 ? "No window of this cluster is left: take a filter away." :
+  $("members-said").textContent = n === 0 ? (all.n ? "No window is left: take a filter away." : "No window is listed.") :
     n + (n === all.n ? "" : " of " + all.n) + (n === 1 ? " window" : " windows") +
     (n > PER_PAGE ? ", " + (first + 1) + " to " + (first + shown.length) : "");
   $("members-before").disabled = page === 0;
@@ -146,8 +150,10 @@ async function showMembers() {
 }
 
 function memberTable(rows) {
-  const names = ["On the map", "Sound", "Recorder", "Site", "Local time", "Recording", "Distance to the centroid"];
-  const cells = names.map((name, i) => element("th", { scope: "col", textContent: name, className: i === 6 ? "n" : "" }));
+  const ofSound = isSound(members.at.all.id), where = ["Recorder", "Site", "Local time", "Recording"];
+  const names = ["On the map", "Sound", ...(ofSound ? ["Verdict", "Probability", "Cluster", ...where] : [...where, "Distance to the centroid"])];
+  const isNumber = (name) => name === "Probability" || name.startsWith("Distance");
+  const cells = names.map((name) => element("th", { scope: "col", textContent: name, className: isNumber(name) ? "n" : "" }));
   return element("table", {}, element("thead", {}, element("tr", {}, ...cells)), element("tbody", {}, ...rows));
 }
 
@@ -156,10 +162,19 @@ function memberRow(one) {
   const thumb = thumbOf(one.iRecorder, one.cell);
   const row = element("tr", {},
     element("td", { className: "thumb" }, ...(thumb ? [thumbButton(one, thumb, () => button && !button.disabled)] : [])), element("td", { className: "hear" }, ...(button ? [button, saveButton(one)] : [])),
-    element("th", { scope: "row", textContent: one.recorder }), element("td", { textContent: one.site || "–" }),
+    ...soundCells(one), element("th", { scope: "row", textContent: one.recorder }), element("td", { textContent: one.site || "–" }),
     element("td", { className: "when", textContent: whenWords(one) + (one.isPartial ? ", partly recorded" : "") }), place,
-    element("td", { className: "n", textContent: one.distance.toPrecision(3) }));
+    ...(one.probability === undefined ? [numberCell(one.distance.toPrecision(3))] : []));
   return { row, one, place, button };
+}
+
+const numberCell = (textContent) => element("td", { className: "n", textContent });
+
+// What is known of a window on a sound's page.
+function soundCells(one) {
+  if (one.probability === undefined) return [];
+  return [element("td", { textContent: one.verdict || "–" }), numberCell(Number.isNaN(one.probability) ? "–" : one.probability.toFixed(2)),
+    element("td", {}, element("a", { href: "#cluster-" + one.cluster, textContent: String(one.cluster) }))];
 }
 
 // A button that plays a window; none if sound was left out, or no recording is known.

@@ -58,15 +58,25 @@ def window_samples(found: Trace, root: Path) -> tuple[Samples, int]:
     """Return the samples of a window, shape (n_samples,), and their rate in Hz."""
     if not found.pieces:
         raise InputError(f"{found.recorder} at {found.start_utc}: no recording of the table holds any of it.")
-    rate = found.pieces[0].sample_rate_hz
-    n_samples = round((_ms(found.end_utc) - _ms(found.start_utc)) * rate / 1000)
+    return span_samples(found.pieces, root, _ms(found.end_utc) - _ms(found.start_utc), found.channel)
+
+
+def span_samples(pieces: tuple[Piece, ...], root: Path, length_ms: int, channel: str | int) -> tuple[Samples, int]:
+    """Return the samples of a span, shape (n_samples,), and their rate in Hz: of one piece at least.
+
+    Raises
+    ------
+    InputError
+        If a recording is gone, or not the file that the store was made from.
+    """
+    rate = pieces[0].sample_rate_hz
 
     def read(piece: Piece) -> Samples:
         path = root / piece.path
         _require_unchanged(path, piece.sha256)
-        return piece_samples(piece, path, probe(path).reading, found.channel)
+        return piece_samples(piece, path, probe(path).reading, channel)
 
-    return joined(found.pieces, n_samples, read)[0], rate
+    return joined(pieces, round(length_ms * rate / 1000), read)[0], rate
 
 
 def joined(pieces: Iterable[Piece], n_samples: int, read: Callable[[Piece], Samples]) -> tuple[Samples, int]:

@@ -160,7 +160,7 @@ def read_samples(path: str | Path, start: int, count: int, *, reading: Reading) 
 
 
 def is_float(format_name: str) -> bool:
-    """Tell by :attr:`AudioInfo.format` whether samples are stored as floating-point numbers, which may exceed 1.0."""
+    """Return whether samples are stored as floats, which may exceed 1.0, by :attr:`AudioInfo.format`."""
     coding = format_name.rpartition("/")[2]
     return coding in {"FLOAT", "DOUBLE"} or coding.startswith(("PCM_F32", "PCM_F64"))
 

@@ -57,7 +57,7 @@ class FrameNet(nn.Module):
     -----
     3×3 convolutions without bias of 32, 64, 64 and 96 channels, strides (2, 2), (2, 2), (2, 1), (2, 1) along
     (bands, frames), each with batch normalisation and ReLU; their channels and rows of bands, side by side, are the
-    "stem" of a frame; a perceptron of two layers with ReLU makes the "output" of it. 226 k parameters at 128 bands,
+    "stem" of a frame; a perceptron of two layers with ReLU makes the "output" of it. 374 k parameters at 128 bands,
     where the stem has 768 numbers.
     """
 

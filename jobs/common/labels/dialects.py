@@ -12,7 +12,7 @@ NOTHING = frozenset(
     {"", "nocall", "no call", "no_call", "no-call", "no detection", "no detections", "nodetection", "noid", "no id"}
     | {"nan", "na", "n/a", "null"}
 )
-"""What BirdNET and Kaleidoscope write where they heard nothing, and R and pandas in empty cells; in lower case."""
+"""Values that mean "nothing" in tables of BirdNET and Kaleidoscope, and in empty cells of R and pandas; lower case."""
 UNLABELLED = "unlabelled"
 _CONFIDENCE = re.compile(r"(.*?\S)\s*(?:[;:,]\s*|\s)[(\[]?(?:conf(?:idence)?\s*[=:]?\s*)?([01]\.\d{2,})[)\]]?")
 """A label with a confidence of at least two decimals at its end."""

@@ -18,7 +18,7 @@ ENDINGS = (
     ".BirdNET.results.kaleidoscope",
     ".BirdNET.results", ".labels",
 )  # fmt: skip
-"""What programs add to a recording's name, before the suffix."""
+"""Endings that programs add to a recording's name, before the suffix."""
 MOST_NAMED = 5
 
 

@@ -29,7 +29,7 @@ Pair = tuple[PositiveInt, PositiveInt]
 
 
 class ModelCard(BaseModel):
-    """All that is needed to feed a backbone: its shape, its scale and the statistics it was trained with.
+    """The facts that one needs to feed a backbone: its shape, its scale and the statistics it was trained with.
 
     Attributes
     ----------

@@ -20,7 +20,7 @@ class Tick:
     percent
         Distance from the start of the axis (left or bottom), in percent of its length.
     label
-        What stands beside it.
+        The text next to it.
     """
 
     percent: float

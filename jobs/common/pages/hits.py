@@ -112,7 +112,7 @@ def hits_page(
     stem: str, table: pd.DataFrame, url: str, *, title: str, example: pd.DataFrame | None = None,
     root: Path | None = None, workers: int = 2,
 ) -> Page:  # fmt: skip
-    """Return the page of windows that were found: ``<stem>.html``, and the folder ``<stem>_files`` beside it.
+    """Return the page of windows that were found: ``<stem>.html``, and the folder ``<stem>_files`` next to it.
 
     Parameters
     ----------

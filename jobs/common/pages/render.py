@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from jobs.common.pages import words
 from jobs.common.pages.pictures import COLOUR_MAP, STRIPE_GREYS, colour_table
+from lake.lengths import lasting
 
 N_GRADIENT_STOPS = 17
 STYLE_KEYS, SCRIPT_KEYS = ("page.css",), ("page.js", "player.js", "looks.js", "tables.js")
@@ -36,7 +37,7 @@ def package_files(package: str, keys: Sequence[str]) -> Iterator[tuple[str, str]
 def script(function: str, value: Any) -> str:  # noqa: ANN401 (any value that JSON can hold)
     """Return a script that hands a value to a function of the page.
 
-    A page opened from a folder may load scripts beside it, but not read other files.
+    A page opened from a folder may load scripts of that folder, but not read other files.
     """
     text = json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return f"{function}({text});\n"
@@ -72,7 +73,7 @@ def environment(
     )
     made.filters.update(
         number=words.number, utc=words.utc, local=words.local, date=words.date, plain=words.plain,
-        degrees=words.degrees, python=repr,
+        degrees=words.degrees, lasting=lasting, python=repr,
     )  # fmt: skip
     made.globals.update(
         share=words.share, percent=words.percent, policy=POLICY, colours=gradient(colour_table()), greys=STRIPE_GREYS,

@@ -45,7 +45,7 @@ class Spans:
 
     @property
     def labels(self) -> list[str]:
-        """What each is called: a date, the first date of a week, a month, a year."""
+        """The name of each: a date, the first date of a week, a month, a year."""
         letters = {"day": 10, "week": 10, "month": 7, "year": 4}[self.kind]
         return [str(day)[:letters] for day in self.edges[:-1].astype("datetime64[D]")]
 

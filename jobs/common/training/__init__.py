@@ -1,1 +1,1 @@
-"""What every training shares: windows in order, processes, checkpoints, metrics and the loop around the steps."""
+"""Shared by all trainings: windows in order, processes, checkpoints, metrics and the loop around the steps."""

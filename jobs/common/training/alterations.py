@@ -1,5 +1,6 @@
-"""What views of a window suffer, as a list in a manifest: the same kinds for every training."""
+"""Alterations of views, listed in a manifest: the same kinds for every training."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeFloat, model_validator
@@ -81,7 +82,7 @@ KINDS: dict[str, type[Alteration]] = {
 }  # fmt: skip
 
 
-def by_kind(views: Alterations) -> dict[str, Any]:
+def by_kind(views: Sequence[Alteration]) -> dict[str, Any]:
     """Return the alterations of a list by their kind.
 
     Raises

@@ -19,7 +19,7 @@ KEEP: Final = 2
 
 
 def save(storage: Storage, content: dict[str, Any], *, keep: int) -> str:
-    """Write a checkpoint beside the others, durably, then remove the oldest.
+    """Write a checkpoint next to the others, durably, then remove the oldest.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ READ_BLOCK: Final = 256
 
 @dataclass(frozen=True)
 class Places:
-    """What is known of where windows come from, beside what is to be heard; arrays of shape (n_windows,).
+    """Recorder and time of each window; arrays of shape (n_windows,).
 
     Attributes
     ----------

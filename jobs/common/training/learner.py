@@ -1,15 +1,15 @@
-"""What a training trains, as its loop sees it: the job's own part behind one protocol."""
+"""Protocol between the training loop and a job's own networks, loss and step."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
-from torch import Tensor
 
 from jobs.common.network.card import Weights
 from jobs.common.training.data import Batch
 from jobs.common.training.probe import Encode
+from jobs.common.training.progress import Progress
 
 Seen = TypeVar("Seen")
 Card = TypeVar("Card", bound=BaseModel)
@@ -22,12 +22,8 @@ class Learner(Protocol[Seen]):
     """
 
     @property
-    def step(self) -> int:
-        """Number of steps done."""
-
-    @property
-    def is_sound(self) -> Tensor:
-        """False from the first step on whose loss or gradient was no finite number, and that changed nothing."""
+    def state(self) -> Progress:
+        """The steps done, the optimiser and the networks."""
 
     @property
     def width(self) -> int:
@@ -47,13 +43,13 @@ class Learner(Protocol[Seen]):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What else the summary says of the training."""
+        """Further entries of the training's summary."""
 
     def advance(self, batch: Batch, recorder: Sequence[str] | None) -> Seen:
         """Do one step with this process's share of a batch."""
 
     def signals(self, seen: Seen) -> dict[str, float]:
-        """Return what tells a healthy training from a collapsed one, ``loss`` first; every process must call it."""
+        """Return measures of a healthy training, ``loss`` first; every process must call it."""
 
     def rates(self, seen: Seen) -> dict[str, float]:
         """Return the rates and norms of a step."""

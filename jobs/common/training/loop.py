@@ -49,7 +49,7 @@ def fit(
     Raises
     ------
     TryAgainError
-        If it was told to stop, or the disk is full. It can go on.
+        If it was asked to stop, or the disk is full. It can go on.
     InputError
         If it diverged or collapsed, if there are too few windows, the windows changed, or another
         backend began.
@@ -142,7 +142,7 @@ def _begun(
 
 
 def _require_initial(storage: Storage, digest: str) -> None:
-    """Refuse to go on beside other initial weights than the training began with; checkpoints of format 1 do not say."""
+    """Refuse to go on with other initial weights than the training began with; checkpoints of format 1 do not say."""
     name = WEIGHT_FILES["initial"]
     data = storage.read_or_none(name) if digest else None
     if digest and (data is None or sha256(data) != digest):
@@ -207,7 +207,7 @@ def _go(training: Training[Seen], stream: Iterator[Batch]) -> None:
         if stops and not is_last:
             raise TryAgainError(
                 f"run {around.run!r}: stopped after step {training.step} of {training.n_steps}:"
-                f" {reason or 'another process was told to'}. Type the same command again: it goes on from there."
+                f" {reason or 'another process was asked to'}. Type the same command again: it goes on from there."
             )
 
 

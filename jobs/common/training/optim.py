@@ -44,7 +44,7 @@ def set_rates(optimizer: torch.optim.Optimizer, *, lr: float, weight_decay: floa
 def step_if(condition: Tensor, optimizer: torch.optim.AdamW) -> None:
     """Take the optimiser's step if a tensor on the device says so, without reading it here.
 
-    ``found_inf`` is how ``torch.amp.GradScaler`` tells a fused optimiser to leave out a step.
+    ``found_inf`` is how ``torch.amp.GradScaler`` has a fused optimiser leave out a step.
     """
     optimizer.found_inf = (~condition).float()  # type: ignore[attr-defined]  # set by GradScaler the same way
     optimizer.step()

@@ -1,4 +1,4 @@
-"""The course of a training as a picture beside its metrics."""
+"""Draw the course of a training as a picture."""
 
 import io
 from collections.abc import Sequence

@@ -44,7 +44,7 @@ SUMMARY_ADVICE: Final = (
     "checkpoint."
 )
 PRODUCTS: Final = (CARD_FILE, *WEIGHT_FILES.values())
-"""What other jobs read; the rest of the folder is about the training."""
+"""Files that other jobs read; the others in the folder describe the training."""
 MEMORY_BYTES: Final = 2 * 2**30
 STOPS: Final = signals("SIGTERM", "SIGINT", "SIGHUP")
 """Signals after which a training writes a checkpoint and ends."""
@@ -135,7 +135,7 @@ def execute(run: Run[Any], options: Options, kind: Kind[Any]) -> Outcome:
 
 @dataclass(frozen=True)
 class Extent:
-    """What a run would train on, and how: the figures that a dry run is worded from.
+    """Size of a training, as a dry run prints it.
 
     Attributes
     ----------
@@ -223,7 +223,7 @@ def train(
     deadline_s
         Instant of ``time.monotonic`` after which it stops and can go on later.
     memory_bytes
-        If all codes fit into so much memory they are read once and held.
+        If all codes fit into so much memory they are read once and held, unless the steps read fewer windows.
     log_every, checkpoint_every_s
         Steps between lines of metrics, seconds between checkpoints.
     on_progress
@@ -275,7 +275,8 @@ def train(
             source = cube_source(cube_path, cube, partial_too=config.partial, n_threads=n_threads)
             source = kind.windows(cube, source, config, init)
             is_anew = refresh and here.rank == 0 and _is_over(storage, source, finished)
-            if source.n_bytes * here.n_ranks <= memory_bytes:
+            n_read = config.steps_of(source.n_windows) * config.batch_size // here.n_ranks
+            if n_read >= source.n_windows and source.n_bytes * here.n_ranks <= memory_bytes:
                 source = held(source)
             around = Surroundings(
                 run=run,

@@ -4,7 +4,7 @@ from typing import Literal, Protocol
 
 
 class Settings(Protocol):
-    """What the loop of a training reads of a job's settings; the job's own configuration says what each means."""
+    """The settings that the loop of a training reads; the job's own configuration explains each."""
 
     @property
     def seed(self) -> int: ...  # noqa: D102

@@ -1,4 +1,4 @@
-"""What is looked at while a training runs: a line of metrics now and then, and whether it still makes sense."""
+"""Watch a running training: write metrics, and stop it when it has collapsed."""
 
 import time
 from collections.abc import Callable
@@ -122,14 +122,14 @@ class Training(Generic[Seen]):
     @property
     def step(self) -> int:
         """Number of steps done."""
-        return self.learner.step
+        return self.learner.state.step
 
     def is_looked_at(self) -> bool:
-        """Tell whether the step that was just done leaves a line of metrics."""
+        """Return whether the last step is written to the metrics."""
         return self.step in {1, self.n_steps} or self.step % self.around.log_every == 0
 
     def is_probed(self) -> bool:
-        """Tell whether the sample of windows is looked at after such a step."""
+        """Return whether the sample of windows is measured after the last step."""
         every = self.around.log_every * max(1, round(self.n_steps / N_PROBES / self.around.log_every))
         return self.step in {1, self.n_steps} or self.step % every == 0
 
@@ -183,7 +183,7 @@ class Training(Generic[Seen]):
         InputError
             If it is so.
         """
-        if bool(self.learner.is_sound):
+        if bool(self.learner.state.is_sound):
             return
         precision = "" if self.config.precision == "fp32" else ', or precision = "fp32"'
         raise InputError(

@@ -28,7 +28,7 @@ function pictureWords(window, at) {
 
 function showBroken(at) {
   const file = at === review.at && ready.has(at) ? ready.get(at).broken : "";
-  if (file || at === review.at) complain("media", file && file + " is missing beside this page, or damaged.");
+  if (file || at === review.at) complain("media", file && file + " is missing next to this page, or damaged.");
 }
 
 // Windows that are withheld are not loaded. Sounds that are far away are let go: browsers allow only so many.

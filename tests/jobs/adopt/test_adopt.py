@@ -6,12 +6,16 @@ import pytest
 import safetensors.torch
 import timm
 import torch
-from stores import make_cube, make_run
+from stores import make_cube, make_run, random_codes
 
 from jobs.adopt import command
 from jobs.adopt.config import Config
+from jobs.common.frames.stored import load_network
 from jobs.common.network.backbone import load_backbone
 from jobs.common.run import Options, Run
+from jobs.contrast import command as contrast
+from jobs.contrast.begin import beginning
+from jobs.contrast.config import Config as ContrastConfig
 from jobs.embed import command as embed
 from jobs.embed.config import Config as EmbedConfig
 from lake.errors import InputError
@@ -28,7 +32,9 @@ def outside(**changes: Any) -> dict[str, torch.Tensor]:
         return dict(timm.create_model("vit_tiny_patch16_224", **arguments).state_dict())
 
 
-def adopt_run(tmp_path: Path, weights: Any, config: Config = CONFIG, name: str = "weights.pth") -> Run[Config]:
+def adopt_run(
+    tmp_path: Path, weights: Any, config: Config = CONFIG, name: str = "weights.pth", codes: Any = None
+) -> Run[Config]:
     path = tmp_path / name
     if isinstance(weights, bytes):
         path.write_bytes(weights)
@@ -36,7 +42,7 @@ def adopt_run(tmp_path: Path, weights: Any, config: Config = CONFIG, name: str =
         path.write_bytes(safetensors.torch.save(weights))
     else:
         torch.save(weights, path)
-    run = make_run(tmp_path, "outside", "adopt", config, inputs={"spectrograms": make_cube(tmp_path)})
+    run = make_run(tmp_path, "outside", "adopt", config, inputs={"spectrograms": make_cube(tmp_path, codes)})
     return Run(**{**vars(run), "files": {"weights": path}})
 
 
@@ -61,6 +67,38 @@ def test_a_network_from_outside_embeds(tmp_path: Path, form: str) -> None:
     with open_embeddings(vectors.output.url) as store:
         assert len(usable_windows(store, status="embedding_status")) == 48
         assert store.sizes["feature"] == 192
+
+
+def test_a_network_of_frames_begins_a_training(tmp_path: Path) -> None:
+    tiny = ContrastConfig(steps=0, batch_size=16, bands=32, frame_s=0.001)
+    cube = make_cube(tmp_path / "other", random_codes(n_mels=32, n_frames=64, seed=1))
+    trained = tmp_path / "trained"
+    contrast.train(cube.output.url, str(trained), tiny, run="net", config_id="c", device="cpu")
+    weights = (trained / "backbone.safetensors").read_bytes()
+    codes = random_codes(n_mels=32, n_frames=64, seed=5)
+    run = adopt_run(tmp_path, weights, Config(arch="frames"), "w.safetensors", codes)
+    assert any("frames" in line for line in command.describe(run, Options()))
+    command.execute(run, Options())
+    (net, card), (theirs, other) = load_network(run.output.url), load_network(str(trained))
+    assert all(torch.equal(value, theirs.state_dict()[name]) for name, value in net.state_dict().items())
+    assert (card.mel_hz, card.began_with) == (other.mel_hz, "net")
+    assert card.mean_db != other.mean_db
+    summary = contrast.train(
+        run.inputs["spectrograms"].output.url, str(tmp_path / "m"), tiny, run="next", config_id="d", device="cpu",
+        init=run.output.url,
+    )  # fmt: skip
+    assert summary["began_with"] == "outside"
+
+
+def test_other_weights_are_no_network_of_frames(tmp_path: Path) -> None:
+    run = adopt_run(tmp_path, outside(), Config(arch="frames"), "w.safetensors")
+    with pytest.raises(InputError, match=r"w\.safetensors: expected a network of frames .*Name the backbone"):
+        command.execute(run, Options())
+    (tmp_path / "b").mkdir()
+    backbone = adopt_run(tmp_path / "b", outside())
+    command.execute(backbone, Options())
+    with pytest.raises(InputError, match=r"not a network of frames.*arch = 'frames'"):
+        beginning(ContrastConfig(), backbone.output.url)
 
 
 def test_three_alike_channels_are_one(tmp_path: Path) -> None:

@@ -3,9 +3,7 @@
 import functools
 import re
 import threading
-from base64 import b64decode
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
@@ -14,105 +12,30 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 import pytest
 import soundfile
-import stores
-from atlases import Study, overwrite, read_cluster, scripted
+from atlases import scripted
 from browsers import Opened
-from hypothesis import given
-from hypothesis import strategies as st
-from PIL import Image
+from hearings import (
+    BASE,
+    FILES,
+    HOP_S,
+    N_CELLS,
+    N_CLUSTERS,
+    RATES_HZ,
+    RECORDERS,
+    ULTRASOUND_HZ,
+    Hearing,
+    build_hearing,
+    choose,
+    files,
+    to_cluster,
+    tone_hz,
+)
 from playwright.sync_api import Browser, Page, expect
-
-from jobs.atlas.config import Config
-from jobs.atlas.members import packed
-from jobs.common.pages.playable import why_unplayable
-from jobs.common.run import Recordings
-from lake.constants import OFFSET_UNKNOWN_S
-from lake.recordings import make_recordings, write_recordings
-
-RECORDERS = ("bat", "north", "old", "untimed:x")
-HOP_S, N_CELLS, N_CLUSTERS = 10, 60, 3
-RATES_HZ = {"bat": 384_000, "north": 8_000, "old": 8_000, "untimed:x": 8_000}
-FILES = {
-    "bat": "bat/b.flac", "north": "north #1?/50% \u00fc'&\"<b>.WAV", "old": "old/a.aiff",
-    "untimed:x": "untimed:x/a.wav",
-}  # fmt: skip
-BASE = "../../field work/audio"
-ULTRASOUND_HZ = 30_000
-
-
-def tone_hz(cell: int) -> int:
-    """Return the pitch of each window's ten seconds."""
-    return 400 + 40 * cell
-
-
-@dataclass(frozen=True)
-class Hearing:
-    """A study whose windows can all be told by ear, and its atlas."""
-
-    study: Study
-    recordings: Recordings
-    atlas: Path
 
 
 @pytest.fixture(scope="module")
 def hearing(tmp_path_factory: pytest.TempPathFactory) -> Hearing:
-    lake = tmp_path_factory.mktemp("hearing")
-    per_day = 86_400 // HOP_S
-    codes = np.zeros((len(RECORDERS), per_day, 8, 6), dtype=np.uint8)
-    lengths = {"bat": 3}
-    for i, recorder in enumerate(RECORDERS):
-        n = lengths.get(recorder, N_CELLS)
-        codes[i, :n] = np.random.default_rng(i).integers(60, 200, (n, 8, 6))
-    cube = stores.make_cube(lake, codes, recorders=RECORDERS, hop_s=float(HOP_S), shard_windows=per_day)
-    rows = []
-    for recorder in RECORDERS:
-        n, rate = lengths.get(recorder, N_CELLS), RATES_HZ[recorder]
-        seconds = np.arange(HOP_S * rate) / rate
-        tones = [ULTRASOUND_HZ] * n if recorder == "bat" else [tone_hz(cell) for cell in range(n)]
-        sound = np.concatenate([0.2 * np.sin(2 * np.pi * tone * seconds) for tone in tones])
-        path = lake / "field work/audio" / FILES[recorder]
-        path.parent.mkdir(parents=True)
-        soundfile.write(path, sound, rate, subtype="PCM_16")
-        form = {"bat": "FLAC/PCM_16", "old": "AIFF/PCM_16"}.get(recorder, "WAV/PCM_16")
-        rows.append({
-            "path": FILES[recorder], "recorder": recorder, "reading": "libsndfile", "problems": "", "format": form,
-            "sample_rate_hz": rate, "n_samples": len(sound), "duration_s": len(sound) / rate, "n_channels": 1,
-            "sha256": "0" * 64,
-        })  # fmt: skip
-    write_recordings(make_recordings(rows), lake / "recordings.csv")
-    overwrite(cube, {
-        "recording_path": np.array([FILES[recorder] for recorder in RECORDERS], dtype=object),
-        "recording_sample_rate_hz": np.array([RATES_HZ[recorder] for recorder in RECORDERS], dtype=np.int32),
-        "recording_n_samples": np.array([row["n_samples"] for row in rows]),
-        "utc_offset_s": np.where(codes.any(axis=(2, 3)), 3600, OFFSET_UNKNOWN_S),
-    })  # fmt: skip
-    there = np.asarray(codes.any(axis=(2, 3)))
-    vectors = np.where(there[..., None], np.random.default_rng(9).normal(size=(*there.shape, 4)), np.nan)
-    embeddings = stores.make_embeddings(lake, vectors.astype(np.float32), cube=cube)
-    labels = np.where(there, np.arange(per_day) % N_CLUSTERS, -1).astype(np.int16)
-    clusters = stores.make_clusters(lake, labels, n_clusters=N_CLUSTERS, n_exemplars=2, embeddings=embeddings)
-    study = Study(lake, cube, clusters)
-    recordings = Recordings(lake / "recordings.csv", lake / "field work/audio")
-    config = Config(n_exemplars=2, n_borders=0, n_outliers=1, image_width_px=16, image_height_px=16)
-    return Hearing(study, recordings, study.atlas(config, recordings=recordings))
-
-
-def to_cluster(page: Page, cluster: int) -> None:
-    page.evaluate(f"location.hash = '#cluster-{cluster}'")
-    expect(page.locator("#members-said")).to_contain_text("window")
-
-
-def choose(page: Page, **values: str) -> None:
-    for name, value in values.items():
-        field = page.locator(f"#members-form [name={name}]")
-        if name in {"since", "until"}:
-            field.fill(value)
-        else:
-            field.select_option(value)
-
-
-def files(page: Page) -> list[str]:
-    return page.locator("#members-list tbody .file").all_inner_texts()
+    return build_hearing(tmp_path_factory.mktemp("hearing"))
 
 
 PLAYS = "player.now && player.now.audio.currentTime > player.now.from + 0.2"
@@ -203,7 +126,7 @@ def test_all_windows_of_a_cluster_are_listed_filtered_and_sorted(hearing: Hearin
     choose(page, **{"from": "1", "to": "1"})
     expect(page.locator("#members-said")).to_contain_text(f"{n_each} of")
     choose(page, **{"from": "23", "to": "0"})
-    expect(page.locator("#members-said")).to_have_text("No window of this cluster is left: take a filter away.")
+    expect(page.locator("#members-said")).to_have_text("No window is left: take a filter away.")
     choose(page, **{"from": "22", "to": "2"})
     expect(page.locator("#members-said")).to_contain_text(f"{n_each} of")
     day = page.evaluate("dateOf(0)")
@@ -439,55 +362,6 @@ def test_brightness_contrast_and_speed_are_of_all_pictures_and_sounds(hearing: H
     assert page.evaluate("[player.now.audio.playbackRate, player.now.audio.preservesPitch]") == [0.5, False]
     page.locator("#speed").select_option("2")
     assert page.evaluate("player.now.audio.playbackRate") == 2
-
-
-def test_a_quiet_recorder_has_levels_of_its_own_and_says_so(tmp_path: Path) -> None:
-    codes = np.random.default_rng(0).integers(120, 200, (3, 144, 16, 24)).astype(np.uint8)
-    codes[1] -= 110
-    codes[2, 30:] = 0
-    codes[:, 40:] = 0
-    cube = stores.make_cube(tmp_path, codes, recorders=["loud", "quiet", "short"])
-    labels = np.where(codes.any(axis=(2, 3)), 0, -1).astype(np.int16)
-    labels[1] = np.where(labels[1] == 0, 1, -1)
-    clusters = stores.make_clusters(tmp_path, labels, recorders=["loud", "quiet", "short"], n_exemplars=2)
-    study = Study(tmp_path, cube, clusters)
-    folder = study.atlas(Config(image_width_px=24, image_height_px=16, n_borders=0))
-    assert list(scripted(folder / "data.js")["own_levels"]) == ["1"]
-    with Image.open(folder / "images/1-1.webp") as image:
-        quiet = np.asarray(image.convert("RGB")).astype(int)
-    with Image.open(folder / "images/0-1.webp") as image:
-        loud = np.asarray(image.convert("RGB")).astype(int)
-    assert quiet.mean() > 60
-    assert quiet.mean() > 0.4 * loud.mean()
-    page = read_cluster(folder, 1)
-    assert "A quiet recorder: dark to bright is" in page.text
-    assert "Pictures of 1 quiet recorder have levels of their own" in page.text
-    assert "A quiet recorder" not in read_cluster(folder, 0).text
-    fixed = study.atlas(Config(image_width_px=24, image_height_px=16, level_range_db=(-60.0, 0.0)), "fixed")
-    assert scripted(fixed / "data.js")["own_levels"] == {}
-
-
-@given(st.lists(st.integers(-(2**52), 2**52), min_size=1, max_size=20) | st.lists(st.integers(-300, 300), max_size=20))
-def test_numbers_are_packed_without_loss(values: list[int]) -> None:
-    found = packed(np.array(values, dtype=np.int64))
-    raw = np.frombuffer(b64decode(found["data"]), dtype=f"<{found['type'] or 'u1'}").astype(np.float64)
-    back = (raw if found["type"] else np.zeros(len(values))) + found["least"]
-    assert back.tolist() == values
-
-
-@pytest.mark.parametrize(
-    ("path", "form", "rate", "why"),
-    [
-        ("a.wav", "WAV/PCM_24", 384_000, ""), ("a.WAV", "", None, ""), ("a.flac", "FLAC", 96_000, ""),
-        ("a.wav", "WAV/MS_ADPCM", 8_000, "WAV/MS_ADPCM"), ("a.wav", "WAV/DOUBLE", 8_000, "WAV/DOUBLE"),
-        ("a.aif", "AIFF/PCM_16", 8_000, "AIFF/PCM_16"), ("a.wma", "ASF/WMAV2", 8_000, "ASF/WMAV2"),
-        ("a.w64", "W64/PCM_16", 8_000, "W64/PCM_16"), ("a.wv", "", None, ".wv"),
-        ("a", "", None, "a file without a suffix"),
-        ("a.wav", "WAV/PCM_16", 1_000, "1000 Hz"), ("a.wav", "RF64/PCM_16", 48_000, ""),
-    ],
-)  # fmt: skip
-def test_what_browsers_do_not_play_is_known_beforehand(path: str, form: str, rate: int | None, why: str) -> None:
-    assert why_unplayable(path, form, rate) == why
 
 
 def test_sounds_are_saved_from_the_folder_that_somebody_chooses(

@@ -195,8 +195,9 @@ def test_what_was_passed_over_is_said_and_a_folder_that_cannot_be_listed_is_in_t
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 
-    monkeypatch.setattr(os, "scandir", forbidden)
-    code, text, error = cli("catalog", audio, "--out", out)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", forbidden)
+        code, text, error = cli("catalog", audio, "--out", out)
     assert code == 5
     assert len(read_recordings(out)) == 2, "the others are listed"
     assert f"1 folder cannot be listed: {audio}/closed (Permission denied)" in error

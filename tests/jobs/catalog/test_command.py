@@ -40,6 +40,7 @@ COUNTS = {
     "n_usable": 3,
     "n_placed": 2,
     "hours": 0.0075,
+    "seasons": [["2021-06-22", "2021-06-22"]],
     "recorders": {
         "A": {
             "n_files": 3, "hours": 0.005, "first": "2021-06-22T05:00:00Z", "last": "2021-06-22T07:00:00Z",
@@ -126,5 +127,5 @@ def test_the_root_is_the_deepest_folder_above_all(study: Path) -> None:
 
 def test_counts_of_nothing() -> None:
     assert count_recordings(make_recordings([])) == {
-        "n_files": 0, "n_usable": 0, "n_placed": 0, "hours": 0.0, "recorders": {}, "problems": {},
+        "n_files": 0, "n_usable": 0, "n_placed": 0, "hours": 0.0, "recorders": {}, "problems": {}, "seasons": [],
     }  # fmt: skip

@@ -96,9 +96,11 @@ def test_a_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.Monk
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 
-    monkeypatch.setattr(os, "scandir", forbidden)
-    listing = find_files([tmp_path])
+    refused = r"1 folder cannot be listed: .*/b \(Permission denied\)\. Make them readable"
+    with monkeypatch.context() as patch:  # pytest lists folders too, to remove them
+        patch.setattr(os, "scandir", forbidden)
+        listing = find_files([tmp_path])
+        with pytest.raises(InputError, match=refused):
+            find_files([tmp_path / "b"])
     assert [path.name for path in listing.recordings] == ["1.wav"], "the others are listed"
     assert listing.passed.unlisted == {f"{tmp_path}/b": "Permission denied"}
-    with pytest.raises(InputError, match=r"1 folder cannot be listed: .*/b \(Permission denied\)\. Make them readable"):
-        find_files([tmp_path / "b"])

@@ -62,9 +62,9 @@ def test_a_table_without_much_in_it() -> None:
     clocks = {"A": Clock(n_resets=2, longest_gap_s=7300.0)}
     counts = count_recordings(make_recordings(rows), clocks)
     lines = list(describe(counts))
-    assert lines[0] == "A  1 file, 0.00 hours, no time in UTC"
+    assert lines[0] == "A  1 file, 0.0 seconds, no time in UTC"
     assert lines[1] == "   nothing tells a time"
-    assert "   longest gap 2.0 hours; 0 days without a recording" in lines
+    assert "   longest gap 2.03 hours; 0 days without a recording" in lines
     assert "   2 starts cannot be right: the clock was reset" in lines
     assert lines[-1].split()[:2] == ["no_time", "1"]
     assert list(describe(count_recordings(make_recordings([])))) == []

@@ -4,14 +4,17 @@ import json
 import shutil
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from browsers import faults_of
 from commands import Cli
 from exports import camtrap_problems
-from stores import judge
+from judging import judge
+from playwright.sync_api import Browser
 
 from jobs.catalog.blocks import read_blocks
 from jobs.catalog.headers import parse_header
@@ -143,6 +146,27 @@ def test_clips_hold_the_sound_and_guano(cli: Cli, study: Path, plain: pd.DataFra
     assert said.recorder == row["recorder"]
 
 
+def test_clips_without_any_sound_are_added_on_request(
+    cli: Cli, study: Path, plain: pd.DataFrame, tmp_path: Path
+) -> None:
+    of_day = plain[plain["start_utc"].str.startswith("2021-06-22")]
+    sound = str(of_day["sound"].iloc[0])
+    words = ("--verified", "--negatives", "--to", "clips", "--date", "2021-06-22", "--sound", sound)
+    n, _ = exported(cli, study, tmp_path / "clips", *words)
+    table = pd.read_csv(tmp_path / "clips/clips.csv", dtype={"recorder": str}, keep_default_na=False)
+    said = pd.concat([pd.read_csv(path, dtype={"recorder": str}) for path in (study.parent / "verdicts").glob("*.csv")])
+    said = said[said["time_utc"].str.startswith("2021-06-22")]
+    none = table[table["label"] == ""]
+    assert len(none) == ((said["sound"] == sound) & (said["verdict"] == "no")).sum() > 0
+    assert n == len(table) == len(none) + (of_day["sound"] == sound).sum()
+    assert set(none["file"].str.split("/").str[0]) == {"background"}
+    for present, absent, label in zip(table["present"], table["absent"], table["label"], strict=True):
+        here, gone = (set(filter(None, text.split("; "))) for text in (present, absent))
+        assert here | gone == set(said["sound"]), "the truth answers for every sound"
+        assert sound in (here if label else gone)
+    assert len(soundfile.read(tmp_path / "clips" / none["file"].iloc[0])[0]) > 0
+
+
 def test_deployments_are_written_without_choosing_spans(cli: Cli, study: Path, tmp_path: Path) -> None:
     n, _ = exported(cli, study, tmp_path / "deployments.csv", "--to", "deployments")
     found, given = (
@@ -229,6 +253,7 @@ def test_recordings_that_are_gone_cost_their_own_clips(
         (("--verified",), 2, "name a folder or file with --out, or a new folder with --bundle"),
         (("--out", "x.csv", "--verified", "--cluster", "1"), 2, "clusters are of a store"),
         (("--out", "x.parquet", "--to", "embedding-atlas"), 2, "name …/clusters/RUN.zarr in place of"),
+        (("--out", "x.csv", "--verified", "--negatives"), 2, "only `--to clips` takes spans without a sound, not csv"),
         (("--out", "x.csv", "--threshold", "most"), 2, "expected best-f1, precision, or a probability"),
         (("--out", "x.csv", "--verified", "--sound", "wrem"), 3, "sound 'wrem' is not of this study"),
         (("--out", "x.csv", "--verified", "--site", "nowhere"), 3, "site 'nowhere' is not in the cube"),
@@ -259,20 +284,97 @@ def test_other_files_are_not_replaced(cli: Cli, study: Path, tmp_path: Path) -> 
     assert cli(*words, "--force").code == 0
 
 
-def test_windows_of_a_clustering_open_in_embedding_atlas(cli: Cli, study: Path, tmp_path: Path) -> None:
-    out = tmp_path / "windows.parquet"
-    store = study.parent / "clusters/clusters.zarr"
-    ended = cli("export", str(store), "--to", "embedding-atlas", "--out", str(out), "--json")
-    assert ended.code == 0, ended.error
-    found = pd.read_parquet(out)
-    assert json.loads(ended.out)["n_rows"] == len(found) == len(found.drop_duplicates(["recorder", "time"]))
-    vectors = np.stack(found["vector"].tolist())
-    assert vectors.dtype == np.float32
-    assert np.isfinite(vectors).all()
-    assert found["label"].str.startswith("cluster ").all()
-
-
 def test_the_page_has_a_line_for_each_form() -> None:
     page = (ROOT / "docs/exports.md").read_text(encoding="utf-8")
     assert "\n".join(as_markdown()) in page
     assert {*names_for("clusters"), *names_for("sounds")} == set(FORMATS)
+
+
+def test_a_report_tells_what_the_bundle_holds(cli: Cli, study: Path, plain: pd.DataFrame, tmp_path: Path) -> None:
+    words = ("--to", "report", "--creator", "Ana <b>Ray</b>", "--licence", "CC0-1.0", "--sound", "hoot")
+    exported(cli, study, tmp_path / "report.html", *words)
+    text = (tmp_path / "report.html").read_text()
+    assert text.count("<script") == text.count("http://") == 0
+    assert "Ana &lt;b&gt;Ray&lt;/b&gt;" in text
+    for heading in ("Effort", "Faults", "Sounds", "Methods", "Citation"):
+        assert f">{heading}</h2>" in text
+    named = {name for name in plain["sound"] if f'<th scope="row">{name}</th>' in text}
+    assert named == {"hoot"}, "only the sounds that were asked for"
+    assert "CC0-1.0" in text
+    assert "log-mel spectrograms" in text
+    assert text.count("data:image/png;base64,") >= 1
+
+
+@pytest.mark.slow
+def test_everybody_can_use_a_report(cli: Cli, study: Path, tmp_path: Path, chromium: Browser) -> None:
+    exported(cli, study, tmp_path / "report.html", "--to", "report", "--sound", "hoot")
+    with chromium.new_context(offline=True) as context:
+        page = context.new_page()
+        page.goto((tmp_path / "report.html").as_uri())
+        assert faults_of(page) == []
+
+
+def test_a_pdf_without_a_browser_says_what_to_do(
+    cli: Cli, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    ended = cli("export", str(study), "--to", "report", "--out", str(tmp_path / "report.pdf"), "--sound", "hoot")
+    assert ended.code == 2
+    assert "ends in .html" in ended.error
+    assert not (tmp_path / "report.pdf").exists()
+
+
+def test_generic_seq_is_read_by_crowsetta(cli: Cli, study: Path, plain: pd.DataFrame, tmp_path: Path) -> None:
+    n, _ = exported(cli, study, tmp_path / "x.csv", "--verified", "--to", "generic-seq")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the reader's own dependencies
+        from crowsetta.formats.seq import GenericSeq
+
+        annotations = GenericSeq.from_file(tmp_path / "x.csv").to_annot()
+    assert {str(one.notated_path) for one in annotations} == {
+        str((study.parent / "study/audio" / path).absolute()) for path in plain["recording"]
+    }
+    found = [
+        (round(float(one.onset_s), 3), round(float(one.offset_s), 3), one.label)
+        for annotation in annotations
+        for one in annotation.seq.segments
+    ]
+    expected = zip(plain["start_s"].round(3), plain["end_s"].round(3), plain["sound"], strict=True)
+    assert n == len(found)
+    assert sorted(found) == sorted(expected)
+
+
+@pytest.mark.parametrize("words", [("--verified",), ("--threshold", "0.5")], ids=["annotations", "predictions"])
+def test_aoef_is_read_by_soundevent(cli: Cli, study: Path, tmp_path: Path, words: tuple[str, ...]) -> None:
+    n, _ = exported(cli, study, tmp_path / "x.json", *words, "--to", "aoef", "--title", "A; b")
+    exported(cli, study, tmp_path / "x.csv", *words)
+    expected = pd.read_csv(tmp_path / "x.csv", dtype={"recorder": str})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the reader's own dependencies
+        from soundevent import data, io
+
+        found: Any = io.load(tmp_path / "x.json", audio_dir=study.parent / "study/audio")
+    is_verified = words == ("--verified",)
+    assert isinstance(found, data.AnnotationSet if is_verified else data.PredictionSet)
+    assert found.name == "A; b"
+    rows = []
+    for clip in found.clip_annotations if isinstance(found, data.AnnotationSet) else found.clip_predictions:
+        assert clip.clip.recording.path.is_file()
+        for one in clip.sound_events:
+            tags = [tag if isinstance(tag, data.Tag) else tag.tag for tag in one.tags]
+            assert {tag.term.name for tag in tags} <= {"label", "dwc:scientificName", "soundevent:label"}
+            place: Any = one.sound_event.geometry
+            start_s, end_s = place.coordinates
+            assert (clip.clip.start_time, clip.clip.end_time) == (start_s, end_s)
+            score = np.nan if isinstance(one, data.SoundEventAnnotation) else round(one.score, 4)
+            rows.append((str(clip.clip.recording.path), round(start_s, 3), tags[0].value, score))
+    probability = expected["probability"].round(4)
+    paths = [str(study.parent / "study/audio" / path) for path in expected["recording"]]
+    there = list(zip(paths, expected["start_s"].round(3), expected["sound"], probability, strict=True))
+    assert n == len(rows) == len(there)
+    for mine, theirs in zip(sorted(rows), sorted(there), strict=True):
+        assert mine[:3] == theirs[:3]
+        assert mine[3] == pytest.approx(theirs[3], nan_ok=True)
+    events = json.loads((tmp_path / "x.json").read_bytes())["data"]["sound_events"]
+    exported(cli, study, tmp_path / "x.json", *words, "--to", "aoef", "--title", "A; b")
+    assert json.loads((tmp_path / "x.json").read_bytes())["data"]["sound_events"] == events, "the same identifiers"

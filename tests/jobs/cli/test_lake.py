@@ -111,6 +111,24 @@ def test_traces_that_lead_nowhere(cli: Cli, whole: Path, words: tuple[object, ..
     assert told in ended.error
 
 
+def test_a_cluster_by_its_name(cli: Cli, manifest: Path, tmp_path: Path) -> None:
+    """Composed or decomposed letters are the same name; two clusters may have one; a number stays a number."""
+    url = store(manifest, "clusters")
+    write_names(Storage(url), [Name(0, "Gr\u00fcnfink"), Name(1, "pewee"), Name(2, "pewee")])
+    for asked, numbers in [("pewee", {1, 2}), ("Gru\u0308nfink", {0}), ("1", {1})]:
+        assert set(table(cli("query", url, "--cluster", asked).out)["cluster"]) == numbers
+        assert set(table(cli("query", store(manifest, "vectors"), "--cluster", asked).out)["cluster"]) == numbers
+        assert cli("export", url, "--cluster", asked, "--out", tmp_path / "x.csv").code == 0
+        assert set(pd.read_csv(tmp_path / "x.csv")["cluster"]) == numbers
+    assert set(table(cli("query", url, "--cluster", "0", "--cluster", "pewee").out)["cluster"]) == {0, 1, 2}
+    wrong = cli("query", url, "--cluster", "pewe")
+    assert wrong.code == 3
+    assert "expected a number from 0 to 2, or a name in" in wrong.error
+    assert "near: pewee" in wrong.error
+    assert cli("trace", url, "--cluster", "Gr\u00fcnfink").out == cli("trace", url, "--cluster", 0).out
+    assert "clusters 1, 2 have this name" in cli("trace", url, "--cluster", "pewee").error
+
+
 def test_export_as_a_table(cli: Cli, manifest: Path, tmp_path: Path) -> None:
     url, out = store(manifest, "clusters"), tmp_path / "all.csv"
     write_names(Storage(url), [Name(1, "pewee")])

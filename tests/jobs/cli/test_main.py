@@ -14,6 +14,8 @@ import pytest
 from chains import n_windows, runs, store, write_chain
 from commands import ROOT, Cli, Ended, command
 from soundfiles import Study, sound, usual_study
+from typer.core import TyperGroup
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from jobs.cli.help import EXAMPLES
@@ -49,6 +51,14 @@ def test_help_lists_the_commands() -> None:
     assert all(name in result.output for name in COMMANDS)
     assert set(COMMANDS) <= set(IN_ORDER)
     assert CliRunner().invoke(app, []).exit_code == 2, "a command is missing"
+
+
+@pytest.mark.parametrize("name", IN_ORDER)
+def test_the_example_of_a_command_is_one_that_it_takes(name: str) -> None:
+    command, words = get_command(app), shlex.split(EXAMPLES[name], comments=True)
+    while isinstance(command, TyperGroup):
+        command, words = command.commands[words[0]], words[1:]
+    command.make_context(name, words)  # raises what the user would read
 
 
 @pytest.mark.parametrize("name", COMMANDS)

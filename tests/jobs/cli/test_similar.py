@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from browsers import listen
+from browsers import faults_of, listen
 from chains import store
 from commands import Cli
+from judging import judge
 from playwright.sync_api import Browser, Page
-from stores import judge, make_cube, make_embeddings
+from stores import make_cube, make_embeddings
 
 import dawnchorus
 from lake.query.trace import trace
@@ -175,6 +176,15 @@ def test_a_page_opens_in_a_browser(cli: Cli, whole: Path, tmp_path: Path, chromi
         page.get_by_role("button", name="Play window 2").click()
         assert eventually(page, "[...document.querySelectorAll('audio')].some((one) => one.currentTime > 0)")
     assert not wrong
+
+
+@pytest.mark.slow
+def test_everybody_can_use_a_page_of_hits(cli: Cli, whole: Path, tmp_path: Path, chromium: Browser) -> None:
+    assert cli("similar", store(whole, "vectors"), *WINDOW, "--n", 3, "--out", tmp_path / "near.html").code == 0
+    with chromium.new_context(offline=True) as context:
+        page = context.new_page()
+        page.goto((tmp_path / "near.html").as_uri())
+        assert faults_of(page) == []
 
 
 def test_a_page_of_hits_without_the_recordings(cli: Cli, whole: Path, tmp_path: Path) -> None:

@@ -17,14 +17,12 @@ from jobs.common import machines
 from jobs.common.machines import (
     CERTIFICATE,
     KEY,
-    Scheduler,
     connected,
-    current_client,
-    parse_scheduler,
     write_certificate,
 )
 from jobs.common.memory import Memory
 from jobs.common.partitions import map_partitions
+from jobs.common.schedulers import Scheduler, current_client, parse_scheduler
 from lake.errors import InputError, TryAgainError, UsageError
 
 

@@ -17,10 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_info
 
-from jobs.common import partitions
-from jobs.common.machines import current_client, local_client
+from jobs.common import on_dask
+from jobs.common.days import share
+from jobs.common.machines import local_client
 from jobs.common.memory import Memory
-from jobs.common.partitions import map_partitions, share
+from jobs.common.partitions import map_partitions
+from jobs.common.schedulers import current_client
 from lake.errors import DawnchorusError, InputError, StoreError, TryAgainError
 
 BLAS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -137,6 +139,21 @@ def test_what_fails_once_costs_nothing(tmp_path: Path) -> None:
     function = partial(refuse, folder=tmp_path, kind=OSError, times=1)
     assert map_partitions(function, range(6), workers=1, advance=done.append, n_units=lambda n: n) == [0, 1, 2, 3, 4, 5]
     assert done == [0, 1, 2, 4, 5, 3], "it came last"
+
+
+def test_threads_of_this_process(tmp_path: Path) -> None:
+    found = map_partitions(surroundings, range(6), workers=3, advance=nothing, in_threads=True)
+    assert {pid for pid, _, _ in found} == {os.getpid()}, "no cluster"
+    assert {n for _, threads, _ in found for n in threads} == {1}
+    done: list[int] = []
+    function = partial(refuse, folder=tmp_path, kind=OSError)
+    with pytest.raises(DawnchorusError, match="1 of 6 partitions failed twice; the others are written"):
+        map_partitions(function, range(6), workers=3, advance=done.append, n_units=lambda n: n, in_threads=True)
+    assert done == [0, 1, 2, 4, 5]
+    assert [n_calls(tmp_path, number) for number in range(6)] == [1, 1, 1, 2, 1, 1]
+    with pytest.raises(TryAgainError, match=r"^shard 3 is damaged$"):
+        map_partitions(partial(refuse, folder=tmp_path, kind=TryAgainError), range(6), workers=2, advance=nothing,
+                       in_threads=True)  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", [TryAgainError, KeyboardInterrupt])
@@ -258,7 +275,7 @@ def test_a_worker_that_dies_is_survived(client: Client, tmp_path: Path, capfd: p
 def test_a_result_that_dies_with_its_worker_is_made_again(
     client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found_error, killed = partitions.error_of, list[int]()
+    found_error, killed = on_dask.error_of, list[int]()
 
     def late(client: Client, future: Future[int]) -> BaseException | None:
         """Look at the first task that has ended only when its worker is gone."""
@@ -270,7 +287,7 @@ def test_a_result_that_dies_with_its_worker_is_made_again(
                 time.sleep(0.001)
         return found_error(client, future)
 
-    monkeypatch.setattr(partitions, "error_of", late)
+    monkeypatch.setattr(on_dask, "error_of", late)
     assert map_partitions(partial(slow, folder=tmp_path), range(6), workers=2, advance=nothing) == list(range(6))
     assert killed
 

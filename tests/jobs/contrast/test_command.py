@@ -18,10 +18,12 @@ from stores import make_cube, random_codes
 from jobs.common.frames.stored import load_network
 from jobs.common.network import devices
 from jobs.common.run import Run
-from jobs.common.training import journal, watch
+from jobs.common.training import journal, session, watch
+from jobs.common.training.data import Source, held
 from jobs.contrast.command import train
 from jobs.contrast.config import Config
 from lake.errors import IdentityError, InputError, StoreError, TryAgainError
+from lake.read import open_cube, usable_windows
 from lake.storage import Storage
 
 MakeConfig = Callable[..., Config]
@@ -139,6 +141,26 @@ def test_windows_that_are_read_one_by_one_train_the_same_network(
     for name, memory_bytes in (("held", 10**9), ("read", 0)):
         train(cube.output.url, str(tmp_path / name), make_config(), **options(memory_bytes=memory_bytes, n_threads=2))
     same(tmp_path / "held", tmp_path / "read")
+
+
+def test_a_short_training_reads_no_more_windows_than_it_takes(
+    cube: Run, tmp_path: Path, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows are held in memory only where each is read more than once."""
+    whole: list[int] = []
+
+    def hold(source: Source) -> Source:
+        whole.append(source.n_windows)
+        return held(source)
+
+    monkeypatch.setattr(session, "held", hold)
+    config = make_config()
+    with open_cube(cube.output.url) as dataset:
+        n_windows = len(usable_windows(dataset))
+    n_steps = -(-n_windows // config.batch_size)
+    for steps in (1, n_steps - 1, n_steps):
+        train(cube.output.url, str(tmp_path / f"{steps}"), make_config(steps=steps), **options())
+        assert whole == ([n_windows] if steps == n_steps else [])
 
 
 def test_large_windows_are_averaged_first(tmp_path: Path, codes: Codes, make_config: MakeConfig) -> None:

@@ -17,7 +17,8 @@ from jobs.count.config import Config
 from jobs.review.ask import ORDERS
 from jobs.review.orders import Population
 from jobs.review.sources import Sources
-from lake.batches import COLUMNS, Batch, batch_names, keep_batch, read_batch
+from lake.batch_files import batch_names
+from lake.batches import COLUMNS, Batch, keep_batch, read_batch
 from lake.counting.study import answers_on, count_sound, windows_of
 from lake.grid import Grid
 from lake.layout import Lake

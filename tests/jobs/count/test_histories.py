@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from detectors import HOP_MS
-from stores import RECORDERS, finish, judge, make_cube, make_run, random_codes
+from judging import judge
+from stores import RECORDERS, finish, make_cube, make_run, random_codes
 
 from jobs.common.run import Options
 from jobs.count import command

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import xarray as xr
 from detectors import FEW, detect_run, detected, heard, learnt, study, vectors_with_sounds
+from judging import judge
 from numpy.typing import NDArray
-from stores import finish, judge, make_cube, make_embeddings, make_model, make_run, random_codes
+from stores import finish, make_cube, make_embeddings, make_model, make_run, random_codes
 
 from jobs.common.heads import read_heads
 from jobs.common.run import Options, Run
@@ -22,7 +23,7 @@ from lake.query.find import Wanted, find
 from lake.query.select import open_any
 from lake.query.trace import trace
 from lake.read import open_detections
-from lake.verify import damages, notes
+from lake.verify import compared, damages
 
 
 def contents(run: Run) -> dict[str, bytes]:
@@ -161,7 +162,7 @@ def test_new_heads_make_a_new_store_that_takes_the_old_ones_place_at_the_end(
     for look in (xr.open_dataset(found.output.url, engine="zarr"), open_detections(found.output.url, times=True)):
         xr.testing.assert_identical(look.load(), old)
     assert wrong(found) == []
-    assert len(notes(found.output, found.ledger, "detections")) == 1  # it has grown since
+    assert len(compared(found.output, found.ledger, "detections")[1]) == 1  # it has grown since
     command.execute(found, Options())
     finish(found)
     new = opened(found).load()

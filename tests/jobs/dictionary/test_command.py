@@ -62,6 +62,13 @@ def test_a_few_windows_are_drawn_of_many(tmp_path: Path) -> None:
     assert command.execute(run, Options()).counts["windows"] == 7
 
 
+def test_windows_of_which_no_patch_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.common.cubes.WINDOWS_AT_ONCE", 1)
+    cube = make_cube(tmp_path, random_codes(n_per_day=70))
+    run = dictionary_run(tmp_path, cube, SMALL.model_copy(update={"n_patches": 100}))
+    assert command.execute(run, Options()).counts["windows"] > 200
+
+
 @pytest.mark.parametrize(("size", "found"), [((9, 4), "8 × 16"), ((4, 17), "8 × 16")])
 def test_patches_larger_than_windows(tmp_path: Path, size: tuple[int, int], found: str) -> None:
     cube = make_cube(tmp_path, random_codes())

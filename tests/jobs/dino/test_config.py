@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from jobs.common.config import identity_config, resumed_config
 from jobs.dino.config import Config
 
 ROOT = Path(__file__).parents[3]
@@ -47,6 +48,37 @@ def test_a_stored_configuration_is_the_same_configuration() -> None:
 def test_what_makes_no_sense_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Config(**changes)
+
+
+def test_a_list_of_views_is_the_same_as_the_settings_that_it_stands_for() -> None:
+    usual = 'views = [{ kind = "mix" }, { kind = "gain" }, { kind = "tilt" }, { kind = "mask" }]'
+    none: dict[str, Any] = {"mix_share": 0.0, "gain_db": 0.0, "tilt_db": 0.0, "mask_share": 0.0}
+    some = 'views = [{ kind = "mask", width = 0.3 }, { kind = "mix", share = 1, snr_db = [0, 6] }]'
+    flat: dict[str, Any] = {**none, "mix_share": 1.0, "mix_snr_db": (0.0, 6.0), "mask_width": 0.3}
+    del flat["mask_share"]
+    for written, same in ((usual, Config()), ("views = []", Config(**none)), (some, Config(**flat))):
+        config = Config(**tomllib.loads(written))
+        assert identity_config(config) == identity_config(same)
+        assert config.model_dump() == same.model_dump()
+    stored = Config(**flat).model_dump(mode="json")
+    assert resumed_config(Config, tomllib.loads(usual), stored).model_dump() == Config().model_dump()
+
+
+@pytest.mark.parametrize(
+    ("views", "message"),
+    [
+        ('[{ kind = "eq" }]', "'mix', 'gain', 'tilt', 'mask'"),
+        ('[{ kind = "gain" }, { kind = "gain", db = 1 }]', "each kind once"),
+        ('[{ kind = "mix", share = 2 }]', "less than or equal to 1"),
+        ('[{ kind = "gain", dB = 2 }]', "dB"),
+        ('[{ kind = "mix", snr_db = [9, 3] }]', "lowest, highest"),
+        ('[{ kind = "gain" }]\nmask_share = 0.5\ngain_db = 6', "leave out gain_db, mask_share"),
+        ('"gain"', "views"),
+    ],
+)
+def test_lists_of_views_that_make_no_sense_are_refused(views: str, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Config(**tomllib.loads(f"views = {views}"))
 
 
 def test_several_problems_are_told_at_once() -> None:

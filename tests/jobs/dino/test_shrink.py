@@ -1,6 +1,6 @@
 import pytest
 
-from jobs.dino.shrink import shrunk_size
+from jobs.dino.views import shrunk_size
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def test_the_paper_sized_study_is_told_before_it_runs() -> None:
     assert lines[5].startswith("memory of each of 8 processes: 875 MB of weights")
     assert lines[6] == "time: not known, nobody measured windows/s here (x)"
     timed = described((230_259, 1024, 1024), config, n_processes=8, n_micro=1, rate=16_000.0, source="x")
-    assert timed[6] == "time: 12 min at 16,000 windows/s (x)"
+    assert timed[6] == "time: 12.0 minutes at 16,000 windows/s (x)"
 
 
 def test_parameters_are_counted_without_being_made() -> None:
@@ -54,7 +54,8 @@ def test_a_run_that_has_begun_tells_its_own_rate(tmp_path: Path, make_config: Ma
     assert "nobody measured" in lines[-1]
     for step in (10, 20):
         journal.append(run.output, {"step": step, "windows_per_s": 2.0})
-    assert describe(run, Options(device="cpu"))[-1] == "time: 40 min at 2 windows/s (this run's own metrics so far)"
+    told = describe(run, Options(device="cpu"))[-1]
+    assert told == "time: 40.0 minutes at 2 windows/s (this run's own metrics so far)"
 
 
 @pytest.mark.parametrize("n_micro", [1, 2])

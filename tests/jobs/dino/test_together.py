@@ -127,7 +127,7 @@ def test_a_training_goes_on_with_another_number_of_processes(given: Given, make_
     ended = start(more, 2)
     assert [process.returncode for process in ended] == [75, 75]
     assert "stopped after step 3 of 6: a stop" in ended[0].stderr
-    assert "stopped after step 3 of 6: another process was told to" in ended[1].stderr
+    assert "stopped after step 3 of 6: another process was asked to" in ended[1].stderr
     assert [process.returncode for process in start(given({"out": "b", "config": config}), 1)] == [0]
     close(whole / "whole", whole / "a")
     close(whole / "whole", whole / "b")

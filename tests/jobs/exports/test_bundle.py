@@ -1,6 +1,7 @@
 """`dawnchorus export --bundle`: its tables, methods by the receipts, and that it is whole or not there."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -132,3 +133,59 @@ def test_what_is_refused(cli: Cli, study: Path, tmp_path: Path, words: tuple[str
     assert ended.code == code
     assert told in ended.error
     assert not list(tmp_path.iterdir())
+
+
+def test_the_bundle_is_a_workflow_run_crate(study: Path, bundle: Path) -> None:
+    """Read by the library of RO-Crate: each run is an action, made from the outputs of those before it."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the reader's own dependencies
+        from rocrate.rocrate import ROCrate
+
+        crate = ROCrate(bundle)
+    root = crate.root_dataset
+    assert root["name"] == "A: b"
+    assert [person["name"] for person in crate.get_by_type("Person")] == ["Ana Ray"]
+    assert root["license"].id == "https://spdx.org/licenses/CC-BY-4.0"
+    profiles = {one.id for one in root["conformsTo"]}
+    assert {"https://w3id.org/ro/wfrun/process/0.5", "https://w3id.org/ro/wfrun/workflow/0.5"} <= profiles
+    files = {path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file()}
+    assert {one.id for one in root["hasPart"]} == files - {CHECKSUMS, "ro-crate-metadata.json"}
+    actions = {one.id.removeprefix("#run-"): one for one in crate.get_by_type("CreateAction")}
+    whole = actions.pop("#workflow-run")
+    assert whole["instrument"].id == crate.mainEntity.id == "runs.json"
+    assert set(actions) == {"mels", "vectors", "heads", "detections"}
+    for name, action in actions.items():
+        receipt = latest_receipt(Lake(str(study.parent)), name)
+        assert receipt is not None
+        assert action["instrument"]["name"] == f"dawnchorus {receipt['job']}"
+        assert action["instrument"]["softwareVersion"] == receipt["versions"]["dawnchorus"]
+        length = pd.Timestamp(action["endTime"]) - pd.Timestamp(action["startTime"])
+        assert action["endTime"] == receipt["written"]
+        assert length.total_seconds() == pytest.approx(receipt["seconds"], abs=1e-3)
+        settings = {one["name"]: json.loads(one["value"]) for one in action["object"] if one.type == "PropertyValue"}
+        assert settings == receipt["config"]
+        made_from = {one.id for one in action["object"] if one.type != "PropertyValue"}
+        sources = {f"#output-{one['run']}" for one in receipt["inputs"].values()}
+        assert made_from == (sources or {"tables/recordings.csv"})
+        (output,) = action["result"]
+        assert receipt["content_id"] in output["identifier"]
+        assert whole["startTime"] <= action["startTime"]
+    text = (bundle / "ro-crate-metadata.json").read_text()
+    assert str(study.parent) not in text, "no path of a machine"
+
+
+def test_what_killed_exports_left_is_removed_once_nobody_writes_to_it(cli: Cli, study: Path, tmp_path: Path) -> None:
+    old, new, other, before = (
+        tmp_path / name for name in (".own.abcd1234", ".own.efgh5678", ".else.abcd1234", ".own.abcd1234.before")
+    )
+    for folder in (old, new, other, before):
+        (folder / "tables").mkdir(parents=True)
+        (folder / "tables" / "half.csv").write_text("half")
+    for path in (*old.rglob("*"), old, *before.rglob("*"), before):
+        os.utime(path, (0, 0))
+    ended = cli("export", study, "--bundle", tmp_path / "own")
+    assert ended.code == 0, ended.error
+    assert not old.exists()
+    assert all(one.exists() for one in (new, other, before)), "another one at work, another name, the bundle before"

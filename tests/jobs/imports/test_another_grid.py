@@ -11,8 +11,9 @@ import soundfile
 from atlases import read_cluster, read_members, scripted
 from chains import receipts, run_chain, runs, store
 from commands import Cli
+from judging import judge
 from soundfiles import usual_study
-from stores import ORIGIN_MS, judge
+from stores import ORIGIN_MS
 
 import dawnchorus
 from lake.batches import read_batch

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from detectors import FEW, HOP_MS, detected, heard, learnt, vectors_with_sounds
-from stores import finish, judge, make_cube, make_embeddings, make_run, random_codes
+from judging import judge
+from stores import finish, make_cube, make_embeddings, make_run, random_codes
 from threadpoolctl import threadpool_limits
 
 from jobs.common.heads import heads_bytes, read_heads

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
 from jobs.learn.core import strongest_penalty
-from jobs.learn.measures import FLAT, Ranking, interval, platt, ranking, resampled, threshold_of
+from jobs.learn.measures import FLAT, RIDGE, Ranking, interval, platt, ranking, resampled, threshold_of
 
 ONE = np.ones((1, 4))
 
@@ -68,6 +68,15 @@ def test_platt_of_separated_scores_is_never_sure() -> None:
     p = 1 / (1 + np.exp(-(slope * np.array([-3.0, 3.0]) + offset)))
     assert 0.05 < p[0] < 0.35
     assert 0.65 < p[1] < 0.95
+
+
+@pytest.mark.parametrize("n", [1, 3, 40])
+def test_the_slope_of_separated_scores_is_where_the_penalty_balances_the_likelihood(n: int) -> None:
+    """Of n yes at 1 and n no at -1 the loss is 2 n log(1 + exp(-a)) + (RIDGE + 1 / n²) a² / 2."""
+    scores = np.repeat([-1.0, 1.0], n)
+    slope, offset = platt(scores, scores > 0, np.ones((1, 2 * n)))
+    assert 2 * n / (1 + np.exp(slope[0])) == pytest.approx((RIDGE + 1 / n**2) * slope[0], rel=1e-4)
+    assert offset[0] == pytest.approx(0, abs=1e-6)
 
 
 def test_platt_of_scores_that_say_nothing_keeps_their_order() -> None:

@@ -1,85 +1,25 @@
 """Batches that people are asked: chosen, kept, answered, and what is asked next."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
+from asking import SOUNDS, answers, ask, deliver, kept, places, refused, store_list, windows_of
 from chains import run_chain, runs, store
-from commands import Cli, Ended
+from commands import Cli
 
-from lake.batches import Batch, batch_names, read_batch, sample_of
-from lake.query.find import Wanted, find
+from lake.batch_files import batch_names
+from lake.batches import sample_of
 from lake.query.naming import Name, write_names
-from lake.query.select import open_any
-from lake.read import open_detections
 from lake.verdicts import read_verdicts
-
-SOUNDS = "sound,aliases\nwren,winter wren\nrobin,\n"
-
-
-@pytest.fixture
-def study(manifest: Path) -> Path:
-    """Return the manifest of a finished study that has a table of sounds."""
-    (manifest.parent / "sounds.csv").write_text(SOUNDS)
-    return manifest
-
-
-def ask(cli: Cli, study: Path, *words: object) -> tuple[dict[str, Any], str]:
-    """Return what `review --json` says, and its notes."""
-    code, out, error = cli("review", study, "--no-page", "--json", *words)
-    assert code == 0, error
-    return json.loads(out), error
-
-
-def refused(cli: Cli, study: Path, *words: object) -> str:
-    code, _, error = cli("review", study, "--no-page", *words)
-    assert code == 3, error
-    return error
-
-
-def kept(study: Path, name: str) -> Batch:
-    return read_batch(runs(study)["mels"].lake, name)
-
-
-def windows_of(study: Path) -> pd.DataFrame:
-    with open_any(store(study, "mels")) as cube:
-        return pd.DataFrame(find(cube, Wanted())[["recorder", "time"]])
-
-
-def places(table: pd.DataFrame) -> set[tuple[str, pd.Timestamp]]:
-    return set(table[["recorder", "time" if "time" in table else "time_utc"]].itertuples(index=False, name=None))
-
-
-def answers(
-    batch: Batch, *, draws: range | None = None, verdict: str = "no", sounds: tuple[str, ...] = ("wren", "robin"),
-    reviewer: str = "Ana",
-) -> list[list[str]]:  # fmt: skip
-    """Return the rows of a page's table: verdicts on draws of a batch."""
-    table = batch.table if draws is None else batch.table.iloc[list(draws)]
-    return [
-        [str(row.recorder), f"{row.time_utc:%Y-%m-%dT%H:%M:%SZ}", f"{row.duration_s:g}", sound, verdict, reviewer,
-         "2026-01-02T03:04:05Z", batch.name, str(row.draw)]
-        for row in table.itertuples(index=False)
-        for sound in sounds
-    ]  # fmt: skip
-
-
-HEADER = ["recorder", "time_utc", "duration_s", "sound", "verdict", "reviewer", "decided_at", "batch", "draw"]
-
-
-def deliver(cli: Cli, study: Path, rows: list[list[str]], *, separator: str = ",", encoding: str = "utf-8") -> Ended:
-    path = study.parent / "answers.csv"
-    path.write_bytes("\n".join([separator.join(row) for row in [HEADER, *rows]] + [""]).encode(encoding))
-    return cli("verdicts", "add", study, path)
-
 
 # Choosing --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("order", ["auto", "explore", "far", "random", "count"])
+@pytest.mark.parametrize("order", ["auto", "explore", "far", "typical", "random", "count"])
 def test_the_same_question_is_the_same_batch(cli: Cli, study: Path, order: str) -> None:
     said, _ = ask(cli, study, "--order", order, "--n", 9)
     batch = kept(study, said["batch"])
@@ -102,7 +42,7 @@ def test_the_same_question_is_the_same_batch(cli: Cli, study: Path, order: str) 
 def test_what_is_said_of_a_batch(cli: Cli, study: Path) -> None:
     code, out, _ = cli("review", study, "--no-page", "--n", 5, "--sound", "Winter Wren")
     assert code == 0
-    assert "explore: nothing was heard yet; these are typical of the clusters that were heard least" in out
+    assert "typical: nothing was heard yet; these are typical of the kinds of windows that were heard least" in out
     assert "sounds     wren\n" in out
     (name,) = batch_names(runs(study)["mels"].lake)
     assert f"batch      {name}: 5 of" in out
@@ -121,7 +61,7 @@ def test_sounds_that_are_not_there_are_named_at_once(cli: Cli, study: Path) -> N
 
 def test_words_that_do_not_go_together(cli: Cli, study: Path) -> None:
     assert cli("review", study, "--order", "best").code == 2
-    assert "explore, far, margin" in cli("review", study, "--order", "best").error
+    assert "typical, explore, far, margin" in cli("review", study, "--order", "best").error
     assert cli("review", study, "--batch", "random-0123456789abcdef", "--sound", "wren").code == 2
     assert cli("review", study, "--n", 0).code == 2
 
@@ -146,7 +86,7 @@ def test_without_clusters_and_without_vectors(cli: Cli, study: Path) -> None:
     shutil.rmtree(store(study, "clusters"))
     assert "needs clusters" in refused(cli, study, "--order", "explore")
     said, _ = ask(cli, study, "--n", 4)
-    assert (said["asked"]["order"], "there are no clusters" in said["why"]) == ("far", True)
+    assert said["asked"]["order"] == "typical"
     shutil.rmtree(store(study, "vectors"))
     assert "needs vectors" in refused(cli, study, "--order", "far")
     assert ask(cli, study, "--n", 4)[0]["asked"]["order"] == "random"
@@ -160,7 +100,7 @@ def test_a_run_that_is_none(cli: Cli, study: Path) -> None:
 
 def test_names_of_clusters_are_proposals(cli: Cli, study: Path) -> None:
     write_names(runs(study)["clusters"].output, [Name(cluster, f"kind {cluster}") for cluster in range(2)])
-    batch = kept(study, ask(cli, study, "--n", 30)[0]["batch"])
+    batch = kept(study, ask(cli, study, "--order", "explore", "--n", 30)[0]["batch"])
     wanted = [
         "" if stratum == "cluster 2" else stratum.replace("cluster", "kind") for stratum in batch.table["stratum"]
     ]
@@ -220,11 +160,13 @@ def test_nothing_is_left_to_hear(cli: Cli, study: Path) -> None:
 
 
 def test_exemplars_are_heard_once(cli: Cli, study: Path) -> None:
-    exemplars = kept(study, ask(cli, study, "--n", 1000)[0]["batch"])
+    exemplars = kept(study, ask(cli, study, "--order", "explore", "--n", 1000)[0]["batch"])
     deliver(cli, study, answers(exemplars, sounds=("wren",)))
-    assert "every exemplar of the clusters was heard" in refused(cli, study)
+    assert "every exemplar of the clusters was heard" in refused(cli, study, "--order", "explore")
     assert ask(cli, study, "--order", "far", "--n", 3)[0]["n"] == 3
-    assert ask(cli, study, "--n", 3, "--sound", "robin")[0]["n"] == 3, "of another sound they were not"
+    assert ask(cli, study, "--order", "explore", "--n", 3, "--sound", "robin")[0]["n"] == 3, (
+        "of another sound they were not"
+    )
 
 
 @pytest.mark.parametrize(
@@ -333,67 +275,6 @@ def test_a_damaged_batch_is_no_batch(cli: Cli, study: Path) -> None:
     assert "expected windows and a receipt with the digest" in deliver(cli, study, answers(batch)).error
 
 
-# Lists -----------------------------------------------------------------------------------------------------
-
-
-def store_list(study: Path, table: pd.DataFrame, *lines: str, header: str = "recorder,time_utc") -> Path:
-    path = study.parent / "list.csv"
-    rows = [f"{recorder},{time:%Y-%m-%dT%H:%M:%SZ}" for recorder, time in table.itertuples(index=False)]
-    path.write_text("\n".join([header, *rows, *lines, ""]))
-    return path
-
-
-def test_a_list_is_asked_in_its_order(cli: Cli, study: Path) -> None:
-    wanted = windows_of(study).iloc[[5, 2, 9, 2]]
-    said, error = ask(cli, study, "--windows", store_list(study, wanted))
-    table = kept(study, said["batch"]).table
-    assert table["time_utc"].tolist() == wanted["time"].iloc[:3].tolist()
-    assert (said["asked"]["order"], said["asked"]["windows_sha256"] is not None) == ("listed", True)
-    assert "1 windows are there more than once" in error
-    drawn, _ = ask(cli, study, "--windows", store_list(study, wanted), "--order", "random")
-    assert places(kept(study, drawn["batch"]).table) == places(wanted)
-    assert kept(study, drawn["batch"]).table["probability"].tolist() == [1, 1, 1]
-
-
-@pytest.mark.parametrize(
-    ("time", "header"),
-    [
-        ("%Y-%m-%d %H:%M:%S", "recorder;time"),
-        ("%Y/%m/%d %H:%M:%S.000", "recorder\ttime_utc"),
-        ("%Y-%m-%dT%H:%M:%S+00:00", "x,recorder,time"),
-    ],
-)
-def test_a_list_in_other_forms(cli: Cli, study: Path, time: str, header: str) -> None:
-    one = windows_of(study).iloc[3]
-    separator = next(mark for mark in ";\t," if mark in header)
-    path = study.parent / "list.csv"
-    cells = ["7"] * header.startswith("x") + [one["recorder"], one["time"].strftime(time)]
-    path.write_bytes(f"{header}\n{separator.join(cells)}\n".encode("utf-16"))
-    assert ask(cli, study, "--windows", path)[0]["n"] == 1
-
-
-def test_what_is_wrong_with_a_list_is_named_at_once(cli: Cli, study: Path) -> None:
-    good = windows_of(study).iloc[:1]
-    path = store_list(study, good, "a,14.07.2021 23:59", "c,2021-07-14T23:59:00Z", "a,2021-07-14T23:59:01Z", "a,")
-    error = refused(cli, study, "--windows", path)
-    assert "4 of 5 rows are no windows of 'mels'" in error
-    assert "row 3: expected a time such as" in error
-    assert "row 4: recorder 'c' is not in the cube; there is a, b" in error
-    assert "row 5: recorder 'a' has no window at 2021-07-14T23:59:01Z; the nearest is at 2021-07-14T23:59:00Z" in error
-    assert "row 6: expected a time" in error
-    assert "row 2" not in error
-
-
-@pytest.mark.parametrize(
-    "text", ["", "recorder,time_utc\n", "recorder,when\na,b\n", "\0\0\0\1", "recorder,time_utc\n1,2,3\n"]
-)
-def test_no_list_at_all(cli: Cli, study: Path, text: str) -> None:
-    path = study.parent / "list.csv"
-    path.write_text(text)
-    assert f"--windows {path}: expected" in refused(cli, study, "--windows", path)
-    assert f"--windows {path}x: expected" in refused(cli, study, "--windows", f"{path}x")
-
-
 # The page --------------------------------------------------------------------------------------------------
 
 
@@ -402,7 +283,7 @@ def test_the_page_of_a_batch_stands_beside_the_manifest(cli: Cli, study: Path) -
     assert code == 0, error
     (folder,) = (study.parent / "review").iterdir()
     assert f"look       {folder / 'index.html'}" in out
-    assert f"dawnchorus verdicts add {study} FILE" in out
+    assert f"dawnchorus verdicts add {shlex.quote(str(study))} FILE" in out
     assert folder.name == batch_names(runs(study)["mels"].lake)[0]
     assert len(list((folder / "pictures").iterdir())) == 3
     assert '"every_sound": true' in (folder / "data.js").read_text().replace(
@@ -429,89 +310,11 @@ def test_a_folder_with_something_else_in_it_is_left_alone(cli: Cli, study: Path,
     assert cli("review", study, "--batch", name, "--no-audio", "--out", tmp_path / "other").code == 0
 
 
-# With a detector -------------------------------------------------------------------------------------------
-
-DETECTOR = """
-[runs.heads]
-job = "learn"
-inputs = { embeddings = "vectors" }
-[runs.detections]
-job = "detect"
-inputs = { embeddings = "vectors", heads = "heads" }
-"""
-
-
-@pytest.fixture
-def scored(cli: Cli, study: Path) -> Path:
-    """Return a study with a detector of the wren, none of the robin, and windows that nobody heard."""
-    batch = kept(study, ask(cli, study, "--order", "random", "--n", 40, "--sound", "wren")[0]["batch"])
-    is_early = batch.table["time_utc"].dt.second < 30
-    rows = [
-        [*row[:4], "yes" if early else "no", *row[5:]]
-        for row, early in zip(answers(batch, sounds=("wren",)), is_early, strict=True)
-    ]
-    assert deliver(cli, study, rows).code == 0
-    study.write_text(study.read_text() + DETECTOR)
-    run_chain(study, "heads", "detections")
-    return study
-
-
-def test_orders_by_score(cli: Cli, scored: Path) -> None:
-    with open_detections(store(scored, "detections"), times=True) as opened:
-        found = opened.sel(sound="wren", drop=True)[["score", "probability"]].to_dataframe().dropna(how="all")
-    assert found.index.names == ["recorder", "time"]
-    n_left = len(windows_of(scored)) - 40
-    batches = {}
-    for order in ("margin", "top", "precision"):
-        said, error = ask(cli, scored, "--order", order, "--n", 100)
-        batch = batches[order] = kept(scored, said["batch"])
-        assert len(batch.table) == n_left, "what was heard is not asked again"
-        assert "no scores of robin; they play no part in the choice" in error
-        assert set(batch.table["stratum"]) == {"wren"}
-        assert "detections" in batch.asked["reads"]
-        name = "score" if order in {"top", "precision"} else "probability"
-        wanted = found[name].reindex(pd.MultiIndex.from_frame(batch.table[["recorder", "time_utc"]]))
-        assert batch.table["score"].tolist() == pytest.approx(wanted.tolist(), rel=1e-5)
-    best = batches["top"].table["score"]
-    assert best.iloc[0] == best.max()
-
-
-def test_auto_goes_by_a_detector_once_all_sounds_have_one(cli: Cli, scored: Path) -> None:
-    """Orders by score ask about sounds that were heard already; the others would be met late."""
-    said = ask(cli, scored, "--sound", "wren", "--n", 100)[0]
-    assert said["asked"]["order"] == "margin"
-    assert "least sure" in said["why"]
-    assert said["batch"] == ask(cli, scored, "--sound", "wren", "--n", 100, "--order", "margin")[0]["batch"]
-    said = ask(cli, scored, "--n", 100)[0]
-    assert said["asked"]["order"] == "explore"
-    assert "no detector of robin yet" in said["why"]
-
-
-def test_a_sound_without_scores(cli: Cli, scored: Path) -> None:
-    error = refused(cli, scored, "--order", "top", "--sound", "robin")
-    assert "has no scores of robin; it has those of wren" in error
-    assert ask(cli, scored, "--sound", "robin")[0]["asked"]["order"] == "explore", "auto does without"
-
-
-def test_speech_is_in_no_export(cli: Cli, scored: Path, tmp_path: Path) -> None:
-    def exported(name: str) -> tuple[set[tuple[str, str]], str]:
-        ended = cli("export", store(scored, "clusters"), "--out", tmp_path / name)
-        assert ended.code == 0, ended.error
-        return set(pd.read_csv(tmp_path / name)[["recorder", "time"]].itertuples(index=False, name=None)), ended.error
-
-    def events(name: str) -> tuple[int, str]:
-        ended = cli("events", scored, "detections", "--threshold", "0.000001", "--out", tmp_path / name)
-        assert ended.code == 0, ended.error
-        return len(pd.read_csv(tmp_path / name)), ended.error
-
-    before, said = exported("before.csv")
-    assert "speech" not in said
-    assert events("before-events.csv")[0] > 0
-    batch = kept(scored, ask(cli, scored, "--order", "random", "--n", 5, "--seed", 3)[0]["batch"])
-    assert deliver(cli, scored, answers(batch, verdict="yes", sounds=("speech",))).code == 0
-    after, said = exported("after.csv")
-    gone = set(zip(batch.table["recorder"], batch.table["time_utc"].astype(str), strict=True))
-    assert "left out, as somebody marked their sound as speech" in said
-    assert len(gone) == 5
-    assert gone <= {(recorder, time[:19]) for recorder, time in before - after}
-    assert "speech" in events("after-events.csv")[1]
+def test_a_line_to_type_next_can_be_typed_as_it_stands(cli: Cli, study: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "Studie W\u00e4ldchen"
+    shutil.copytree(study.parent, folder)
+    code, out, error = cli("review", folder / study.name, "--n", 3, "--no-audio", "--order", "random")
+    assert code == 0, error
+    line = next(line for line in out.splitlines() if line.startswith("then"))
+    words = shlex.split(line.partition("dawnchorus ")[2].partition(" FILE")[0])
+    assert words == ["verdicts", "add", str(folder / study.name)]

@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from jobs.review import typical as typical_order
 from jobs.review.orders import Population, at_random, evenly, explore, farthest, ranked, spread
+from jobs.review.typical import clustered, typical
 from lake.constants import MS_PER_DAY
 from lake.grid import Grid
 from lake.read import Windows
@@ -157,3 +159,69 @@ def test_nothing_to_choose_from() -> None:
     assert len(ranked(some, {"wren": np.full(10, np.nan)}, 5, key=lambda values: values).rows) == 0
     assert len(evenly(some, {"wren": np.full(10, np.nan)}, 5, generator()).rows) == 0
     assert len(explore(some, np.full((2, 3), -1), np.zeros(2, dtype=int), np.zeros(2, dtype=int), 5).rows) == 0
+
+
+def in_groups(sizes: list[int], *, spread: float = 0.01) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return vectors around right-angled axes, and the group of each; the first of a group is its middle."""
+    group = np.repeat(np.arange(len(sizes)), sizes)
+    vectors = np.eye(len(sizes), dtype=np.float32)[group]
+    for i in range(len(sizes)):
+        own = np.flatnonzero(group == i)
+        off = generator(i).normal(size=(len(own), len(sizes))) * spread
+        off[0] = 0
+        off[1:] -= off[1:].mean(axis=0) if len(own) > 1 else 0
+        vectors[own] += off.astype(np.float32)
+    return vectors, group
+
+
+@given(st.integers(0, 50))
+def test_clusters_that_are_far_apart_are_found(seed: int) -> None:
+    vectors, group = in_groups([30, 20, 5])
+    label, distance = clustered(vectors, 3, generator(seed))
+    assert len({(a, b) for a, b in zip(label.tolist(), group.tolist(), strict=True)}) == 3
+    centres = np.stack([vectors[group == i].mean(axis=0) for i in range(3)])
+    np.testing.assert_allclose(distance, np.linalg.norm(vectors - centres[group], axis=1), atol=2e-3)
+
+
+def test_the_number_of_threads_changes_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = generator(3).normal(size=(typical_order.N_DRAWN + 2000, 16)).astype(np.float32)
+    found = []
+    for threads in (1, 2, 5):
+        monkeypatch.setattr(typical_order, "THREADS", threads)
+        found.append(clustered(vectors, 40, generator(1)))
+    assert all(np.array_equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
+    assert len(np.unique(found[0][0])) == 40
+
+
+def test_typical_are_the_middles_of_clusters_not_heard_the_largest_first() -> None:
+    vectors, group = in_groups([5, 40, 20, 10])
+    some, rows = population(150, n_recorders=1, step=PER_SPAN), np.arange(75) * 2
+    for seed in range(5):
+        chosen = typical(some, rows, vectors, np.empty((0, 4), dtype=np.float32), 4, random=generator(seed))
+        assert chosen.rows.tolist() == [2 * 5, 2 * 45, 2 * 65, 0], "the middle of each group"
+        assert chosen.score is not None
+        assert (chosen.score < 0.01).all()
+    heard = vectors[group == 1][:2]
+    chosen = typical(some, rows, vectors, heard, 2, random=generator())
+    assert group[chosen.rows // 2].tolist() == [2, 3], "of the largest group two were heard"
+
+
+def test_typical_takes_other_ten_minutes_where_a_cluster_has_them() -> None:
+    vectors, _ = in_groups([20, 10])
+    cells = np.concatenate([np.arange(20), [0], np.arange(1, 10) * PER_SPAN]) + np.repeat([0, 50], [20, 10])
+    some = Population(Windows(np.repeat(np.arange(1, dtype=np.int32), 30), np.sort(cells)), GRID)
+    chosen = typical(some, np.arange(30), vectors, np.empty((0, 2), dtype=np.float32), 2, random=generator())
+    assert chosen.rows[0] == 0
+    assert chosen.rows[1] > 20, "the middle of the second group is of the ten minutes of the first"
+
+
+@given(st.integers(1, 40), st.integers(0, 30), st.integers(1, 60), st.booleans())
+def test_typical_takes_each_window_once(n_rows: int, n_heard: int, n: int, are_alike: bool) -> None:
+    some, rows = population(80), np.arange(n_rows) * 2
+    vectors = generator(n).normal(size=(n_rows, 3)).astype(np.float32) * (not are_alike)
+    heard = generator(1).normal(size=(n_heard, 3)).astype(np.float32)
+    chosen = typical(some, rows, vectors, heard, n, random=generator())
+    assert len(chosen.rows) == len(set(chosen.rows.tolist())) == min(n, n_rows)
+    assert set(chosen.rows.tolist()) <= set(rows.tolist())
+    again = typical(some, rows, vectors, heard, n, random=generator())
+    assert again.rows.tolist() == chosen.rows.tolist()

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from browsers import Opened, listen
+from browsers import Opened, faults_of, listen
 from commands import Cli
 from playwright.sync_api import Browser, Page, expect
 from reviews import BATCH, SOUNDS, SOUNDS_CSV, all_rows, as_spreadsheet, be, downloaded, kept, loaded, make_page, press
@@ -273,7 +273,7 @@ def test_a_page_without_its_sounds_or_pictures_says_so(manifest: Path, chromium:
     page = chromium.new_context(offline=True, bypass_csp=True).new_page()
     page.goto((tmp_path / "page/index.html").as_uri())
     be(page, "Ana")
-    expect(page.locator('[data-message="media"]')).to_contain_text("sounds/00000.ogg is missing beside this page")
+    expect(page.locator('[data-message="media"]')).to_contain_text("sounds/00000.ogg is missing next to this page")
     press(page, "y")
     expect(page.locator('[data-message="media"]')).to_contain_text("00001")
     press(page, "y")
@@ -353,3 +353,8 @@ def test_caps_lock_and_other_keyboards(one: Path, opened: Opened) -> None:
     page.evaluate(KEY, ["Y", "KeyY", True])
     page.wait_for_function("!review.isBusy")
     assert place(page) == "Window 4 of 12", "with Shift the window stays"
+
+
+@pytest.mark.slow
+def test_everybody_can_use_a_page(every: Path, opened: Opened) -> None:
+    assert faults_of(opened(every)) == []

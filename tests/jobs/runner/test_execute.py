@@ -140,6 +140,28 @@ def test_growth_goes_through_what_follows_and_leaves_what_is_pinned(chain: Study
     assert len(receipts(manifest, "scores")) == 1
 
 
+ATOMS = """[runs.atoms]
+job = "dictionary"
+inputs = { spectrograms = "mels" }
+config = { patch_sizes = [[4, 4]], n_patches = 100, n_atoms = 2, n_rounds = 1 }
+"""
+
+
+def test_a_model_is_done_however_many_windows_came_since(chain: Study, manifest: Path) -> None:
+    manifest.write_text(manifest.read_text() + ATOMS)
+    run_chain(manifest, "atoms")
+    assert standing(manifest)["atoms"] == ("done", "")
+    n_new = grow(chain)
+    manifest.write_text(manifest.read_text() + ATOMS)
+    run_chain(manifest, "mels")
+    state, detail = standing(manifest)["atoms"]
+    assert state == "done"
+    assert detail.startswith(f"made before mels grew by {n_new} windows; it stays, so that vectors")
+    assert run_chain(manifest, "atoms") == [f"atoms: done: {detail}"]
+    run_chain(manifest, "atoms", refresh=True)
+    assert standing(manifest)["atoms"] == ("done", "")
+
+
 def test_a_run_that_never_refreshes_stays_whatever_changed(chain: Study, manifest: Path) -> None:
     n_new = grow(chain)
     manifest.write_text(manifest.read_text().replace('job = "cluster"', 'job = "cluster"\nrefresh = "never"'))

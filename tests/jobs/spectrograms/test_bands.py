@@ -15,8 +15,7 @@ from jobs.runner.manifest import read_manifest
 from jobs.spectrograms.command import describe
 from jobs.spectrograms.config import Config
 from jobs.spectrograms.core import window_codes
-from jobs.spectrograms.days import missing_days
-from jobs.spectrograms.plan import make_plan
+from jobs.spectrograms.plan import make_plan, missing_days
 from jobs.spectrograms.sizes import memory_for, task_bytes
 from lake.constants import QUALITY, STATUS
 from lake.digest import sha256_of

@@ -61,7 +61,6 @@ def test_recordings_without_a_time_follow_each_other_and_share_no_window() -> No
     config = CONFIG.model_copy(update={"untimed": "sequence"})
     plan = make_plan(table({"at": None}, {"at": None}, {"at": None, "recorder": "b"}), config)
     assert plan.recorders == ("untimed:a", "untimed:b")
-    assert plan.real_time == (False, False)
     first, second, other = plan.recordings
     assert first.start_ms == other.start_ms == plan.grid.origin_ms
     assert second.start_ms == first.start_ms + 12_000, "the next cell that no window of the first reaches"

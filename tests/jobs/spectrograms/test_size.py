@@ -18,8 +18,7 @@ from jobs.runner.execute import execute_runs
 from jobs.runner.manifest import read_manifest
 from jobs.spectrograms import command, sizes
 from jobs.spectrograms.config import Config
-from jobs.spectrograms.days import missing_days
-from jobs.spectrograms.plan import make_plan
+from jobs.spectrograms.plan import make_plan, missing_days
 from jobs.spectrograms.sizes import task_bytes
 from lake.errors import InputError, TryAgainError
 from lake.ledger import Entry

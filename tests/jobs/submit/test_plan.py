@@ -191,7 +191,7 @@ def test_a_profile_of_ones_own(tmp_path: Path) -> None:
     [
         ('like = "slurm"\nqueu = "x"', r"oak\.toml: not a site profile:\n  queu: unknown key; did you mean 'queue'\?"),
         ('scheduler = "oar"', r"scheduler: expected 'slurm', 'pbs', 'cobalt'(, '\w+')* or 'local', found 'oar'"),
-        ("scheduler = 3", r"scheduler: expected a valid string, found 3"),
+        ("scheduler = 3", r"scheduler: expected text, found 3"),
         ('scheduler = "Slurm"\nqueu = "x"', r"(?s)expected 'slurm', .* found 'Slurm'.*queu: unknown key"),
         ('like = "slrm"', r"--site: no profile 'slrm'; did you mean 'slurm'\?"),
         ("like = ", r"oak\.toml: not TOML"),
@@ -219,12 +219,15 @@ def test_a_dry_run_writes_scripts_and_queues_nothing(manifest: Manifest, tmp_pat
     options = ("--site", "sophia", "--account", "birds", "--out", out, "--dry-run")
     ended = cli("submit", manifest.path, "mels", "dino", *options)
     assert ended.code == 0, ended.error
-    assert ended.out.splitlines() == [
+    *lines, absent, last = ended.out.splitlines()
+    assert [*lines, last] == [
         "mels: 16 tasks of 8 workers, 2 h, spectrograms.sif",
         "mels-finalise: makes the shares readable, 1 h, spectrograms.sif, after mels",
         "dino: 2 × 8 processes that train together, 12 h, 3 jobs in turn, dino.sif, after mels-finalise",
         f"{out}: scripts written, nothing queued; `bash {out / 'submit.sh'}` queues them",
     ]
+    assert absent.startswith("no such images: ")
+    assert absent.endswith("spectrograms.sif. Type `make images`, copy them there, or give --images FOLDER")
     names = {"mels.sh", "mels-finalise.sh", "dino.sh", "submit.sh", ".dawnchorus.json"}
     assert {path.name for path in out.iterdir()} == names
     assert "#PBS -A birds" in (out / "dino.sh").read_text()

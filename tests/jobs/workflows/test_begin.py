@@ -200,7 +200,9 @@ def test_settings_of_another_manifest(tmp_path: Path, cli: Cli) -> None:
     assert list(mine) == ["cube 1", "a", "b", "k", "page"]
     assert all(mine[name].config_id == theirs[name].config_id for name in ("cube 1", "a", "b", "k"))
     assert config_of(tmp_path / "s/manifest.toml", "page")["title"] == "Sound clusters: Karte für sm4"
-    assert "bands above half of the sample rate stay empty: 0.01 h at 24,000 Hz, f_max_hz = 20,000 Hz" in ended.out
+    assert (
+        "bands above half of the sample rate stay empty: 24.0 seconds at 24,000 Hz, f_max_hz = 20,000 Hz" in ended.out
+    )
 
 
 def test_the_band_follows_the_rates_that_hold_the_hours() -> None:
@@ -218,7 +220,7 @@ def test_the_band_follows_the_rates_that_hold_the_hours() -> None:
         "soundscape", "soundscape", "insects", "bats",
     ]  # fmt: skip
     mixed = replace(WEEK, hours_by_rate={24_000: 0.5, 48_000: 9.5})
-    assert "0.50 h at 24,000 Hz" in " ".join(notes_on(mixed, 20_000))
+    assert "30.0 minutes at 24,000 Hz" in " ".join(notes_on(mixed, 20_000))
     assert not list(notes_on(WEEK, 11_000))
 
 

@@ -18,8 +18,8 @@ ROW = {"refused": "", "flags": "", "precision": 0.9}
 @pytest.mark.parametrize(
     ("row", "n_yes", "n_no", "expected"),
     [
-        (None, 0, 0, "explore or far: not asked about yet"),
-        (None, 0, 7, "explore or far: not heard yet in 7 windows"),
+        (None, 0, 0, "typical or far: not asked about yet"),
+        (None, 0, 7, "typical or far: not heard yet in 7 windows"),
         (None, 3, 0, "random: no window without it was heard"),
         (None, 3, 3, "far: no detector"),
         ({**ROW, "refused": "all of its yes are from one recording"}, 3, 3, "far: no detector, as all of its yes are"),
@@ -55,9 +55,9 @@ def test_a_round_on_one_screen(demo_folder: Path, tmp_path: Path, cli: Cli) -> N
     assert f"detections: {WAITS}" in out
     code, out, error = cli("loop", study, "--no-page", "--n", 5)
     assert code == 0, error
-    assert "explore or far: not asked about yet" in out
+    assert "typical or far: not asked about yet" in out
     assert "there are no verdicts yet" in out
-    assert "batch      explore-" in out
+    assert "batch      typical-" in out
     shutil.copytree(demo_folder / "data/demo/batches", tmp_path / "demo/batches", dirs_exist_ok=True)
     code, out, error = cli("loop", study, *answers, "--no-page", "--n", 5)
     assert code == 0, error

@@ -81,7 +81,7 @@ def test_the_demo_runs_from_nothing_to_a_page_and_then_does_nothing(here: Path) 
     said.clear()
     quickstart(Path("data/demo"), workers=1, say=said.append)
     done = [line for line in said if "nothing to do" in line]
-    assert len(done) == 18, "the study and seventeen runs"
+    assert len(done) == 19, "the study and eighteen runs"
     assert {path: path.stat().st_mtime_ns for path in lake.rglob("*") if path.is_file()} == before
     # What it tells to type works in a Python that does not have this project.
     after = said[said.index("Type next, in any Python that has xarray and zarr:") + 1 :]

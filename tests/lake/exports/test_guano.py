@@ -13,7 +13,11 @@ from jobs.catalog.blocks import read_blocks
 from jobs.catalog.headers import parse_header
 from lake.exports.clips import clips_of
 from lake.exports.guano import guano_of, with_guano
+from lake.layout import Lake
 from lake.sounds import Sound
+from lake.verdicts import read_verdicts
+
+NOBODY = read_verdicts(Lake("memory://nobody"))
 
 
 def wav(n: int, subtype: str = "PCM_16") -> bytes:
@@ -26,7 +30,7 @@ def wav(n: int, subtype: str = "PCM_16") -> bytes:
 def test_the_sound_stays_and_both_readers_agree(tmp_path: Path, n: int, subtype: str) -> None:
     from guano import GuanoFile
 
-    (clip,) = clips_of(collection_of()).to_dict("records")
+    (clip,) = clips_of(collection_of(), NOBODY).to_dict("records")
     path = tmp_path / "clip.wav"
     data = wav(n, subtype)
     path.write_bytes(with_guano(data, guano_of({str(k): v for k, v in clip.items()}, rate_hz=24_000)))
@@ -43,7 +47,7 @@ def test_the_sound_stays_and_both_readers_agree(tmp_path: Path, n: int, subtype:
 def test_what_is_not_known_is_left_out_and_line_ends_break_no_field() -> None:
     rows = [{"sound": "a\nGUANO|Version: 9", "latitude": np.nan, "longitude": np.nan, "start_local": pd.NaT,
              "verdict": "", "probability": 0.5}]  # fmt: skip
-    (clip,) = clips_of(collection_of(rows, [Sound("a\nGUANO|Version: 9")])).to_dict("records")
+    (clip,) = clips_of(collection_of(rows, [Sound("a\nGUANO|Version: 9")]), NOBODY).to_dict("records")
     fields = guano_of({str(k): v for k, v in clip.items()}, rate_hz=24_000)
     assert "Loc Position" not in fields
     assert fields["Timestamp"] == "2021-06-22T05:00:00.000Z"
@@ -54,7 +58,7 @@ def test_what_is_not_known_is_left_out_and_line_ends_break_no_field() -> None:
 
 @pytest.mark.parametrize("name", ["=cmd", "../../x", "a/b", "..", "two\nlines", "Great Tit", "x" * 300, "ж" * 200])
 def test_names_of_clips_stay_in_their_folder(name: str) -> None:
-    clips = clips_of(collection_of([{"sound": name, "recorder": name}, {}], [Sound(name), WREN]))
+    clips = clips_of(collection_of([{"sound": name, "recorder": name}, {}], [Sound(name), WREN]), NOBODY)
     for file in clips["file"]:
         folder, _, base = file.partition("/")
         assert "/" not in base

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from stores import finish, judge, make_cube, random_codes
+from judging import judge
+from stores import finish, make_cube, random_codes
 
 from lake.exports.collection import deployments_of, recordings_of
-from lake.exports.spans import detected_spans, placed, rounded, verified_spans
+from lake.exports.spans import detected_spans, negative_spans, placed, rounded, verified_spans
 from lake.layout import Lake
 from lake.query.select import open_any
 from lake.sounds import SPEECH
@@ -33,6 +34,22 @@ def test_only_what_holds_is_verified(tmp_path: Path) -> None:
     assert (found["end_utc"] - found["start_utc"]).unique().tolist() == [pd.Timedelta(6, "s")]
     assert verified_spans(said(tmp_path), ["wren"])["sound"].tolist() == ["wren"]
     assert verified_spans(said(tmp_path / "nothing")).empty
+
+
+def test_spans_of_no_sound_are_those_where_all_said_no(tmp_path: Path) -> None:
+    judge(tmp_path, [("north", 0, "wren", "no"), ("north", 0, "frog", "no"), ("north", 0, SPEECH, "no"),
+                     ("north", 6000, "wren", "no"), ("north", 6000, "frog", "yes"),
+                     ("north", 12_000, "wren", "no"), ("north", 12_000, "frog", "unsure"),
+                     ("south", 0, "wren", "no"), ("south", 6000, SPEECH, "no")])  # fmt: skip
+    judge(tmp_path, [("south", 0, "wren", "yes")], reviewer="Ben")
+    found = negative_spans(said(tmp_path))
+    assert found[["sound", "recorder", "verdict", "reviewers"]].to_numpy().tolist() == [["", "north", "no", "Ana"]]
+    assert found["end_utc"].tolist() == [START + pd.Timedelta(6, "s")]
+    of_wren = negative_spans(said(tmp_path), ["wren"])
+    assert (of_wren["start_utc"] - START).dt.total_seconds().tolist() == [0, 6, 12]
+    assert list(verified_spans(said(tmp_path)).dtypes) == list(found.dtypes), "they go into one table"
+    assert negative_spans(said(tmp_path / "nothing")).empty
+    assert negative_spans(said(tmp_path), ["owl"]).empty
 
 
 def event(start_s: float, end_s: float, sound: str = "wren") -> dict[str, object]:

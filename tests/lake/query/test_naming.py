@@ -3,13 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from stores import finish, make_clusters
 
 from lake.clustering import clustering_id_of
 from lake.errors import InputError
 from lake.names import names_key
-from lake.query.naming import Name, carried, match_names, overlap_table, read_names, write_names
+from lake.query.carrying import carried, match_names
+from lake.query.naming import Name, read_names, write_names
 from lake.read import open_clusters
 from lake.storage import Storage
 
@@ -37,8 +37,8 @@ def test_columns_of_others_are_kept_and_carried(tmp_path: Path) -> None:
     folder.write(key, "cluster;name;heard by;=sum\n2;wren;Ana, Bo;'=1+1\n1;robin;;\n".encode("utf-16"))
     rows = read_names(old).rows
     assert [row.others for row in rows] == [{"heard by": "Ana, Bo", "=sum": "=1+1"}, {"heard by": "", "=sum": ""}]
-    shared = np.eye(5, dtype=np.int64)[::-1]
-    write_names(new, [*carried(match_names(rows, shared, min_overlap=0.5), "old"), Name(4, "new here")])
+    shared = np.vstack([np.eye(5, dtype=np.int64)[::-1], np.zeros((1, 5), dtype=np.int64)])
+    write_names(new, [*carried(match_names(rows, shared), "old"), Name(4, "new here")])
     text = Path(names_key(new)[0].path(names_key(new)[1])).read_text()
     assert text.splitlines()[0].endswith(",clustering_id,heard by,'=sum")
     back = {row.cluster: row for row in read_names(new).rows}
@@ -60,48 +60,6 @@ def test_tables_that_are_none(tmp_path: Path, text: str, told: str) -> None:
     folder.write(key, text.encode())
     with pytest.raises(InputError, match=told):
         read_names(store)
-
-
-def test_names_follow_their_windows(tmp_path: Path) -> None:
-    random = np.random.default_rng(0)
-    old = random.integers(-1, 5, (2, 288))
-    turned = np.array([3, 0, 4, 1, 2, -1])  # -1 stays -1
-    new = np.where(random.random(old.shape) < 0.1, random.integers(0, 5, old.shape), turned[old])
-    stores = [
-        make_clusters(tmp_path, labels, name=name, n_clusters=5).output.url for labels, name in [(old, "a"), (new, "b")]
-    ]
-    shared = overlap_table(*(open_clusters(url) for url in stores))
-    both = (old >= 0) & (new >= 0)
-    np.testing.assert_array_equal(
-        shared, [[((old == i) & (new == j) & both).sum() for j in range(5)] for i in range(5)]
-    )
-    names = [Name(i, f"kind {i}") for i in range(5)]
-    matches = match_names(names, shared, min_overlap=0.5)
-    assert [match.cluster for match in matches] == turned[:5].tolist()
-    assert all(match.is_carried and 0.7 < match.overlap < 1 for match in matches)
-    moved = carried(matches, "a")
-    assert (moved[0].cluster, moved[0].name, moved[0].carried_from) == (3, "kind 0", "a/0")
-
-
-def shared_of(*rows: list[int]) -> NDArray[np.int64]:
-    return np.array(rows, dtype=np.int64)
-
-
-def test_overlaps_in_closed_form_and_who_loses() -> None:
-    names = [Name(0, "a"), Name(1, "b"), Name(2, "c")]
-    matches = match_names(names, shared_of([6, 2], [3, 1], [0, 0]), min_overlap=0.0)
-    assert [(m.cluster, m.is_carried) for m in matches] == [(0, True), (0, False), (-1, False)]
-    assert matches[0].overlap == 6 / (8 + 9 - 6)
-    assert not match_names(names[:1], shared_of([6, 2], [3, 1]), min_overlap=0.6)[0].is_carried
-    with pytest.raises(InputError, match=r"names cluster 2, the clustering has 2, numbered from 0"):
-        match_names(names, shared_of([6, 2], [3, 1]), min_overlap=0.5)
-
-
-def test_other_windows_cannot_be_compared(tmp_path: Path) -> None:
-    a = make_clusters(tmp_path, np.zeros((2, 144), dtype=np.int64), name="a").output.url
-    b = make_clusters(tmp_path, np.zeros((2, 144), dtype=np.int64), name="b", window_s=5.0).output.url
-    with pytest.raises(InputError, match=r"the clusterings have other windows .* names are carried by the windows"):
-        overlap_table(open_clusters(a), open_clusters(b))
 
 
 def table_of(store: Storage, text: str, encoding: str = "utf-8") -> None:

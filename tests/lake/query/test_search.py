@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from lake.query.nearest import Comparison, Metric
 from lake.query.search import Normalise
 from lake.query.similar import open_search
 from lake.scaling import Vectors, scaled_and_lengths
+from lake.storage import ABANDONED_S
 from lake.vectors import read_span
 
 METRICS: tuple[Metric, ...] = ("cosine", "euclidean")
@@ -250,6 +252,21 @@ def test_a_builder_that_is_killed_leaves_what_it_has_coded(tmp_path: Path) -> No
     assert after.items() >= before.items()
 
 
+def test_the_next_builder_removes_what_a_killed_one_left_half_written(tmp_path: Path) -> None:
+    (url,) = stores_of(tmp_path, 5)
+    open_search(url, normalise="none").near_window("north", TIME)
+    first = next(tmp_path.rglob("*.codes"))
+    dead, alive = (first.with_name(f".{digits}.aside") for digits in ("0123456789abcdef", "fedcba9876543210"))
+    for path, age_s in ((dead, ABANDONED_S + 60), (alive, ABANDONED_S - 60)):
+        path.write_bytes(first.read_bytes()[:100])
+        os.utime(path, (time.time() - age_s,) * 2)
+    before = codes_in(tmp_path)
+    first.unlink()
+    open_search(url, normalise="none").near_window("north", TIME)
+    assert (dead.exists(), alive.exists()) == (False, True)
+    assert codes_in(tmp_path) == before
+
+
 @pytest.mark.slow
 def test_two_builders_at_once(tmp_path: Path) -> None:
     (url,) = stores_of(tmp_path, 5)
@@ -294,3 +311,16 @@ def test_words_and_numbers_that_are_none(tmp_path: Path) -> None:
     for vector in (np.ones(3), np.full(6, np.nan), np.ones((1, 6))):
         with pytest.raises(InputError, match="expected a finite vector of 6 features"):
             search.near_vector(vector)
+
+
+def test_a_whitening_that_is_kept_removes_what_a_killed_one_left_half_written(tmp_path: Path) -> None:
+    (url,) = stores_of(tmp_path, 5)
+    folder = tmp_path / "caches" / "whitening"
+    folder.mkdir(parents=True)
+    dead, alive = (folder / f".{digits}.aside" for digits in ("0123456789abcdef", "fedcba9876543210"))
+    for path, age_s in ((dead, ABANDONED_S + 60), (alive, ABANDONED_S - 60)):
+        path.write_bytes(b"half")
+        os.utime(path, (time.time() - age_s,) * 2)
+    open_search(url, normalise="whiten").near_window("north", TIME)
+    assert (dead.exists(), alive.exists()) == (False, True)
+    assert len([*folder.glob("*.npz")]) > 0
