@@ -27,8 +27,9 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 test: $(VENV)/ready
 	$(PYTEST)
 
+# With MINUTES, tests begin in the first MINUTES only; those left out are listed
 test-slow: $(VENV)/ready
-	$(PYTEST) -m slow
+	$(PYTEST) -m slow $(if $(MINUTES),--minutes $(MINUTES) -rs)
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

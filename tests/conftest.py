@@ -1,6 +1,8 @@
 """What all tests share."""
 
+import math
 import os
+import time
 import tomllib
 from pathlib import Path
 
@@ -15,6 +17,19 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 # A slow machine is no failure, and a failure must come again: examples are the same in every run.
 settings.register_profile("dawnchorus", deadline=None, max_examples=40, derandomize=True)
 settings.load_profile("dawnchorus")
+
+BEGAN = time.monotonic()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--minutes", type=float, default=math.inf, help="begin no test after so many minutes")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    minutes: float = item.config.getoption("--minutes")
+    if time.monotonic() - BEGAN >= 60 * minutes:
+        pytest.skip(f"left out: tests begin in the first {minutes:g} minutes only")
 
 
 @pytest.fixture(scope="session")

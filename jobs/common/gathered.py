@@ -179,7 +179,7 @@ class Gathered(Partitioned[C, Plan, Day, Partition], Generic[C]):
         """Return all of them."""
         return work.options.workers
 
-    def outcome(self, run: Run[C], plan: Plan, *, did: bool, counts: Mapping[str, int], backend: str) -> Outcome:
+    def outcome(self, run: Run[C], plan: Plan, *, did: bool, counts: Mapping[str, int], backend: str) -> Outcome:  # noqa: ARG002 (the driver's)
         """Return the windows that were gathered, those in all, and what is to be known of them."""
         notes = []
         if len(plan.backends) > 1:
@@ -192,7 +192,7 @@ class Gathered(Partitioned[C, Plan, Day, Partition], Generic[C]):
                     f"{root}: their sound is looked for in {root}. Name a root above all of them"
                 )
         told = {**counts, "windows_in_all": plan.n_windows, "stores": len(plan.sources)}
-        return Outcome(did=did, counts=told, backend=backend or (GATHERED if did else ""), notes=notes)
+        return Outcome(did=did, counts=told, backend=GATHERED if did else "", notes=notes)
 
     def heading(self, work: Work[C, Plan, Day]) -> list[str]:
         """Return what is gathered, and whether the disk takes links."""

@@ -172,6 +172,7 @@ class Partitioned(ABC, Generic[C, P, D, T]):
         counts = self._write(work, [replace(task, ledger=run.ledger) for task in tasks])
         if options.part is None:
             self.commit(run, plan)
+            return self.outcome(run, plan, did=True, counts=counts, backend=_backends(run.ledger))
         return self.outcome(run, plan, did=True, counts=counts, backend=tasks[0].backend if tasks else "")
 
     def finalise(self, run: Run[C], options: Options) -> Outcome:
@@ -192,7 +193,7 @@ class Partitioned(ABC, Generic[C, P, D, T]):
             return self._idle(run, plan)
         run.ledger.settle_grid(plan.grid, plan.recorders)
         self.commit(run, plan)
-        return self.outcome(run, plan, did=True, counts={}, backend="")
+        return self.outcome(run, plan, did=True, counts={}, backend=_backends(run.ledger))
 
     def progress_of(self, run: Run[C]) -> tuple[int, int]:
         """Return how many windows are written, and how many there are to write."""
@@ -349,6 +350,11 @@ def require_worker(ledger: Ledger, backend: str, wanted: str, *, differ: str, mi
             "Take workers of one kind, or add --mix."
         )
     return backend
+
+
+def _backends(ledger: Ledger) -> str:
+    """Return all backends that computed what is written; entries of older versions name none."""
+    return ", ".join(sorted({entry.backend for entry in ledger.written().values()} - {""}))
 
 
 def _stamp(ledger: Ledger) -> str:

@@ -128,10 +128,7 @@ class Spectrograms(Partitioned[Config, Plan, Day, "Partition"]):
         """Return what was counted, with the recordings that are set aside."""
         n = len(plan.recordings) + len(plan.quarantined)
         notes = (*plan.notes, *missing_sound(plan, run.config))
-        return Outcome(
-            did, dict(counts), quarantined=plan.quarantined, n_recordings=n,
-            backend=backend or (_backend() if did else ""), notes=notes,
-        )  # fmt: skip
+        return Outcome(did, dict(counts), quarantined=plan.quarantined, n_recordings=n, backend=backend, notes=notes)
 
     def heading(self, work: Work[Config, Plan, Day]) -> list[str]:
         """Return recordings and windows in all, and what is unusual about them."""

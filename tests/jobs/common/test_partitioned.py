@@ -21,8 +21,9 @@ from jobs.runner.execute import execute_runs, finalise_run
 from jobs.runner.manifest import read_manifest
 from jobs.spectrograms import command as spectrograms
 from lake.errors import IdentityError, InputError, TryAgainError, UsageError
+from lake.layout import Lake
 from lake.read import open_store
-from lake.receipts import write_receipt
+from lake.receipts import latest_receipt, write_receipt
 from lake.run_records import COMMITTING
 
 LOGMEL = EmbedConfig(features="logmel", batch_size=5)
@@ -217,6 +218,30 @@ def test_another_backend_counts_where_windows_of_it_stay(tmp_path: Path, monkeyp
         TryAgainError, match=r"was begun on cpu-first; this machine computes as cpu-other, whose levels"
     ):
         execute(study.write())
+
+
+def told_backend(lake: Lake) -> str:
+    receipt = latest_receipt(lake, "mels")
+    assert receipt is not None
+    return str(receipt["backend"])
+
+
+def test_receipts_name_all_that_computed_the_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where shares are finalised by a machine that computed none, and where a mixture was allowed."""
+    study = Study(tmp_path / "s")
+    study.add("a", 0.0, sound(8, 1))
+    study.add("b", 0.0, sound(8, 2))
+    with monkeypatch.context() as patched:
+        patched.setattr("jobs.common.network.devices.backend_of", lambda *_: "cpu-first")
+        for part in range(2):
+            execute(study.write(), part=(part, 2))
+    monkeypatch.setattr("jobs.common.network.devices.backend_of", lambda *_: "cpu-other")
+    manifest = read_manifest(study.write())
+    finalise_run(manifest, "mels", lambda _: None)
+    assert told_backend(manifest.runs["mels"].lake) == "cpu-first"
+    study.add("a", 8.0, sound(4, 3))
+    execute(study.write(), mix=True)
+    assert told_backend(manifest.runs["mels"].lake) == "cpu-first, cpu-other"
 
 
 def test_a_worker_of_embed_is_asked_for_lake_and_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,7 +67,7 @@ def log(tmp_path: Path, name: str) -> str:
 
 
 def same_as_before(fresh: Path) -> None:
-    """Check that the runs gave the bytes that they gave without any scheduler.
+    """Check that the runs gave the bytes that they gave without any scheduler, with receipts that name the backend.
 
     Jobs run in a clean environment: where a variable chooses the kernels of this process, as OPENBLAS_CORETYPE does,
     they compute as another backend, and the last digits of what follows are their own.
