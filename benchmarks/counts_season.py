@@ -110,7 +110,7 @@ def probabilities(demo: Demo, heard: Rows) -> Floats:
     return found
 
 
-def batch_of(  # noqa: PLR0917 (one step of `play`)
+def batch_of(  # noqa: PLR0917 (all that one step of the simulation reads)
     demo: Demo, drawn: Chosen, left: Rows, probability: Floats, name: str, deliveries: Sequence[str]
 ) -> Batch:
     """Return a draw as the lake keeps it."""

@@ -1,4 +1,4 @@
-"""Commands on a cube of 2.2 million windows, laid out as `run` does, with small codes: seconds and memory.
+"""Measure seconds and memory of the commands on a cube of 2.2 million windows, laid out as `run` does, of small codes.
 
     python -m benchmarks.large
 

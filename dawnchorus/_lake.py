@@ -73,7 +73,7 @@ class Lake:
         lines = [f"  {kind:<13} {run}" for kind, run in zip(runs["kind"], runs["run"], strict=True)]
         return "\n".join([f"dawnchorus.open({self.url!r})", *lines])
 
-    def query(self, run: str, **wanted: Any) -> pd.DataFrame:  # noqa: ANN401 (those of `query`, which checks them)
+    def query(self, run: str, **wanted: Any) -> pd.DataFrame:  # noqa: ANN401 (passed on to `dawnchorus.query`, which checks them)
         """Return a table of windows of a run; the options are those of :func:`dawnchorus.query`.
 
         Examples
@@ -86,7 +86,7 @@ class Lake:
         """
         return self._of(run, query(self._store(run)[1], **wanted))
 
-    def events(self, threshold: str | float = "precision", *, run: str = "", **options: Any) -> pd.DataFrame:  # noqa: ANN401 (as in `query`)
+    def events(self, threshold: str | float = "precision", *, run: str = "", **options: Any) -> pd.DataFrame:  # noqa: ANN401 (passed on to `find_events`, which checks them)
         """Return when detectors hear their sounds; see :func:`dawnchorus.find_events`.
 
         Examples

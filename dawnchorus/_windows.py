@@ -133,7 +133,7 @@ def player(samples: NDArray[np.float32], rate_hz: int, speed: float) -> Any:  # 
     """Return a player for notebooks."""
     if not 0 < speed <= 10:
         raise UsageError(f"speed {speed}: expected a number above 0, up to 10, such as 0.1 for bats.")
-    import soundfile  # noqa: PLC0415 (as above)
+    import soundfile  # noqa: PLC0415 (decoders are loaded for sound alone)
 
     try:
         audio = import_module("IPython.display").Audio  # only notebooks have it
@@ -147,7 +147,7 @@ def player(samples: NDArray[np.float32], rate_hz: int, speed: float) -> Any:  # 
     return audio(data=made.getvalue())
 
 
-def draw(span: Span, url: str, ax: Any) -> Any:  # noqa: ANN401 (axes of Matplotlib, as above)
+def draw(span: Span, url: str, ax: Any) -> Any:  # noqa: ANN401 (axes of Matplotlib, which the light install lacks)
     """Draw a span of spectrogram; see ``Lake.show``."""
     with needing("show", "cluster"):
         plt = import_module("matplotlib.pyplot")  # not in the light install
@@ -204,7 +204,7 @@ def bar(total: int) -> Iterator[Callable[[int], None] | None]:
         yield lambda n: (shown.update(n), None)[1]
 
 
-def _value(window: object, name: str) -> Any:  # noqa: ANN401 (what a table holds)
+def _value(window: object, name: str) -> Any:  # noqa: ANN401 (a row of a table may hold any type)
     """Return a value of a row, a mapping, a named tuple or a dataset of one window; ``None`` if it has none."""
     if isinstance(window, xr.Dataset | xr.DataArray):
         found = window.coords.get(name)
@@ -214,7 +214,7 @@ def _value(window: object, name: str) -> Any:  # noqa: ANN401 (what a table hold
     return getattr(window, name, None)
 
 
-def _ms(time: Any) -> int:  # noqa: ANN401 (what a table holds)
+def _ms(time: Any) -> int:  # noqa: ANN401 (a row of a table may hold any type)
     stamp = pd.Timestamp(time)
     utc = stamp if stamp.tzinfo is None else stamp.tz_convert("UTC").tz_localize(None)
     return int(utc.to_datetime64().astype("datetime64[ms]").astype(np.int64))

@@ -105,4 +105,4 @@ class Accessor:
             return of_recorders.sel(time=self._times(), method="pad").drop_vars("time").load()
 
 
-xr.register_dataset_accessor("dawnchorus")(Accessor)  # type: ignore[no-untyped-call]
+xr.register_dataset_accessor("dawnchorus")(Accessor)  # type: ignore[no-untyped-call] # xarray does not type it

@@ -129,7 +129,7 @@ class Sound:
         Its name, and the name of its files.
     n_spans
         Spans that people answered yes, no and unsure.
-    told
+    found_in
         How many windows hold it, in words; empty without detections and verdicts on whole windows.
     pictures
         Files with local hour by date, a few sites in each; none where no window of it was found.
@@ -151,7 +151,7 @@ class Sound:
     sound: str
     key: str
     n_spans: tuple[int, int, int]
-    told: str
+    found_in: str
     pictures: Sequence[str]
     figures: Figures | None
     counts: Sequence[Mapping[str, Any]]

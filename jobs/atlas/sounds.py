@@ -55,13 +55,13 @@ def sound_facts(
     figures, counts = dict(_figures(run)), counts_of(run.inputs["counts"]) if "counts" in run.inputs else None
     made = []
     for one, shown, clips in pages:
-        keys, told = drawn.get(one.sound, ((), ""))
+        keys, found_in = drawn.get(one.sound, ((), ""))
         cluster = np.asarray(ids)[table.cluster[one.rows]]
         columns = {name: values[one.rows] for name, values in members.columns.items()}
         columns |= {"cluster": cluster, "probability": one.probability, "verdict": one.verdict.astype(np.int64)}
         made.append(
             Sound(
-                sound=one.sound, key=one.key, n_spans=one.n_spans, told=told, pictures=keys,
+                sound=one.sound, key=one.key, n_spans=one.n_spans, found_in=found_in, pictures=keys,
                 figures=figures.get(one.sound), counts=_by_site(counts, one.sound), clusters=_clusters(one, cluster),
                 shown=shown, clips=clips, columns=columns, n_found=one.n_found,
             )

@@ -131,7 +131,7 @@ class Gathered(Partitioned[C, Plan, Day, Partition], Generic[C]):
         """Return the days that are not there, or have changed in their source."""
         return missing_days(plan, written, part)
 
-    def require(self, work: Work[C, Plan, Day]) -> str:  # noqa: ARG002 (the driver's)
+    def require(self, work: Work[C, Plan, Day]) -> str:  # noqa: ARG002 (the signature that Partitioned calls)
         """Return what stands for a backend: nothing is computed."""
         return GATHERED
 
@@ -154,7 +154,7 @@ class Gathered(Partitioned[C, Plan, Day, Partition], Generic[C]):
         """Link or copy the shards of a day, with their ledger entries."""
         return write_partition(task)
 
-    def backend_here(self, task: Partition) -> str:  # noqa: ARG002 (the driver's)
+    def backend_here(self, task: Partition) -> str:  # noqa: ARG002 (the signature that Partitioned calls)
         """Return what stands for a backend."""
         return GATHERED
 
@@ -175,11 +175,11 @@ class Gathered(Partitioned[C, Plan, Day, Partition], Generic[C]):
     def memory(self, work: Work[C, Plan, Day]) -> None:
         """Return nothing: a worker holds one shard of each array."""
 
-    def workers(self, work: Work[C, Plan, Day], tasks: Sequence[Partition]) -> int:  # noqa: ARG002 (the driver's)
+    def workers(self, work: Work[C, Plan, Day], tasks: Sequence[Partition]) -> int:  # noqa: ARG002 (the signature that Partitioned calls)
         """Return all of them."""
         return work.options.workers
 
-    def outcome(self, run: Run[C], plan: Plan, *, did: bool, counts: Mapping[str, int], backend: str) -> Outcome:  # noqa: ARG002 (the driver's)
+    def outcome(self, run: Run[C], plan: Plan, *, did: bool, counts: Mapping[str, int], backend: str) -> Outcome:  # noqa: ARG002 (the signature that Partitioned calls)
         """Return the windows that were gathered, those in all, and what is to be known of them."""
         notes = []
         if len(plan.backends) > 1:

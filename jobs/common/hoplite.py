@@ -108,5 +108,5 @@ def _write_tables(file: Path, rows: pd.DataFrame, n_features: int, project: str)
         database.commit()
 
 
-def _number(value: Any) -> float | None:  # noqa: ANN401 (of a table)
+def _number(value: Any) -> float | None:  # noqa: ANN401 (a cell of a database may hold anything)
     return None if np.isnan(value) else float(value)

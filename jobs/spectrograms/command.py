@@ -99,7 +99,7 @@ class Spectrograms(Partitioned[Config, Plan, Day, "Partition"]):
 
         return write_partition(task)
 
-    def backend_here(self, task: "Partition") -> str:  # noqa: ARG002 (the driver's)
+    def backend_here(self, task: "Partition") -> str:  # noqa: ARG002 (the signature that Partitioned calls)
         """Return the backend of this machine."""
         return _backend()
 
@@ -116,7 +116,7 @@ class Spectrograms(Partitioned[Config, Plan, Day, "Partition"]):
         """Return what a day needs at most."""
         return memory_for(work.days, work.run.config, work.options.max_memory_bytes)
 
-    def workers(self, work: Work[Config, Plan, Day], tasks: Sequence["Partition"]) -> int:  # noqa: ARG002 (the driver's)
+    def workers(self, work: Work[Config, Plan, Day], tasks: Sequence["Partition"]) -> int:  # noqa: ARG002 (the signature that Partitioned calls)
         """Return all of them."""
         return work.options.workers
 

@@ -48,7 +48,7 @@ def quickstart(folder: Path, *, workers: int, say: Say, force: bool = False) -> 
         Replace a table and a manifest that somebody changed.
     """
     from jobs.workflows.rehearsal import rehearse  # noqa: PLC0415 (`demo --only-recordings` runs without scikit-learn)
-    from jobs.workflows.season import count_season  # noqa: PLC0415 (as above)
+    from jobs.workflows.season import count_season  # noqa: PLC0415 (needs scikit-learn too)
 
     table, manifest = prepare_study(folder, workers, say, force=force)
     read = read_manifest(manifest)
